@@ -1,0 +1,8 @@
+// Original file: proto/deviceplugin.proto
+
+
+export interface PreStartContainerResponse {
+}
+
+export interface PreStartContainerResponse__Output {
+}

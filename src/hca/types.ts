@@ -1,0 +1,164 @@
+/**
+ * What the rest of the plugin knows about RDMA hardware: plain immutable values, no behaviour.
+ *
+ * Field names follow sysfs (`Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree) wherever a value is
+ * what one file says. `null` always means "the kernel does not say": the file is missing, torn or unreadable. It never
+ * stands for a default.
+ *
+ * @module
+ */
+
+/** Kernel `enum rdma_node_type`, as the `node_type` file spells it after the number. */
+export type NodeType = "CA" | "switch" | "router" | "RNIC" | "usNIC" | "usNIC UDP" | "unspecified" | "unknown";
+
+/** Kernel `enum ib_port_state`; the number before the colon in `ports/N/state`. */
+export type PortState = "NOP" | "DOWN" | "INIT" | "ARMED" | "ACTIVE" | "ACTIVE_DEFER" | "unknown";
+
+/** What `ports/N/link_layer` can say. EFA says neither of the two. */
+export type LinkLayer = "InfiniBand" | "Ethernet" | "unknown";
+
+/** The wire protocol an operator selects by; derived from node type, link layer and driver. */
+export type Transport = "IB" | "RoCE" | "iWARP" | "EFA" | "unknown";
+
+/** What an HCA is made of: a physical function, a virtual function, a sub-function, or software without any device. */
+export type HcaKind = "pf" | "vf" | "sf" | "virtual";
+
+/** One occupied slot of a port's GID table. */
+export interface Gid {
+  readonly index: number;
+  /** Eight groups of four hex digits, as sysfs prints it. */
+  readonly gid: string;
+  /** "IB/RoCE v1", "RoCE v2"; null when the kernel does not tell. */
+  readonly type: string | null;
+  /** Name of the associated net device, null on InfiniBand. */
+  readonly netdev: string | null;
+}
+
+/** One port of an HCA. */
+export interface Port {
+  readonly number: number;
+  readonly state: PortState;
+  /** "LinkUp", "Polling", "Disabled", … as sysfs spells it after the number; null when unknown. */
+  readonly physState: string | null;
+  readonly linkLayer: LinkLayer;
+  /** As printed by the kernel: "100 Gb/sec (4X EDR)". */
+  readonly rate: string | null;
+  /** The number in front of `rate`, in Gb/s. */
+  readonly rateGbps: number | null;
+  readonly lid: number | null;
+  readonly smLid: number | null;
+  readonly gids: readonly Gid[];
+  /** `umadN` that serves this port; null where the port has no management datagrams (EFA, iWARP) or ib_umad is not loaded. */
+  readonly umad: string | null;
+  /** `issmN`; only real InfiniBand ports of a PF have one, and its absence is no fault. */
+  readonly issm: string | null;
+  /** Partition key at index 0 as sysfs prints it ("0xffff"); null on ports without a table. */
+  readonly pkey0: string | null;
+}
+
+/** The PCI function below an HCA. For a sub-function it is the PF or VF that carries it. */
+export interface PciFunction {
+  /** "0000:3b:00.0" */
+  readonly address: string;
+  /** Four hex digits, lower case, no 0x. */
+  readonly vendor: string | null;
+  readonly device: string | null;
+  /** Kernel driver bound to the function: "mlx5_core", "bnxt_en", "efa". */
+  readonly driver: string | null;
+  readonly modalias: string | null;
+  /** Absent when the kernel says -1. */
+  readonly numaNode: number | null;
+  /** Bridges from the root down, the root first: ["pci0000:3a", "0000:3a:00.0"]; without the function itself. */
+  readonly path: readonly string[];
+  /** Address of the PF when this is a VF. */
+  readonly physfn: string | null;
+  /** N of the PF's `virtfnN` link that points here. */
+  readonly vfIndex: number | null;
+  /** Net devices of the PF when this is a VF. */
+  readonly pfNetdevs: readonly string[];
+  readonly sriovNumVfs: number | null;
+  readonly sriovTotalVfs: number | null;
+}
+
+/** A character device that user space talks to the HCA through. */
+export interface UverbsNode {
+  /** "uverbs0" */
+  readonly name: string;
+  /** `major:minor` as in the sysfs `dev` file; null when torn. */
+  readonly dev: string | null;
+  /** Driver ABI version: what a libibverbs provider must support. */
+  readonly abiVersion: number | null;
+  /** False when `DEV_ROOT/infiniband/NAME` does not exist: libibverbs then hides the HCA. */
+  readonly present: boolean;
+}
+
+/** One RDMA device, `/sys/class/infiniband/NAME`. */
+export interface Hca {
+  readonly name: string;
+  readonly nodeType: NodeType;
+  /** "ec0d:9a03:0012:3456", sysfs form. */
+  readonly nodeGuid: string | null;
+  readonly sysImageGuid: string | null;
+  readonly firmware: string | null;
+  readonly boardId: string | null;
+  readonly hcaType: string | null;
+  readonly kind: HcaKind;
+  readonly transport: Transport;
+  /** null for software HCAs (soft-RoCE, soft-iWARP). */
+  readonly pci: PciFunction | null;
+  /** Sub-function number when `kind` is "sf". */
+  readonly sfNumber: number | null;
+  readonly ports: readonly Port[];
+  /** Net devices that belong to the HCA: from the GID tables first, then `parent`, then the shared PCI function. Sorted. */
+  readonly netdevs: readonly string[];
+  /** null when ib_uverbs is not loaded or has no entry for this HCA. */
+  readonly uverbs: UverbsNode | null;
+  /** Whether libibverbs lists the HCA; null when the library could not be asked. */
+  readonly inVerbs: boolean | null;
+  /** What was odd about this HCA in this look, one sentence each, for people. */
+  readonly remarks: readonly string[];
+}
+
+/** What the real libibverbs said when it was asked, or why it could not be asked. */
+export type VerbsAnswer =
+  | { readonly kind: "list"; readonly devices: readonly VerbsDevice[] }
+  /** The library answered "no devices" (NULL or an empty list without an error that says why). */
+  | { readonly kind: "empty" }
+  /** ENOSYS: the kernel has no uverbs support loaded. */
+  | { readonly kind: "no-kernel-support" }
+  /** dlopen failed, or a symbol is missing. */
+  | { readonly kind: "no-library"; readonly detail: string }
+  /** The library was reached and failed in another way. */
+  | { readonly kind: "failed"; readonly detail: string }
+  /** Not asked: switched off, or a runtime without FFI. */
+  | { readonly kind: "not-asked"; readonly detail: string };
+
+/** One entry of `ibv_get_device_list`. */
+export interface VerbsDevice {
+  readonly name: string;
+  /** "uverbs0" */
+  readonly uverbs: string;
+  /** As sysfs prints it, from the network-order integer that `ibv_get_device_guid` returns. */
+  readonly guid: string;
+  /** `enum ibv_node_type` */
+  readonly nodeType: number;
+}
+
+/** RDMA net namespace mode of the machine (`rdma system show`). */
+export type NetnsMode = "shared" | "exclusive" | "unknown";
+
+/** Everything one look found. */
+export interface Snapshot {
+  /** Sorted by name, in natural order (mlx5_2 before mlx5_10). */
+  readonly hcas: readonly Hca[];
+  readonly verbs: VerbsAnswer;
+  /** Whether `DEV_ROOT/infiniband/rdma_cm` exists. */
+  readonly rdmaCm: boolean;
+  /** Whether the host has /dev/knem. */
+  readonly knem: boolean;
+  readonly netnsMode: NetnsMode;
+  /** Names that were there when the look began and could not be read to the end, with the reason. */
+  readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
+  /** Trouble that concerns the whole machine, one sentence each. */
+  readonly remarks: readonly string[];
+}

@@ -1,0 +1,63 @@
+/**
+ * The kubelet's gRPC APIs as this project uses them: constants, message types, and the service definitions that
+ * proto-loader makes of `proto/`. Shared by the plugin (server of DevicePlugin, client of Registration) and by the
+ * sim's kubelet (the other way round), so that both read one set of files.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+
+export type { AllocateRequest__Output as AllocateRequest } from "../gen/v1beta1/AllocateRequest.ts";
+export type { AllocateResponse } from "../gen/v1beta1/AllocateResponse.ts";
+export type { ContainerAllocateResponse } from "../gen/v1beta1/ContainerAllocateResponse.ts";
+export type { Device } from "../gen/v1beta1/Device.ts";
+export type { DeviceSpec } from "../gen/v1beta1/DeviceSpec.ts";
+export type { ListAndWatchResponse } from "../gen/v1beta1/ListAndWatchResponse.ts";
+export type { Mount } from "../gen/v1beta1/Mount.ts";
+export type { RegisterRequest } from "../gen/v1beta1/RegisterRequest.ts";
+
+/** The only API version there is; kubelet `deviceplugin/v1beta1/constants.go`. */
+export const API_VERSION = "v1beta1";
+/** Where the kubelet keeps its socket and wants ours. */
+export const DEFAULT_KUBELET_DIR = "/var/lib/kubelet/device-plugins";
+/** The kubelet's Registration socket inside that directory. */
+export const KUBELET_SOCKET = "kubelet.sock";
+export const HEALTHY = "Healthy";
+export const UNHEALTHY = "Unhealthy";
+
+/** How every .proto is read here, by the plugin, the sim and the type generator: one place. */
+const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true } as const;
+
+type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
+type WatcherServices = "pluginregistration.Registration";
+type PodServices = "v1.PodResourcesLister";
+
+function load<Name extends string>(file: string): Record<Name, ServiceDefinition> {
+  const path = fileURLToPath(new URL(`../../proto/${file}`, import.meta.url));
+  // proto-loader's result mixes services and message types; the names we ask for are services by construction of proto/.
+  return loadSync(path, LOADER_OPTIONS) as unknown as Record<Name, ServiceDefinition>;
+}
+
+/** Definitions of `v1beta1.Registration` and `v1beta1.DevicePlugin`. */
+export function devicePluginServices(): Record<Services, ServiceDefinition> {
+  return load<Services>("deviceplugin.proto");
+}
+
+/** Definition of `pluginregistration.Registration`. */
+export function watcherServices(): Record<WatcherServices, ServiceDefinition> {
+  return load<WatcherServices>("pluginregistration.proto");
+}
+
+/** Definition of `v1.PodResourcesLister`. */
+export function podResourcesServices(): Record<PodServices, ServiceDefinition> {
+  return load<PodServices>("podresources.proto");
+}
+
+/** One method of a service definition; a misspelt name is a programming error and throws. */
+export function method<Req, Res>(service: ServiceDefinition, name: string): MethodDefinition<Req, Res> {
+  const found = service[name];
+  if (found === undefined) throw new Error(`Cannot find method ${name} in the service definition`);
+  return found as MethodDefinition<Req, Res>;
+}
