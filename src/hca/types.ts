@@ -151,6 +151,11 @@ export type NetnsMode = "shared" | "exclusive" | "unknown";
 export interface Snapshot {
   /** Sorted by name, in natural order (mlx5_2 before mlx5_10). */
   readonly hcas: readonly Hca[];
+  /**
+   * HCAs that this process has seen, that sysfs does not show any more, and whose PCI function still has its driver,
+   * on a machine in exclusive RDMA net namespace mode: they are in a pod's network namespace. As last seen.
+   */
+  readonly moved: readonly Hca[];
   readonly verbs: VerbsAnswer;
   /** Whether `DEV_ROOT/infiniband/rdma_cm` exists. */
   readonly rdmaCm: boolean;

@@ -1,0 +1,24 @@
+/**
+ * A device plugin that offers a Kubernetes node's RDMA adapters (HCAs) to pods.
+ *
+ * As a program: `deno run -A mod.ts --log-level debug`; see `--help`. As a library: start an {@link Agent} over a
+ * {@link Discovery} of your own, or use the pure parts, {@link select}, {@link track} and {@link allocate}.
+ *
+ * @module
+ */
+import process from "node:process";
+import { main } from "./src/cli/main.ts";
+
+export { Agent, type AgentObserver, type AgentOptions, type AgentState } from "./src/agent.ts";
+export { Discovery, type DiscoverySources } from "./src/hca/discover.ts";
+export { openVerbs, type Verbs } from "./src/hca/verbs.ts";
+export type { Depth, EventSource, Trigger } from "./src/hca/trigger.ts";
+export type * from "./src/hca/types.ts";
+export { allocate, type Grant, type Outcome } from "./src/resource/allocate.ts";
+export { devices, type OfferedDevice } from "./src/resource/devices.ts";
+export { type Change, type Ledger, type Standing, track } from "./src/resource/ledger.ts";
+export { prefer, type Wish } from "./src/resource/prefer.ts";
+export { type Member, type Pool, select, type Selection } from "./src/resource/select.ts";
+export { DEFAULT_SPEC, type ResourceSpec, type Selector } from "./src/resource/spec.ts";
+
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));

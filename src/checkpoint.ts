@@ -1,0 +1,41 @@
+/**
+ * The kubelet's checkpoint of device allocations, read only: which devices running pods hold. Needed where the machine
+ * cannot tell: an HCA that was moved into a pod's RDMA net namespace is not in this machine's sysfs, and a plugin that
+ * restarts then would not know that it exists.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** File name in the kubelet's device-plugins directory (kubelet `checkpointmanager`, `devicemanager`). */
+const FILE = "kubelet_internal_checkpoint";
+
+/** Device IDs that pods hold, by resource. Empty when there is no checkpoint or it is not what we know. */
+export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
+  const held = new Map<string, Set<string>>();
+  let checkpoint: unknown;
+  try {
+    checkpoint = JSON.parse(readFileSync(join(kubeletDir, FILE), "utf8"));
+  } catch {
+    return held; // a kubelet that never admitted a pod has none
+  }
+  const data = at(checkpoint, "Data");
+  const entries = at(data, "PodDeviceEntries");
+  for (const entry of Array.isArray(entries) ? entries : []) {
+    const resource = at(entry, "ResourceName");
+    if (typeof resource !== "string") continue;
+    const ids = held.get(resource) ?? new Set();
+    held.set(resource, ids);
+    // IDs by NUMA node since Kubernetes 1.20; a plain list before.
+    const byNode = at(entry, "DeviceIDs");
+    for (const id of Array.isArray(byNode) ? byNode : Object.values(byNode ?? {}).flat()) {
+      if (typeof id === "string") ids.add(id);
+    }
+  }
+  return held;
+}
+
+function at(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+}

@@ -1,0 +1,297 @@
+/**
+ * The command line: one table gives the parser its options, `--help` its text, and README its reference.
+ *
+ * @module
+ */
+import { parseArgs, type ParseArgsConfig } from "@std/cli";
+import { natural } from "../hca/files.ts";
+
+/** One flag. */
+interface Flag {
+  readonly type: "string" | "boolean";
+  /** What stands for the value in the help; strings only. */
+  readonly value?: string;
+  readonly default?: string;
+  /** Values that are taken; anything when missing. */
+  readonly oneOf?: readonly string[];
+  /** For other values: what is wrong with this one, as the rest of a sentence, or null. */
+  readonly check?: (value: string) => string | null;
+  readonly help: string;
+  /** Commands that know it; all when missing. */
+  readonly commands?: readonly Command[];
+}
+
+export const COMMANDS = ["run", "list", "doctor", "validate", "version"] as const;
+export type Command = typeof COMMANDS[number];
+
+/** What each command does, for the help. */
+const COMMAND_HELP: Readonly<Record<Command, string>> = {
+  run: "find the HCAs, register with the kubelet, serve pods (the default)",
+  list: "print the HCAs and which resource each is in, or why none",
+  doctor: "check what a working set-up needs; change nothing",
+  validate: "check a configuration file: validate FILE",
+  version: "print the version",
+};
+
+/** Every flag, in the order of the help. */
+export const FLAGS = {
+  "log-level": {
+    type: "string",
+    value: "LEVEL",
+    default: "info",
+    oneOf: ["error", "warn", "info", "debug"],
+    help: "how much to log: error, warn, info or debug",
+  },
+  "log-format": { type: "string", value: "FORMAT", default: "text", oneOf: ["text", "json"], help: "text or json" },
+  "resource-name": {
+    type: "string",
+    value: "NAME",
+    default: "tencent.com/rdma",
+    check: badResourceName,
+    help: "extended resource that the HCAs are offered as",
+  },
+  "master": {
+    type: "string",
+    value: "IFNAME",
+    check: badInterface,
+    help: "offer only the virtual functions of this network interface",
+  },
+  "config": {
+    type: "string",
+    value: "FILE",
+    help: "resources from a file (YAML or JSON; the peers' formats too) instead of -resource-name and -master",
+  },
+  "resource-prefix": {
+    type: "string",
+    value: "DOMAIN",
+    help: "prefix for resources of a peer's configuration that name none",
+    commands: ["run", "list", "doctor", "validate"],
+  },
+  "cdi": { type: "boolean", help: "answer with CDI names for every resource", commands: ["run", "list", "doctor"] },
+  "kubelet-dir": {
+    type: "string",
+    value: "DIR",
+    default: "/var/lib/kubelet/device-plugins",
+    check: badPath,
+    help: "where kubelet.sock is and the plugin's sockets go",
+  },
+  "plugins-registry": {
+    type: "string",
+    value: "DIR",
+    check: badPath,
+    help: "the plugin watcher's directory (default: plugins_registry beside the kubelet-dir)",
+  },
+  "registration": {
+    type: "string",
+    value: "HOW",
+    default: "auto",
+    oneOf: ["auto", "socket", "watcher"],
+    help:
+      "auto, socket (kubelet.sock) or watcher (plugins_registry); auto takes the watcher where its directory exists",
+    commands: ["run"],
+  },
+  "cdi-dir": {
+    type: "string",
+    value: "DIR",
+    default: "/var/run/cdi",
+    check: badPath,
+    help: "where CDI specs are written",
+  },
+  "sysfs-root": { type: "string", value: "DIR", default: "/sys", check: badPath, help: "the machine's sysfs" },
+  "dev-root": { type: "string", value: "DIR", default: "/dev", check: badPath, help: "the machine's /dev" },
+  "rescan": {
+    type: "string",
+    value: "SECONDS",
+    check: badSeconds,
+    help: "how often to look at the machine although nothing happened (default 30); 0 for never",
+    commands: ["run"],
+  },
+  "events": {
+    type: "string",
+    value: "SOURCE",
+    default: "auto",
+    help: "auto (netlink), poll (only the rescan), or a file: every change of it makes the plugin look",
+    commands: ["run"],
+  },
+  "help": { type: "boolean", help: "print this text" },
+  "version": { type: "boolean", help: "print the version" },
+} as const satisfies Readonly<Record<string, Flag>>;
+
+type Table = typeof FLAGS;
+export type FlagName = keyof Table;
+type Strings = { [K in FlagName]: Table[K] extends { type: "string" } ? K : never }[FlagName];
+type WithDefault = { [K in FlagName]: Table[K] extends { default: string } ? K : never }[FlagName];
+
+/** Values of all flags. */
+export type Values =
+  & { readonly [K in WithDefault]: string }
+  & { readonly [K in Exclude<Strings, WithDefault>]?: string }
+  & { readonly [K in Exclude<FlagName, Strings>]: boolean };
+
+/** A command line that was understood, or the one sentence that says why not. */
+export type Parsed =
+  | {
+    readonly ok: true;
+    readonly command: Command;
+    readonly values: Values;
+    readonly positionals: readonly string[];
+    /** Flags that were given, by the command line or the environment. */
+    readonly given: ReadonlySet<FlagName>;
+  }
+  | { readonly ok: false; readonly message: string };
+
+/** Environment variable of a flag: RDMA_DEVICE_PLUGIN_LOG_LEVEL for --log-level. The command line wins. */
+export function variableOf(flag: string): string {
+  return `RDMA_DEVICE_PLUGIN_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/**
+ * Understands a command line. Flags take one dash or two, their value after `=` or a space; the original's users write
+ * `-log-level debug`.
+ */
+export function parseCommandLine(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
+  const args = argv.map((arg) => arg === "-h" ? "--help" : /^-[a-z][a-z]/i.test(arg) ? `-${arg}` : arg);
+  const options: ParseArgsConfig["options"] = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, flag]) => [name, { type: flag.type }]),
+  );
+  const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
+  const values: Record<string, string | boolean> = {};
+  const positionals: string[] = [];
+  for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
+    const value = env[variableOf(name)];
+    if (value === undefined || value === "") continue;
+    if (flag.type === "boolean" && !["true", "false"].includes(value)) {
+      return no(`${variableOf(name)} is ${JSON.stringify(value)}, but takes true or false`);
+    }
+    values[name] = flag.type === "boolean" ? value === "true" : value;
+  }
+  for (const token of tokens ?? []) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const flag: Flag | undefined = (FLAGS as Readonly<Record<string, Flag>>)[token.name];
+    if (flag === undefined) return no(`There is no flag ${token.rawName}${suggestion(token.name)}; see --help`);
+    if (flag.type === "boolean") {
+      if (token.value !== undefined && !["true", "false"].includes(token.value)) {
+        return no(`--${token.name} takes no value, but was given ${JSON.stringify(token.value)}`);
+      }
+      values[token.name] = token.value !== "false";
+    } else if (
+      token.value === undefined || token.value === "" || (!token.inlineValue && token.value.startsWith("--"))
+    ) {
+      return no(`--${token.name} needs a value: --${token.name} ${flag.value}`);
+    } else values[token.name] = token.value;
+  }
+  return finish(values, positionals);
+}
+
+function finish(values: Record<string, string | boolean>, positionals: string[]): Parsed {
+  const command = (values.version ? "version" : positionals[0] ?? "run") as Command;
+  if (!COMMANDS.includes(command)) {
+    return no(`There is no command ${JSON.stringify(command)}; there are ${COMMANDS.join(", ")}`);
+  }
+  const rest = positionals.slice(1);
+  const most = command === "validate" ? 1 : 0;
+  if (rest.length > most && !values.help) return no(`${command} takes no argument ${JSON.stringify(rest[most])}`);
+  const given = new Set(Object.keys(values) as FlagName[]);
+  for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
+    const value = values[name];
+    if (value !== undefined && flag.commands !== undefined && !flag.commands.includes(command)) {
+      return no(`--${name} means nothing to ${command}; it belongs to ${flag.commands.join(", ")}`);
+    }
+    if (typeof value === "string") {
+      if (flag.oneOf !== undefined && !flag.oneOf.includes(value)) {
+        return no(`--${name} is ${JSON.stringify(value)}, but takes one of ${flag.oneOf.join(", ")}`);
+      }
+      const wrong = flag.check?.(value) ?? null;
+      if (wrong !== null) return no(`--${name} is ${JSON.stringify(value)}, ${wrong}`);
+    }
+    values[name] ??= flag.type === "boolean" ? false : flag.default ?? "";
+    if (values[name] === "") delete values[name];
+  }
+  if (given.has("config") && (given.has("master") || given.has("resource-name"))) {
+    const other = given.has("master") ? "--master" : "--resource-name";
+    return no(`--config and ${other} both say which resources there are; give one of them`);
+  }
+  return { ok: true, command, values: values as unknown as Values, positionals: rest, given };
+}
+
+function no(message: string): Parsed {
+  return { ok: false, message };
+}
+
+/** The help text, at most 100 columns wide. */
+export function helpText(): string {
+  const commands = COMMANDS.map((name) => `  ${name.padEnd(10)} ${COMMAND_HELP[name]}`);
+  const flags = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
+    const left = `  --${name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
+    const right = flag.default === undefined ? flag.help : `${flag.help} (default ${flag.default})`;
+    return `${left.padEnd(28)} ${right}`;
+  });
+  return [
+    "rdma-device-plugin [COMMAND] [FLAGS]: offers a node's RDMA adapters to Kubernetes.",
+    "",
+    "Commands:",
+    ...commands,
+    "",
+    "Flags (one dash or two; each can also be set as RDMA_DEVICE_PLUGIN_<FLAG> in the environment):",
+    ...flags,
+    "",
+  ].join("\n");
+}
+
+/** The flags as a Markdown table, for README. */
+export function flagTable(): string {
+  const rows = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
+    const value = flag.value === undefined ? "" : ` ${flag.value}`;
+    const only = flag.commands === undefined ? "" : ` (${flag.commands.join(", ")})`;
+    return `| \`--${name}${value}\` | ${
+      flag.default === undefined ? "" : `\`${flag.default}\``
+    } | ${flag.help}${only} |`;
+  });
+  return ["| flag | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
+}
+
+/** ", did you mean --log-level?" for a flag that shares a start or most letters with the word. */
+function suggestion(word: string): string {
+  const near = Object.keys(FLAGS).sort(natural).find((name) =>
+    name.startsWith(word) || word.startsWith(name) || sameLetters(name, word)
+  );
+  return near === undefined ? "" : `, did you mean --${near}`;
+}
+
+function sameLetters(a: string, b: string): boolean {
+  const letters = (text: string) => [...text.replace(/[-_]/g, "").toLowerCase()].sort().join("");
+  return letters(a) === letters(b);
+}
+
+/** The kubelet's rule for extended resources (`IsExtendedResourceName`): checked here, where the user can mend it. */
+function badResourceName(value: string): string | null {
+  const parts = value.split("/");
+  if (parts.length !== 2) return "which is no extended resource name: DOMAIN/NAME, such as tencent.com/rdma";
+  const [domain = "", name = ""] = parts;
+  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(domain) || domain.length > 253) {
+    return "whose part before the slash is no domain: lower-case letters, digits, dots and dashes";
+  }
+  if (domain === "kubernetes.io" || domain.endsWith(".kubernetes.io")) {
+    return "but kubernetes.io is reserved for Kubernetes itself; the kubelet would refuse it";
+  }
+  if (domain.startsWith("requests.")) return 'but a domain that starts with "requests." is reserved for quotas';
+  if (!/^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(name) || name.length > 63) {
+    return "whose part after the slash must be 1 to 63 letters, digits, dots, dashes and underscores";
+  }
+  return null;
+}
+
+function badInterface(value: string): string | null {
+  return /^[^\s/:]{1,15}$/.test(value) && value !== "." && value !== ".."
+    ? null
+    : "which no network interface can be called (1 to 15 characters without slash, colon or space)";
+}
+
+function badPath(value: string): string | null {
+  return value.includes("\0") ? "which is no path" : null;
+}
+
+function badSeconds(value: string): string | null {
+  return /^\d{1,6}(\.\d+)?$/.test(value) ? null : "but takes a number of seconds, such as 30";
+}

@@ -1,0 +1,53 @@
+/**
+ * Following the configuration file: a ConfigMap update swaps a symbolic link, an editor replaces the file, SIGHUP says
+ * so. A configuration with mistakes changes nothing.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import type { Agent } from "../agent.ts";
+import { watchDirectory } from "../kubelet/directory.ts";
+import type { Log } from "../observe/log.ts";
+import type { Values } from "./flags.ts";
+import { UsageError, wanted } from "./machine.ts";
+
+/** Reloads whenever the file's content is another, until `signal` aborts. */
+export function followConfig(values: Values, agent: Agent, log: Log, hangups: EventTarget, signal: AbortSignal): void {
+  const path = resolve(values.config!);
+  let known = contentOf(path);
+  let running: Promise<void> | null = null;
+
+  const reload = async (asked: boolean) => {
+    const now = contentOf(path);
+    if (now === known && !asked) return;
+    known = now;
+    try {
+      const { specs, warnings } = await wanted(values);
+      for (const warning of warnings) log.warn(warning);
+      await agent.reconfigure(specs);
+      log.info(`configuration ${path} is in force`, { resources: specs.length });
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      log.error(
+        `The new configuration has mistakes and changes nothing; the old one stays in force:\n${error.message}`,
+      );
+    }
+  };
+  const check = (asked: boolean) => {
+    running = (running ?? Promise.resolve()).then(() => reload(asked)).catch((error: unknown) =>
+      log.error(`Cannot reload ${path}: ${error instanceof Error ? error.message : error}`)
+    );
+  };
+  hangups.addEventListener("hangup", () => check(true), { signal });
+  watchDirectory(dirname(path), () => check(false), signal, (sentence) => log.warn(sentence));
+}
+
+/** The text, or null while there is none: a ConfigMap's link is swapped, an editor renames. */
+function contentOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * From flags to the machine that is looked at and the resources that are offered. Shared by `run`, `list` and
+ * `doctor`, so that all three speak of the same thing.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { env } from "node:process";
+import type { DiscoverySources } from "../hca/discover.ts";
+import { isDirectory, list, readLine } from "../hca/files.ts";
+import { readNetnsMode } from "../hca/netns_mode.ts";
+import { parseNumber } from "../hca/parse.ts";
+import { openVerbs, type Verbs } from "../hca/verbs.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../resource/spec.ts";
+import type { Values } from "./flags.ts";
+
+/** What the operator asked for cannot be; the message is a sentence for people and the process ends with status 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** The resources that the flags or the configuration file ask for. */
+export interface Wanted {
+  readonly specs: readonly ResourceSpec[];
+  /** Milliseconds between timer looks. */
+  readonly rescanMs: number;
+  /** Sentences about a configuration that works, but perhaps not as meant. */
+  readonly warnings: readonly string[];
+}
+
+const RESCAN_SECONDS = 30;
+
+/**
+ * Reads the flags, and the configuration file if there is one.
+ * @throws {UsageError} with every mistake of the file, or the one of the flags
+ */
+export async function wanted(values: Values): Promise<Wanted> {
+  const specs = values.config === undefined ? null : await fromFile(values.config, values["resource-prefix"]);
+  const base = specs?.resources ?? [fromFlags(values)];
+  const rescan = values.rescan === undefined ? specs?.rescanSeconds ?? RESCAN_SECONDS : Number(values.rescan);
+  return {
+    specs: values.cdi ? base.map((spec) => ({ ...spec, cdi: true })) : base,
+    rescanMs: rescan * 1_000,
+    warnings: specs?.warnings ?? [],
+  };
+}
+
+async function fromFile(path: string, resourcePrefix: string | undefined) {
+  // The parser and the schema cost start-up time and memory that a plugin without a file need not spend.
+  const { formatMistakes, loadConfig } = await import("../config/mod.ts");
+  const result = loadConfig(path, resourcePrefix === undefined ? {} : { resourcePrefix });
+  if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
+  return result.config;
+}
+
+function fromFlags(values: Values): ResourceSpec {
+  const select = values.master === undefined ? [] : [{ masters: [values.master] }];
+  return { ...DEFAULT_SPEC, name: values["resource-name"], select };
+}
+
+/**
+ * Checks that -master names a PF with VFs: with a wrong name the plugin would offer nothing for ever, and say nothing.
+ * @throws {UsageError} with what the interface is instead, and what to do
+ */
+export function checkMaster(sysfsRoot: string, master: string): void {
+  const dir = join(sysfsRoot, "class/net", master);
+  if (!existsSync(dir)) {
+    const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
+    throw new UsageError(`-master ${master}: there is no such network interface on this machine; there are ${there}`);
+  }
+  if (parseNumber(readLine(join(dir, "device/sriov_totalvfs"))) === null) {
+    const what = isDirectory(join(dir, "device/physfn"))
+      ? "itself a virtual function"
+      : "no physical function with SR-IOV";
+    throw new UsageError(`-master ${master}: the interface is ${what}, so it has no virtual functions to offer`);
+  }
+  if ((parseNumber(readLine(join(dir, "device/sriov_numvfs"))) ?? 0) === 0) {
+    throw new UsageError(
+      `-master ${master}: the interface has no virtual functions; make some first ` +
+        `(echo 4 > ${join(dir, "device/sriov_numvfs")})`,
+    );
+  }
+}
+
+/** The machine, with libibverbs opened; dispose `verbs` in the end. */
+export function machine(values: Values): DiscoverySources & { readonly verbs: Verbs } {
+  const sysfs = resolve(values["sysfs-root"]);
+  const dev = resolve(values["dev-root"]);
+  const real = sysfs === "/sys";
+  // libibverbs reads this once, when it is first used; where the kernel answers by netlink it is not looked at.
+  if (!real) env.SYSFS_PATH ??= sysfs;
+  return {
+    roots: { sysfs, dev },
+    verbs: openVerbs(),
+    netnsMode: () => readNetnsMode(sysfs, { fake: !isSysfs(sysfs) }),
+  };
+}
+
+/** Whether the tree is a kernel's and not the sim's: only a real one has the kernel's own `kernel/` directory. */
+function isSysfs(root: string): boolean {
+  return root === "/sys" || existsSync(join(root, "kernel/uevent_seqnum"));
+}
+
+/** The plugin watcher's directory. */
+export function registryDir(values: Values): string {
+  return resolve(values["plugins-registry"] ?? join(resolve(values["kubelet-dir"]), "../plugins_registry"));
+}

@@ -1,0 +1,49 @@
+/**
+ * The command line as a program: understands it, runs the command, turns errors into a sentence and a status.
+ *
+ * @module
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { helpText, parseCommandLine } from "./flags.ts";
+import { UsageError } from "./machine.ts";
+import { VERSION } from "./version.ts";
+
+/** Exit status for a command line or configuration that is wrong. */
+const USAGE = 2;
+
+/** Runs one command line; gives the exit status: 0 fine, 1 trouble, 2 wrong usage. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const parsed = parseCommandLine(argv, process.env);
+  if (!parsed.ok) return refuse(parsed.message);
+  const { command, values, positionals } = parsed;
+  if (values.help) return print(helpText());
+  try {
+    switch (command) {
+      case "version":
+        return print(`rdma-device-plugin ${VERSION}\n`);
+      case "run":
+        return await (await import("./run.ts")).run(values);
+      case "validate":
+        return await (await import("./validate.ts")).validate(positionals[0] ?? values.config, values);
+      case "list":
+        return await (await import("./list.ts")).listCommand(values);
+      case "doctor":
+        return await (await import("./doctor.ts")).doctorCommand(values);
+    }
+  } catch (error) {
+    if (error instanceof UsageError) return refuse(error.message);
+    writeSync(2, `rdma-device-plugin: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+function print(text: string): number {
+  writeSync(1, text);
+  return 0;
+}
+
+function refuse(message: string): number {
+  writeSync(2, `${message}\n`);
+  return USAGE;
+}

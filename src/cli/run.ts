@@ -1,0 +1,75 @@
+/**
+ * `run`: the plugin as a process. Starts the agent, turns signals into what they mean, and follows the configuration.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import process from "node:process";
+import { Agent } from "../agent.ts";
+import { fileSource } from "../hca/file_source.ts";
+import { netlinkSource } from "../hca/netlink.ts";
+import type { EventSource } from "../hca/trigger.ts";
+import type { RegistrationMode } from "../kubelet/session.ts";
+import { type Format, type Level, type Log, openLog } from "../observe/log.ts";
+import { summary } from "../observe/summary.ts";
+import { followConfig } from "./follow_config.ts";
+import type { Values } from "./flags.ts";
+import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
+import { VERSION } from "./version.ts";
+
+/** After so many milliseconds a shutdown that hangs is cut short; the promise is 2 s. */
+const SHUTDOWN_MS = 1_900;
+
+/** Runs until SIGTERM or SIGINT; gives the exit status. */
+export async function run(values: Values): Promise<number> {
+  // Signals first: one that comes during start-up must end the process as cleanly as any other.
+  const stopped = Promise.withResolvers<string>();
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopped.resolve(name));
+  const hangups = new EventTarget();
+  process.on("SIGHUP", () => hangups.dispatchEvent(new Event("hangup")));
+
+  const { specs, rescanMs, warnings } = await wanted(values);
+  if (values.master !== undefined) checkMaster(resolve(values["sysfs-root"]), values.master);
+  const log = openLog(values["log-level"] as Level, values["log-format"] as Format);
+  log.info(`rdma-device-plugin ${VERSION} starts`, { pid: process.pid });
+  for (const warning of warnings) log.warn(warning);
+
+  const host = machine(values);
+  const agent = await Agent.start({
+    specs,
+    kubeletDir: resolve(values["kubelet-dir"]),
+    registryDir: registryDir(values),
+    registration: values.registration as RegistrationMode,
+    cdiDir: resolve(values["cdi-dir"]),
+    rescanMs,
+    machine: host,
+    sources: eventSources(values.events, log),
+    log,
+  });
+  log.info(summary(agent.state));
+  const stopFollowing = new AbortController();
+  if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
+  hangups.addEventListener("hangup", () => {
+    log.info("SIGHUP: looking again and registering again");
+    agent.reregister().catch((error: unknown) => log.error(`Cannot register again: ${error}`));
+  });
+
+  const signal = await stopped.promise;
+  log.info(`${signal}: finishing calls in flight and removing sockets`);
+  stopFollowing.abort();
+  const hurry = setTimeout(() => {
+    log.warn("calls in flight did not end in time and were cut off");
+    process.exit(0);
+  }, SHUTDOWN_MS);
+  await agent.close();
+  host.verbs[Symbol.dispose]();
+  clearTimeout(hurry);
+  log.info("stopped");
+  return 0;
+}
+
+function eventSources(events: string, log: Log): readonly EventSource[] {
+  if (events === "poll") return [];
+  if (events === "auto") return [netlinkSource({ onTrouble: (sentence) => log.warn(sentence) })];
+  return [fileSource(resolve(events))];
+}

@@ -1,0 +1,25 @@
+/**
+ * `validate`: reads a configuration file, says what is wrong with it or what it would offer, and does nothing else.
+ *
+ * @module
+ */
+import { writeSync } from "node:fs";
+import { formatMistakes, loadConfig } from "../config/mod.ts";
+import type { Values } from "./flags.ts";
+import { UsageError } from "./machine.ts";
+
+/** Status 0 for a good file, 2 for mistakes, each on a line of standard error. */
+export function validate(path: string | undefined, values: Values): number {
+  if (path === undefined) throw new UsageError("validate needs a file: validate FILE");
+  const prefix = values["resource-prefix"];
+  const result = loadConfig(path, prefix === undefined ? {} : { resourcePrefix: prefix });
+  if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
+  for (const warning of result.config.warnings) writeSync(2, `${warning}\n`);
+  const { resources, format } = result.config;
+  const lines = resources.map((spec) => {
+    const mode = spec.mode.kind === "exclusive" ? "exclusive" : `shared, ${spec.mode.shares} shares, ${spec.mode.of}`;
+    return `  ${spec.name} (${mode})\n`;
+  });
+  writeSync(1, `${path} is valid (${format} format) and asks for ${resources.length} resources:\n${lines.join("")}`);
+  return 0;
+}

@@ -1,0 +1,124 @@
+/**
+ * Reading sysfs and /dev so that an odd host is a value and never an exception: whatever cannot be read is `null`.
+ *
+ * Most attributes are answered by the kernel from memory and are read synchronously, which costs a few microseconds.
+ * The exception is {@link readSlow}: attributes whose `show` function asks the adapter's firmware, which may take as
+ * long as it likes.
+ *
+ * @module
+ */
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+
+/** More than any attribute that is read here: a sysfs attribute is one page at the most. */
+const LONGEST = 4096;
+
+function tidy(text: string): string | null {
+  // A torn or binary attribute must not travel into tables, logs and variables as it is.
+  // deno-lint-ignore no-control-regex
+  const line = text.slice(0, LONGEST).split("\n", 1)[0]!.replace(/[\u0000-\u001f\u007f-\u009f\ufffd]/g, "").trim();
+  return line === "" ? null : line;
+}
+
+/** First line of an attribute without white space around it; `null` when missing, unreadable or empty. */
+export function readLine(path: string): string | null {
+  try {
+    return tidy(readFileSync(path, "utf8"));
+  } catch {
+    return null; // ENOENT, EIO, ENODEV, EINVAL, EISDIR: for discovery all of them are "the kernel does not say"
+  }
+}
+
+/** As {@link readLine}, off the event loop: for attributes that may wait for firmware. */
+export async function readSlow(path: string): Promise<string | null> {
+  try {
+    return tidy(await readFile(path, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+/** Names in a directory as the kernel gives them; `null` when there is no such directory or it cannot be listed. */
+export function entries(dir: string): readonly string[] | null {
+  try {
+    return readdirSync(dir).filter((name) => !name.startsWith("."));
+  } catch {
+    return null;
+  }
+}
+
+/** Names in a directory, in natural order; empty when there is no such directory or it cannot be listed. */
+export function list(dir: string): readonly string[] {
+  return [...entries(dir) ?? []].sort(natural);
+}
+
+export function exists(path: string): boolean {
+  return existsSync(path);
+}
+
+/** Last component of what a symbolic link says ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */
+export function linkName(path: string): string | null {
+  try {
+    return basename(readlinkSync(path)) || null;
+  } catch {
+    return null;
+  }
+}
+
+/** The path with every link resolved; `null` when it dangles or loops. */
+export function resolve(path: string): string | null {
+  try {
+    return realpathSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What tells one incarnation of a directory entry from the next: a re-created HCA has a new inode under an old name.
+ * `null` when there is no such entry.
+ */
+export function incarnation(path: string): string | null {
+  try {
+    const { ino, ctimeMs } = lstatSync(path);
+    return `${ino}:${ctimeMs}`;
+  } catch {
+    return null;
+  }
+}
+
+/** True for a directory, links followed. */
+export function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** Order of names as people count: mlx5_2 before mlx5_10. Total and locale-free. */
+export function natural(a: string, b: string): number {
+  let i = 0;
+  while (i < a.length && i < b.length && a[i] === b[i]) i++;
+  // The difference may lie inside a number, whose value then decides and not its first different digit.
+  let start = i;
+  while (start > 0 && isDigit(a, start - 1)) start--;
+  const x = digitsAt(a, start), y = digitsAt(b, start);
+  if (x !== "" && y !== "") {
+    const p = x.replace(/^0+/, ""), q = y.replace(/^0+/, "");
+    if (p !== q) return p.length - q.length || (p < q ? -1 : 1);
+  }
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function isDigit(text: string, at: number): boolean {
+  const code = text.charCodeAt(at);
+  return code >= 48 && code <= 57;
+}
+
+function digitsAt(text: string, start: number): string {
+  let end = start;
+  while (isDigit(text, end)) end++;
+  return text.slice(start, end);
+}

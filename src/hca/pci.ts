@@ -1,0 +1,80 @@
+/**
+ * The device below an HCA: the PCI function, its place in the PCIe tree, and PF/VF/sub-function relations.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "node:path";
+import { linkName, list, readLine, resolve } from "./files.ts";
+import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
+import type { HcaKind, PciFunction } from "./types.ts";
+
+/** What `class/infiniband/NAME/device` leads to. */
+export interface Below {
+  readonly kind: HcaKind;
+  readonly pci: PciFunction | null;
+  readonly sfNumber: number | null;
+  /** Directory of the `device` link itself, resolved: the PCI function's or the auxiliary device's. */
+  readonly dir: string | null;
+}
+
+/**
+ * Follows the `device` link of an HCA directory.
+ *
+ * A sub-function's link ends at an auxiliary device ("mlx5_core.sf.4") whose parent is the PF or VF that carries it;
+ * vendor, driver and NUMA node are that parent's. Soft-RoCE has no link at all and is `virtual`.
+ *
+ * @param vfIndices finds VF numbers by PF directory; shared by all HCAs of one look, because a PF can have hundreds
+ */
+export function readBelow(hcaDir: string, vfIndices: VfIndices): Below {
+  const dir = resolve(join(hcaDir, "device"));
+  if (dir === null) return { kind: "virtual", pci: null, sfNumber: null, dir: null };
+  let functionDir = dir;
+  while (!isPciAddress(basename(functionDir)) && dirname(functionDir) !== functionDir) {
+    functionDir = dirname(functionDir);
+  }
+  const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, vfIndices) : null;
+  const sfNumber = functionDir === dir ? null : parseNumber(readLine(join(dir, "sfnum")));
+  const isSf = sfNumber !== null || /\.sf\.\d+$/.test(basename(dir));
+  if (isSf) return { kind: "sf", pci, sfNumber, dir };
+  if (pci === null) return { kind: "virtual", pci, sfNumber, dir };
+  return { kind: pci.physfn === null ? "pf" : "vf", pci, sfNumber, dir };
+}
+
+function readFunction(dir: string, vfIndices: VfIndices): PciFunction {
+  const address = basename(dir);
+  const pf = resolve(join(dir, "physfn"));
+  const numaNode = parseNumber(readLine(join(dir, "numa_node")));
+  const parts = dirname(dir).split("/");
+  return {
+    address,
+    vendor: parsePciId(readLine(join(dir, "vendor"))),
+    device: parsePciId(readLine(join(dir, "device"))),
+    driver: linkName(join(dir, "driver")),
+    modalias: readLine(join(dir, "modalias")),
+    numaNode: numaNode === null || numaNode < 0 ? null : numaNode,
+    path: parts.filter((part) => isPciAddress(part) || /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/i.test(part)),
+    physfn: pf === null ? null : basename(pf),
+    vfIndex: pf === null ? null : vfIndices.of(pf, address),
+    pfNetdevs: pf === null ? [] : list(join(pf, "net")),
+    sriovNumVfs: parseNumber(readLine(join(dir, "sriov_numvfs"))),
+    sriovTotalVfs: parseNumber(readLine(join(dir, "sriov_totalvfs"))),
+  };
+}
+
+/** VF numbers of PFs, from their `virtfnN` links. Good for one look, then thrown away. */
+export class VfIndices {
+  readonly #byPf = new Map<string, ReadonlyMap<string, number>>();
+
+  /** N of the PF's `virtfnN` link that ends at this address; `null` when none does. */
+  of(pfDir: string, address: string): number | null {
+    let known = this.#byPf.get(pfDir);
+    if (known === undefined) {
+      known = new Map(
+        list(pfDir).filter((name) => /^virtfn\d+$/.test(name))
+          .map((name) => [linkName(join(pfDir, name)) ?? "", Number(name.slice("virtfn".length))]),
+      );
+      this.#byPf.set(pfDir, known);
+    }
+    return known.get(address) ?? null;
+  }
+}

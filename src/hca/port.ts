@@ -1,0 +1,94 @@
+/**
+ * One port of an HCA: what never changes, what changes by itself, and its GID table.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { entries, list, readLine, readSlow } from "./files.ts";
+import { parseGid, parseLinkLayer, parseNumber, parsePhysState, parsePortState, parseRate } from "./parse.ts";
+import type { Gid, Port } from "./types.ts";
+
+/** The part of a port that its driver or firmware can change at any time, as text. */
+export interface LivePort {
+  readonly state: string | null;
+  readonly physState: string | null;
+}
+
+/**
+ * How many empty slots in a row end a GID table. The kernel fills the lowest free slot first
+ * (drivers/infiniband/core/cache.c), so what lies behind a long gap is empty; tables have 256 slots a port.
+ */
+const GAP = 32;
+
+/** Port numbers of an HCA directory. */
+export function portNumbers(hcaDir: string): readonly number[] {
+  return list(join(hcaDir, "ports")).filter((name) => /^\d{1,3}$/.test(name)).map(Number);
+}
+
+/** State and physical state: on several drivers each is a question to the adapter's firmware. */
+export async function readLive(portDir: string): Promise<LivePort> {
+  const [state, physState] = await Promise.all([readSlow(`${portDir}/state`), readSlow(`${portDir}/phys_state`)]);
+  return { state, physState };
+}
+
+/** The slower-moving rest that also asks the firmware on some drivers; read when the state changed, and in full looks. */
+export async function readDetails(
+  portDir: string,
+): Promise<Pick<Port, "rate" | "rateGbps" | "lid" | "smLid" | "pkey0">> {
+  const [rate, lid, smLid, pkey0] = await Promise.all(
+    ["rate", "lid", "sm_lid", "pkeys/0"].map((name) => readSlow(`${portDir}/${name}`)),
+  );
+  return {
+    rate: rate ?? null,
+    rateGbps: parseRate(rate ?? null),
+    lid: parseNumber(lid ?? null),
+    smLid: parseNumber(smLid ?? null),
+    pkey0: pkey0 ?? null,
+  };
+}
+
+/** A port before its live part was ever read. */
+export function emptyPort(portDir: string, number: number): Port {
+  return {
+    number,
+    state: "unknown",
+    physState: null,
+    linkLayer: parseLinkLayer(readLine(`${portDir}/link_layer`)),
+    rate: null,
+    rateGbps: null,
+    lid: null,
+    smLid: null,
+    gids: [],
+    umad: null,
+    issm: null,
+    pkey0: null,
+  };
+}
+
+/** The port with what was just read; the same object when nothing differs. */
+export function withLive(port: Port, live: LivePort): Port {
+  const state = parsePortState(live.state);
+  const physState = parsePhysState(live.physState);
+  return port.state === state && port.physState === physState ? port : { ...port, state, physState };
+}
+
+/** Occupied slots of a port's GID table with net devices and types. The kernel answers these from its own cache. */
+export function readGids(portDir: string): readonly Gid[] {
+  const slots = entries(`${portDir}/gids`)?.length ?? 0;
+  const gids: Gid[] = [];
+  for (let index = 0, empty = 0; index < slots && empty < GAP; index++) {
+    const gid = parseGid(readLine(`${portDir}/gids/${index}`));
+    if (gid === null) {
+      empty++;
+      continue;
+    }
+    empty = 0;
+    gids.push({
+      index,
+      gid,
+      type: readLine(`${portDir}/gid_attrs/types/${index}`),
+      netdev: readLine(`${portDir}/gid_attrs/ndevs/${index}`),
+    });
+  }
+  return gids;
+}

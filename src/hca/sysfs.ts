@@ -1,0 +1,241 @@
+/**
+ * The scanner: every RDMA device under `class/infiniband`, whatever carries it. sysfs is the authority for what
+ * exists; file formats are those of `Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree.
+ *
+ * A look is cheap because it remembers: an HCA directory that is the same incarnation is not read again except for
+ * what changes by itself, and an HCA that did not change comes back as the same object.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
+import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
+import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
+import { readBelow, VfIndices } from "./pci.ts";
+import { emptyPort, type LivePort, portNumbers, readDetails, readGids, readLive, withLive } from "./port.ts";
+import type { Depth } from "./trigger.ts";
+import type { Hca, Port, UverbsNode } from "./types.ts";
+
+/** Where the two trees are; both move for the sim, the tests, and containers that mount the host's aside. */
+export interface Roots {
+  readonly sysfs: string;
+  readonly dev: string;
+}
+
+/** What sysfs and /dev alone say. */
+export interface SysfsView {
+  readonly hcas: readonly Hca[];
+  readonly rdmaCm: boolean;
+  readonly knem: boolean;
+  readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
+  /** False when `class/infiniband` itself is missing: no RDMA driver is loaded. */
+  readonly rdmaLoaded: boolean;
+}
+
+interface Known {
+  readonly incarnation: string;
+  readonly hca: Hca;
+}
+
+/** HCAs whose slow attributes are read at the same time; Deno reads files on 32 threads, and some must stay free. */
+const AT_ONCE = 8;
+
+/** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
+const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+
+/** Reads HCAs from sysfs, look by look. Not re-entrant: one look at a time. */
+export class SysfsScanner {
+  readonly #roots: Roots;
+  readonly #deadlineMs: number;
+  #known: ReadonlyMap<string, Known> = new Map();
+  #uverbs: ReadonlyMap<string, UverbsNode> = new Map();
+  #mads: ReadonlyMap<string, MadNodes> = new Map();
+  #madNames = "";
+  #names: { raw: readonly string[]; sorted: readonly string[] } = { raw: [], sorted: [] };
+  /** Slow reads that have not come back, by incarnation: such an HCA is not asked again until they do. */
+  readonly #waiting = new Map<string, Promise<readonly LivePort[]>>();
+  readonly #onLateAnswer: (hca: string) => void;
+
+  /**
+   * @param deadlineMs how long a look waits for the firmware of an HCA, in milliseconds
+   * @param onLateAnswer called when an HCA that missed the deadline answers after all: a reason to look again
+   */
+  constructor(roots: Roots, deadlineMs = 2_000, onLateAnswer: (hca: string) => void = () => {}) {
+    this.#roots = roots;
+    this.#deadlineMs = deadlineMs;
+    this.#onLateAnswer = onLateAnswer;
+  }
+
+  /** Reads the machine once. Never rejects because of what the machine looks like. */
+  async look(depth: Depth): Promise<SysfsView> {
+    const { sysfs, dev } = this.#roots;
+    const classDir = `${sysfs}/class/infiniband`;
+    const raw = entries(classDir);
+    const names = this.#sorted(raw ?? []);
+    const nodes = readDevNodes(dev);
+    this.#uverbs = readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs);
+    const marks = new Map(names.map((name) => [name, incarnation(`${classDir}/${name}`)] as const));
+    this.#refreshMads(nodes, depth, marks);
+
+    const vfIndices = new VfIndices();
+    const known = new Map<string, Known>();
+    const unreadable: { name: string; reason: string }[] = [];
+    for (let from = 0; from < names.length; from += AT_ONCE) {
+      const chunk = names.slice(from, from + AT_ONCE);
+      const read = await Promise.all(
+        chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, depth, vfIndices)),
+      );
+      chunk.forEach((name, i) => {
+        const one = read[i]!;
+        if (typeof one === "string") unreadable.push({ name, reason: one });
+        else known.set(name, one);
+      });
+    }
+    this.#known = known;
+    return {
+      hcas: [...known.values()].map((one) => one.hca),
+      rdmaCm: nodes.has("rdma_cm"),
+      // The original looks at the class entry, which exists exactly while the module is loaded.
+      knem: isDirectory(`${sysfs}/class/misc/knem`),
+      unreadable,
+      rdmaLoaded: raw !== null,
+    };
+  }
+
+  #sorted(raw: readonly string[]): readonly string[] {
+    const last = this.#names.raw;
+    if (raw.length !== last.length || raw.some((name, i) => name !== last[i])) {
+      this.#names = { raw, sorted: [...raw].sort(natural) };
+    }
+    return this.#names.sorted;
+  }
+
+  /** umad and issm nodes are read again when their names, or the HCAs they could belong to, are not the same as before. */
+  #refreshMads(nodes: ReadonlySet<string>, depth: Depth, marks: ReadonlyMap<string, string | null>): void {
+    const here = [...nodes].filter((name) => /^(umad|issm)/.test(name)).join(" ") + "|" +
+      (entries(`${this.#roots.sysfs}/class/infiniband_mad`) ?? []).join(" ");
+    const sameHcas = marks.size === this.#known.size &&
+      [...marks].every(([name, mark]) => this.#known.get(name)?.incarnation === mark);
+    if (depth === "full" || here !== this.#madNames || !sameHcas) this.#mads = readMads(this.#roots.sysfs, nodes);
+    this.#madNames = here;
+  }
+
+  /** One HCA, or the reason why it could not be read. */
+  async #readHca(name: string, now: string | null, depth: Depth, vfIndices: VfIndices): Promise<Known | string> {
+    if (!HCA_NAME.test(name)) return "this is no name that the kernel gives an RDMA device";
+    const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
+    const last = this.#known.get(name);
+    const same = last?.incarnation === now ? last.hca : null;
+    if (now === null || (same === null && !isDirectory(dir))) return "its directory vanished while it was being read";
+
+    const whole = same === null || depth === "full";
+    const base = whole ? this.#readWhole(name, dir, vfIndices) : this.#refresh(same, dir);
+    const live = await this.#readPorts(name, dir, now, base.ports);
+    const ports = await this.#merge(base, same, dir, live, depth);
+    const settled = !whole && ports.every((port, i) => port === base.ports[i]);
+    const netdevs = settled ? base.netdevs : this.#netdevs(ports, dir);
+    const remarks = live === null ? [hungRemark(name, this.#deadlineMs)] : [];
+    const hca = { ...base, ports, netdevs, remarks };
+    return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca };
+  }
+
+  /** The little that a quick look reads again of an HCA that stayed. */
+  #refresh(hca: Hca, dir: string): Hca {
+    const numVfs = hca.pci?.sriovTotalVfs ? parseNumber(readLine(join(dir, "device/sriov_numvfs"))) : null;
+    const pci = hca.pci?.sriovTotalVfs && hca.pci.sriovNumVfs !== numVfs
+      ? { ...hca.pci, sriovNumVfs: numVfs }
+      : hca.pci;
+    return { ...hca, pci, uverbs: this.#uverbs.get(hca.name) ?? null };
+  }
+
+  #readWhole(name: string, dir: string, vfIndices: VfIndices): Hca {
+    const below = readBelow(dir, vfIndices);
+    const nodeType = parseNodeType(readLine(`${dir}/node_type`));
+    const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number));
+    return {
+      name,
+      nodeType,
+      nodeGuid: parseGuid(readLine(`${dir}/node_guid`)),
+      sysImageGuid: parseGuid(readLine(`${dir}/sys_image_guid`)),
+      firmware: readLine(`${dir}/fw_ver`),
+      boardId: readLine(`${dir}/board_id`),
+      hcaType: readLine(`${dir}/hca_type`),
+      kind: below.kind,
+      transport: transportOf(nodeType, below.pci?.driver ?? null, ports.map((port) => port.linkLayer)),
+      pci: below.pci,
+      sfNumber: below.sfNumber,
+      ports,
+      netdevs: [],
+      uverbs: this.#uverbs.get(name) ?? null,
+      inVerbs: null,
+      remarks: [],
+    };
+  }
+
+  /** Live parts of all ports, or null when the firmware did not answer in time. */
+  async #readPorts(
+    name: string,
+    dir: string,
+    incarnation: string,
+    ports: readonly Port[],
+  ): Promise<readonly LivePort[] | null> {
+    if (this.#waiting.has(incarnation)) return null;
+    const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`)));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
+    const first = await Promise.race([answer, deadline]);
+    clearTimeout(timer);
+    if (first === null) {
+      this.#waiting.set(incarnation, answer);
+      void answer.finally(() => {
+        this.#waiting.delete(incarnation);
+        this.#onLateAnswer(name);
+      });
+    }
+    return first;
+  }
+
+  async #merge(
+    base: Hca,
+    same: Hca | null,
+    dir: string,
+    live: readonly LivePort[] | null,
+    depth: Depth,
+  ): Promise<readonly Port[]> {
+    return await Promise.all(base.ports.map(async (port, i) => {
+      const mads = this.#mads.get(portKey(base.name, port.number)) ?? { umad: null, issm: null };
+      const before = same?.ports.find((one) => one.number === port.number);
+      let next = withLive(port, live?.[i] ?? { state: null, physState: null });
+      if (live !== null && (depth === "full" || before === undefined || next.state !== before.state)) {
+        const portDir = `${dir}/ports/${port.number}`;
+        next = { ...next, ...await readDetails(portDir), gids: readGids(portDir) };
+      }
+      return next.umad === mads.umad && next.issm === mads.issm ? next : { ...next, ...mads };
+    }));
+  }
+
+  /**
+   * Net devices of an HCA: what its GID tables name first, because one PCI function can carry the uplink and a hundred
+   * representors; then `parent` (soft-RoCE); then whatever the PCI function has (InfiniBand: IPoIB devices).
+   */
+  #netdevs(ports: readonly Port[], dir: string): readonly string[] {
+    const named = [...new Set(ports.flatMap((port) => port.gids.flatMap((gid) => gid.netdev ?? [])))].sort(natural);
+    if (named.length > 0) return named;
+    const parent = readLine(`${dir}/parent`);
+    return parent === null ? list(`${dir}/device/net`) : [parent];
+  }
+}
+
+/** Whether two readings of one HCA say the same. */
+function alike(a: Hca, b: Hca): boolean {
+  if (
+    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.remarks.length === b.remarks.length &&
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware
+  ) return true;
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function hungRemark(name: string, deadlineMs: number): string {
+  return `${name} did not tell its port states within ${deadlineMs / 1000} s; its firmware or driver hangs, ` +
+    "and pods that use it will hang too. See dmesg; a reset of the adapter or of the node mends it";
+}

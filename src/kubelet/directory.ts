@@ -1,0 +1,70 @@
+/**
+ * Noticing that the kubelet came, went, or wiped its directory: inotify, with a poll behind it for the event that
+ * never comes (a limit reached, a directory that was replaced, a network file system).
+ *
+ * @module
+ */
+import { type FSWatcher, watch } from "node:fs";
+import { identityOf } from "./socket_file.ts";
+
+/** How often the directory is looked at when inotify works, in milliseconds. */
+export const POLL_MS = 5_000;
+/** … and when it does not. */
+const POLL_WITHOUT_INOTIFY_MS = 1_000;
+
+/**
+ * Calls `poke` whenever something in a directory changed, and every {@link POLL_MS} anyway, until `signal` aborts.
+ *
+ * @param onTrouble told once, in a sentence, when inotify cannot be had; the poll is then four times a second slower
+ */
+export function watchDirectory(
+  dir: string,
+  poke: () => void,
+  signal: AbortSignal,
+  onTrouble: (sentence: string) => void,
+): void {
+  let watcher: FSWatcher | null = null;
+  let watched: string | null = null;
+  let complained = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  const stop = () => {
+    watcher?.close();
+    watcher = null;
+    watched = null;
+  };
+  const start = () => {
+    // A watch belongs to an inode: a directory that was removed and made again needs a new one.
+    const now = inode(dir);
+    if (now === watched && watcher !== null) return;
+    stop();
+    if (now === null) return;
+    try {
+      watcher = watch(dir, { persistent: true }, poke);
+      watcher.on("error", stop);
+      watched = now;
+    } catch (error) {
+      stop();
+      if (!complained) {
+        onTrouble(`Cannot watch ${dir} (${(error as Error).message}); it is polled every second instead`);
+      }
+      complained = true;
+    }
+  };
+  const tick = () => {
+    start();
+    poke();
+    timer = setTimeout(tick, watcher === null ? POLL_WITHOUT_INOTIFY_MS : POLL_MS);
+  };
+  if (signal.aborted) return;
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    stop();
+  }, { once: true });
+  tick();
+}
+
+/** Device and inode of a directory; its ctime changes with every file in it and says nothing. */
+function inode(dir: string): string | null {
+  return identityOf(dir)?.split(":").slice(0, 2).join(":") ?? null;
+}

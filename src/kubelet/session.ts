@@ -1,0 +1,373 @@
+/**
+ * One resource's life with the kubelet: serve, register, notice when either is no longer so, and mend it.
+ *
+ * Level-triggered: every poke compares what should be with what is (our socket is ours and in place, the kubelet that
+ * is there now knows us, a stream is open) and does the next thing that is missing. Losing a poke costs time, not truth.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { KUBELET_SOCKET } from "./api.ts";
+import { register, RegistrationError, watcherService } from "./registration.ts";
+import { PluginServer, type ServerEvents } from "./server.ts";
+import { type FileIdentity, identityOf, isAlive, socketName } from "./socket_file.ts";
+import type { DeviceSource } from "./source.ts";
+
+/** How to become known to the kubelet. `auto`: by the plugin watcher where its directory exists, else by Register. */
+export type RegistrationMode = "auto" | "socket" | "watcher";
+
+/** Where a session stands. */
+export type Phase =
+  /** The kubelet is not there. */
+  | "waiting"
+  /** Serving; registration is under way or being retried. */
+  | "registering"
+  /** Registered, and the kubelet follows the list. */
+  | "registered"
+  /** Another process serves this resource on our path; it is left alone. */
+  | "standby"
+  | "stopped";
+
+/** What can be seen of a session from outside. */
+export interface SessionStatus {
+  readonly resource: string;
+  readonly phase: Phase;
+  readonly via: "socket" | "watcher";
+  readonly socket: string;
+  /** Open ListAndWatch streams. */
+  readonly streams: number;
+  /** Registrations that the kubelet accepted since the start. */
+  readonly registrations: number;
+  /** Why it is not registered; null when it is. */
+  readonly trouble: string | null;
+}
+
+/** One line for the log. */
+export interface SessionNote {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+}
+
+export interface SessionOptions {
+  readonly kubeletDir: string;
+  readonly registryDir: string;
+  readonly mode: RegistrationMode;
+  readonly note: (note: SessionNote) => void;
+  readonly onStatus: (status: SessionStatus) => void;
+  readonly events: Omit<ServerEvents, "onStreams">;
+  /** Milliseconds; tests shorten them. */
+  readonly timing?: Partial<Timing>;
+}
+
+export interface Timing {
+  readonly firstRetryMs: number;
+  readonly longestRetryMs: number;
+  /** How long after a registration the kubelet may take to open its stream. */
+  readonly streamMs: number;
+  /** How long calls in flight may take at the end. */
+  readonly drainMs: number;
+}
+
+const TIMING: Timing = { firstRetryMs: 200, longestRetryMs: 15_000, streamMs: 10_000, drainMs: 1_500 };
+
+/** Serves and registers one resource until it is closed. */
+export class Session {
+  readonly #source: DeviceSource;
+  readonly #options: SessionOptions;
+  readonly #timing: Timing;
+  readonly #stop = new AbortController();
+  /** Servers on their way out. */
+  readonly #closing = new Set<Promise<void>>();
+  #via: "socket" | "watcher";
+  #server: PluginServer | null = null;
+  #listeningSince = 0;
+  /** Somebody else's socket at our path, to whom we leave it as long as they live. */
+  #yieldedTo: FileIdentity | null = null;
+  /** The kubelet.sock that accepted us, or null when we have to register. */
+  #knownTo: FileIdentity | null = null;
+  #registeredAt = 0;
+  #registrations = 0;
+  /** The kubelet.sock that was tried last: a new one need not wait for the back-off of the old. */
+  #tried: FileIdentity | null = null;
+  #failures = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #look: ReturnType<typeof setTimeout> | undefined;
+  #running: Promise<void> | null = null;
+  #again = false;
+  #lastNote = "";
+  #status: SessionStatus;
+
+  constructor(source: DeviceSource, options: SessionOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#timing = { ...TIMING, ...options.timing };
+    this.#via = this.#way();
+    this.#status = {
+      resource: source.resource,
+      phase: "waiting",
+      via: this.#via,
+      socket: this.#socket,
+      streams: 0,
+      registrations: 0,
+      trouble: "it has not started",
+    };
+  }
+
+  get status(): SessionStatus {
+    return this.#status;
+  }
+
+  /** Something may have changed: compare and mend. Cheap when nothing has. */
+  poke(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#again = true;
+    this.#running ??= this.#work();
+  }
+
+  /** As {@link poke}, when the kubelet's directory changed: a new kubelet need not wait for the back-off of the old. */
+  nudge(): void {
+    const kubelet = identityOf(this.#kubeletSocket);
+    if (kubelet !== null && kubelet !== this.#tried) this.#forgetFailures();
+    this.poke();
+  }
+
+  /** Registers again although nothing seems to be missing (SIGHUP). */
+  reregister(): void {
+    this.#knownTo = null;
+    this.#forgetFailures();
+    this.poke();
+  }
+
+  /** Ends streams, finishes calls in flight, removes the socket. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#forgetFailures();
+    clearTimeout(this.#look);
+    this.#drop();
+    await this.#running;
+    this.#drop();
+    await Promise.all(this.#closing);
+    this.#report("stopped", null);
+  }
+
+  get #kubeletSocket(): string {
+    return join(this.#options.kubeletDir, KUBELET_SOCKET);
+  }
+
+  get #socket(): string {
+    const dir = this.#via === "watcher" ? this.#options.registryDir : this.#options.kubeletDir;
+    return join(dir, socketName(this.#source.resource));
+  }
+
+  #way(): "socket" | "watcher" {
+    const { mode, registryDir } = this.#options;
+    return mode === "auto" ? existsSync(registryDir) ? "watcher" : "socket" : mode;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#again && !this.#stop.signal.aborted) {
+      this.#again = false;
+      try {
+        if (await this.#serve()) await (this.#via === "watcher" ? this.#beFound() : this.#beKnown());
+      } catch (error) {
+        this.#failed("error", error instanceof Error ? error.message : String(error));
+      }
+    }
+    this.#running = null;
+  }
+
+  /** Step one: our socket is in place and ours. False when nothing more can be done now. */
+  async #serve(): Promise<boolean> {
+    const there = identityOf(this.#socket);
+    if (this.#server !== null && there === this.#server.identity) return true;
+    if (this.#server !== null && there !== null) {
+      this.#yieldedTo = there;
+      this.#drop();
+      this.#note("warn", `another process serves ${this.#socket} now and has the resource; this one stands by`);
+    }
+    // The newer process wins. It is asked whether it lives, not who it is: it may have made its socket anew.
+    if (this.#yieldedTo !== null && there !== null && await isAlive(this.#socket)) {
+      this.#report("standby", `${this.#socket} is served by another process`);
+      return false;
+    }
+    this.#yieldedTo = null;
+    if (this.#retry !== undefined) return false;
+    if (!existsSync(dirname(this.#socket))) {
+      this.#drop();
+      this.#wait(
+        `${dirname(this.#socket)} does not exist; it is the kubelet's to make, or another directory than the kubelet's`,
+      );
+      return false;
+    }
+    if (this.#server !== null) {
+      this.#note("info", `${this.#socket} was removed, as a kubelet does when it starts; serving again`);
+    }
+    await this.#listen();
+    return true;
+  }
+
+  async #listen(): Promise<void> {
+    const watcher = this.#via === "watcher"
+      ? watcherService(this.#source.resource, this.#socket, (refused) => this.#watcherSaid(refused))
+      : null;
+    let mine: PluginServer | null = null;
+    const events: ServerEvents = {
+      ...this.#options.events,
+      // Streams of a server on its way out say nothing about the one that took its place.
+      onStreams: (open) => {
+        if (mine !== null && mine === this.#server) this.#streams(open);
+      },
+    };
+    const server = await PluginServer.listen(this.#socket, this.#source, events, watcher);
+    this.#drop();
+    this.#server = mine = server;
+    this.#listeningSince = performance.now();
+    this.#note("debug", `serving on ${this.#socket}`);
+  }
+
+  /** A stream was opened or has ended. The kubelet never opens a second one by itself: without one it has to be told. */
+  #streams(open: number): void {
+    if (open === 0) this.#knownTo = null;
+    this.#report(this.#status.phase, this.#status.trouble);
+    this.poke();
+  }
+
+  /** Step two, by Register: the kubelet that is there now knows us and follows the list. */
+  async #beKnown(): Promise<void> {
+    const kubelet = identityOf(this.#kubeletSocket);
+    if (kubelet === null) {
+      this.#knownTo = null;
+      return this.#wait(`${this.#kubeletSocket} is not there; the kubelet is down, or uses another directory`);
+    }
+    if (this.#knownTo === kubelet) {
+      if (this.#server!.streams > 0) return this.#report("registered", null);
+      const due = this.#registeredAt + this.#timing.streamMs - performance.now();
+      if (due > 0) return this.#lookIn(due);
+      this.#note("warn", "the kubelet accepted the registration, but never asked for the list; registering again");
+      this.#knownTo = null;
+    }
+    if (this.#retry !== undefined) return;
+    this.#tried = kubelet;
+    if (this.#status.phase !== "waiting") {
+      this.#report("registering", this.#status.trouble ?? "the kubelet is being told");
+    }
+    try {
+      await register(this.#kubeletSocket, this.#source.resource, socketName(this.#source.resource), this.#stop.signal);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      if (!(error instanceof RegistrationError)) throw error;
+      if (error.unreachable) {
+        return this.#failed("info", `nobody answers on ${this.#kubeletSocket}; waiting for the kubelet`);
+      }
+      return this.#failed("warn", `the kubelet refused the registration: ${error.message}`);
+    }
+    this.#knownTo = kubelet;
+    this.#accepted();
+  }
+
+  /** Step two, by the plugin watcher: the kubelet finds the socket by itself, and comes. */
+  #beFound(): void {
+    if (this.#server!.streams > 0) return this.#report("registered", null);
+    const due = this.#listeningSince + this.#timing.streamMs - performance.now();
+    if (due > 0) {
+      if (this.#status.phase !== "waiting") this.#report("registering", "the plugin watcher has not come yet");
+      return this.#lookIn(due);
+    }
+    if (this.#options.mode === "auto" && existsSync(this.#kubeletSocket)) {
+      this.#note("warn", `no plugin watcher came to ${this.#socket}; registering on ${this.#kubeletSocket} instead`);
+      this.#drop();
+      this.#via = "socket";
+      return this.poke();
+    }
+    if (this.#retry !== undefined) return;
+    // The watcher comes for new files only, so it is shown one.
+    this.#drop();
+    this.#failed("info", `no plugin watcher came to ${this.#socket}; is the kubelet up?`);
+  }
+
+  #watcherSaid(refused: string | null): void {
+    if (refused === null) return this.#accepted();
+    this.#drop();
+    this.#failed("warn", `the kubelet's plugin watcher refused the registration: ${refused}`);
+  }
+
+  #accepted(): void {
+    const tries = this.#failures === 0 ? "" : `, after ${this.#failures} failed tries`;
+    this.#registrations++;
+    this.#registeredAt = performance.now();
+    this.#forgetFailures();
+    this.#note("info", `registered with the kubelet${tries}`);
+    this.#report(
+      this.#server !== null && this.#server.streams > 0 ? "registered" : "registering",
+      "the kubelet has not asked for the list yet",
+    );
+    this.poke();
+  }
+
+  #wait(trouble: string): void {
+    if (this.#status.phase !== "waiting" || this.#status.trouble !== trouble) {
+      this.#note("info", `waiting for the kubelet: ${trouble}`);
+    }
+    this.#report("waiting", trouble);
+  }
+
+  /** Retries later: 0.2 s, 0.4 s, … capped. What fails in the same way again is not said again above debug. */
+  #failed(level: "info" | "warn" | "error", trouble: string): void {
+    if (this.#stop.signal.aborted) return;
+    const delay = Math.min(this.#timing.firstRetryMs * 2 ** this.#failures, this.#timing.longestRetryMs);
+    this.#failures++;
+    const again = this.#status.trouble === trouble;
+    this.#note(again ? "debug" : level, again ? `${trouble}; try ${this.#failures}` : `${trouble}; will be retried`);
+    this.#report(level === "info" ? "waiting" : "registering", trouble);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.poke();
+    }, delay);
+  }
+
+  #forgetFailures(): void {
+    this.#failures = 0;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+  }
+
+  #lookIn(ms: number): void {
+    clearTimeout(this.#look);
+    this.#look = setTimeout(() => this.poke(), ms);
+  }
+
+  /** Lets the server go; its socket is removed only if it is still ours. */
+  #drop(): void {
+    const server = this.#server;
+    if (server === null) return;
+    this.#server = null;
+    this.#knownTo = null;
+    const closing = server.close(this.#timing.drainMs).catch((error: unknown) =>
+      this.#note("error", `Cannot close ${server.path} cleanly: ${error instanceof Error ? error.message : error}`)
+    ).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
+  #note(level: SessionNote["level"], message: string): void {
+    if (level !== "debug" && message === this.#lastNote) return;
+    if (level !== "debug") this.#lastNote = message;
+    this.#options.note({ level, message });
+  }
+
+  #report(phase: Phase, trouble: string | null): void {
+    const next: SessionStatus = {
+      resource: this.#source.resource,
+      phase,
+      via: this.#via,
+      socket: this.#socket,
+      streams: this.#server?.streams ?? 0,
+      registrations: this.#registrations,
+      trouble: phase === "registered" || phase === "stopped" ? null : trouble,
+    };
+    if (JSON.stringify(next) === JSON.stringify(this.#status)) return;
+    this.#status = next;
+    this.#options.onStatus(next);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Socket files: names, and taking and giving up a path without ever touching somebody else's socket.
+ *
+ * @module
+ */
+import { chmodSync, lstatSync, renameSync, unlinkSync } from "node:fs";
+import { connect } from "node:net";
+import { dirname, join } from "node:path";
+import { pid } from "node:process";
+
+/** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
+const LONGEST_PATH = 107;
+
+/** Which file a path names: device and inode, and the time the inode was made, since numbers are reused. */
+export type FileIdentity = string;
+
+/** Identity of whatever is at the path, links not followed; null when there is nothing. */
+export function identityOf(path: string): FileIdentity | null {
+  try {
+    const { dev, ino, ctimeNs } = lstatSync(path, { bigint: true });
+    return `${dev}:${ino}:${ctimeNs}`;
+  } catch {
+    return null; // not there, or not to be seen: either way not to be relied on
+  }
+}
+
+/**
+ * The file name of a resource's socket: readable, stable across restarts, and different for different resources.
+ * "tencent.com/rdma" gives "rdma-tencent.com_rdma.sock".
+ */
+export function socketName(resource: string): string {
+  return `rdma-${resource.replaceAll("_", "__").replaceAll("/", "_")}.sock`;
+}
+
+/** Refuses a path that no socket can have, before anything is bound. */
+export function checkSocketPath(path: string): void {
+  const bytes = new TextEncoder().encode(path).length;
+  if (bytes > LONGEST_PATH) {
+    throw new Error(
+      `Cannot serve on ${path}: the path has ${bytes} bytes and a unix socket's at most ${LONGEST_PATH}; ` +
+        "use a shorter --kubelet-dir or resource name",
+    );
+  }
+}
+
+/** Where to bind before the socket is moved to its place; hidden, so that a directory watcher passes it over. */
+export function temporaryPath(path: string): string {
+  return join(dirname(path), `.${pid.toString(36)}${Math.floor(Math.random() * 36 ** 4).toString(36)}`);
+}
+
+/**
+ * Moves a bound socket to its final path. The rename is atomic: whoever connects reaches a listener, and a stale
+ * socket of a dead predecessor is replaced without a moment in which there is none.
+ *
+ * @returns the identity by which the owner recognises its socket later
+ * @throws when something that is no socket is at the path
+ */
+export function moveIntoPlace(bound: string, path: string): FileIdentity {
+  try {
+    const there = lstatOrNull(path);
+    if (there !== null && !there.isSocket() && !there.isSymbolicLink()) {
+      const what = there.isDirectory() ? "a directory" : "a file that is no socket";
+      throw new Error(
+        `Cannot serve on ${path}: there is ${what}; remove it, it is none of the plugin's or the kubelet's`,
+      );
+    }
+    chmodSync(bound, 0o600);
+    renameSync(bound, path);
+  } catch (error) {
+    removeIfOurs(bound, identityOf(bound));
+    throw error;
+  }
+  const identity = identityOf(path);
+  if (identity === null) throw new Error(`Cannot serve on ${path}: the socket was removed while it was being made`);
+  return identity;
+}
+
+/** Removes the socket only while it is still the one that was made; a successor's stays. */
+export function removeIfOurs(path: string, identity: FileIdentity | null): void {
+  if (identity === null || identityOf(path) !== identity) return;
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ENOENT") throw error;
+  }
+}
+
+/** Whether somebody listens at the path; a socket whose process died refuses. */
+export function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => {
+      socket.destroy();
+      resolve(false);
+    });
+  });
+}
+
+function lstatOrNull(path: string) {
+  try {
+    return lstatSync(path);
+  } catch {
+    return null; // what cannot be seen cannot be refused; the rename will say what is wrong
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * When to look at the machine: triggers in, snapshots out. Triggers that arrive together make one look, a look never
+ * overlaps another, and what a trigger said is forgotten once it has been looked at.
+ *
+ * @module
+ */
+import type { Discovery } from "./hca/discover.ts";
+import type { Depth, Trigger } from "./hca/trigger.ts";
+import type { Snapshot } from "./hca/types.ts";
+
+/** One look that was made. */
+export interface Look {
+  readonly snapshot: Snapshot;
+  /** What led to it, oldest first; never empty. */
+  readonly triggers: readonly Trigger[];
+  readonly depth: Depth;
+  /** Seconds that reading took. */
+  readonly seconds: number;
+}
+
+export interface LooksOptions {
+  readonly discovery: Discovery;
+  readonly onLook: (look: Look) => void;
+  /** Milliseconds between timer looks; 0 switches the timer off. */
+  readonly rescanMs: number;
+  /** How long full looks that events ask for are collected, in milliseconds. */
+  readonly collectMs?: number;
+}
+
+/** Every so many timer looks one reads everything: GID tables and PCI attributes send no event of their own. */
+const FULL_EVERY = 10;
+
+/** Sources whose full look is wanted now and not after a while. */
+const AT_ONCE = new Set(["start", "SIGHUP", "allocate", "config"]);
+
+/** The loop. It runs from construction until {@link Looks.close}. */
+export class Looks {
+  readonly #options: LooksOptions;
+  readonly #collectMs: number;
+  #waiting: Trigger[] = [];
+  #full = false;
+  #running: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #collect: ReturnType<typeof setTimeout> | undefined;
+  #timerLooks = 0;
+  #closed = false;
+
+  constructor(options: LooksOptions) {
+    this.#options = options;
+    this.#collectMs = options.collectMs ?? 1_000;
+    this.#schedule();
+  }
+
+  /**
+   * Asks for a look. A quick one starts at once (or follows the running one); a full one that an event asks for is
+   * preceded by a quick look at once, and then waits a little, because events that ask for one come in swarms.
+   */
+  trigger(trigger: Trigger): void {
+    if (this.#closed) return;
+    this.#waiting.push(trigger);
+    if (trigger.depth === "full") {
+      if (AT_ONCE.has(trigger.source)) this.#full = true;
+      else this.#collectFull(trigger);
+    }
+    this.#running ??= this.#work();
+  }
+
+  /** A look that begins after this call; resolves when its result has been handed on. */
+  async now(source: string, detail: string): Promise<void> {
+    await this.#running;
+    this.trigger({ source, depth: "quick", detail, at: performance.now() });
+    await this.#running;
+  }
+
+  /** Stops the timers and waits for a look under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#collect);
+    await this.#running;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0 && !this.#closed) {
+        const triggers = this.#waiting;
+        const depth: Depth = this.#full ? "full" : "quick";
+        this.#waiting = [];
+        this.#full = false;
+        const start = performance.now();
+        const snapshot = await this.#options.discovery.look(depth);
+        const seconds = (performance.now() - start) / 1e3;
+        if (!this.#closed) this.#options.onLook({ snapshot, triggers, depth, seconds });
+      }
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  #collectFull(trigger: Trigger): void {
+    if (this.#collect !== undefined) return;
+    this.#collect = setTimeout(() => {
+      this.#collect = undefined;
+      this.#full = true;
+      // The event's own look has been made; this one only reads what that one left out.
+      this.trigger({ ...trigger, depth: "quick", at: performance.now(), detail: `${trigger.detail} (everything)` });
+    }, this.#collectMs);
+  }
+
+  #schedule(): void {
+    if (this.#options.rescanMs === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timerLooks++;
+      if (this.#timerLooks % FULL_EVERY === 0) this.#full = true;
+      this.trigger({ source: "timer", depth: "quick", detail: "time to look", at: performance.now() });
+      this.#schedule();
+    }, this.#options.rescanMs);
+  }
+}

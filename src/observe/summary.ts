@@ -1,0 +1,65 @@
+/**
+ * The block that start-up prints: what was found, and what is offered.
+ *
+ * @module
+ */
+import type { AgentState } from "../agent.ts";
+import type { Hca } from "../hca/types.ts";
+import { devices } from "../resource/devices.ts";
+
+/** Several lines, the first a sentence. */
+export function summary(state: AgentState): string {
+  const { snapshot, ledger, leftOut } = state;
+  if (snapshot === null) return "nothing was looked at yet";
+  const lines = [`found ${count(snapshot.hcas.length, "HCA")}`];
+  for (const hca of snapshot.hcas) {
+    const out = leftOut.filter((one) => one.hca === hca.name);
+    const inResources = [...ledger].filter(([, { standings }]) =>
+      [...standings.values()].some(({ member }) => member.hcas.includes(hca))
+    ).map(([name]) => name);
+    const where = inResources.length > 0
+      ? inResources.join(", ")
+      : out.map((one) => `left out: ${one.reason}`).join("; ");
+    lines.push(`${describeHca(hca)} → ${where || "in no resource"}`);
+  }
+  for (const [name, account] of ledger) {
+    const all = devices(account);
+    const healthy = all.filter((one) => one.healthy).length;
+    lines.push(`${name}: ${count(all.length, "device")}, ${healthy} healthy`);
+    for (const { member, healthy, cause } of account.standings.values()) {
+      if (!healthy) lines.push(`  ${member.id} is Unhealthy: ${cause}`);
+    }
+  }
+  for (const remark of [...snapshot.remarks, ...sharedRemarks(snapshot.hcas)]) lines.push(`note: ${remark}`);
+  for (const { name, reason } of snapshot.unreadable) lines.push(`note: ${name} could not be read: ${reason}`);
+  return lines.join("\n");
+}
+
+/** "mlx5_0 (0000:3b:00.0, mlx5_core, RoCE, NUMA 0, eth0): port 1 ACTIVE 100 Gb/s". */
+export function describeHca(hca: Hca): string {
+  const facts = [
+    hca.pci?.address ?? "no PCI device",
+    hca.pci?.driver,
+    hca.kind === "pf" ? null : hca.kind.toUpperCase(),
+    hca.transport === "unknown" ? null : hca.transport,
+    typeof hca.pci?.numaNode === "number" ? `NUMA ${hca.pci.numaNode}` : null,
+    ...hca.netdevs,
+  ].filter((fact) => typeof fact === "string");
+  const ports = hca.ports.map((port) =>
+    `port ${port.number} ${port.state}${port.rateGbps === null ? "" : ` ${port.rateGbps} Gb/s`}`
+  );
+  return `${hca.name} (${facts.join(", ")}): ${ports.join(", ") || "no ports"}`;
+}
+
+/** Remarks of HCAs, one line for all HCAs that have the same trouble. */
+function sharedRemarks(hcas: readonly Hca[]): string[] {
+  const all = hcas.flatMap((hca) => hca.remarks.map((text) => ({ name: hca.name, text })));
+  if (all.length <= 2) return all.map((one) => one.text);
+  return [
+    `${all[0]!.text} (and ${all.length - 1} more HCAs with remarks: ${all.slice(1).map((one) => one.name).join(", ")})`,
+  ];
+}
+
+function count(n: number, what: string): string {
+  return `${n === 0 ? "no" : n} ${what}${n === 1 ? "" : "s"}`;
+}

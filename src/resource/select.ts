@@ -1,0 +1,95 @@
+/**
+ * Which HCA belongs to which resource, and for each one left out: why. Pure.
+ *
+ * The reasons made here are the ones that the logs, `list`, `doctor` and the status page print; there is no second
+ * implementation of "why".
+ *
+ * @module
+ */
+import type { Hca, Snapshot } from "../hca/types.ts";
+import { mismatch } from "./match.ts";
+import type { ResourceSpec } from "./spec.ts";
+
+/** What becomes one exclusive device, or the base of shared ones. */
+export interface Member {
+  /** Stable across restarts: the HCA's name, or the address of its PCI function. */
+  readonly id: string;
+  /** Usually one; several when the resource's IDs are PCI addresses and a function carries several RDMA devices. */
+  readonly hcas: readonly Hca[];
+  /** True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it. */
+  readonly moved: boolean;
+}
+
+/** The HCAs of one resource. */
+export interface Pool {
+  readonly spec: ResourceSpec;
+  readonly members: readonly Member[];
+}
+
+/** Why an HCA is not in a resource. */
+export interface LeftOut {
+  readonly hca: string;
+  readonly resource: string;
+  /** A sentence without the HCA's name in front: "its link layer is Ethernet, not InfiniBand". */
+  readonly reason: string;
+}
+
+/** The whole answer for one snapshot. */
+export interface Selection {
+  /** In the order of the specs. */
+  readonly pools: readonly Pool[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * Gives every HCA to the resources that select it.
+ *
+ * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap.
+ */
+export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, "hcas" | "moved">): Selection {
+  const all = [...snapshot.hcas, ...snapshot.moved];
+  const moved = new Set(snapshot.moved);
+  const owners = new Map<Hca, ResourceSpec[]>();
+  const leftOut: LeftOut[] = [];
+  const pools = specs.map((spec): Pool => {
+    const chosen = all.filter((hca) => {
+      const reason = whyNot(spec, hca) ?? conflict(spec, owners.get(hca) ?? []);
+      if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
+      return reason === null;
+    });
+    for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
+    return { spec, members: members(spec, chosen, moved) };
+  });
+  return { pools, leftOut };
+}
+
+/** Why the resource does not select this HCA; null when it does. */
+function whyNot(spec: ResourceSpec, hca: Hca): string | null {
+  const excluded = spec.exclude.find((selector) => mismatch(selector, hca) === null);
+  if (excluded !== undefined) return `it is excluded by ${JSON.stringify(excluded)}`;
+  if (spec.select.length === 0) return null;
+  const reasons = spec.select.map((selector) => mismatch(selector, hca));
+  if (reasons.includes(null)) return null;
+  return reasons.length === 1 ? reasons[0]! : `none of ${reasons.length} selectors holds: ${reasons.join("; ")}`;
+}
+
+function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
+  const first = owners.find((owner) =>
+    owner.mode.kind === "exclusive" || spec.mode.kind === "exclusive" || !owner.overlap || !spec.overlap
+  );
+  if (first === undefined) return null;
+  if (first.mode.kind === "shared" && spec.mode.kind === "shared") {
+    return `${first.name} has it already; two shared resources may have the same HCA only when both say overlap: true`;
+  }
+  return `${first.name} has it already; of resources that claim the same HCA the first one wins`;
+}
+
+function members(spec: ResourceSpec, hcas: readonly Hca[], moved: ReadonlySet<Hca>): readonly Member[] {
+  const byId = new Map<string, Hca[]>();
+  for (const hca of hcas) {
+    // A sub-function has no PCI address of its own; its parent's would be the same for all of them.
+    const id = spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
+    byId.set(id, [...byId.get(id) ?? [], hca]);
+  }
+  return [...byId].map(([id, group]) => ({ id, hcas: group, moved: group.some((hca) => moved.has(hca)) }));
+}

@@ -1,0 +1,151 @@
+/**
+ * What an operator asks for, in one shape: the flags, our own config file and the peers' config files are all read
+ * into this, and the policy in this folder knows nothing else. Plain immutable values.
+ *
+ * @module
+ */
+import type { HcaKind, LinkLayer, Transport } from "../hca/types.ts";
+
+/** How devices are made of HCAs. */
+export type Mode =
+  /** One device per HCA. */
+  | { readonly kind: "exclusive" }
+  /** `shares` devices; each hands over every HCA of the pool (`all`), or `shares` devices per HCA (`one`). */
+  | { readonly kind: "shared"; readonly shares: number; readonly of: "all" | "one" };
+
+/** A physical function, by net device name or PCI address, and which of its VFs. */
+export interface PfRange {
+  readonly pf: string;
+  /** VF indices; null for the PF itself and every VF of it. */
+  readonly vfs: readonly number[] | null;
+}
+
+/**
+ * Conditions on one HCA. Every condition that is given must hold (AND); a condition holds when one of its values does
+ * (OR). An empty object holds for every HCA.
+ */
+export interface Selector {
+  /** HCA names, globs with `*` and `?`. */
+  readonly hcas?: readonly string[];
+  /** PCI vendor IDs, four hex digits, lower case. */
+  readonly vendors?: readonly string[];
+  /** PCI device IDs, four hex digits, lower case. */
+  readonly devices?: readonly string[];
+  /** PCI driver names ("mlx5_core"), or the RDMA driver's ("mlx5_ib"). */
+  readonly drivers?: readonly string[];
+  /** Full PCI addresses "0000:3b:00.0", globs allowed. */
+  readonly pciAddresses?: readonly string[];
+  /** Net device names, globs; holds when one net device of the HCA matches. */
+  readonly netdevs?: readonly string[];
+  /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs). */
+  readonly pfs?: readonly PfRange[];
+  /** Net device names of PFs: their VFs, never the PF itself. */
+  readonly masters?: readonly string[];
+  readonly linkLayers?: readonly LinkLayer[];
+  readonly transports?: readonly Transport[];
+  readonly numaNodes?: readonly number[];
+  readonly kinds?: readonly HcaKind[];
+  /** Gb/s; holds when one port is at least this fast. */
+  readonly minRateGbps?: number;
+  /** Partition keys at index 0 of an InfiniBand port, "0x8001"; the membership bit counts. */
+  readonly pkeys?: readonly string[];
+  /** True: only PFs that have VFs (the SR-IOV plugin leaves those out); false: everything else. */
+  readonly pfWithVfs?: boolean;
+}
+
+/** When a device of the resource is Healthy, apart from its HCA and uverbs node being there. */
+export interface HealthPolicy {
+  /** `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. */
+  readonly policy: "port-active" | "link-up" | "present";
+  /** Which ports count; null for all the HCA has. */
+  readonly ports: readonly number[] | null;
+  /** Whether one of the ports that count is enough. */
+  readonly require: "any" | "all";
+  /** Milliseconds that everything must hold again before Unhealthy turns to Healthy. */
+  readonly settleMs: number;
+  /** Milliseconds that a vanished HCA's devices stay in the list, Unhealthy. */
+  readonly graceMs: number;
+}
+
+export interface ExtraDevice {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  /** Some of "r", "w", "m". */
+  readonly permissions: string;
+  /** Left out silently when the host does not have it. */
+  readonly optional: boolean;
+}
+
+export interface ExtraMount {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+}
+
+/** What a container gets besides the uverbs node, where the host has it. */
+export interface Expose {
+  readonly rdmaCm: boolean;
+  readonly umad: boolean;
+  readonly issm: boolean;
+  readonly knem: boolean;
+  readonly devices: readonly ExtraDevice[];
+  readonly mounts: readonly ExtraMount[];
+}
+
+/** Environment variables of the container. */
+export interface EnvPolicy {
+  /** Our own RDMA_… variables: HCA names, PCI addresses, net devices, uverbs nodes. */
+  readonly rdma: boolean;
+  /** NCCL_IB_HCA */
+  readonly nccl: boolean;
+  /** UCX_NET_DEVICES */
+  readonly ucx: boolean;
+  /** PCIDEVICE_<NAME> and PCIDEVICE_<NAME>_INFO in the form of the SR-IOV network device plugin. */
+  readonly pcidevice: boolean;
+  /** Extra information for PCIDEVICE_…_INFO by PCI address, "*" for all; the SR-IOV plugin's `additionalInfo`. */
+  readonly pcideviceInfo: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Fixed variables. */
+  readonly extra: Readonly<Record<string, string>>;
+}
+
+/** How GetPreferredAllocation chooses. */
+export type Prefer = "pack" | "spread" | "least-used";
+
+/** One extended resource. */
+export interface ResourceSpec {
+  /** Extended resource name, "domain/name". */
+  readonly name: string;
+  readonly mode: Mode;
+  /** What device IDs are made of. `pci`: one device per PCI function with every HCA on it (what Multus expects). */
+  readonly ids: "name" | "pci";
+  /** An HCA belongs when one of these holds; an empty list holds for every HCA. */
+  readonly select: readonly Selector[];
+  /** … and none of these. */
+  readonly exclude: readonly Selector[];
+  readonly health: HealthPolicy;
+  readonly expose: Expose;
+  readonly env: EnvPolicy;
+  /** Answer Allocate with CDI names instead of device nodes. */
+  readonly cdi: boolean;
+  readonly prefer: Prefer;
+  /** Whether devices carry their NUMA node. */
+  readonly topology: boolean;
+  /** A shared resource that may have HCAs which another shared resource with this set has too. */
+  readonly overlap: boolean;
+}
+
+/** What a resource gets when the operator says nothing more than its name. */
+export const DEFAULT_SPEC: ResourceSpec = {
+  name: "tencent.com/rdma",
+  mode: { kind: "exclusive" },
+  ids: "name",
+  select: [],
+  exclude: [],
+  health: { policy: "port-active", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
+  expose: { rdmaCm: true, umad: true, issm: true, knem: true, devices: [], mounts: [] },
+  env: { rdma: true, nccl: false, ucx: false, pcidevice: false, pcideviceInfo: {}, extra: {} },
+  cdi: false,
+  prefer: "pack",
+  topology: true,
+  overlap: false,
+};
