@@ -5,6 +5,7 @@
  */
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
 import { natural } from "../hca/files.ts";
+import { parseAddress } from "../observe/address.ts";
 
 /** One flag. */
 interface Flag {
@@ -112,6 +113,25 @@ export const FLAGS = {
     default: "auto",
     help: "auto (netlink), poll (only the rescan), or a file: every change of it makes the plugin look",
     commands: ["run"],
+  },
+  "http": {
+    type: "string",
+    value: "ADDR",
+    check: badAddress,
+    help: "serve metrics, probes and a status page, on 127.0.0.1:9178, [::1]:9178, or :9178 for every address",
+    commands: ["run"],
+  },
+  "pod-resources": {
+    type: "boolean",
+    help: "ask the kubelet which pod holds which device (read only)",
+    commands: ["run", "list"],
+  },
+  "pod-resources-socket": {
+    type: "string",
+    value: "PATH",
+    default: "/var/lib/kubelet/pod-resources/kubelet.sock",
+    check: badPath,
+    help: "where the kubelet serves its PodResources API",
   },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },
@@ -290,6 +310,10 @@ function badInterface(value: string): string | null {
 
 function badPath(value: string): string | null {
   return value.includes("\0") ? "which is no path" : null;
+}
+
+function badAddress(value: string): string | null {
+  return parseAddress(value) === null ? "which is no address: 127.0.0.1:9178, [::1]:9178 or :9178" : null;
 }
 
 function badSeconds(value: string): string | null {

@@ -49,7 +49,7 @@ export async function wanted(values: Values): Promise<Wanted> {
 async function fromFile(path: string, resourcePrefix: string | undefined) {
   // The parser and the schema cost start-up time and memory that a plugin without a file need not spend.
   const { formatMistakes, loadConfig } = await import("../config/mod.ts");
-  const result = loadConfig(path, resourcePrefix === undefined ? {} : { resourcePrefix });
+  const result = await loadConfig(path, resourcePrefix === undefined ? {} : { resourcePrefix });
   if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
   return result.config;
 }

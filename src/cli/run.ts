@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { Agent } from "../agent.ts";
@@ -10,6 +11,7 @@ import { fileSource } from "../hca/file_source.ts";
 import { netlinkSource } from "../hca/netlink.ts";
 import type { EventSource } from "../hca/trigger.ts";
 import type { RegistrationMode } from "../kubelet/session.ts";
+import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../observe/log.ts";
 import { summary } from "../observe/summary.ts";
 import { followConfig } from "./follow_config.ts";
@@ -35,6 +37,7 @@ export async function run(values: Values): Promise<number> {
   for (const warning of warnings) log.warn(warning);
 
   const host = machine(values);
+  const observatory = await openObservatory(values, rescanMs, log);
   const agent = await Agent.start({
     specs,
     kubeletDir: resolve(values["kubelet-dir"]),
@@ -45,7 +48,8 @@ export async function run(values: Values): Promise<number> {
     machine: host,
     sources: eventSources(values.events, log),
     log,
-  });
+  }, observatory?.observer);
+  observatory?.attach(agent);
   log.info(summary(agent.state));
   const stopFollowing = new AbortController();
   if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
@@ -61,11 +65,27 @@ export async function run(values: Values): Promise<number> {
     log.warn("calls in flight did not end in time and were cut off");
     process.exit(0);
   }, SHUTDOWN_MS);
-  await agent.close();
+  await Promise.all([agent.close(), observatory?.close()]);
   host.verbs[Symbol.dispose]();
   clearTimeout(hurry);
   log.info("stopped");
   return 0;
+}
+
+/** The HTTP server and what is behind it; a plugin without `--http` does not even load them. */
+async function openObservatory(values: Values, rescanMs: number, log: Log) {
+  const address = values.http === undefined ? null : parseAddress(values.http);
+  if (address === null) return null;
+  const { Observatory } = await import("../observe/observatory.ts");
+  return await Observatory.start({
+    address,
+    node: process.env.NODE_NAME ?? hostname(),
+    version: VERSION,
+    sysfsRoot: resolve(values["sysfs-root"]),
+    rescanMs,
+    podResources: values["pod-resources"] ? resolve(values["pod-resources-socket"]) : null,
+    log,
+  });
 }
 
 function eventSources(events: string, log: Log): readonly EventSource[] {

@@ -9,10 +9,10 @@ import type { Values } from "./flags.ts";
 import { UsageError } from "./machine.ts";
 
 /** Status 0 for a good file, 2 for mistakes, each on a line of standard error. */
-export function validate(path: string | undefined, values: Values): number {
+export async function validate(path: string | undefined, values: Values): Promise<number> {
   if (path === undefined) throw new UsageError("validate needs a file: validate FILE");
   const prefix = values["resource-prefix"];
-  const result = loadConfig(path, prefix === undefined ? {} : { resourcePrefix: prefix });
+  const result = await loadConfig(path, prefix === undefined ? {} : { resourcePrefix: prefix });
   if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
   for (const warning of result.config.warnings) writeSync(2, `${warning}\n`);
   const { resources, format } = result.config;

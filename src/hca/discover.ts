@@ -94,6 +94,10 @@ function listed(hca: Hca, verbs: VerbsAnswer): boolean | null {
   return verbs.kind === "empty" || verbs.kind === "no-kernel-support" ? false : null;
 }
 
+/** The library looks at a fixed path, and for a provider; both are this container's and not the pod's. */
+const WHY_NOT_LISTED = "the node is not at /dev/infiniband in this mount namespace, or no provider library of this " +
+  "image knows the adapter (ibverbs-providers). Pods bring a library of their own, so it is offered all the same";
+
 /** What an operator should know about one HCA. */
 function remarksOn(hca: Hca, verbs: VerbsAnswer): string[] {
   if (hca.uverbs === null) {
@@ -108,16 +112,14 @@ function remarksOn(hca: Hca, verbs: VerbsAnswer): string[] {
       "mount the host's /dev into the container, or see whether udev runs on the host",
     ];
   }
-  if (verbs.kind === "list" || verbs.kind === "empty") {
-    const other = verbs.kind === "list" ? verbs.devices.find((one) => one.name === hca.name) : undefined;
+  if (verbs.kind === "list") {
+    const other = verbs.devices.find((one) => one.name === hca.name);
     if (other !== undefined && other.uverbs !== hca.uverbs.name) {
       return [`${hca.name} is ${hca.uverbs.name} for sysfs and ${other.uverbs} for libibverbs; one of them is older`];
     }
     if (other === undefined) {
       return [
-        `${hca.name} is in sysfs with ${hca.uverbs.name}, but libibverbs here does not list it: the node is not at ` +
-        "its fixed path in this mount namespace, or no provider library of this image knows the adapter " +
-        "(ibverbs-providers). Pods bring a library of their own, so the HCA is offered all the same",
+        `${hca.name} is in sysfs with ${hca.uverbs.name}, but libibverbs here does not list it: ${WHY_NOT_LISTED}`,
       ];
     }
   }
@@ -138,6 +140,10 @@ function machineRemarks(view: SysfsView, verbs: VerbsAnswer): readonly string[] 
   }
   if (verbs.kind === "no-library" || verbs.kind === "failed") {
     remarks.push(`libibverbs cannot be asked for its opinion (${verbs.detail}); sysfs decides alone`);
+  }
+  const usable = view.hcas.filter((hca) => hca.uverbs?.present).length;
+  if (usable > 0 && (verbs.kind === "empty" || verbs.kind === "no-kernel-support")) {
+    remarks.push(`libibverbs here lists none of the ${usable} HCAs that have a uverbs node: ${WHY_NOT_LISTED}`);
   }
   const strangers = verbs.kind === "list" ? verbs.devices.filter((d) => !view.hcas.some((h) => h.name === d.name)) : [];
   for (const stranger of strangers.toSorted((a, b) => natural(a.name, b.name))) {

@@ -99,8 +99,9 @@ export class PluginServer {
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
     await Promise.race([drained, late]);
     clearTimeout(timer);
+    // The library sometimes never calls back when a peer closes its connection at the same moment, so the end of the
+    // drain is not waited for again.
     this.#server.forceShutdown();
-    await drained;
   }
 }
 

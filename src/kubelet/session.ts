@@ -94,6 +94,7 @@ export class Session {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #look: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
+  #registering: Promise<void> | null = null;
   #again = false;
   #lastNote = "";
   #status: SessionStatus;
@@ -146,6 +147,7 @@ export class Session {
     clearTimeout(this.#look);
     this.#drop();
     await this.#running;
+    await this.#registering;
     this.#drop();
     await Promise.all(this.#closing);
     this.#report("stopped", null);
@@ -169,7 +171,9 @@ export class Session {
     while (this.#again && !this.#stop.signal.aborted) {
       this.#again = false;
       try {
-        if (await this.#serve()) await (this.#via === "watcher" ? this.#beFound() : this.#beKnown());
+        if (!await this.#serve()) continue;
+        if (this.#via === "watcher") this.#beFound();
+        else this.#beKnown();
       } catch (error) {
         this.#failed("error", error instanceof Error ? error.message : String(error));
       }
@@ -234,7 +238,7 @@ export class Session {
   }
 
   /** Step two, by Register: the kubelet that is there now knows us and follows the list. */
-  async #beKnown(): Promise<void> {
+  #beKnown(): void {
     const kubelet = identityOf(this.#kubeletSocket);
     if (kubelet === null) {
       this.#knownTo = null;
@@ -247,23 +251,32 @@ export class Session {
       this.#note("warn", "the kubelet accepted the registration, but never asked for the list; registering again");
       this.#knownTo = null;
     }
-    if (this.#retry !== undefined) return;
+    if (this.#retry !== undefined || this.#registering !== null) return;
     this.#tried = kubelet;
     if (this.#status.phase !== "waiting") {
       this.#report("registering", this.#status.trouble ?? "the kubelet is being told");
     }
+    // Not awaited: the kubelet dials back inside the call, and when it has just wiped its directory the socket it
+    // dials must be made anew meanwhile.
+    this.#registering = this.#register(kubelet).finally(() => {
+      this.#registering = null;
+      this.poke();
+    });
+  }
+
+  async #register(kubelet: FileIdentity): Promise<void> {
+    const { resource } = this.#source;
     try {
-      await register(this.#kubeletSocket, this.#source.resource, socketName(this.#source.resource), this.#stop.signal);
+      await register(this.#kubeletSocket, resource, socketName(resource), this.#stop.signal);
+      this.#knownTo = kubelet;
+      this.#accepted();
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
-      if (!(error instanceof RegistrationError)) throw error;
-      if (error.unreachable) {
-        return this.#failed("info", `nobody answers on ${this.#kubeletSocket}; waiting for the kubelet`);
+      if (error instanceof RegistrationError && error.unreachable) {
+        this.#failed("info", `nobody answers on ${this.#kubeletSocket}; waiting for the kubelet`);
+      } else {
+        this.#failed("warn", `the kubelet refused the registration: ${(error as Error).message}`);
       }
-      return this.#failed("warn", `the kubelet refused the registration: ${error.message}`);
     }
-    this.#knownTo = kubelet;
-    this.#accepted();
   }
 
   /** Step two, by the plugin watcher: the kubelet finds the socket by itself, and comes. */

@@ -1,0 +1,20 @@
+/**
+ * A fake host and a fake kubelet for device plugins that offer RDMA adapters: a sysfs and /dev tree on disk that
+ * changes while it runs, and a device manager that behaves as the kubelet's does.
+ *
+ * @module
+ */
+export { FakeHost } from "./host.ts";
+export { manyHcas, preset, type PresetName, PRESETS } from "./host_presets.ts";
+export type * from "./host_types.ts";
+export {
+  AdmissionError,
+  type AdmittedPod,
+  FakeKubelet,
+  type FakeKubeletOptions,
+  type KubeletState,
+} from "./kubelet.ts";
+export { commandLine, pluginFlags, PluginProcess } from "./plugin_process.ts";
+export { play, type Played } from "./play.ts";
+export { builtIn, loadScenario, type Scenario, type Step } from "./scenario.ts";
+export { Stage } from "./stage.ts";

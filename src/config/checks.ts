@@ -1,0 +1,142 @@
+/**
+ * What is wrong although every single key is right: keys that contradict each other, resources that do.
+ *
+ * @module
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { ResourceSpec } from "../resource/spec.ts";
+import type { Path } from "./mistakes.ts";
+import { asList, toSelector } from "./own.ts";
+import type { ResourceInput } from "./schema.ts";
+import { readPf } from "./vf_ranges.ts";
+
+/** A finding about the value at the path. */
+export interface Finding {
+  readonly path: Path;
+  readonly message: string;
+}
+
+/** A ListAndWatch answer of so many devices still fits into the 4 MiB that the kubelet receives. */
+const MOST_DEVICES = 40_000;
+/** With `share: one`, the number of HCAs multiplies the devices; a large node has eight. */
+const MANY_HCAS = 8;
+/** VF numbers that all ranges of one file may stand for. */
+export const MOST_VFS = 1_000_000;
+
+/** Contradictions inside one resource. */
+export function resourceProblems(input: ResourceInput): readonly Finding[] {
+  return [...modeProblems(input), ...selectionProblems(input), ...healthProblems(input), ...exposeProblems(input)];
+}
+
+function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): Finding[] {
+  const found: Finding[] = [];
+  const say = (key: string, message: string) => found.push({ path: [key], message });
+  if (mode === "shared") {
+    if (shares === undefined) say("mode", `"shared" needs shares too: the number of devices`);
+    if (share === undefined) {
+      say(
+        "mode",
+        `"shared" needs share too: "all" (each device hands over every HCA) or "one" (each belongs to one HCA)`,
+      );
+    }
+  } else {
+    if (shares !== undefined) say("shares", `shares are for mode: shared, and the mode is exclusive`);
+    if (share !== undefined) say("share", `share is for mode: shared, and the mode is exclusive`);
+    if (overlap) {
+      say("overlap", "an HCA of an exclusive resource cannot be in another one too; overlap is for mode: shared");
+    }
+  }
+  if (prefer === "least-used" && (mode !== "shared" || share === "all")) {
+    say("prefer", `"least-used" is for mode: shared with share: one, expected pack or spread here`);
+  }
+  return found;
+}
+
+function selectionProblems(input: ResourceInput): Finding[] {
+  const exclude = asList(input.exclude);
+  const select = asList(input.select).map(toSelector);
+  const path = (i: number): Path => Array.isArray(input.exclude) ? ["exclude", i] : ["exclude"];
+  const found = exclude.flatMap((selector, i): Finding[] =>
+    Object.keys(selector).length > 0
+      ? []
+      : [{ path: path(i), message: "a selector without conditions holds for every HCA, so this excludes all" }]
+  );
+  const refused = exclude.map(toSelector);
+  const same = refused.findIndex((one) => select.length > 0 && isDeepStrictEqual(select[0], one));
+  if (same >= 0 && select.every((one) => refused.some((other) => isDeepStrictEqual(one, other)))) {
+    found.push({ path: path(same), message: "excludes exactly what select asks for: no HCA can be left" });
+  }
+  return found;
+}
+
+function healthProblems({ health }: ResourceInput): Finding[] {
+  if (health.require === undefined || Array.isArray(health.ports)) return [];
+  const message = `require goes with a list of ports; with all the ports of an HCA write ports: ${health.require}`;
+  return [{ path: ["health", "require"], message }];
+}
+
+function exposeProblems({ expose }: ResourceInput): Finding[] {
+  const seen = new Set<string>();
+  return (["devices", "mounts"] as const).flatMap((key) =>
+    (expose[key] ?? []).flatMap((item, i): Finding[] => {
+      const target = typeof item === "string" ? item : item.containerPath ?? item.hostPath;
+      if (!seen.has(target)) {
+        seen.add(target);
+        return [];
+      }
+      return [{ path: ["expose", key, i], message: `${target} is there twice in the container` }];
+    })
+  );
+}
+
+/** One finding for each name that an earlier resource has; `null` stands for a resource whose name is not known. */
+export function duplicateNames(
+  names: readonly (string | null)[],
+  lineOf: (index: number) => number,
+): readonly Finding[] {
+  const first = new Map<string, number>();
+  return names.flatMap((name, i): Finding[] => {
+    if (name === null) return [];
+    const before = first.get(name);
+    if (before === undefined) {
+      first.set(name, i);
+      return [];
+    }
+    return [{
+      path: [i],
+      message: `the name ${JSON.stringify(name.slice(0, 80))} is taken already, in line ${lineOf(before)}`,
+    }];
+  });
+}
+
+/** A counter of the VF numbers that ranges stand for: true while the whole file stays within bounds. */
+export function vfBudget(): (pfs: readonly string[] | undefined) => boolean {
+  let left = MOST_VFS;
+  return (pfs) => {
+    for (const pf of pfs ?? []) {
+      const read = readPf(pf);
+      if (read.ok) left -= read.count;
+    }
+    return left >= 0;
+  };
+}
+
+/** What will work, and probably not as meant. */
+export function specWarnings(spec: ResourceSpec): readonly Finding[] {
+  const { mode, health } = spec;
+  const found: Finding[] = [];
+  if (mode.kind === "shared") {
+    const devices = mode.of === "all" ? mode.shares : mode.shares * MANY_HCAS;
+    if (devices > MOST_DEVICES) {
+      const count = mode.of === "all" ? "" : `on ${MANY_HCAS} HCAs these are ${devices.toLocaleString("en")} devices; `;
+      const message = `${count}the kubelet refuses lists longer than 4 MiB, about ${
+        MOST_DEVICES.toLocaleString("en")
+      } devices`;
+      found.push({ path: ["shares"], message });
+    }
+  }
+  if (health.policy === "present" && (health.ports !== null || health.require === "all")) {
+    found.push({ path: ["health", "ports"], message: `has no effect with policy: present, which looks at no port` });
+  }
+  return found;
+}

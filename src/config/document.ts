@@ -1,0 +1,213 @@
+/**
+ * From text to a tree of values that remember where they stand. YAML and JSON alike are read by the `yaml` package
+ * (JSON is YAML); here its nodes become a plain tree, bounded in size and depth, with our own words for what is wrong.
+ *
+ * @module
+ */
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import type { YAMLError } from "yaml";
+import type { Mistake, Path } from "./mistakes.ts";
+import { pathText, quote } from "./mistakes.ts";
+
+/** A value and the offset of its first character. */
+export type Tree =
+  | { readonly kind: "scalar"; readonly at: number; readonly value: unknown; readonly source: string | null }
+  | { readonly kind: "list"; readonly at: number; readonly items: readonly Tree[] }
+  | { readonly kind: "map"; readonly at: number; readonly entries: readonly Entry[] };
+
+export interface Entry {
+  readonly key: string;
+  readonly keyAt: number;
+  readonly value: Tree;
+}
+
+/** A file that is well-formed, whatever it says. */
+export interface Source {
+  readonly tree: Tree;
+  /** A mistake about the value at this offset. */
+  mistake(at: number, path: Path, message: string): Mistake;
+}
+
+/** The largest file that is read: a ConfigMap cannot hold more. */
+export const LARGEST = 1_048_576;
+const DEEPEST = 32;
+/** Values that aliases may add in all; enough for any honest file, too few for a bomb. */
+const FROM_ALIASES = 10_000;
+const SYNTAX_SHOWN = 10;
+
+/** Reads the text of one file. */
+export function readDocument(
+  text: string,
+  file: string,
+): { ok: true; source: Source } | { ok: false; mistakes: readonly Mistake[] } {
+  const lines = new LineCounter();
+  const mistakes: Mistake[] = [];
+  const mistake = (at: number, path: Path, message: string): Mistake => {
+    const { line, col } = lines.linePos(Math.max(0, Math.min(at, text.length)));
+    return { file, line: Math.max(1, line), column: Math.max(1, col), path: pathText(path), message };
+  };
+  const failed = () => ({ ok: false as const, mistakes });
+  if (text.length > LARGEST) {
+    mistakes.push({ file, line: 0, column: 0, path: "", message: `the file has more than ${LARGEST} characters` });
+    return failed();
+  }
+  // The composer calls itself for each level; a bracket counted inside a string only makes this stricter.
+  const deep = tooDeep(text);
+  if (deep !== null) {
+    lines.addNewLine(0);
+    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines.addNewLine(at + 1);
+    mistakes.push(mistake(deep, [], `brackets are nested deeper than ${10 * DEEPEST} levels`));
+    return failed();
+  }
+  let document;
+  try {
+    // uniqueKeys compares every key with every other; duplicates are looked for below, in linear time.
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, schema: "core" });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    mistakes.push(mistake(0, [], "the file is nested too deeply"));
+    return failed();
+  }
+  for (const error of [...document.errors, ...document.warnings].slice(0, SYNTAX_SHOWN)) {
+    mistakes.push(mistake(error.pos[0], [], syntaxMessage(error)));
+  }
+  if (mistakes.length > 0) return failed();
+  if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
+    mistakes.push(mistake(0, [], "the file is empty; it needs at least a list of resources"));
+    return failed();
+  }
+  const tree = grow(document.contents, (at, path, message) => {
+    mistakes.push(mistake(at, path, message));
+  });
+  return mistakes.length > 0 ? failed() : { ok: true, source: { tree, mistake } };
+}
+
+type Complain = (at: number, path: Path, message: string) => void;
+
+/** The package's nodes as a tree. Aliases are followed, as long as they stay within bounds. */
+function grow(root: unknown, complain: Complain): Tree {
+  const anchors = new Map<string, unknown>();
+  const open = new Set<unknown>();
+  let fromAliases = 0;
+  let tired = false;
+
+  function value(node: unknown, path: Path, parentAt: number, inAlias: boolean): Tree {
+    const at = isNode(node) ? node.range?.[0] ?? parentAt : parentAt;
+    const nothing: Tree = { kind: "scalar", at, value: null, source: null };
+    if (tired) return nothing;
+    if (path.length > DEEPEST) return stop(at, path, `nested deeper than ${DEEPEST} levels`, nothing);
+    if (inAlias && ++fromAliases > FROM_ALIASES) {
+      return stop(at, path, `aliases (*name) stand for more than ${FROM_ALIASES} values`, nothing);
+    }
+    if (isAlias(node)) {
+      const target = anchors.get(node.source);
+      if (target === undefined) {
+        complain(
+          at,
+          path,
+          `*${node.source} is an alias, and nothing is anchored as &${node.source}; put text that begins with * in quotes`,
+        );
+        return nothing;
+      }
+      if (open.has(target)) {
+        complain(at, path, `the alias *${node.source} stands inside what it stands for`);
+        return nothing;
+      }
+      return value(target, path, at, true);
+    }
+    if (isNode(node) && "anchor" in node && node.anchor !== undefined && !inAlias) anchors.set(node.anchor, node);
+    open.add(node);
+    const tree = branch(node, path, at, inAlias) ?? nothing;
+    open.delete(node);
+    return tree;
+  }
+
+  function branch(node: unknown, path: Path, at: number, inAlias: boolean): Tree | null {
+    if (isScalar(node)) return { kind: "scalar", at, value: node.value, source: node.source ?? null };
+    if (isSeq(node)) {
+      return { kind: "list", at, items: node.items.map((item, i) => value(item, [...path, i], at, inAlias)) };
+    }
+    if (!isMap(node)) return null;
+    const entries: Entry[] = [];
+    for (const pair of node.items) {
+      const keyAt = isNode(pair.key) ? pair.key.range?.[0] ?? at : at;
+      const key = keyText(pair.key);
+      if (key === null) {
+        complain(keyAt, path, "found something that is no name where a key is expected");
+      } else if (key === "<<") {
+        complain(
+          keyAt,
+          [...path, key],
+          "merge keys are not supported; write the keys out, or use an alias for a whole value",
+        );
+      } else if (key === "__proto__") {
+        complain(keyAt, [...path, key], "this name is not allowed as a key");
+      } else entries.push({ key, keyAt, value: value(pair.value, [...path, key], keyAt, inAlias) });
+    }
+    return { kind: "map", at, entries };
+  }
+
+  function stop(at: number, path: Path, message: string, nothing: Tree): Tree {
+    tired = true;
+    complain(at, path.slice(0, 4), message);
+    return nothing;
+  }
+
+  return value(root, [], 0, false);
+}
+
+function keyText(key: unknown): string | null {
+  if (!isScalar(key) || key.value === null) return null;
+  return typeof key.value === "string" ? key.value : key.source ?? String(key.value);
+}
+
+/** Offset of the first bracket that is too deep, or null. */
+function tooDeep(text: string): number | null {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const c = text[at];
+    if (c === "[" || c === "{") depth++;
+    else if (c === "]" || c === "}") depth--;
+    if (depth > 10 * DEEPEST) return at;
+  }
+  return null;
+}
+
+function syntaxMessage({ code, message }: YAMLError): string {
+  switch (code) {
+    case "TAB_AS_INDENT":
+      return "a tab as indentation; YAML allows only spaces there";
+    case "MULTIPLE_DOCS":
+      return "a second document begins here (---); a config file holds one";
+    case "BAD_ALIAS":
+      return "* begins an alias; put text that begins with * in quotes";
+    case "TAG_RESOLVE_FAILED":
+    case "BAD_COLLECTION_TYPE":
+      return "YAML tags (!name) are not supported";
+    default:
+      return `not well-formed: ${message.slice(0, 1).toLowerCase()}${message.slice(1)}`;
+  }
+}
+
+/** One mistake for each key that stands in a mapping twice. */
+export function duplicateKeys(source: Source): readonly Mistake[] {
+  const found: Mistake[] = [];
+  const look = (tree: Tree, path: Path): void => {
+    if (tree.kind === "list") tree.items.forEach((item, i) => look(item, [...path, i]));
+    if (tree.kind !== "map") return;
+    const first = new Map<string, number>();
+    for (const { key, keyAt, value } of tree.entries) {
+      const before = first.get(key);
+      if (before === undefined) first.set(key, keyAt);
+      else {
+        const { line } = source.mistake(before, [], "");
+        found.push(
+          source.mistake(keyAt, [...path, key], `the key ${quote(key)} is there twice, first in line ${line}`),
+        );
+      }
+      look(value, [...path, key]);
+    }
+  };
+  look(source.tree, []);
+  return found;
+}

@@ -1,0 +1,127 @@
+/**
+ * The schema's issues as sentences with positions.
+ *
+ * @module
+ */
+import type { core } from "zod";
+import type { Source, Tree } from "./document.ts";
+import type { Mistake, Path } from "./mistakes.ts";
+import { pathText, quote } from "./mistakes.ts";
+import { hint, nearest } from "./nearest.ts";
+import { keyAt, valueAt } from "./tree.ts";
+
+type Issue = core.$ZodIssue;
+
+/**
+ * Every issue of a failed parse as a mistake.
+ *
+ * @param value the plain value that was parsed
+ * @param tree where that value stands; its root is the parsed value's root
+ */
+export function explain(issues: readonly Issue[], value: unknown, tree: Tree, source: Source): Mistake[] {
+  const meant = new Set<string>();
+  const mistakes = issues.flatMap((issue) => one(issue, [], { value, tree, source, meant }));
+  // A key that is there under a mistyped name is not missing as well.
+  return mistakes.filter(({ path, message }) => !(message.startsWith(MISSING) && meant.has(path)));
+}
+
+const MISSING = "is missing";
+
+interface Place {
+  readonly value: unknown;
+  readonly tree: Tree;
+  readonly source: Source;
+  /** Paths of the keys that mistyped ones were probably meant to be. */
+  readonly meant: Set<string>;
+}
+
+function one(issue: Issue, above: Path, place: Place): Mistake[] {
+  const path = [...above, ...issue.path as Path];
+  const at = valueAt(place.tree, path);
+  const found = path.reduce<unknown>(step, place.value);
+  const say = (message: string) => [place.source.mistake(at, path, message)];
+  switch (issue.code) {
+    case "custom":
+      return say(
+        issue.params?.phrase === true ? `found ${described(found)}, expected ${issue.message}` : issue.message,
+      );
+    case "unrecognized_keys":
+      return issue.keys.map((key) => unknownKey(key, issue.message.split(","), [...path, key], place));
+    case "invalid_key": {
+      const phrase = issue.issues[0]?.message ?? "another key";
+      const message = `found the key ${quote(String(path.at(-1)))}, expected ${phrase}`;
+      return [place.source.mistake(keyAt(place.tree, path), path, message)];
+    }
+    case "invalid_union": {
+      // The branch that fits in kind and fails inside is the one that was meant.
+      const meant = issue.errors.find((issues) => issues.length > 0 && issues.every((inner) => inner.path.length > 0));
+      if (meant !== undefined) return meant.flatMap((inner) => one(inner, path, place));
+      const strict = issue.errors.find((issues) => issues.length > 0 && issues.every((inner) => isInside(inner)));
+      if (strict !== undefined) return strict.flatMap((inner) => one(inner, path, place));
+      return say(mismatch(found, issue.message, words(issue)));
+    }
+    default:
+      if (found === undefined) return say(`${MISSING}, expected ${issue.message}`);
+      return say(mismatch(found, issue.message, words(issue)));
+  }
+}
+
+/** Whether the issue says that the value has the right kind, and something else is wrong with it. */
+function isInside(issue: Issue): boolean {
+  return issue.path.length > 0 || issue.code === "unrecognized_keys" ||
+    (issue.code === "custom" && issue.params?.phrase !== true) ||
+    (issue.code === "too_small" || issue.code === "too_big") && issue.origin === "array";
+}
+
+function unknownKey(key: string, known: readonly string[], path: Path, { tree, source, meant }: Place): Mistake {
+  const near = nearest(key, known);
+  if (near !== null) meant.add(pathText([...path.slice(0, -1), near]));
+  const instead = near === null ? `expected one of ${known.join(", ")}` : `did you mean ${quote(near)}?`;
+  return source.mistake(keyAt(tree, path), path, `unknown key; ${instead}`);
+}
+
+function mismatch(found: unknown, phrase: string, candidates: readonly string[]): string {
+  return `found ${described(found)}, expected ${phrase}${advice(found, phrase, candidates)}`;
+}
+
+function advice(found: unknown, phrase: string, candidates: readonly string[]): string {
+  if (typeof found !== "string") return "";
+  const boolean = phrase === "true or false" ? SPELT[found.toLowerCase()] : undefined;
+  if (boolean !== undefined) return `; did you mean ${boolean}?`;
+  // lspci leaves the domain out where there is only one.
+  if (/^[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(found)) return `; did you mean "0000:${found.toLowerCase()}"?`;
+  return hint(found, candidates);
+}
+
+/** What other dialects and languages write for true and false. */
+const SPELT: Readonly<Record<string, boolean | undefined>> = {
+  yes: true,
+  on: true,
+  y: true,
+  true: true,
+  no: false,
+  off: false,
+  n: false,
+  false: false,
+};
+
+/** The words that the issue would have taken. */
+function words(issue: Issue): readonly string[] {
+  if (issue.code === "invalid_value") return issue.values.filter((value) => typeof value === "string");
+  if (issue.code === "invalid_union") return issue.errors.flatMap((issues) => issues.flatMap(words));
+  return [];
+}
+
+/** A value as a sentence names it. */
+export function described(value: unknown): string {
+  if (value === null || value === undefined) return "nothing";
+  if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  if (typeof value === "object") return "a mapping";
+  return typeof value === "number" ? `the number ${value}` : String(value);
+}
+
+function step(value: unknown, key: string | number): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+  return (value as Record<string | number, unknown>)[key];
+}

@@ -1,0 +1,56 @@
+/**
+ * Reads a document as Go's `encoding/json` reads it into a struct: keys without regard to case, unknown keys left out,
+ * null as if the key were not there, of equal keys the last one. Users of the peers lean on all four. Whatever that
+ * hides is told as a warning.
+ *
+ * @module
+ */
+import * as z from "zod";
+import type { Entry, Tree } from "./document.ts";
+import type { Path } from "./mistakes.ts";
+import { quote } from "./mistakes.ts";
+import { hint } from "./nearest.ts";
+
+/** Receives what the peer would have passed over in silence. */
+export type Warn = (at: number, path: Path, message: string) => void;
+
+/** The tree with the schema's own spelling of the keys, and nothing else in it. Positions stay. */
+export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = []): Tree {
+  const inner = unwrapped(schema, tree.kind);
+  if (inner instanceof z.ZodArray && tree.kind === "list") {
+    const item = inner.element as z.ZodType;
+    return { ...tree, items: tree.items.map((one, i) => fold(one, item, warn, [...path, i])) };
+  }
+  if (tree.kind !== "map" || !(inner instanceof z.ZodObject || inner instanceof z.ZodRecord)) return tree;
+  const shape = inner instanceof z.ZodObject ? inner.shape as Record<string, z.ZodType> : null;
+  const known = new Map(Object.keys(shape ?? {}).map((key) => [key.toLowerCase(), key]));
+  const entries = new Map<string, Entry>();
+  for (const entry of tree.entries) {
+    const here = [...path, entry.key];
+    const key = shape === null ? entry.key : known.get(entry.key.toLowerCase());
+    if (key === undefined) {
+      warn(entry.keyAt, here, `unknown key, left out${hint(entry.key, Object.keys(shape ?? {}))}`);
+      continue;
+    }
+    if (entries.has(key)) warn(entry.keyAt, here, `the key ${quote(key)} is there twice; the last one counts`);
+    if (entry.value.kind === "scalar" && entry.value.value === null) continue;
+    entries.set(key, {
+      ...entry,
+      key,
+      value: shape === null ? entry.value : fold(entry.value, shape[key]!, warn, here),
+    });
+  }
+  return { ...tree, entries: [...entries.values()] };
+}
+
+/** Below optional and default; of a union the alternative for this kind of value. */
+function unwrapped(schema: z.ZodType, kind: Tree["kind"]): z.ZodType {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) {
+    return unwrapped(schema.unwrap() as z.ZodType, kind);
+  }
+  if (schema instanceof z.ZodUnion) {
+    const options = schema.options as readonly z.ZodType[];
+    return options.find((one) => kind === "list" ? one instanceof z.ZodArray : one instanceof z.ZodObject) ?? schema;
+  }
+  return schema;
+}

@@ -1,0 +1,105 @@
+/**
+ * Our own format, after the schema accepted it: into the shape that the policy knows.
+ *
+ * @module
+ */
+import type {
+  EnvPolicy,
+  ExtraDevice,
+  ExtraMount,
+  HealthPolicy,
+  Mode,
+  ResourceSpec,
+  Selector,
+} from "../resource/spec.ts";
+import { parseDuration } from "./duration.ts";
+import type { ResourceInput, SelectorInput } from "./schema.ts";
+import { toPfRange } from "./vf_ranges.ts";
+
+/** One resource; the input must have passed the schema and `resourceProblems`. */
+export function toSpec(input: ResourceInput): ResourceSpec {
+  const { name, ids, cdi, prefer, topology, overlap } = input;
+  return {
+    name,
+    mode: toMode(input),
+    ids,
+    select: asList(input.select).map(toSelector),
+    exclude: asList(input.exclude).map(toSelector),
+    health: toHealth(input.health),
+    expose: {
+      ...input.expose,
+      devices: (input.expose.devices ?? []).map(toDevice),
+      mounts: (input.expose.mounts ?? []).map(toMount),
+    },
+    env: toEnv(input.env),
+    cdi,
+    prefer,
+    topology,
+    overlap,
+  };
+}
+
+/** Nothing, one, or several: always a list. */
+export function asList<T>(value: T | readonly T[] | undefined): readonly T[] {
+  if (value === undefined) return [];
+  // Array.isArray does not narrow readonly arrays.
+  return Array.isArray(value) ? value as readonly T[] : [value as T];
+}
+
+function toMode({ mode, shares, share }: ResourceInput): Mode {
+  if (mode === "exclusive" || shares === undefined || share === undefined) return { kind: "exclusive" };
+  return { kind: "shared", shares, of: share };
+}
+
+export function toSelector(input: SelectorInput): Selector {
+  const { minRate, vendors, devices, pciAddresses, pfs, pkeys, ...same } = input;
+  return without<Selector>({
+    ...same,
+    vendors: vendors?.map(hexId),
+    devices: devices?.map(hexId),
+    pciAddresses: pciAddresses?.map((address) => address.toLowerCase()),
+    pfs: pfs?.map(toPfRange),
+    minRateGbps: minRate,
+    pkeys: pkeys?.map((key) => `0x${hexId(key)}`),
+  });
+}
+
+/** "0x15B3" → "15b3": as sysfs spells it, without the 0x. */
+export function hexId(text: string): string {
+  return text.replace(/^0x/i, "").toLowerCase().padStart(4, "0");
+}
+
+/** The object without the keys whose value is undefined. */
+export function without<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
+}
+
+function toHealth({ policy, ports, require, settle, grace }: ResourceInput["health"]): HealthPolicy {
+  const times = { settleMs: milliseconds(settle), graceMs: milliseconds(grace) };
+  if (typeof ports === "string") return { policy, ports: null, require: ports, ...times };
+  return { policy, ports: [...new Set(ports)].sort((a, b) => a - b), require: require ?? "any", ...times };
+}
+
+/** The schema has refused whatever `parseDuration` cannot read. */
+export function milliseconds(value: string | number): number {
+  const ms = parseDuration(value);
+  if (ms === null) throw new TypeError(`Cannot read the duration ${JSON.stringify(value)}: the schema lets it pass`);
+  return ms;
+}
+
+type Item<List> = NonNullable<List> extends readonly (infer T)[] ? T : never;
+
+function toDevice(input: Item<ResourceInput["expose"]["devices"]>): ExtraDevice {
+  if (typeof input === "string") return { hostPath: input, containerPath: input, permissions: "rw", optional: false };
+  return { ...input, containerPath: input.containerPath ?? input.hostPath };
+}
+
+function toMount(input: Item<ResourceInput["expose"]["mounts"]>): ExtraMount {
+  if (typeof input === "string") return { hostPath: input, containerPath: input, readOnly: true };
+  return { ...input, containerPath: input.containerPath ?? input.hostPath };
+}
+
+function toEnv({ pcideviceInfo, extra, ...flags }: ResourceInput["env"]): EnvPolicy {
+  const info = Object.entries(pcideviceInfo ?? {}).map(([address, keys]) => [address.toLowerCase(), keys] as const);
+  return { ...flags, pcideviceInfo: Object.fromEntries(info), extra: extra ?? {} };
+}

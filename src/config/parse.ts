@@ -1,0 +1,211 @@
+/**
+ * One config file's text, in any of the three formats, to what the agent works with.
+ *
+ * @module
+ */
+import type * as z from "zod";
+import type { ResourceSpec } from "../resource/spec.ts";
+import { duplicateNames, MOST_VFS, resourceProblems, specWarnings, vfBudget } from "./checks.ts";
+import type { Finding } from "./checks.ts";
+import { duplicateKeys, readDocument } from "./document.ts";
+import type { Source, Tree } from "./document.ts";
+import { described, explain } from "./explain.ts";
+import { fold } from "./fold.ts";
+import { formatMistakes, inOrder } from "./mistakes.ts";
+import type { Mistake, Path } from "./mistakes.ts";
+import { asList, milliseconds, toSpec } from "./own.ts";
+import { ConfigFile, Resource } from "./schema.ts";
+import type { ResourceInput } from "./schema.ts";
+import { readShared, SharedFile } from "./shared_device_plugin.ts";
+import type { Reading } from "./shared_device_plugin.ts";
+import { readSriov, SRIOV_PREFIX, SriovFile } from "./sriov.ts";
+import { plain, valueAt } from "./tree.ts";
+
+/** Whose file it is. */
+export type Format = "own" | "shared-device-plugin" | "sriov-network-device-plugin";
+
+/** What a config file asks for. */
+export interface Config {
+  readonly format: Format;
+  readonly resources: readonly ResourceSpec[];
+  /** Seconds between looks without a reason; 0 for never; null when the file does not say. */
+  readonly rescanSeconds: number | null;
+  /** One line each, as `formatMistakes` writes them: what works, and probably not as meant. */
+  readonly warnings: readonly string[];
+}
+
+export interface ConfigOptions {
+  /** Domain of SR-IOV resources without a `resourcePrefix`: that plugin's `-resource-prefix` flag. Default intel.com. */
+  readonly resourcePrefix?: string;
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+/**
+ * Reads a config file's text. Never throws on account of the text, and reports all mistakes at once.
+ *
+ * @param file the name that mistakes show; one that ends in .json is also held to JSON's rules, by a warning
+ */
+export function parseConfig(text: string, file: string, options: ConfigOptions = {}): ConfigResult {
+  // Offsets have to count from the first character that an editor shows.
+  const body = text.startsWith("\uFEFF") ? text.slice(1) : text;
+  const read = readDocument(body, file);
+  if (!read.ok) return failed([...read.mistakes, ...notJson(body, file)]);
+  const { source } = read;
+  if (source.tree.kind !== "map") {
+    const found = described(plain(source.tree));
+    return failed([source.mistake(source.tree.at, [], `found ${found}, expected a mapping with resources`)]);
+  }
+  const result = readFormat(source, source.tree, options);
+  if (!result.ok) return failed(result.mistakes);
+  const warnings = inOrder([...notJson(body, file), ...result.warnings]);
+  const { format, resources, rescanSeconds } = result;
+  return {
+    ok: true,
+    config: { format, resources, rescanSeconds, warnings: warnings.map((one) => formatMistakes([one])) },
+  };
+}
+
+type Read =
+  | (Omit<Config, "warnings"> & { readonly ok: true; readonly warnings: readonly Mistake[] })
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+function failed(mistakes: readonly Mistake[]): ConfigResult {
+  return { ok: false, mistakes: inOrder(mistakes) };
+}
+
+/** The format shows in the top-level key; the peers' readers do not look at letter case. */
+function readFormat(source: Source, top: Tree & { kind: "map" }, options: ConfigOptions): Read {
+  const keys = new Set(top.entries.map((entry) => entry.key));
+  const folded = new Set([...keys].map((key) => key.toLowerCase()));
+  if (!keys.has("resources")) {
+    if (folded.has("configlist")) return peer("shared-device-plugin", source, SharedFile, readShared);
+    if (folded.has("resourcelist")) {
+      const prefix = options.resourcePrefix || SRIOV_PREFIX;
+      return peer("sriov-network-device-plugin", source, SriovFile, (input) => readSriov(input, prefix));
+    }
+    if (keys.has("kind") && keys.has("apiVersion")) {
+      const message =
+        "this is a Kubernetes manifest; give the file that is inside it (the text under data of a ConfigMap)";
+      return { ok: false, mistakes: [source.mistake(top.at, [], message)] };
+    }
+  }
+  return own(source);
+}
+
+/** In lists under these keys, unquoted digits are hex, whatever YAML makes of them. */
+const HEX_KEYS: ReadonlySet<string> = new Set(["vendors", "devices", "pkeys"]);
+
+function own(source: Source): Read {
+  const value = plain(source.tree, HEX_KEYS);
+  const parsed = ConfigFile.safeParse(value);
+  const mistakes = [...duplicateKeys(source)];
+  if (!parsed.success) mistakes.push(...explain(parsed.error.issues, value, source.tree, source));
+  // Resources are looked at one by one, so that a wrong key in the first hides no contradiction in the second.
+  const raw = listAt(value, "resources");
+  const inputs = parsed.success ? parsed.data.resources : raw.map((one) => Resource.safeParse(one).data ?? null);
+  const at = (finding: Finding, ...above: Path): Mistake => {
+    const path = [...above, ...finding.path];
+    return source.mistake(valueAt(source.tree, path), path, finding.message);
+  };
+  inputs.forEach((input, i) => {
+    if (input !== null) mistakes.push(...resourceProblems(input).map((finding) => at(finding, "resources", i)));
+  });
+  const line = (i: number) => source.mistake(valueAt(source.tree, ["resources", i, "name"]), [], "").line;
+  for (const { path, message } of duplicateNames(raw.map(nameOf), line)) {
+    mistakes.push(at({ path: [...path, "name"], message }, "resources"));
+  }
+  const bad = overBudget(inputs);
+  if (bad !== null) {
+    mistakes.push(
+      at(
+        { path: [], message: `the VF ranges up to here stand for more than ${MOST_VFS.toLocaleString("en")} VFs` },
+        "resources",
+        bad,
+      ),
+    );
+  }
+  if (!parsed.success || mistakes.length > 0) return { ok: false, mistakes };
+  const resources = parsed.data.resources.map(toSpec);
+  const warnings = resources.flatMap((spec, i) => specWarnings(spec).map((finding) => at(finding, "resources", i)));
+  const { rescan } = parsed.data;
+  return {
+    ok: true,
+    format: "own",
+    resources,
+    rescanSeconds: rescan === undefined ? null : milliseconds(rescan) / 1_000,
+    warnings,
+  };
+}
+
+/** Index of the first resource whose VF ranges are one too many; null when all fit. */
+function overBudget(inputs: readonly (ResourceInput | null)[]): number | null {
+  const within = vfBudget();
+  const bad = inputs.findIndex((input) =>
+    ![...asList(input?.select), ...asList(input?.exclude)].every((selector) => within(selector.pfs))
+  );
+  return bad < 0 ? null : bad;
+}
+
+function peer<Schema extends z.ZodType>(
+  format: Format,
+  source: Source,
+  schema: Schema,
+  read: (input: z.infer<Schema>) => Reading,
+): Read {
+  const warnings: Mistake[] = [];
+  const tree = fold(source.tree, schema, (at, path, message) => warnings.push(source.mistake(at, path, message)));
+  const value = plain(tree);
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) return { ok: false, mistakes: explain(parsed.error.issues, value, tree, source) };
+  const reading = read(parsed.data);
+  const at = ({ path, message }: Finding) => source.mistake(valueAt(tree, path), path, message);
+  const list = format === "shared-device-plugin" ? "configList" : "resourceList";
+  const nameAt = (index: number): Path => [list, index, "resourceName"];
+  const line = (i: number) => source.mistake(valueAt(tree, nameAt(reading.resources[i]!.index)), [], "").line;
+  const twice = duplicateNames(reading.resources.map(({ spec }) => spec.name), line).map(({ path, message }) => ({
+    path: nameAt(reading.resources[path[0] as number]!.index),
+    message,
+  }));
+  const mistakes = [...reading.problems, ...twice].map(at);
+  if (mistakes.length > 0) return { ok: false, mistakes };
+  const shares = reading.resources.flatMap(({ index, spec }) =>
+    specWarnings(spec).map(({ message }) => at({ path: [list, index], message }))
+  );
+  return {
+    ok: true,
+    format,
+    resources: reading.resources.map(({ spec }) => spec),
+    rescanSeconds: reading.rescanSeconds,
+    warnings: [...warnings, ...reading.warnings.map(at), ...shares],
+  };
+}
+
+/** A file that is named .json and is none: YAML forgives comments and commas that other readers of the file will not. */
+function notJson(text: string, file: string): readonly Mistake[] {
+  if (!file.toLowerCase().endsWith(".json")) return [];
+  try {
+    JSON.parse(text);
+    return [];
+  } catch (error) {
+    // V8 tells the offset for most mistakes; the end of the file is where the others are.
+    const offset = /position (\d+)/.exec(error instanceof Error ? error.message : "")?.[1];
+    const before = text.slice(0, offset === undefined ? text.length : Number(offset)).split("\n");
+    const message = "the file is named .json and is not JSON from here on; other programs will not read it";
+    return [{ file, line: before.length, column: before.at(-1)!.length + 1, path: "", message }];
+  }
+}
+
+function listAt(value: unknown, key: string): readonly unknown[] {
+  const list = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  return Array.isArray(list) ? list : [];
+}
+
+function nameOf(resource: unknown): string | null {
+  const name = typeof resource === "object" && resource !== null
+    ? (resource as Record<string, unknown>).name
+    : undefined;
+  return typeof name === "string" ? name : null;
+}

@@ -1,0 +1,203 @@
+/**
+ * Our own config format, written once: the TypeScript types, the checks, the JSON Schema and the reference table in
+ * docs/configuration.md all come from here.
+ *
+ * @module
+ */
+import * as z from "zod";
+import { DEFAULT_SPEC } from "../resource/spec.ts";
+import { durationText } from "./duration.ts";
+import { nameProblem } from "./name.ts";
+import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
+import { readPf } from "./vf_ranges.ts";
+
+const D = DEFAULT_SPEC;
+/** A day: longer waits are a mistyped unit. */
+const LONGEST_MS = 86_400_000;
+
+const HEX_ID = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `up to four hex digits such as "15b3", with or without 0x`);
+const PKEY = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `a partition key such as "0x8001"`);
+/** The kernel's IFNAMSIZ is 16 with the final NUL. */
+const NETDEV = text(/^[^\s/#,]{1,15}$/, "a net device name of up to 15 characters, * and ? allowed");
+/** IB_DEVICE_NAME_MAX is 64 with the final NUL. */
+const HCA = text(/^[^\s/,]{1,63}$/, "an HCA name such as mlx5_0, * and ? allowed");
+const DRIVER = text(/^[\w*?-]{1,63}$/, "a driver name such as mlx5_core or mlx5_ib, * and ? allowed");
+const PCI = text(
+  /^(?:[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]|(?=[^*?]*[*?])[0-9a-fA-F:.*?]{1,32})$/,
+  `a full PCI address such as "0000:3b:00.0", * and ? allowed`,
+);
+const PATH = text(
+  /^(?![^]*\/\.\.(?:\/|$))\/[^\0]{1,4000}$/,
+  `an absolute path without ".."`,
+);
+const PF = z.string({ error: `a PF with or without VF numbers, such as "eth1" or "eth1#0-7,9"` })
+  .superRefine((value, context) => {
+    const read = readPf(value);
+    if (!read.ok) {
+      context.addIssue({ code: "custom", message: `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}` });
+    }
+  })
+  .meta({ pattern: "^[^\\s/#,]{1,63}(#\\d+(-\\d+)?(,\\d+(-\\d+)?)*)?$" });
+/** Environment variables: the C identifier form, which every shell and runtime accepts. */
+const VARIABLE = text(/^[A-Za-z_][A-Za-z0-9_]*$/, `a variable name: letters, digits and "_", no digit first`);
+const VALUE = text(/^[^\0]*$/, `text (put numbers, true and false in quotes)`);
+
+/** Conditions on one HCA. */
+export const Selector = object({
+  hcas: list(HCA, "a list of HCA names").optional().describe("Names of HCAs (`/sys/class/infiniband`)."),
+  vendors: list(HEX_ID, "a list of PCI vendor IDs").optional().describe("PCI vendor IDs."),
+  devices: list(HEX_ID, "a list of PCI device IDs").optional().describe("PCI device IDs."),
+  drivers: list(DRIVER, "a list of driver names").optional()
+    .describe("Drivers: the PCI function's (`mlx5_core`) or the RDMA driver on it (`mlx5_ib`)."),
+  pciAddresses: list(PCI, "a list of PCI addresses").optional().describe("PCI addresses, with their domain."),
+  netdevs: list(NETDEV, "a list of net device names").optional()
+    .describe("Net devices; one of the HCA's own has to match."),
+  pfs: list(PF, "a list of PFs").optional()
+    .describe("PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only."),
+  masters: list(NETDEV, "a list of net device names of PFs").optional()
+    .describe("Net devices of PFs: their VFs, never the PF itself."),
+  linkLayers: list(word(["InfiniBand", "Ethernet"]), "a list of InfiniBand, Ethernet").optional()
+    .describe("Link layer of a port."),
+  transports: list(word(["IB", "RoCE", "iWARP", "EFA"]), "a list of IB, RoCE, iWARP, EFA").optional()
+    .describe("Wire protocol."),
+  numaNodes: list(whole(0, 4_095), "a list of NUMA node numbers").optional()
+    .describe("NUMA nodes. An HCA of which the kernel knows no node matches none."),
+  kinds: list(word(["pf", "vf", "sf", "virtual"]), "a list of pf, vf, sf, virtual").optional()
+    .describe("Physical function, virtual function, sub-function, or software (soft-RoCE, soft-iWARP)."),
+  minRate: z.number({ error: "a number of Gb/s greater than 0" }).positive({ error: "a number of Gb/s greater than 0" })
+    .max(100_000, { error: "a number of Gb/s, at most 100,000" }).optional()
+    .describe("Gb/s; one port at least is this fast."),
+  pkeys: list(PKEY, "a list of partition keys").optional()
+    .describe("Partition key at index 0 of an InfiniBand port; the membership bit (0x8000) counts."),
+  pfWithVfs: flag().optional().describe("`true`: only PFs that have VFs now. `false`: everything else."),
+}, "a mapping of selector keys");
+
+const Health = object({
+  policy: word(["port-active", "link-up", "present"]).default(D.health.policy)
+    .describe(
+      "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
+    ),
+  ports: either(
+    word(["any", "all"]),
+    list(whole(1, 255), "a list of port numbers"),
+    "any, all, or a list of port numbers",
+  )
+    .default("any").describe("Ports that count: any one of the HCA's, all of them, or those listed."),
+  require: word(["any", "all"]).optional()
+    .describe("With a list of ports: whether one of them is enough (`any`, as if not given) or each is needed."),
+  settle: duration(0, LONGEST_MS).default(durationText(D.health.settleMs))
+    .describe("How long everything has to hold again before a device turns Healthy."),
+  grace: duration(0, LONGEST_MS).default(durationText(D.health.graceMs))
+    .describe("How long the devices of a vanished HCA stay in the list, Unhealthy."),
+}, "a mapping of health settings");
+
+const DeviceObject = object({
+  hostPath: PATH.describe("Device node on the host."),
+  containerPath: PATH.optional().describe("Where the container sees it; as on the host when not given."),
+  permissions: text(/^(?!.*(.).*\1)[rwm]{1,3}$/, `some of the letters r, w, m, each once, such as "rw"`).default("rw")
+    .describe("Rights of the container's device cgroup: read, write, mknod."),
+  optional: flag().default(false).describe("Left out silently where the host does not have it."),
+}, "a mapping with hostPath");
+
+const MountObject = object({
+  hostPath: PATH.describe("File or directory on the host."),
+  containerPath: PATH.optional().describe("Where the container sees it; as on the host when not given."),
+  readOnly: flag().default(true).describe("Whether the container may only read it."),
+}, "a mapping with hostPath");
+
+const Expose = object({
+  rdmaCm: flag().default(D.expose.rdmaCm).describe("`/dev/infiniband/rdma_cm`, the connection manager."),
+  umad: flag().default(D.expose.umad).describe("`umadN` of every port: management datagrams."),
+  issm: flag().default(D.expose.issm).describe("`issmN` of every port: only subnet managers need it."),
+  knem: flag().default(D.expose.knem).describe("`/dev/knem`, shared-memory transport of some MPIs."),
+  devices: list(either(PATH, DeviceObject, "a path or a mapping with hostPath"), "a list of device nodes").optional()
+    .describe("More device nodes."),
+  mounts: list(either(PATH, MountObject, "a path or a mapping with hostPath"), "a list of mounts").optional()
+    .describe("Files and directories to mount."),
+}, "a mapping of what containers get");
+
+const Env = object({
+  rdma: flag().default(D.env.rdma)
+    .describe(
+      "`RDMA_HCAS`, `RDMA_PCI_ADDRESSES`, `RDMA_NETDEVS`, `RDMA_UVERBS`, and each with the resource's name appended.",
+    ),
+  nccl: flag().default(D.env.nccl).describe("`NCCL_IB_HCA` for the HCAs that the container got."),
+  ucx: flag().default(D.env.ucx).describe("`UCX_NET_DEVICES` for the HCAs that the container got."),
+  pcidevice: flag().default(D.env.pcidevice)
+    .describe("`PCIDEVICE_…` and `PCIDEVICE_…_INFO` as the SR-IOV network device plugin sets them."),
+  pcideviceInfo: z.record(
+    either(z.literal("*"), PCI, "a PCI address or *"),
+    z.record(text(/^[^\s]{1,253}$/, "a key without spaces"), VALUE, { error: "a mapping of keys to texts" }),
+    { error: "a mapping of PCI addresses (or *) to mappings" },
+  ).optional().describe("`extraInfo` for `PCIDEVICE_…_INFO`, by PCI address; `*` for all."),
+  extra: z.record(VARIABLE, VALUE, { error: "a mapping of variable names to texts" }).optional()
+    .describe("Fixed variables."),
+}, "a mapping of environment settings");
+
+/** The most shares there can be: a list of so many devices is just below the kubelet's message limit. */
+export const MOST_SHARES = 100_000;
+
+/** One extended resource as it is written. */
+export const Resource = object({
+  name: z.string({ error: "an extended resource name such as rdma/rail0" })
+    .superRefine((name, context) => {
+      const problem = nameProblem(name);
+      if (problem !== null) {
+        context.addIssue({ code: "custom", message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
+      }
+    })
+    .meta({ pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" })
+    .describe("Name that pods ask for under `resources.limits`."),
+  mode: word(["exclusive", "shared"]).default("exclusive")
+    .describe("`exclusive`: one device per HCA. `shared`: `shares` devices, see `share`."),
+  shares: whole(1, MOST_SHARES).optional().describe("With `mode: shared`, and needed then: how many devices."),
+  share: word(["all", "one"]).optional()
+    .describe(
+      "With `mode: shared`, and needed then. `all`: `shares` devices in all, each hands over every HCA of the resource. " +
+        "`one`: `shares` devices per HCA, each hands over that HCA.",
+    ),
+  ids: word(["name", "pci"]).default(D.ids)
+    .describe("Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs)."),
+  select: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
+    .describe("Which HCAs. One selector of the list has to hold; without any, every HCA belongs."),
+  exclude: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
+    .describe("HCAs that do not belong after all."),
+  health: Health.prefault({}).describe("When a device is Healthy."),
+  expose: Expose.prefault({}).describe("What a container gets besides the uverbs node, where the host has it."),
+  env: Env.prefault({}).describe("Environment variables of the container."),
+  cdi: flag().default(D.cdi).describe("Answer with CDI device names instead of device nodes."),
+  prefer: word(["pack", "spread", "least-used"]).default(D.prefer)
+    .describe(
+      "Which devices the kubelet is advised to take. `pack`: one NUMA node, one PCIe root; `spread`: different ports and " +
+        "roots; `least-used`: with `share: one`, the HCAs with the fewest shares in use.",
+    ),
+  topology: flag().default(D.topology).describe("Tell the kubelet each device's NUMA node."),
+  overlap: flag().default(D.overlap)
+    .describe("With `mode: shared`: may have HCAs that another shared resource with `overlap: true` has too."),
+}, "a mapping with name");
+
+/** The whole file. */
+export const ConfigFile = object({
+  version: word(["v1"]).optional().describe("Version of this format."),
+  rescan: either(
+    z.literal(0),
+    duration(1_000, LONGEST_MS),
+    `a duration from 1s to 24h such as "30s" or "5m", or 0 for never`,
+  ).optional().describe("How often to look at the hardware without being told that something changed; 0: never."),
+  resources: list(Resource, "a list of resources").describe("The extended resources of the node."),
+}, "a mapping with resources");
+
+export type SelectorInput = z.infer<typeof Selector>;
+export type ResourceInput = z.infer<typeof Resource>;
+export type ConfigInput = z.infer<typeof ConfigFile>;
+/** Sections for the reference, in reading order: the key that leads there, and its schema. */
+export const SECTIONS = [
+  ["", ConfigFile],
+  ["resources[]", Resource],
+  ["resources[].select, resources[].exclude", Selector],
+  ["resources[].health", Health],
+  ["resources[].expose", Expose],
+  ["resources[].expose.devices[]", DeviceObject],
+  ["resources[].expose.mounts[]", MountObject],
+  ["resources[].env", Env],
+] as const;

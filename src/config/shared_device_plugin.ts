@@ -1,0 +1,127 @@
+/**
+ * The config file of the shared RDMA device plugin (`configList`), as it is.
+ *
+ * @module
+ */
+import * as z from "zod";
+import { DEFAULT_SPEC } from "../resource/spec.ts";
+import type { ResourceSpec } from "../resource/spec.ts";
+import type { Finding } from "./checks.ts";
+import { nameProblem } from "./name.ts";
+import { hexId, without } from "./own.ts";
+import { text, whole } from "./parts.ts";
+import { MOST_SHARES } from "./schema.ts";
+
+/** That plugin looks again each minute when its file does not say. */
+const DEFAULT_PERIOD_SECONDS = 60;
+const DEFAULT_PREFIX = "rdma";
+
+const texts = (phrase: string) => z.array(z.string({ error: "text" }), { error: phrase });
+const HEX = text(/^(0x)?[0-9a-f]{1,4}$/i, `up to four hex digits such as "15b3"`);
+const IDS = z.array(HEX, { error: "a list of hex IDs" });
+
+const Selectors = z.object({
+  vendors: IDS.optional(),
+  deviceIDs: IDS.optional(),
+  drivers: texts("a list of driver names").optional(),
+  ifNames: texts("a list of net device names").optional(),
+  linkTypes: z.array(z.enum(["ether", "infiniband"], { error: "ether or infiniband" }), {
+    error: "a list of ether, infiniband",
+  }).optional(),
+}, { error: "a mapping of selectors" });
+
+const Item = z.object({
+  resourceName: text(/^\w+$/, `a name of letters, digits and "_"`),
+  resourcePrefix: z.string({ error: "a domain" }).optional(),
+  rdmaHcaMax: whole(0, MOST_SHARES).optional(),
+  devices: texts("a list of net device names").optional(),
+  selectors: Selectors.optional(),
+}, { error: "a mapping with resourceName and rdmaHcaMax" });
+
+/** The file; keys as that plugin's documentation spells them. */
+export const SharedFile = z.object({
+  periodicUpdateInterval: whole(0, 86_400).optional(),
+  configList: z.array(Item, { error: "a list of resources" }).min(1, { error: "a list with at least one resource" }),
+}, { error: "a mapping with configList" });
+
+type SharedInput = z.infer<typeof SharedFile>;
+type ItemInput = SharedInput["configList"][number];
+
+/** What one file of a peer comes to. Paths of findings are relative to the file. */
+export interface Reading {
+  /** With the index in the peer's list. */
+  readonly resources: readonly { readonly index: number; readonly spec: ResourceSpec }[];
+  readonly rescanSeconds: number | null;
+  readonly problems: readonly Finding[];
+  readonly warnings: readonly Finding[];
+}
+
+/**
+ * Every entry becomes a resource in mode shared, `all`: that plugin hands each container every HCA of the entry.
+ * Entries may have HCAs in common there, so they may here.
+ */
+export function readShared(input: SharedInput): Reading {
+  const problems: Finding[] = [];
+  const warnings: Finding[] = [];
+  const resources = input.configList.flatMap((item, index) => {
+    const path = ["configList", index];
+    const name = `${item.resourcePrefix || DEFAULT_PREFIX}/${item.resourceName}`;
+    const problem = nameProblem(name);
+    if (problem !== null) {
+      const key = item.resourcePrefix ? "resourcePrefix" : "resourceName";
+      problems.push({ path: [...path, key], message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
+    }
+    const selectors = item.selectors ?? {};
+    const selects = Object.values(selectors).some((list) => given(list) !== undefined);
+    const named = (item.devices ?? []).length > 0;
+    if (selects && named) {
+      problems.push({
+        path: [...path, "devices"],
+        message: "devices and selectors exclude each other; selectors.ifNames is the new name of devices",
+      });
+    }
+    if (!selects && !named) {
+      problems.push({ path, message: "selectors are missing: without any, this resource would take every HCA" });
+    }
+    const shares = item.rdmaHcaMax ?? 0;
+    if (shares === 0) {
+      const where = item.rdmaHcaMax === undefined ? path : [...path, "rdmaHcaMax"];
+      warnings.push({ path: where, message: `rdmaHcaMax is 0, so ${name} has no devices; it is left out` });
+      return [];
+    }
+    return [{ index, spec: toSharedSpec(name, shares, item) }];
+  });
+  if (resources.length === 0 && problems.length === 0) {
+    problems.push({ path: ["configList"], message: "no resource is left: rdmaHcaMax is 0 everywhere" });
+  }
+  return { resources, rescanSeconds: input.periodicUpdateInterval ?? DEFAULT_PERIOD_SECONDS, problems, warnings };
+}
+
+const LINK_LAYERS = { ether: "Ethernet", infiniband: "InfiniBand" } as const;
+
+/** That plugin's (and the SR-IOV plugin's) name of a link type as sysfs spells the link layer. */
+export function linkLayer(type: keyof typeof LINK_LAYERS): "Ethernet" | "InfiniBand" {
+  return LINK_LAYERS[type];
+}
+
+/** An empty list is no condition in Go programs; here it would hold for nothing. */
+export function given<T>(list: readonly T[] | undefined): readonly T[] | undefined {
+  return list === undefined || list.length === 0 ? undefined : list;
+}
+
+function toSharedSpec(name: string, shares: number, { devices, selectors }: ItemInput): ResourceSpec {
+  return {
+    ...DEFAULT_SPEC,
+    name,
+    mode: { kind: "shared", shares, of: "all" },
+    select: [without({
+      vendors: given(selectors?.vendors)?.map(hexId),
+      devices: given(selectors?.deviceIDs)?.map(hexId),
+      drivers: given(selectors?.drivers),
+      netdevs: given(selectors?.ifNames) ?? given(devices),
+      linkLayers: given(selectors?.linkTypes)?.map(linkLayer),
+    })],
+    expose: { ...DEFAULT_SPEC.expose, knem: false },
+    overlap: true,
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * The config file of the SR-IOV network device plugin (`resourceList`), as far as RDMA goes.
+ *
+ * @module
+ */
+import * as z from "zod";
+import { DEFAULT_SPEC } from "../resource/spec.ts";
+import type { ExtraDevice, ResourceSpec, Selector } from "../resource/spec.ts";
+import type { Finding } from "./checks.ts";
+import { vfBudget } from "./checks.ts";
+import { nameProblem } from "./name.ts";
+import type { Path } from "./mistakes.ts";
+import { asList, hexId, without } from "./own.ts";
+import { either, flag, text } from "./parts.ts";
+import { given, linkLayer } from "./shared_device_plugin.ts";
+import type { Reading } from "./shared_device_plugin.ts";
+import { readPf, toPfRange } from "./vf_ranges.ts";
+
+/** That plugin's `-resource-prefix` when it is not given. */
+export const SRIOV_PREFIX = "intel.com";
+
+const texts = (phrase: string) => z.array(z.string({ error: "text" }), { error: phrase }).optional();
+const IDS = z.array(text(/^(0x)?[0-9a-f]{1,4}$/i, `up to four hex digits such as "15b3"`), {
+  error: "a list of hex IDs",
+});
+const PF = z.string({ error: `a PF such as "eth1" or "eth1#0-7,9"` }).superRefine((value, context) => {
+  const read = readPf(value);
+  if (!read.ok) {
+    context.addIssue({ code: "custom", message: `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}` });
+  }
+});
+const PFS = z.array(PF, { error: "a list of PFs" }).optional();
+
+const Selectors = z.object({
+  isRdma: flag().optional(),
+  vendors: IDS.optional(),
+  devices: IDS.optional(),
+  drivers: texts("a list of driver names"),
+  pciAddresses: z.array(
+    text(/^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i, "a full PCI address such as 0000:3b:00.0"),
+    {
+      error: "a list of PCI addresses",
+    },
+  ).optional(),
+  pfNames: PFS,
+  rootDevices: PFS,
+  linkTypes: z.array(z.enum(["ether", "infiniband"], { error: "ether or infiniband" }), {
+    error: "a list of ether, infiniband",
+  }).optional(),
+  pKeys: z.array(text(/^(0x)?[0-9a-f]{1,4}$/i, "a partition key such as 0x8001"), { error: "a list of partition keys" })
+    .optional(),
+  needVhostNet: flag().optional(),
+  acpiIndexes: texts("a list of ACPI indexes"),
+  ddpProfiles: texts("a list of DDP profiles"),
+  auxTypes: texts("a list of auxiliary device types"),
+  vdpaType: z.string({ error: "virtio or vhost" }).optional(),
+}, { error: "a mapping of selectors" });
+
+const Item = z.object({
+  resourceName: text(/^[\w-]+$/, `a name of letters, digits, "_" and "-"`),
+  resourcePrefix: z.string({ error: "a domain" }).optional(),
+  deviceType: z.enum(["netDevice", "accelerator", "auxNetDevice"], { error: "netDevice, accelerator or auxNetDevice" })
+    .optional(),
+  excludeTopology: flag().optional(),
+  selectors: either(
+    Selectors,
+    z.array(Selectors, { error: "a list of selectors" }),
+    "a mapping of selectors or a list of such",
+  )
+    .optional(),
+  additionalInfo: z.record(z.string(), z.record(z.string(), z.string({ error: "text" }), { error: "a mapping" }), {
+    error: "a mapping of PCI addresses (or *) to mappings",
+  }).optional(),
+}, { error: "a mapping with resourceName and selectors" });
+
+/** The file; keys as that plugin's documentation spells them. */
+export const SriovFile = z.object({
+  resourceList: z.array(Item, { error: "a list of resources" }).min(1, { error: "a list with at least one resource" }),
+}, { error: "a mapping with resourceList" });
+
+type SriovInput = z.infer<typeof SriovFile>;
+type ItemInput = SriovInput["resourceList"][number];
+type SelectorsInput = z.infer<typeof Selectors>;
+
+/** What no part of this plugin can do, so that leaving it out would select other devices than the file asks for. */
+const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, string>>> = {
+  acpiIndexes: "ACPI indexes cannot be selected by; use pfNames, rootDevices or pciAddresses",
+  ddpProfiles: "DDP profiles cannot be selected by; use pfNames, rootDevices or pciAddresses",
+  auxTypes: `auxiliary devices are selected with kinds: ["sf"] in a config file of this plugin's own format`,
+  vdpaType: "vDPA devices are not RDMA devices (that plugin refuses vdpaType together with isRdma, too)",
+};
+
+/** With needVhostNet, that plugin adds what a vhost-net back end in user space opens. */
+const VHOST_NET: readonly ExtraDevice[] = ["/dev/vhost-net", "/dev/net/tun"].map((path) => ({
+  hostPath: path,
+  containerPath: path,
+  permissions: "rw",
+  optional: true,
+}));
+
+/**
+ * Every entry with `isRdma` becomes an exclusive resource whose device IDs are PCI addresses. An entry without it is
+ * for plain networking and is left to the other plugin, with a warning; a file with nothing else is a mistake.
+ */
+export function readSriov(input: SriovInput, prefix: string): Reading {
+  const problems: Finding[] = [];
+  const warnings: Finding[] = [];
+  const withinBudget = vfBudget();
+  const resources = input.resourceList.flatMap((item, index) => {
+    const path = ["resourceList", index];
+    const name = `${item.resourcePrefix || prefix}/${item.resourceName}`;
+    const problem = nameProblem(name);
+    if (problem !== null) {
+      const key = item.resourcePrefix ? "resourcePrefix" : "resourceName";
+      problems.push({ path: [...path, key], message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
+    }
+    const all = asList(item.selectors);
+    const rdma = all.filter((selectors) => selectors.isRdma === true);
+    if (rdma.length === 0) {
+      warnings.push({
+        path,
+        message:
+          `${name} has no isRdma: true, so it is no RDMA resource; it is left out and has to stay with the other plugin`,
+      });
+      return [];
+    }
+    if (item.deviceType !== undefined && item.deviceType !== "netDevice") {
+      problems.push({ path: [...path, "deviceType"], message: cannotServe(item.deviceType) });
+    }
+    all.forEach((selectors, i) => {
+      const here = [...path, "selectors", ...Array.isArray(item.selectors) ? [i] : []];
+      if (selectors.isRdma !== true) {
+        warnings.push({ path: here, message: `has no isRdma: true, so this selector of ${name} is left out` });
+      } else problems.push(...selectorProblems(selectors, here, withinBudget));
+    });
+    return problems.length > 0 ? [] : [{ index, spec: toSriovSpec(name, rdma, item) }];
+  });
+  if (resources.length === 0 && problems.length === 0) {
+    const message =
+      "no resource here has isRdma: true; this plugin serves RDMA devices only, other resources have to stay " +
+      "with the other plugin";
+    return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
+  }
+  return { resources, rescanSeconds: null, problems, warnings };
+}
+
+function cannotServe(type: string): string {
+  if (type === "accelerator") {
+    return "accelerators are not RDMA devices; this resource has to stay with the other plugin";
+  }
+  return `deviceType ${type} cannot be served under its device names; select sub-functions with kinds: ["sf"] in a config ` +
+    "file of this plugin's own format";
+}
+
+function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: ReturnType<typeof vfBudget>): Finding[] {
+  const found: Finding[] = Object.entries(CANNOT).flatMap(([key, message]) => {
+    const value = selectors[key as keyof SelectorsInput];
+    return value === undefined || value === "" || (Array.isArray(value) && value.length === 0)
+      ? []
+      : [{ path: [...path, key], message }];
+  });
+  const both = given(selectors.pfNames) !== undefined && given(selectors.rootDevices) !== undefined;
+  if (both) {
+    const message = "rootDevices together with pfNames cannot be honoured; one of the two is enough to name a PF";
+    found.push({ path: [...path, "rootDevices"], message });
+  }
+  if (!withinBudget([...selectors.pfNames ?? [], ...selectors.rootDevices ?? []])) {
+    found.push({ path, message: "the VF ranges of this file stand for more than a million VFs" });
+  }
+  return found;
+}
+
+function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemInput): ResourceSpec {
+  const vhostNet = rdma.some((selectors) => selectors.needVhostNet === true);
+  const info = Object.entries(item.additionalInfo ?? {}).map(([address, keys]) =>
+    [address.toLowerCase(), keys] as const
+  );
+  return {
+    ...DEFAULT_SPEC,
+    name,
+    mode: { kind: "exclusive" },
+    ids: "pci",
+    select: rdma.map(toSelector),
+    // That plugin never offers a PF that has VFs: whoever gets it takes the VFs' parent away.
+    exclude: [{ pfWithVfs: true }],
+    expose: { ...DEFAULT_SPEC.expose, knem: false, devices: vhostNet ? VHOST_NET : [] },
+    env: { ...DEFAULT_SPEC.env, pcidevice: true, pcideviceInfo: Object.fromEntries(info) },
+    topology: item.excludeTopology !== true,
+  };
+}
+
+function toSelector(selectors: SelectorsInput): Selector {
+  const pfs = [...selectors.pfNames ?? [], ...(selectors.rootDevices ?? []).map((address) => address.toLowerCase())];
+  return without({
+    vendors: given(selectors.vendors)?.map(hexId),
+    devices: given(selectors.devices)?.map(hexId),
+    drivers: given(selectors.drivers),
+    pciAddresses: given(selectors.pciAddresses)?.map((address) => address.toLowerCase()),
+    pfs: given(pfs)?.map(toPfRange),
+    linkLayers: given(selectors.linkTypes)?.map(linkLayer),
+    pkeys: given(selectors.pKeys)?.map((key) => `0x${hexId(key)}`),
+  });
+}

@@ -1,0 +1,59 @@
+/**
+ * `eth1#0-7,9`: a physical function and some of its VFs, in the notation of the SR-IOV network device plugin.
+ *
+ * @module
+ */
+import type { PfRange } from "../resource/spec.ts";
+
+/** SR-IOV's NumVFs is a 16-bit register. */
+const LAST_VF = 65_535;
+/** Inclusive. */
+type Interval = readonly [first: number, last: number];
+
+/** What was written, understood but not expanded; or what is wrong with it. */
+export type PfText =
+  | { readonly ok: true; readonly pf: string; readonly vfs: readonly Interval[] | null; readonly count: number }
+  | { readonly ok: false; readonly problem: string };
+
+/** Reads one item; `problem` continues the sentence `found "…", `. */
+export function readPf(text: string): PfText {
+  const mark = text.indexOf("#");
+  const pf = mark < 0 ? text : text.slice(0, mark);
+  if (!/^[^\s/#,]{1,63}$/.test(pf)) {
+    return { ok: false, problem: `expected a PF's net device name or PCI address first` };
+  }
+  if (mark < 0) return { ok: true, pf, vfs: null, count: 0 };
+  const intervals: Interval[] = [];
+  for (const part of text.slice(mark + 1).split(",")) {
+    const match = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part);
+    if (match === null) {
+      return { ok: false, problem: `expected VF numbers and ranges after "#", such as "${pf}#0-7,9"` };
+    }
+    const first = Number(match[1]);
+    const last = match[2] === undefined ? first : Number(match[2]);
+    if (first > last) return { ok: false, problem: `the range ${part} is backwards, expected ${last}-${first}` };
+    if (last > LAST_VF) return { ok: false, problem: `VF ${last} cannot exist, the highest possible is ${LAST_VF}` };
+    intervals.push([first, last]);
+  }
+  const vfs = merged(intervals);
+  return { ok: true, pf, vfs, count: vfs.reduce((sum, [first, last]) => sum + last - first + 1, 0) };
+}
+
+/** The PF and its VF numbers, ascending; the text must be one that `readPf` accepts. */
+export function toPfRange(text: string): PfRange {
+  const read = readPf(text);
+  if (!read.ok) throw new TypeError(`Cannot expand the VF range ${JSON.stringify(text)}: ${read.problem}`);
+  const numbers = read.vfs?.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
+  return { pf: read.pf, vfs: numbers ?? null };
+}
+
+/** Ascending, without overlaps: however long the list, it expands to at most 65,536 numbers. */
+function merged(intervals: readonly Interval[]): readonly Interval[] {
+  const out: Interval[] = [];
+  for (const [first, last] of [...intervals].sort((a, b) => a[0] - b[0])) {
+    const before = out.at(-1);
+    if (before !== undefined && first <= before[1] + 1) out[out.length - 1] = [before[0], Math.max(before[1], last)];
+    else out.push([first, last]);
+  }
+  return out;
+}

@@ -1,0 +1,71 @@
+/**
+ * Events by a file: whoever changes it makes the plugin look. The simulator's host appends a line per change of its
+ * hardware; an operator's udev rule or hook script may do the same.
+ *
+ * @module
+ */
+import { readFileSync, statSync, watch } from "node:fs";
+import { basename, dirname } from "node:path";
+import type { EventSource } from "./trigger.ts";
+
+/** What of the file's end is read for the log. */
+const TAIL = 256;
+
+/** Emits a trigger for every change of the file, which may be missing at first, truncated, or replaced. */
+export function fileSource(path: string): EventSource {
+  return {
+    name: path,
+    run(emit, signal) {
+      return new Promise<void>((resolve, reject) => {
+        if (signal.aborted) return resolve();
+        let known = "";
+        const look = () => {
+          const now = mark(path);
+          if (now === known) return;
+          known = now;
+          emit({ source: "file", depth: "full", detail: lastLine(path), at: performance.now() });
+        };
+        try {
+          // The directory is watched, not the file: a file that is replaced takes its watch with it.
+          const watcher = watch(dirname(path), (_event, name) => {
+            if (name === null || name === basename(path)) look();
+          });
+          watcher.on("error", (error) => {
+            watcher.close();
+            reject(
+              new Error(`Cannot watch ${dirname(path)} for ${basename(path)}: ${error.message}`, { cause: error }),
+            );
+          });
+          // Marked only now that the watch is in place: what is written from here on differs from it.
+          known = mark(path);
+          signal.addEventListener("abort", () => {
+            watcher.close();
+            resolve();
+          }, { once: true });
+        } catch (error) {
+          const { message } = error as Error;
+          reject(new Error(`Cannot watch ${dirname(path)} for ${basename(path)}: ${message}`, { cause: error }));
+        }
+      });
+    },
+  };
+}
+
+/** What tells one content of the file from the next without reading it. */
+function mark(path: string): string {
+  try {
+    const { ino, size, mtimeNs } = statSync(path, { bigint: true });
+    return `${ino}:${size}:${mtimeNs}`;
+  } catch {
+    return "none";
+  }
+}
+
+function lastLine(path: string): string {
+  try {
+    const text = readFileSync(path, "utf8").slice(-TAIL).trimEnd();
+    return text.slice(text.lastIndexOf("\n") + 1) || "changed";
+  } catch {
+    return "removed";
+  }
+}

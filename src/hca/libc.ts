@@ -1,0 +1,192 @@
+/**
+ * The handful of libc calls that netlink needs, through FFI.
+ *
+ * @module
+ */
+import { getSystemErrorName } from "node:util";
+
+const SYMBOLS = {
+  socket: {
+    parameters: [
+      "i32", // int domain
+      "i32", // int type
+      "i32", // int protocol
+    ],
+    result: "i32",
+  },
+  bind: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // const struct sockaddr *addr
+      "u32", // socklen_t addrlen
+    ],
+    result: "i32",
+  },
+  setsockopt: {
+    parameters: [
+      "i32", // int sockfd
+      "i32", // int level
+      "i32", // int optname
+      "buffer", // const void *optval
+      "u32", // socklen_t optlen
+    ],
+    result: "i32",
+  },
+  sendto: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // const void *buf
+      "usize", // size_t len
+      "i32", // int flags
+      "buffer", // const struct sockaddr *dest_addr
+      "u32", // socklen_t addrlen
+    ],
+    result: "isize",
+  },
+  recvfrom: {
+    parameters: [
+      "i32", // int sockfd
+      "buffer", // void *buf
+      "usize", // size_t len
+      "i32", // int flags
+      "buffer", // struct sockaddr *src_addr
+      "buffer", // socklen_t *addrlen
+    ],
+    result: "isize",
+  },
+  poll: {
+    parameters: [
+      "buffer", // struct pollfd *fds
+      "usize", // nfds_t nfds
+      "i32", // int timeout, milliseconds
+    ],
+    result: "i32",
+  },
+  poll_waiting: {
+    name: "poll",
+    parameters: [
+      "buffer", // struct pollfd *fds
+      "usize", // nfds_t nfds
+      "i32", // int timeout, milliseconds, -1 = for ever
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  eventfd: {
+    parameters: [
+      "u32", // unsigned int initval
+      "i32", // int flags
+    ],
+    result: "i32",
+  },
+  write: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // const void *buf
+      "usize", // size_t count
+    ],
+    result: "isize",
+  },
+  close: {
+    parameters: [
+      "i32", // int fd
+    ],
+    result: "i32",
+  },
+  __errno_location: { parameters: [], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** Bytes that C may read and write. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * libc as the netlink code sees it; tests put a fake in its place. All calls return what C returns: -1 means that
+ * `errno()`, asked at once, says why.
+ */
+export interface Libc {
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Bytes): number;
+  /** Sets an `int` option. */
+  setsockopt(fd: number, level: number, option: number, value: number): number;
+  sendto(fd: number, message: Bytes, flags: number, to: Bytes): number;
+  /** `from` receives the sender's address. */
+  recvfrom(fd: number, into: Bytes, flags: number, from: Bytes): number;
+  /** On the calling thread: only with a short timeout, in milliseconds. */
+  poll(fds: Bytes, count: number, timeout: number): number;
+  /**
+   * On a thread of the runtime's blocking pool, for as long as it takes; the promise keeps the process alive. `errno()`
+   * says nothing about this call, because errno belongs to the thread that ran it. `fds` must not be touched meanwhile.
+   */
+  pollWaiting(fds: Bytes, count: number, timeout: number): Promise<number>;
+  eventfd(initial: number, flags: number): number;
+  write(fd: number, bytes: Bytes): number;
+  close(fd: number): number;
+  errno(): number;
+  /** Gives the library back. No call may be pending. */
+  [Symbol.dispose](): void;
+}
+
+/**
+ * Opens libc.
+ *
+ * @throws {Error} with a sentence when the runtime has no FFI, may not use it, or finds no libc.
+ */
+export function openLibc(): Libc {
+  if (typeof Deno === "undefined" || typeof Deno.dlopen !== "function") {
+    throw new Error("Cannot call libc: this runtime has no FFI (Deno.dlopen); run under Deno for netlink");
+  }
+  const library = load();
+  const { symbols: c } = library;
+  // errno lives at one address per thread, and JavaScript stays on its thread. Asking for the address once leaves the
+  // runtime nothing to do, and so no chance to overwrite errno, between a failed call and the read.
+  const errnoAddress = c.__errno_location();
+  if (errnoAddress === null) {
+    library.close();
+    throw new Error("Cannot call libc: __errno_location() returned NULL");
+  }
+  const errno = new Deno.UnsafePointerView(errnoAddress);
+  const addressLength = new Uint32Array(new ArrayBuffer(4));
+  return {
+    socket: (domain, type, protocol) => c.socket(domain, type, protocol),
+    bind: (fd, address) => c.bind(fd, address, address.byteLength),
+    setsockopt: (fd, level, option, value) => c.setsockopt(fd, level, option, Int32Array.of(value), 4),
+    sendto: (fd, message, flags, to) =>
+      Number(c.sendto(fd, message, BigInt(message.byteLength), flags, to, to.byteLength)),
+    recvfrom(fd, into, flags, from) {
+      addressLength[0] = from.byteLength;
+      return Number(c.recvfrom(fd, into, BigInt(into.byteLength), flags, from, addressLength));
+    },
+    poll: (fds, count, timeout) => c.poll(fds, BigInt(count), timeout),
+    pollWaiting: (fds, count, timeout) => c.poll_waiting(fds, BigInt(count), timeout),
+    eventfd: (initial, flags) => c.eventfd(initial, flags),
+    write: (fd, bytes) => Number(c.write(fd, bytes, BigInt(bytes.byteLength))),
+    close: (fd) => c.close(fd),
+    errno: () => errno.getInt32(),
+    [Symbol.dispose]: () => library.close(),
+  };
+}
+
+/** "EPERM", or the bare number where the name is unknown. */
+export function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-errno) ?? `errno ${errno}`;
+  } catch {
+    return `errno ${errno}`; // Node.js throws for numbers outside its table
+  }
+}
+
+function load(): Deno.DynamicLibrary<typeof SYMBOLS> {
+  const tried: string[] = [];
+  // glibc's soname, then the name under which musl is found
+  for (const name of ["libc.so.6", "libc.so"]) {
+    try {
+      return Deno.dlopen(name, SYMBOLS);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
+        throw new Error("Cannot call libc: FFI is not permitted; run with --allow-ffi", { cause: error });
+      }
+      tried.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  throw new Error(`Cannot call libc: ${tried.join("; ")}`);
+}

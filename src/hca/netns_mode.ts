@@ -1,0 +1,89 @@
+/**
+ * Whether RDMA devices belong to network namespaces: `rdma system show`, read without the tool.
+ *
+ * In `shared` mode every container sees every HCA; in `exclusive` mode an HCA is moved into one pod's namespace, where
+ * nobody else sees it.
+ *
+ * @module
+ */
+import { C, OFFSET, SIZE } from "./abi.ts";
+import { readLine } from "./files.ts";
+import { type Bytes, type Libc, openLibc } from "./libc.ts";
+import { encodeRequest, type Message, parseAttributes, parseError, parseMessages } from "./netlink_parse.ts";
+import type { NetnsMode } from "./types.ts";
+
+export interface NetnsModeOptions {
+  /** True for a tree that is not the kernel's own: only its files are read, the kernel is not asked. */
+  readonly fake?: boolean;
+  readonly libc?: () => Libc;
+}
+
+/** RDMA_NL_GET_TYPE of rdma/rdma_netlink.h: client in the upper bits, command in the lower ten. */
+const SYS_GET = (C.RDMA_NL_NLDEV << 10) | C.RDMA_NLDEV_CMD_SYS_GET;
+
+/** The kernel answers from memory; this is for one that does not. Milliseconds. */
+const PATIENCE = 100;
+
+/** The mode; "unknown" when neither the kernel nor sysfs tells. Never throws. */
+export function readNetnsMode(sysfsRoot: string, options: NetnsModeOptions = {}): NetnsMode {
+  return (options.fake ? null : askKernel(options.libc ?? openLibc)) ?? fromParameter(sysfsRoot);
+}
+
+/** Module parameter `netns_mode` of ib_core: Y is shared, the default. It is the mode at load time. */
+function fromParameter(sysfsRoot: string): NetnsMode {
+  switch (readLine(`${sysfsRoot}/module/ib_core/parameters/netns_mode`)) {
+    case "Y":
+    case "1":
+      return "shared";
+    case "N":
+    case "0":
+      return "exclusive";
+    default:
+      return "unknown";
+  }
+}
+
+/** Null when the kernel has no RDMA netlink or this process may not ask. */
+function askKernel(open: () => Libc): NetnsMode | null {
+  try {
+    using libc = open();
+    const fd = libc.socket(C.AF_NETLINK, C.SOCK_RAW | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC, C.NETLINK_RDMA);
+    if (fd < 0) return null;
+    try {
+      return exchange(libc, fd);
+    } finally {
+      libc.close(fd);
+    }
+  } catch {
+    return null; // no FFI here
+  }
+}
+
+function exchange(libc: Libc, fd: number): NetnsMode | null {
+  const kernel: Bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));
+  new DataView(kernel.buffer).setUint16(OFFSET.sockaddr_nl.nl_family, C.AF_NETLINK, true);
+  if (libc.sendto(fd, encodeRequest(SYS_GET, 1), 0, kernel) < 0) return null;
+  const pollfd: Bytes = new Uint8Array(new ArrayBuffer(SIZE.pollfd));
+  const data = new DataView(pollfd.buffer);
+  data.setInt32(OFFSET.pollfd.fd, fd, true);
+  data.setInt16(OFFSET.pollfd.events, C.POLLIN, true);
+  if (libc.poll(pollfd, 1, PATIENCE) <= 0) return null;
+  const buffer: Bytes = new Uint8Array(new ArrayBuffer(4096));
+  const length = libc.recvfrom(fd, buffer, C.MSG_DONTWAIT, kernel);
+  return length < 0 ? null : parseNetnsReply(parseMessages(buffer.subarray(0, length)));
+}
+
+/**
+ * The mode in the kernel's answer. EINVAL comes from kernels before RDMA net namespaces (5.2), which are shared in all
+ * but name; any other error is no answer.
+ */
+export function parseNetnsReply(messages: readonly Message[]): NetnsMode | null {
+  for (const message of messages) {
+    const error = parseError(message);
+    if (error !== null && error !== 0) return error === C.EINVAL ? "shared" : null;
+    if (message.type !== SYS_GET) continue;
+    const mode = parseAttributes(message.payload).get(C.RDMA_NLDEV_SYS_ATTR_NETNS_MODE)?.[0];
+    if (mode !== undefined) return mode === 0 ? "exclusive" : "shared";
+  }
+  return null;
+}

@@ -1,0 +1,126 @@
+/**
+ * Which pod holds which device: the kubelet's PodResources API v1, read only. Errors are values, because knowing the
+ * pods is a comfort and never a condition of the plugin's work.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
+import { method, podResourcesServices } from "./api.ts";
+
+/** Where the kubelet serves it; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
+export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
+
+/** The kubelet's own limit for clients of this API is 16 MiB; 110 pods with their devices need a fraction of it. */
+const LONGEST_ANSWER = 16 * 1024 * 1024;
+
+/** A container that holds a device. */
+export interface Holder {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly container: string;
+}
+
+/** Holders by resource and device ID, or one sentence that says why they are not known. */
+export type PodsAnswer =
+  | { readonly ok: true; readonly holders: ReadonlyMap<string, ReadonlyMap<string, readonly Holder[]>> }
+  | { readonly ok: false; readonly reason: string };
+
+/**
+ * Asks the kubelet once. Never rejects.
+ *
+ * @param socket path of the kubelet's PodResources socket
+ * @param timeoutMs patience, in milliseconds
+ */
+export function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeoutMs = 2_000): Promise<PodsAnswer> {
+  if (!existsSync(socket)) {
+    const reason = `${socket} is not there; mount the directory into the container, or the kubelet is down`;
+    return Promise.resolve({ ok: false, reason });
+  }
+  const { path, requestSerialize, responseDeserialize } = method<object, ListPodResourcesResponse__Output>(
+    podResourcesServices()["v1.PodResourcesLister"],
+    "List",
+  );
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": LONGEST_ANSWER,
+    // One question, one connection: a failed one must leave neither a timer nor a backed-off channel for the next.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 100,
+  });
+  return new Promise((resolve) => {
+    const options = { deadline: Date.now() + timeoutMs };
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
+      client.close();
+      if (error !== null) resolve({ ok: false, reason: sentence(socket, error, timeoutMs) });
+      else resolve({ ok: true, holders: byDevice(answer!) });
+    });
+  });
+}
+
+/** The kubelet's list, turned round. */
+function byDevice(answer: ListPodResourcesResponse__Output): ReadonlyMap<string, ReadonlyMap<string, Holder[]>> {
+  const holders = new Map<string, Map<string, Holder[]>>();
+  for (const { name: pod, namespace, containers } of answer.pod_resources) {
+    for (const { name: container, devices } of containers) {
+      for (const { resource_name, device_ids } of devices) {
+        const ofResource = holders.get(resource_name) ?? new Map<string, Holder[]>();
+        holders.set(resource_name, ofResource);
+        for (const id of device_ids) {
+          ofResource.set(id, [...ofResource.get(id) ?? [], { namespace, pod, container }]);
+        }
+      }
+    }
+  }
+  return holders;
+}
+
+function sentence(socket: string, error: ServiceError, timeoutMs: number): string {
+  switch (error.code) {
+    case status.UNAVAILABLE:
+      return `nobody answers on ${socket}; the kubelet is down, or the plugin may not connect to it (${error.details})`;
+    case status.DEADLINE_EXCEEDED:
+      return `the kubelet did not answer on ${socket} within ${timeoutMs / 1e3} s`;
+    case status.UNIMPLEMENTED:
+      return `the kubelet on ${socket} has no PodResources v1; it came with Kubernetes 1.20`;
+    default:
+      return `the kubelet refused on ${socket}: ${error.details}`;
+  }
+}
+
+/** Asks at most every few seconds, and one question at a time, however many want to know. */
+export class PodResources {
+  readonly #ask: () => Promise<PodsAnswer>;
+  readonly #keepMs: number;
+  #last: { readonly answer: PodsAnswer; readonly at: number } | null = null;
+  #underway: Promise<PodsAnswer> | null = null;
+  #failures = 0;
+
+  /** @param keepMs how long an answer is good for, in milliseconds */
+  constructor(ask: () => Promise<PodsAnswer>, keepMs = 5_000) {
+    this.#ask = ask;
+    this.#keepMs = keepMs;
+  }
+
+  /** Questions that had no answer, since the start. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** The last answer if it is fresh, else a new one. Never rejects. */
+  get(): Promise<PodsAnswer> {
+    if (this.#last !== null && performance.now() - this.#last.at < this.#keepMs) {
+      return Promise.resolve(this.#last.answer);
+    }
+    return this.#underway ??= this.#renew();
+  }
+
+  async #renew(): Promise<PodsAnswer> {
+    const answer = await this.#ask();
+    if (!answer.ok) this.#failures++;
+    this.#last = { answer, at: performance.now() };
+    this.#underway = null;
+    return answer;
+  }
+}

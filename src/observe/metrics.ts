@@ -1,0 +1,227 @@
+/**
+ * Metrics: an observer of the agent that counts, and a text for Prometheus that is made when it is asked for.
+ *
+ * The library keeps and writes them. Its defaults for the process are not used: under Deno they are wrong.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AgentObserver, AgentState } from "../agent.ts";
+import type { PodsAnswer } from "../kubelet/pod_resources.ts";
+import type { Phase } from "../kubelet/session.ts";
+import { devices } from "../resource/devices.ts";
+import { portCounterText } from "./metrics_ports.ts";
+import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
+import type { PortCounters } from "./port_counters.ts";
+import { unready } from "./readiness.ts";
+
+/** What the metrics are made from. */
+export interface MetricsSources {
+  readonly version: string;
+  readonly counters: PortCounters;
+  /** null without --pod-resources. */
+  readonly pods: { get(): Promise<PodsAnswer>; readonly failures: number } | null;
+  /** Open SSE streams. */
+  readonly watchers: () => number;
+}
+
+const PHASES: readonly Phase[] = ["waiting", "registering", "registered", "standby", "stopped"];
+
+/** The kernel's `enum ib_port_state`. */
+const PORT_STATES = ["NOP", "DOWN", "INIT", "ARMED", "ACTIVE", "ACTIVE_DEFER"];
+
+type Key = keyof typeof PLUGIN_FAMILIES;
+type OfType<Type> = { [K in Key]: typeof PLUGIN_FAMILIES[K]["type"] extends Type ? K : never }[Key];
+
+/** All metrics of one plugin, in a registry of their own. */
+export class Metrics {
+  /** For {@link Agent.observe}. */
+  readonly observer: AgentObserver;
+  readonly contentType: string;
+  readonly #sources: MetricsSources;
+  readonly #registry = new Registry();
+  readonly #counters: Readonly<Record<string, Counter>>;
+  readonly #gauges: Readonly<Record<string, Gauge>>;
+  readonly #histograms: Readonly<Record<string, Histogram>>;
+  #lastChange: object | null = null;
+  #writing: Promise<string> | null = null;
+
+  constructor(sources: MetricsSources) {
+    this.#sources = sources;
+    this.contentType = this.#registry.contentType;
+    this.#counters = this.#make("counter", (config) => new Counter(config));
+    this.#gauges = this.#make("gauge", (config) => new Gauge(config));
+    this.#histograms = this.#make(
+      "histogram",
+      (config, family) => new Histogram({ ...config, buckets: [...family.buckets ?? []] }),
+    );
+    const runtime = process.versions.deno === undefined
+      ? `node ${process.versions.node}`
+      : `deno ${process.versions.deno}`;
+    this.#gauge("build").set({ version: sources.version, runtime }, 1);
+    this.#gauge("started").set(Date.now() / 1e3 - process.uptime());
+    this.observer = this.#observe();
+  }
+
+  /** One request to the HTTP server was answered. `path` is one of the few that exist. */
+  onRequest(path: string, code: number): void {
+    this.#counter("requests").inc({ path, code: String(code) });
+  }
+
+  /** Changes of devices that were not counted yet; call it after every change of state. */
+  onChanges(changes: AgentState["changes"]): void {
+    const seen = this.#lastChange === null ? -1 : changes.findIndex((one) => one === this.#lastChange);
+    for (const { resource, to } of changes.slice(seen + 1)) this.#counter("changes").inc({ resource, to });
+    this.#lastChange = changes.at(-1) ?? null;
+  }
+
+  /** The text for Prometheus. Whoever asks while it is being written gets the same one. */
+  text(state: AgentState | null): Promise<string> {
+    return this.#writing ??= this.#write(state).finally(() => this.#writing = null);
+  }
+
+  async #write(state: AgentState | null): Promise<string> {
+    const [pods, readings] = await Promise.all([
+      this.#sources.pods?.get() ?? null,
+      this.#sources.counters.read(state?.snapshot?.hcas ?? []),
+    ]);
+    this.#gauge("countersSeconds").set(readings.seconds);
+    for (const hca of readings.skipped) this.#counter("countersSkipped").inc({ hca });
+    this.#process();
+    this.#gauge("watchers").set(this.#sources.watchers());
+    this.#gauge("ready").set(unready(state?.sessions ?? null).length === 0 ? 1 : 0);
+    if (state !== null) {
+      this.#hardware(state);
+      this.#offers(state);
+    }
+    if (state !== null && pods !== null) this.#pods(state, pods);
+    return `${await this.#registry.metrics()}\n${await portCounterText(readings.hcas)}`;
+  }
+
+  #process(): void {
+    const { user, system } = process.cpuUsage();
+    const cpu = this.#counter("cpu");
+    cpu.reset();
+    cpu.inc((user + system) / 1e6);
+    const { rss, heapUsed } = process.memoryUsage();
+    this.#gauge("resident").set(rss);
+    this.#gauge("heap").set(heapUsed);
+  }
+
+  #hardware({ snapshot, ledger }: AgentState): void {
+    const gauges = ["hca", "hcaResources", "hcaRemarks", "port", "portState", "portRate"] as const;
+    for (const key of gauges) this.#gauge(key).reset();
+    const offered = new Map<string, number>();
+    for (const { standings } of ledger.values()) {
+      const names = [...standings.values()].flatMap(({ member }) => member.hcas.map((hca) => hca.name));
+      for (const name of new Set(names)) offered.set(name, (offered.get(name) ?? 0) + 1);
+    }
+    this.#gauge("hcas").set(snapshot?.hcas.length ?? 0);
+    this.#gauge("hcasUnreadable").set(snapshot?.unreadable.length ?? 0);
+    for (const one of snapshot?.hcas ?? []) {
+      const { name: hca, pci, kind, transport, firmware, boardId, uverbs } = one;
+      this.#gauge("hca").set({
+        hca,
+        pci: pci?.address ?? "",
+        driver: pci?.driver ?? "",
+        kind,
+        transport,
+        vendor: pci?.vendor ?? "",
+        device: pci?.device ?? "",
+        firmware: firmware ?? "",
+        board: boardId ?? "",
+        numa: String(pci?.numaNode ?? ""),
+        uverbs: uverbs?.name ?? "",
+      }, 1);
+      this.#gauge("hcaResources").set({ hca }, offered.get(hca) ?? 0);
+      this.#gauge("hcaRemarks").set({ hca }, one.remarks.length);
+      for (const { number, state, physState, linkLayer, rateGbps } of one.ports) {
+        const port = String(number);
+        const info = { hca, port, link_layer: linkLayer, physical_state: physState ?? "" };
+        this.#gauge("port").set({ ...info, netdevs: one.netdevs.join(",") }, 1);
+        // A state that the kernel did not tell is no number; the series is missing then.
+        if (PORT_STATES.includes(state)) this.#gauge("portState").set({ hca, port }, PORT_STATES.indexOf(state));
+        if (rateGbps !== null) this.#gauge("portRate").set({ hca, port }, rateGbps * 1e9 / 8);
+      }
+    }
+  }
+
+  #offers({ ledger, sessions }: AgentState): void {
+    for (const key of ["devices", "registered", "phase", "streams"] as const) this.#gauge(key).reset();
+    for (const [resource, account] of ledger) {
+      const all = devices(account);
+      const healthy = all.filter((one) => one.healthy).length;
+      this.#gauge("devices").set({ resource, health: "Healthy" }, healthy);
+      this.#gauge("devices").set({ resource, health: "Unhealthy" }, all.length - healthy);
+    }
+    this.#counter("registrations").reset();
+    for (const { resource, phase, via, streams, registrations } of sessions) {
+      this.#gauge("registered").set({ resource }, phase === "registered" ? 1 : 0);
+      for (const one of PHASES) this.#gauge("phase").set({ resource, phase: one }, one === phase ? 1 : 0);
+      this.#gauge("streams").set({ resource }, streams);
+      this.#counter("registrations").inc({ resource, via }, registrations);
+    }
+  }
+
+  /** Only resources of this plugin: the kubelet also tells of others'. */
+  #pods({ ledger }: AgentState, pods: PodsAnswer): void {
+    this.#gauge("inUse").reset();
+    this.#gauge("pod").reset();
+    const errors = this.#counter("podErrors");
+    errors.reset();
+    errors.inc(this.#sources.pods?.failures ?? 0);
+    if (!pods.ok) return;
+    for (const resource of ledger.keys()) {
+      const held = pods.holders.get(resource) ?? new Map();
+      this.#gauge("inUse").set({ resource }, held.size);
+      for (const [device, holders] of held) {
+        for (const holder of holders) this.#gauge("pod").set({ resource, device, ...holder }, 1);
+      }
+    }
+  }
+
+  #observe(): AgentObserver {
+    return {
+      onLook: ({ depth, seconds, triggers }, changed) => {
+        this.#counter("looks").inc({ depth, changed: String(changed) });
+        this.#histogram("lookSeconds").observe({ depth }, seconds);
+        this.#gauge("lastLook").set(Date.now() / 1e3);
+        for (const { source } of triggers) this.#counter("triggers").inc({ source });
+      },
+      onEventLatency: (seconds, source) => this.#histogram("eventSeconds").observe({ source }, seconds),
+      onCall: (resource, method, seconds, refused) => {
+        this.#counter("calls").inc({ resource, method, code: refused?.code ?? "OK" });
+        this.#histogram("callSeconds").observe({ resource, method }, seconds);
+      },
+      onAllocated: (resource, ids) => this.#counter("allocated").inc({ resource }, ids.length),
+      onListSent: (resource, bytes) => {
+        this.#counter("lists").inc({ resource });
+        this.#counter("listBytes").inc({ resource }, bytes);
+      },
+    };
+  }
+
+  #make<T>(
+    type: Family["type"],
+    make: (config: { name: string; help: string; labelNames: string[]; registers: Registry[] }, family: Family) => T,
+  ): Readonly<Record<string, T>> {
+    const mine = Object.entries<Family>(PLUGIN_FAMILIES).filter(([, family]) => family.type === type);
+    return Object.fromEntries(mine.map(([key, family]) => {
+      const { name, help, labels } = family;
+      return [key, make({ name, help, labelNames: [...labels], registers: [this.#registry] }, family)];
+    }));
+  }
+
+  #counter(key: OfType<"counter">): Counter {
+    return this.#counters[key]!;
+  }
+
+  #gauge(key: OfType<"gauge">): Gauge {
+    return this.#gauges[key]!;
+  }
+
+  #histogram(key: OfType<"histogram">): Histogram {
+    return this.#histograms[key]!;
+  }
+}

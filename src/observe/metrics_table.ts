@@ -1,0 +1,247 @@
+/**
+ * Every metric, once: from this table come the objects that count, and the table in docs/metrics.md.
+ *
+ * Labels are bounded by the machine and the configuration (HCAs, ports, resources, kernel counters, methods, status
+ * codes). Only the pod metric names pods, and it exists only with --pod-resources.
+ *
+ * @module
+ */
+
+type MetricType = "counter" | "gauge" | "histogram";
+
+/** One metric family. */
+export interface Family<Type extends MetricType = MetricType> {
+  readonly name: string;
+  readonly type: Type;
+  readonly labels: readonly string[];
+  readonly help: string;
+  /** Upper bounds in seconds; histograms only. */
+  readonly buckets?: readonly number[];
+}
+
+type Labels = readonly string[];
+
+function counter(name: string, labels: Labels, help: string): Family<"counter"> {
+  return { name, type: "counter", labels, help };
+}
+
+function gauge(name: string, labels: Labels, help: string): Family<"gauge"> {
+  return { name, type: "gauge", labels, help };
+}
+
+function histogram(name: string, labels: Labels, buckets: readonly number[], help: string): Family<"histogram"> {
+  return { name, type: "histogram", labels, buckets, help };
+}
+
+/** From what an answer from memory takes to what a hung machine takes. */
+const CALL_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5];
+const LOOK_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+const EVENT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
+
+const PREFIX = "rdma_device_plugin";
+
+/** The plugin about itself and what it offers. */
+export const PLUGIN_FAMILIES = {
+  build: gauge(
+    `${PREFIX}_build_info`,
+    ["version", "runtime"],
+    "Version of the plugin and of what it runs on; always 1.",
+  ),
+  ready: gauge(`${PREFIX}_ready`, [], "Whether every resource is registered and its stream open, as /readyz says."),
+
+  hcas: gauge(`${PREFIX}_hcas`, [], "HCAs that the last look found."),
+  hcasUnreadable: gauge(`${PREFIX}_hcas_unreadable`, [], "HCAs that were there and could not be read to the end."),
+  hca: gauge(
+    `${PREFIX}_hca_info`,
+    ["hca", "pci", "driver", "kind", "transport", "vendor", "device", "firmware", "board", "numa", "uverbs"],
+    "What an HCA is; always 1.",
+  ),
+  hcaResources: gauge(
+    `${PREFIX}_hca_resources`,
+    ["hca"],
+    "Resources that an HCA is offered in; 0 when it is left out (the status page and `list` say why).",
+  ),
+  hcaRemarks: gauge(
+    `${PREFIX}_hca_remarks`,
+    ["hca"],
+    "Oddities found about an HCA, as `list` and `doctor` print them.",
+  ),
+
+  devices: gauge(`${PREFIX}_devices`, ["resource", "health"], "Devices offered to the kubelet, by health."),
+  changes: counter(
+    `${PREFIX}_device_changes_total`,
+    ["resource", "to"],
+    "Devices that became Healthy, Unhealthy, or absent.",
+  ),
+  inUse: gauge(
+    `${PREFIX}_devices_in_use`,
+    ["resource"],
+    "Devices that containers hold, as the kubelet says; only with --pod-resources.",
+  ),
+  pod: gauge(
+    `${PREFIX}_device_pod_info`,
+    ["resource", "device", "namespace", "pod", "container"],
+    "Which container holds a device; always 1. Only with --pod-resources.",
+  ),
+  podErrors: counter(
+    `${PREFIX}_pod_resources_errors_total`,
+    [],
+    "Questions to the kubelet's PodResources API that had no answer; only with --pod-resources.",
+  ),
+
+  registered: gauge(
+    `${PREFIX}_registered`,
+    ["resource"],
+    "Whether the kubelet has accepted a resource and follows its list.",
+  ),
+  phase: gauge(
+    `${PREFIX}_session_phase`,
+    ["resource", "phase"],
+    "1 for the phase that a resource's session with the kubelet is in, 0 for the others.",
+  ),
+  streams: gauge(`${PREFIX}_streams`, ["resource"], "Open ListAndWatch streams."),
+  registrations: counter(
+    `${PREFIX}_registrations_total`,
+    ["resource", "via"],
+    "Registrations that the kubelet accepted, by Register (socket) or by its plugin watcher.",
+  ),
+  lists: counter(`${PREFIX}_lists_sent_total`, ["resource"], "Device lists sent to the kubelet."),
+  listBytes: counter(`${PREFIX}_list_sent_bytes_total`, ["resource"], "Bytes of the device lists sent to the kubelet."),
+  calls: counter(
+    `${PREFIX}_calls_total`,
+    ["resource", "method", "code"],
+    "Calls by the kubelet (Allocate, GetPreferredAllocation, …) by the gRPC status of the answer.",
+  ),
+  callSeconds: histogram(
+    `${PREFIX}_call_duration_seconds`,
+    ["resource", "method"],
+    CALL_BUCKETS,
+    "Time from the arrival of a call to its answer.",
+  ),
+  allocated: counter(
+    `${PREFIX}_allocated_devices_total`,
+    ["resource"],
+    "Devices handed to containers by Allocate, counted each time.",
+  ),
+
+  looks: counter(
+    `${PREFIX}_looks_total`,
+    ["depth", "changed"],
+    "Looks at the machine, and whether they found something new.",
+  ),
+  lookSeconds: histogram(`${PREFIX}_look_duration_seconds`, ["depth"], LOOK_BUCKETS, "Time that a look takes."),
+  lastLook: gauge(`${PREFIX}_last_look_timestamp_seconds`, [], "When the last look ended, in Unix time."),
+  triggers: counter(`${PREFIX}_triggers_total`, ["source"], "Reasons to look: events, the timer, signals."),
+  eventSeconds: histogram(
+    `${PREFIX}_event_latency_seconds`,
+    ["source"],
+    EVENT_BUCKETS,
+    "Time from a noticed event that changed a device to the new list on its way to the kubelet.",
+  ),
+
+  countersSeconds: gauge(
+    `${PREFIX}_port_counters_read_seconds`,
+    [],
+    "Time that reading the kernel's counters took in this scrape.",
+  ),
+  countersSkipped: counter(
+    `${PREFIX}_port_counters_skipped_total`,
+    ["hca"],
+    "Scrapes that went without an HCA's counters because it did not answer in time.",
+  ),
+  requests: counter(`${PREFIX}_http_requests_total`, ["path", "code"], "Requests to this server."),
+  watchers: gauge(`${PREFIX}_http_event_streams`, [], "Status pages that are being kept up to date."),
+
+  cpu: counter("process_cpu_seconds_total", [], "User and system CPU time of the plugin."),
+  started: gauge("process_start_time_seconds", [], "When the plugin started, in Unix time."),
+  resident: gauge("process_resident_memory_bytes", [], "Resident memory of the plugin."),
+  heap: gauge("process_heap_bytes", [], "Memory that the plugin's JavaScript heap uses."),
+
+  port: gauge(
+    "rdma_port_info",
+    ["hca", "port", "link_layer", "physical_state", "netdevs"],
+    "What a port is; always 1. `netdevs` are the HCA's net devices.",
+  ),
+  portState: gauge(
+    "rdma_port_state",
+    ["hca", "port"],
+    "The kernel's ib_port_state: 0 NOP, 1 DOWN, 2 INIT, 3 ARMED, 4 ACTIVE, 5 ACTIVE_DEFER.",
+  ),
+  portRate: gauge("rdma_port_rate_bytes_per_second", ["hca", "port"], "Signalling rate of a port."),
+} as const satisfies Readonly<Record<string, Family>>;
+
+/** A file of `ports/N/counters`, and what becomes of it. */
+export interface KernelCounter extends Family<"counter"> {
+  /** What one step of the kernel's counter is worth in the metric's unit. */
+  readonly factor: number;
+}
+
+const kernel = (name: string, help: string, factor = 1): KernelCounter => ({
+  ...counter(`rdma_port_${name}_total`, ["hca", "port"], help),
+  factor,
+});
+
+/** `port_xmit_data` and `port_rcv_data` count 32-bit words (kernel, Documentation/ABI/stable/sysfs-class-infiniband). */
+const WORD = 4;
+
+/** By file name in `ports/N/counters`: all that ib_core knows (kernel, drivers/infiniband/core/sysfs.c). */
+export const KERNEL_COUNTERS: Readonly<Record<string, KernelCounter>> = {
+  port_xmit_data: kernel("xmit_data_bytes", "Bytes sent on all virtual lanes (port_xmit_data, times 4).", WORD),
+  port_rcv_data: kernel("rcv_data_bytes", "Bytes received on all virtual lanes (port_rcv_data, times 4).", WORD),
+  port_xmit_packets: kernel("xmit_packets", "Packets sent on all virtual lanes, with errors too."),
+  port_rcv_packets: kernel("rcv_packets", "Packets received on all virtual lanes, with errors too."),
+  unicast_xmit_packets: kernel("unicast_xmit_packets", "Unicast packets sent, with errors too."),
+  unicast_rcv_packets: kernel("unicast_rcv_packets", "Unicast packets received, with errors too."),
+  multicast_xmit_packets: kernel("multicast_xmit_packets", "Multicast packets sent, with errors too."),
+  multicast_rcv_packets: kernel("multicast_rcv_packets", "Multicast packets received, with errors too."),
+  port_xmit_wait: kernel("xmit_wait", "Ticks in which there was data to send and no credit or arbitration to send it."),
+  port_xmit_discards: kernel("xmit_discards", "Outbound packets dropped because the port was down or congested."),
+  port_rcv_errors: kernel("rcv_errors", "Packets received with an error."),
+  port_rcv_remote_physical_errors: kernel(
+    "rcv_remote_physical_errors",
+    "Packets received that a switch before had marked bad.",
+  ),
+  port_rcv_switch_relay_errors: kernel("rcv_switch_relay_errors", "Packets received that could not be relayed."),
+  port_xmit_constraint_errors: kernel(
+    "xmit_constraint_errors",
+    "Outbound packets dropped by raw or partition filters.",
+  ),
+  port_rcv_constraint_errors: kernel("rcv_constraint_errors", "Inbound packets dropped by raw or partition filters."),
+  symbol_error: kernel("symbol_errors", "Minor link errors on physical lanes (symbol_error)."),
+  link_error_recovery: kernel("link_error_recoveries", "Times that link training recovered by itself."),
+  link_downed: kernel("link_downed", "Times that link training failed and the link went down."),
+  local_link_integrity_errors: kernel(
+    "local_link_integrity_errors",
+    "Times that local physical errors passed the limit.",
+  ),
+  excessive_buffer_overrun_errors: kernel("excessive_buffer_overrun_errors", "Times that buffer overruns did not end."),
+  VL15_dropped: kernel("vl15_dropped", "Inbound management packets dropped for want of room (VL15_dropped)."),
+};
+
+/** `hw_counters`: the names are the driver's own, so they are labels. */
+export const HARDWARE_FAMILIES = {
+  port: counter(
+    "rdma_port_hw_total",
+    ["hca", "port", "counter"],
+    "A driver's own counter of a port (ports/N/hw_counters), under the driver's name and in its unit.",
+  ),
+  hca: counter(
+    "rdma_hca_hw_total",
+    ["hca", "counter"],
+    "A driver's own counter of a whole HCA (hw_counters), under the driver's name and in its unit.",
+  ),
+} as const;
+
+/** All of them, in the order of /metrics. */
+export const FAMILIES: readonly Family[] = [
+  ...Object.values(PLUGIN_FAMILIES),
+  ...Object.values(KERNEL_COUNTERS),
+  ...Object.values(HARDWARE_FAMILIES),
+];
+
+/** The table of docs/metrics.md. */
+export function metricsTable(): string {
+  const row = ({ name, type, labels, help }: Family) =>
+    `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(", ")} | ${help.replaceAll("|", "\\|")} |`;
+  return ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |", ...FAMILIES.map(row)].join("\n");
+}

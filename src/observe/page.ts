@@ -1,0 +1,228 @@
+/**
+ * The status page as HTML, made on the server; every value from outside goes through the library's escaping.
+ *
+ * @module
+ */
+import { html, raw } from "hono/html";
+import type { DeviceView, HcaView, NumaView, ResourceView, StatusModel, Verdict } from "./page_model.ts";
+import { SCRIPT, STYLE } from "./page_style.ts";
+
+type Html = ReturnType<typeof html>;
+type Tone = "good" | "bad" | "warn" | "idle";
+
+/** Shape, word and colour: none of the three is needed to understand the others. */
+const VERDICTS: Readonly<Record<Verdict, readonly [shape: string, word: string, tone: Tone]>> = {
+  "healthy": ["●", "Healthy", "good"],
+  "mixed": ["◐", "Healthy in part", "warn"],
+  "unhealthy": ["✖", "Unhealthy", "bad"],
+  "left out": ["○", "Left out", "idle"],
+  "gone": ["✖", "Gone", "bad"],
+  "in a pod": ["◆", "In a pod", "good"],
+};
+
+/** Devices that a resource's table shows; a shared one can have thousands. All are in state.json. */
+const DEVICES_SHOWN = 256;
+const PODS_SHOWN = 8;
+const CHANGES_SHOWN = 50;
+
+/** The whole page. `nonce` is the one that the Content-Security-Policy allows. */
+export async function page(model: StatusModel, nonce: string): Promise<string> {
+  return String(
+    await html`
+      <!doctype html>
+      <html lang="en">
+        <head>
+          <meta charset="utf-8">
+          <meta name="viewport" content="width=device-width, initial-scale=1">
+          <title>RDMA on ${model.node}</title>
+          <link rel="icon" href="data:,">
+          <style nonce="${nonce}">${raw(STYLE)}</style>
+        </head>
+        <body>
+          <header>
+            <h1>RDMA on ${model.node}</h1>
+            <p id="live" class="soft" role="status"></p>
+            <noscript><p>This page is as of the moment it was loaded. <a href="./">Load it again</a></p></noscript>
+          </header>
+          <main>${raw(await fragment(model))}</main>
+          <footer>
+            <p>rdma-device-plugin ${model.version} · <a href="metrics">metrics</a> · <a href="readyz">readyz</a> ·
+      <a href="livez">livez</a> · <a href="state.json">state.json</a></p>
+          </footer>
+          <script nonce="${nonce}">${raw(SCRIPT)}</script>
+        </body>
+      </html>
+    `,
+  );
+}
+
+/** What is inside `<main>`: the part that is sent again when something changes. */
+export async function fragment(model: StatusModel): Promise<string> {
+  return String(
+    await html`${readiness(model)}
+<section aria-labelledby="resources"><h2 id="resources">Resources</h2>
+${model.podTrouble === null ? "" : html`<p class="warn">▲ Pods are not known: ${model.podTrouble}</p>`}
+${model.resources.length === 0 ? html`<p>No resource is offered yet.</p>` : resourceTable(model.resources)}
+${model.resources.map(deviceTable)}</section>
+<section aria-labelledby="machine"><h2 id="machine">Machine</h2>
+${model.notes.map((note) => html`<p class="warn">▲ ${note}</p>`)}
+${model.numa.length === 0 ? html`<p>No HCA was found.</p>` : model.numa.map(numaNode)}</section>
+<section aria-labelledby="changes"><h2 id="changes">Last changes</h2>${changeTable(model.changes)}</section>`,
+  );
+}
+
+function readiness({ unready }: StatusModel): Html {
+  if (unready.length === 0) return html`<p>${mark("●", "Ready", "good")}: every resource is registered.</p>`;
+  return html`<div>${mark("✖", "Not ready", "bad")}<ul>${unready.map((reason) => html`<li>${reason}</li>`)}</ul></div>`;
+}
+
+function mark(shape: string, word: string, tone: Tone): Html {
+  return html`<span class="verdict ${tone}"><span aria-hidden="true">${shape}</span> ${word}</span>`;
+}
+
+function health(healthy: boolean): Html {
+  const [shape, word, tone] = VERDICTS[healthy ? "healthy" : "unhealthy"];
+  return mark(shape, word, tone);
+}
+
+/** A table that scrolls sideways on a narrow screen, by keyboard too. */
+function table(id: string, caption: string, columns: readonly string[], rows: readonly Html[]): Html {
+  return html`
+    <div class="scroll" tabindex="0" role="region" id="${id}" aria-label="${caption}">
+      <table>
+        <caption>${caption}</caption>
+        <thead>
+          <tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr>
+        </thead>
+        <tbody>${rows}</tbody>
+      </table>
+    </div>
+  `;
+}
+
+function resourceTable(resources: readonly ResourceView[]): Html {
+  const columns = ["Resource", "Mode", "Kubelet", "Healthy", "In use"];
+  return table(
+    "table-resources",
+    "Extended resources of this node",
+    columns,
+    resources.map((one) => {
+      const { session } = one;
+      const fine = session?.phase === "registered";
+      return html`
+        <tr>
+          <th scope="row">${one.name}</th>
+          <td>${one.mode}</td>
+          <td>${mark(fine ? "●" : "▲", session?.phase ?? "not served", fine ? "good" : "warn")}
+        ${session?.trouble ? html`<br>${session.trouble}` : ""}</td>
+          <td>${one.healthy} of ${one.total}</td>
+          <td>${one.inUse ?? "not known"}</td>
+        </tr>
+      `;
+    }),
+  );
+}
+
+function deviceTable({ name, devices }: ResourceView): Html {
+  const shown = devices.slice(0, DEVICES_SHOWN);
+  const hidden = devices.length - shown.length;
+  return html`<details id="details-${name}"><summary id="summary-${name}">Devices of ${name}</summary>
+${table(`table-${name}`, `Devices of ${name}`, ["Device", "Health", "NUMA", "Pods", "Why"], shown.map(deviceRow))}${
+    hidden > 0 ? html`<p>… and ${hidden} more, in <a href="state.json">state.json</a></p>` : ""
+  }</details>`;
+}
+
+function deviceRow(device: DeviceView): Html {
+  return html`
+    <tr>
+      <th scope="row">${device.id}</th>
+      <td>${health(device.healthy)}</td>
+      <td>${device.numaNodes.join(", ") || "any"}</td>
+      <td>${device.pods.join(", ")}</td>
+      <td>${device.cause}</td>
+    </tr>
+  `;
+}
+
+function numaNode({ node, roots }: NumaView): Html {
+  return html`<section class="numa"><h3>${node === null ? "No NUMA node known" : `NUMA node ${node}`}</h3>
+${
+    roots.map(({ root, hcas }) =>
+      html`
+        <div class="root">
+          <h4>${root === null ? "No PCI device (software)" : `PCIe root ${root}`}</h4>
+          <ul class="hcas">${hcas.map(hcaCard)}</ul>
+        </div>
+      `
+    )
+  }</section>`;
+}
+
+function hcaCard(hca: HcaView): Html {
+  const [shape, word, tone] = VERDICTS[hca.verdict];
+  const what = [hca.kind.toUpperCase(), hca.transport, hca.driver, ...hca.netdevs].filter((one) => one !== null);
+  const pods = hca.pods.slice(0, PODS_SHOWN);
+  return html`<li class="hca is-${tone}"><h5>${hca.name}</h5>
+<p>${mark(shape, word, tone)}</p>
+<p class="soft">${what.join(" · ")}</p>
+${hca.causes.map((cause) => html`<p>${cause}</p>`)}
+<ul class="ports">${hca.ports.map(portLine)}</ul>
+${hca.resources.length === 0 ? "" : html`<p>In ${hca.resources.join(", ")}</p>`}
+${hca.leftOut.map(({ resource, reason }) => html`<p class="soft">Not in ${resource}: ${reason}</p>`)}
+${hca.remarks.map((remark) => html`<p class="warn">▲ ${remark}</p>`)}
+${
+    pods.length === 0
+      ? ""
+      : html`<p>Held by</p><ul>${pods.map((pod) => html`<li>${pod}</li>`)}</ul>${
+        hca.pods.length > pods.length ? html`<p>… and ${hca.pods.length - pods.length} more</p>` : ""
+      }`
+  }
+<details id="details-hca-${hca.name}"><summary id="summary-hca-${hca.name}">More about ${hca.name}</summary>
+<dl>${
+    facts({
+      "PCI function": hca.pci,
+      "VF of": hca.physfn,
+      "uverbs node": hca.uverbs,
+      "Firmware": hca.firmware,
+      "Node GUID": hca.nodeGuid,
+    })
+  }</dl></details></li>`;
+}
+
+function facts(all: Readonly<Record<string, string | null>>): Html[] {
+  return Object.entries(all).map(([name, value]) =>
+    html`
+      <dt>${name}</dt>
+      <dd>${value ?? "none"}</dd>
+    `
+  );
+}
+
+function portLine({ number, state, physState, linkLayer, rate }: HcaView["ports"][number]): Html {
+  const up = state === "ACTIVE" || state === "ACTIVE_DEFER";
+  const rest = [physState, linkLayer, rate].filter((one) => one !== null).join(", ");
+  return html`<li>${mark(up ? "▲" : "▼", `Port ${number} ${state}`, up ? "good" : "bad")} ${rest}</li>`;
+}
+
+function changeTable(changes: StatusModel["changes"]): Html {
+  if (changes.length === 0) return html`<p>Nothing has changed since the start.</p>`;
+  const columns = ["When", "Device", "From", "To", "Resource", "Why"];
+  return table(
+    "table-changes",
+    "Devices that changed, newest first",
+    columns,
+    changes.slice(0, CHANGES_SHOWN).map(
+      (one) =>
+        html`
+          <tr>
+            <td><time datetime="${one.time}">${one.time}</time></td>
+            <th scope="row">${one.device}</th>
+            <td>${one.from}</td>
+            <td>${one.to}</td>
+            <td>${one.resource}</td>
+            <td>${one.cause}</td>
+          </tr>
+        `,
+    ),
+  );
+}

@@ -1,0 +1,222 @@
+/**
+ * What the status page shows, as plain values: the machine as NUMA nodes, PCIe roots, HCAs and ports, and what of it
+ * is offered. Pure; `/state.json` is this value, and the page is this value as HTML.
+ *
+ * @module
+ */
+import type { AgentState } from "../agent.ts";
+import { natural } from "../hca/files.ts";
+import type { Hca, Port } from "../hca/types.ts";
+import type { PodsAnswer } from "../kubelet/pod_resources.ts";
+import type { SessionStatus } from "../kubelet/session.ts";
+import { behind, devices } from "../resource/devices.ts";
+import type { Account, Standing } from "../resource/ledger.ts";
+import { unready } from "./readiness.ts";
+
+/** How an HCA stands: a word, a colour and a shape on the page. */
+export type Verdict =
+  /** Every device on it is Healthy. */
+  | "healthy"
+  /** Healthy in one resource and not in another. */
+  | "mixed"
+  /** No device on it is Healthy. */
+  | "unhealthy"
+  /** In no resource. */
+  | "left out"
+  /** It vanished, and its grace time runs. */
+  | "gone"
+  /** In a pod's network namespace. */
+  | "in a pod";
+
+/** One HCA of the drawing. */
+export interface HcaView {
+  readonly name: string;
+  readonly verdict: Verdict;
+  /** Why it is not healthy. */
+  readonly causes: readonly string[];
+  readonly pci: string | null;
+  readonly physfn: string | null;
+  readonly driver: string | null;
+  readonly kind: Hca["kind"];
+  readonly transport: Hca["transport"];
+  readonly firmware: string | null;
+  readonly nodeGuid: string | null;
+  readonly uverbs: string | null;
+  readonly netdevs: readonly string[];
+  readonly ports: readonly Pick<Port, "number" | "state" | "physState" | "linkLayer" | "rate">[];
+  readonly resources: readonly string[];
+  readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
+  /** "namespace/pod (container)", each once. */
+  readonly pods: readonly string[];
+  readonly remarks: readonly string[];
+}
+
+/** A PCIe root, the software HCAs, or those of which the kernel does not say. */
+export interface RootView {
+  readonly root: string | null;
+  readonly hcas: readonly HcaView[];
+}
+
+export interface NumaView {
+  /** null where the kernel does not say. */
+  readonly node: number | null;
+  readonly roots: readonly RootView[];
+}
+
+export interface DeviceView {
+  readonly id: string;
+  readonly healthy: boolean;
+  readonly cause: string;
+  readonly numaNodes: readonly number[];
+  readonly pods: readonly string[];
+}
+
+export interface ResourceView {
+  readonly name: string;
+  /** "exclusive", "shared, 8 of all", "shared, 8 of one". */
+  readonly mode: string;
+  readonly session: SessionStatus | null;
+  readonly healthy: number;
+  readonly total: number;
+  /** Devices that containers hold; null when not known. */
+  readonly inUse: number | null;
+  readonly devices: readonly DeviceView[];
+}
+
+/** Everything on the page. */
+export interface StatusModel {
+  readonly node: string;
+  readonly version: string;
+  /** Why the plugin is not ready; empty when it is. */
+  readonly unready: readonly string[];
+  readonly resources: readonly ResourceView[];
+  readonly numa: readonly NumaView[];
+  /** Sentences about the whole machine. */
+  readonly notes: readonly string[];
+  /** Why pods are not shown; null when they are, or were not asked for. */
+  readonly podTrouble: string | null;
+  /** Newest first. */
+  readonly changes: readonly (Omit<AgentState["changes"][number], "time"> & { readonly time: string })[];
+}
+
+/** The model of one moment; `state` is null before the first look is finished, `pods` without --pod-resources. */
+export function statusModel(
+  state: AgentState | null,
+  pods: PodsAnswer | null,
+  about: { readonly node: string; readonly version: string },
+): StatusModel {
+  const { snapshot = null, ledger = new Map<string, Account>(), sessions = [], changes = [] } = state ?? {};
+  const holders = pods?.ok ? pods.holders : new Map();
+  const resources = [...ledger.values()].map((account): ResourceView => {
+    const held = holders.get(account.spec.name) ?? new Map();
+    const all = devices(account);
+    return {
+      name: account.spec.name,
+      mode: modeOf(account),
+      session: sessions.find((one) => one.resource === account.spec.name) ?? null,
+      healthy: all.filter((one) => one.healthy).length,
+      total: all.length,
+      inUse: pods?.ok ? held.size : null,
+      devices: all.map((one) => ({
+        ...one,
+        cause: one.healthy ? "" : causes(behind(account, one.id) ?? []).join("; "),
+        pods: (held.get(one.id) ?? []).map(podName),
+      })),
+    };
+  });
+  return {
+    node: about.node,
+    version: about.version,
+    unready: unready(state?.sessions ?? null),
+    resources,
+    numa: state === null ? [] : drawing(state, holders),
+    notes: [
+      ...snapshot?.remarks ?? [],
+      ...(snapshot?.unreadable ?? []).map(({ name, reason }) => `${name} could not be read: ${reason}`),
+    ],
+    podTrouble: pods === null || pods.ok ? null : pods.reason,
+    changes: changes.map((one) => ({ ...one, time: new Date(one.time).toISOString() })).reverse(),
+  };
+}
+
+type Holders = Extract<PodsAnswer, { ok: true }>["holders"];
+
+/** HCAs by NUMA node and PCIe root; also those that are gone and those in a pod. */
+function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
+  const standings = [...state.ledger.values()].flatMap((account) => [...account.standings.values()]);
+  const here = [...state.snapshot?.hcas ?? [], ...state.snapshot?.moved ?? []];
+  const names = new Set(here.map((hca) => hca.name));
+  const away = standings.flatMap(({ member }) => member.hcas).filter((hca) => !names.has(hca.name));
+  const all = [...here, ...new Map(away.map((hca) => [hca.name, hca])).values()];
+  const byNode = Map.groupBy(all, (hca) => hca.pci?.numaNode ?? null);
+  return [...byNode].sort(([a], [b]) => (a ?? Infinity) - (b ?? Infinity)).map(([node, ofNode]) => ({
+    node,
+    roots: [...Map.groupBy(ofNode, (hca) => hca.pci?.path[0] ?? null)]
+      .sort(([a], [b]) => a === null ? 1 : b === null ? -1 : natural(a, b))
+      .map(([root, hcas]) => ({
+        root,
+        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, state, holders)),
+      })),
+  }));
+}
+
+function view(hca: Hca, state: AgentState, holders: Holders): HcaView {
+  const accounts = [...state.ledger.values()].filter((account) => standingsOf(account, hca).length > 0);
+  const standings = accounts.flatMap((account) => standingsOf(account, hca));
+  return {
+    name: hca.name,
+    verdict: verdict(standings),
+    causes: causes(standings),
+    pci: hca.pci?.address ?? null,
+    physfn: hca.pci?.physfn ?? null,
+    driver: hca.pci?.driver ?? null,
+    kind: hca.kind,
+    transport: hca.transport,
+    firmware: hca.firmware,
+    nodeGuid: hca.nodeGuid,
+    uverbs: hca.uverbs?.name ?? null,
+    netdevs: hca.netdevs,
+    ports: hca.ports.map(({ number, state, physState, linkLayer, rate }) => ({
+      number,
+      state,
+      physState,
+      linkLayer,
+      rate,
+    })),
+    resources: accounts.map((account) => account.spec.name),
+    leftOut: state.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
+    pods: [...new Set(accounts.flatMap((account) => podsOn(account, hca, holders)))].sort(natural),
+    remarks: hca.remarks,
+  };
+}
+
+function standingsOf(account: Account, hca: Hca): readonly Standing[] {
+  return [...account.standings.values()].filter(({ member }) => member.hcas.some((one) => one.name === hca.name));
+}
+
+function verdict(standings: readonly Standing[]): Verdict {
+  if (standings.length === 0) return "left out";
+  if (standings.every((one) => !one.present)) return "gone";
+  if (standings.every((one) => one.member.moved)) return "in a pod";
+  const healthy = standings.filter((one) => one.healthy).length;
+  return healthy === standings.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
+}
+
+function podsOn(account: Account, hca: Hca, holders: Holders): readonly string[] {
+  const held = holders.get(account.spec.name) ?? new Map();
+  return [...held].filter(([id]) =>
+    behind(account, id)?.some(({ member }) => member.hcas.some((one) => one.name === hca.name))
+  ).flatMap(([, containers]) => containers.map(podName));
+}
+
+function causes(standings: readonly Standing[]): readonly string[] {
+  return [...new Set(standings.map((one) => one.cause))].filter((cause) => cause !== "");
+}
+
+function podName(holder: { namespace: string; pod: string; container: string }): string {
+  return `${holder.namespace}/${holder.pod} (${holder.container})`;
+}
+
+function modeOf({ spec: { mode } }: Account): string {
+  return mode.kind === "exclusive" ? "exclusive" : `shared, ${mode.shares} ${mode.of === "all" ? "of all" : "per HCA"}`;
+}

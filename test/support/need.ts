@@ -1,0 +1,134 @@
+/**
+ * What a test needs of the machine, and what to do when it is not there.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+
+/** Something a test cannot do without. */
+export type Need =
+  | "root"
+  | "libibverbs"
+  | "python3-grpcio"
+  | "go"
+  | "gcc"
+  | "netns"
+  | "qemu"
+  | "chromium"
+  | "promtool";
+
+/** How to see whether a need is met, and what to tell people when it is not. */
+interface Probe {
+  readonly met: () => boolean;
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+const PROBES: Readonly<Record<Need, Probe>> = {
+  root: {
+    met: () => process.geteuid?.() === 0,
+    reason: "the test changes the machine in ways that only root may",
+    remedy: "run the tests as root",
+  },
+  libibverbs: {
+    met: libraryLoads,
+    reason: "the test asks the real libibverbs.so.1",
+    remedy: "apt-get install -y libibverbs1 ibverbs-providers libibverbs-dev",
+  },
+  "python3-grpcio": {
+    met: () => spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0,
+    reason: "a gRPC peer that is not grpc-js takes part in the test",
+    remedy: "apt-get install -y python3-grpcio",
+  },
+  go: {
+    met: () => onPath("go"),
+    reason: "the test builds a client with grpc-go, the kubelet's own library",
+    remedy: "apt-get install -y golang-go",
+  },
+  gcc: {
+    met: () => onPath("gcc") && spawnSync("gcc", ["-E", "-"], { input: "#include <linux/netlink.h>\n" }).status === 0,
+    reason: "the test compiles C against the system's headers",
+    remedy: "apt-get install -y gcc libc6-dev linux-libc-dev",
+  },
+  netns: {
+    met: () => onPath("ip") && spawnSync("unshare", ["--net", "true"]).status === 0,
+    reason: "the test makes a network namespace (as root, with iproute2)",
+    remedy: "apt-get install -y iproute2 util-linux, and run the tests as root",
+  },
+  qemu: {
+    met: () => onPath("qemu-system-x86_64"),
+    reason: "the test starts a machine of its own under emulation",
+    remedy: "apt-get install -y qemu-system-x86 seabios cpio busybox-static kmod",
+  },
+  chromium: {
+    met: () => onPath("chromium"),
+    reason: "the test clicks through a page",
+    remedy: "apt-get install -y chromium",
+  },
+  promtool: {
+    met: () => onPath("promtool"),
+    reason: "the test has the metrics checked by Prometheus' own tool",
+    remedy: "apt-get install -y prometheus",
+  },
+};
+
+/**
+ * Spread this into a test definition: `Deno.test({ name: "…", ...needs("root", "netns"), fn })`.
+ *
+ * A need that is not met ignores the test and says so on stderr, once per need and test file. Where the environment
+ * has `CI_NO_SKIP=1` nothing may be skipped quietly: a test named "needs X" is added that fails with the remedy.
+ */
+export function needs(...what: readonly Need[]): { readonly ignore: boolean } {
+  const missing = what.filter((need) => !isMet(need));
+  for (const need of missing) report(need);
+  return { ignore: missing.length > 0 };
+}
+
+/** Probing may start a process, so every answer is kept for the life of the test file; so is what has been said. */
+const answers = new Map<Need, boolean>();
+const reported = new Set<Need>();
+
+function isMet(need: Need): boolean {
+  const known = answers.get(need);
+  if (known !== undefined) return known;
+  const met = PROBES[need].met();
+  answers.set(need, met);
+  return met;
+}
+
+function report(need: Need): void {
+  if (reported.has(need)) return;
+  reported.add(need);
+  const { reason, remedy } = PROBES[need];
+  const sentence = `${need} is missing here, and ${reason}. Remedy: ${remedy}`;
+  if (process.env.CI_NO_SKIP === "1") {
+    Deno.test(`needs ${need}`, () => {
+      throw new Error(sentence);
+    });
+  } else {
+    process.stderr.write(`skipping: ${sentence}\n`);
+  }
+}
+
+function onPath(command: string): boolean {
+  return (process.env.PATH ?? "").split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, command), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function libraryLoads(): boolean {
+  try {
+    Deno.dlopen("libibverbs.so.1", {}).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

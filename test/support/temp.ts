@@ -1,0 +1,27 @@
+/**
+ * Temporary directories and waiting, for tests.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A directory that is gone after the test: `using dir = temporaryDir()`. */
+export function temporaryDir(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), "rdma-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Rejects with a sentence when the promise is not settled in time; for events that must come. */
+export async function within<T>(promise: Promise<T>, what: string, ms = 10_000): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) =>
+    timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain: ${what}`)), ms)
+  );
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
