@@ -5,7 +5,7 @@
  *
  * @example
  * ```ts
- * using host = FakeHost.create(mkdtempSync("/tmp/host-"), PRESETS["connectx-roce-vfs"]);
+ * using host = FakeHost.create(FakeHost.temporaryRoot(), PRESETS["connectx-roce-vfs"]);
  * await host.carrierLost("mlx5_0", 1);
  * await host.removeHca("mlx5_1");
  * host.describe(); // what a look must find now
@@ -13,12 +13,14 @@
  *
  * @module
  */
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreeWriter } from "./host_disk.ts";
 import { Machine } from "./host_machine.ts";
-import { type HcaObject, Kernel, madsOf, type PortObject, type Steps } from "./host_kernel.ts";
-import { gidFiles, linkFiles, linkOf } from "./host_tree.ts";
+import { comeBack, leave, rename, renumber, setGids, setPort, showNode } from "./host_changes.ts";
+import { Kernel } from "./host_kernel.ts";
+import { describeHca, type HcaObject, type Steps } from "./host_objects.ts";
 import type { GidDescription, HcaNow, HostDescription, MutationOptions } from "./host_types.ts";
 
 export { manyHcas, preset, type PresetName, PRESETS } from "./host_presets.ts";
@@ -75,6 +77,19 @@ export class FakeHost {
     return new FakeHost(root, description);
   }
 
+  /**
+   * A new empty directory to build a host in: in memory where the machine has /dev/shm (a host of 1,024 HCAs is 80,000
+   * files, which take some disks a minute), in the temporary directory elsewhere.
+   */
+  static temporaryRoot(): string {
+    try {
+      return mkdtempSync("/dev/shm/rdma-host-");
+    } catch {
+      // No /dev/shm, or not ours to write in.
+      return mkdtempSync(join(tmpdir(), "rdma-host-"));
+    }
+  }
+
   /** Names of the HCAs that the host's network namespace sees, in natural order. */
   hcaNames(): string[] {
     return this.describe().map((hca) => hca.name);
@@ -82,7 +97,7 @@ export class FakeHost {
 
   /** What a full look must find now, in natural order of the names: the answer key for tests. */
   describe(): HcaNow[] {
-    return this.#kernel.hcas.filter((hca) => hca.where === "here").map((hca) => this.#now(hca))
+    return this.#kernel.hcas.filter((hca) => hca.where === "here").map((hca) => describeHca(hca))
       .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   }
 
@@ -126,121 +141,121 @@ export class FakeHost {
   }
 
   /** Sets what `state` ("4: ACTIVE") and `phys_state` ("5: LinkUp") say; the port's net devices follow. */
-  setPort(hca: string, port: number, state: string, physState: string, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#setPort(this.#find(hca), port, state, physState), options);
+  async setPort(hca: string, port: number, state: string, physState: string, options?: MutationOptions): Promise<void> {
+    await this.#mutate(setPort(this.#kernel, this.#find(hca), port, state, physState), options);
   }
 
   /** The port is disabled: `ip link set … down`. */
-  portDown(hca: string, port: number, options?: MutationOptions): Promise<void> {
-    return this.setPort(hca, port, "1: DOWN", "3: Disabled", options);
+  async portDown(hca: string, port: number, options?: MutationOptions): Promise<void> {
+    await this.setPort(hca, port, "1: DOWN", "3: Disabled", options);
   }
 
   /** The cable is gone, or the other end. */
-  carrierLost(hca: string, port: number, options?: MutationOptions): Promise<void> {
-    return this.setPort(hca, port, "1: DOWN", "2: Polling", options);
+  async carrierLost(hca: string, port: number, options?: MutationOptions): Promise<void> {
+    await this.setPort(hca, port, "1: DOWN", "2: Polling", options);
   }
 
-  portUp(hca: string, port: number, options?: MutationOptions): Promise<void> {
-    return this.setPort(hca, port, "4: ACTIVE", "5: LinkUp", options);
+  async portUp(hca: string, port: number, options?: MutationOptions): Promise<void> {
+    await this.setPort(hca, port, "4: ACTIVE", "5: LinkUp", options);
   }
 
   /** The link is up and no subnet manager has configured it yet. */
-  portInit(hca: string, port: number, options?: MutationOptions): Promise<void> {
-    return this.setPort(hca, port, "2: INIT", "5: LinkUp", options);
+  async portInit(hca: string, port: number, options?: MutationOptions): Promise<void> {
+    await this.setPort(hca, port, "2: INIT", "5: LinkUp", options);
   }
 
   /** Replaces the port's GID table, as an address change does. */
-  setGids(hca: string, port: number, gids: readonly GidDescription[], options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#setGids(this.#find(hca), port, gids), options);
+  async setGids(hca: string, port: number, gids: readonly GidDescription[], options?: MutationOptions): Promise<void> {
+    await this.#mutate(setGids(this.#kernel, this.#find(hca), port, gids), options);
   }
 
   /**
    * The driver leaves the HCA (or `rdma link delete`): class entries, nodes and net devices vanish, /dev/infiniband too
    * with its last node. The PCI function stays without a driver; VFs and sub-functions below the HCA go first.
    */
-  removeHca(name: string, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#kernel.unbind(this.#present(name)), options);
+  async removeHca(name: string, options?: MutationOptions): Promise<void> {
+    await this.#mutate(this.#kernel.unbind(this.#present(name)), options);
   }
 
-  /** The driver is bound again. A PF comes back without VFs. */
-  restoreHca(name: string, options: RestoreOptions = {}): Promise<void> {
-    const hca = this.#find(name);
-    if (hca.where !== "gone") throw new Error(`Cannot restore ${name}: it is there`);
+  /** The driver is bound again. A PF comes back without VFs; a name that was given away meanwhile is replaced. */
+  async restoreHca(name: string, options: RestoreOptions = {}): Promise<void> {
+    const hca = this.#kernel.hcas.find((one) => one.name === name && one.where === "gone");
+    if (hca === undefined) throw new Error(`Cannot restore ${name}: no removed HCA has that name`);
     if (options.uverbs !== undefined) this.#requireFree(name, options.uverbs);
-    return this.#mutate(this.#kernel.bind(hca, options.uverbs ?? null), options);
+    await this.#mutate(this.#kernel.bind(hca, options.uverbs ?? null), options);
   }
 
   /** Writes `n` to the PF's `sriov_numvfs`; the VFs get the next free names and numbers. */
-  addVfs(pf: string, n: number, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#kernel.createVfs(this.#find(pf), n), options);
+  async addVfs(pf: string, n: number, options?: MutationOptions): Promise<void> {
+    await this.#mutate(this.#kernel.createVfs(this.#find(pf), n), options);
   }
 
   /** Writes 0 to the PF's `sriov_numvfs`. */
-  removeVfs(pf: string, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#kernel.destroyVfs(this.#find(pf)), options);
+  async removeVfs(pf: string, options?: MutationOptions): Promise<void> {
+    await this.#mutate(this.#kernel.destroyVfs(this.#find(pf)), options);
   }
 
   /** The HCA's uverbs entry and node go and come back as `uverbs<number>`. */
-  renumberUverbs(name: string, number: number, options?: MutationOptions): Promise<void> {
+  async renumberUverbs(name: string, number: number, options?: MutationOptions): Promise<void> {
     const hca = this.#present(name);
     if (hca.uverbs !== number) this.#requireFree(name, number);
-    return this.#mutate(this.#renumber([[hca, number]]), options);
+    await this.#mutate(renumber(this.#kernel, [[hca, number]]), options);
   }
 
   /** Two HCAs change their uverbs numbers: both go, then both come. */
-  swapUverbs(a: string, b: string, options?: MutationOptions): Promise<void> {
+  async swapUverbs(a: string, b: string, options?: MutationOptions): Promise<void> {
     const [first, second] = [this.#present(a), this.#present(b)];
-    return this.#mutate(this.#renumber([[first, second.uverbs], [second, first.uverbs]]), options);
+    await this.#mutate(renumber(this.#kernel, [[first, second.uverbs], [second, first.uverbs]]), options);
   }
 
   /** `rdma dev set OLD name NEW`: uverbs, umad and issm keep their numbers. */
-  renameHca(old: string, name: string, options?: MutationOptions): Promise<void> {
+  async renameHca(old: string, name: string, options?: MutationOptions): Promise<void> {
     const hca = this.#present(old);
     const taken = this.#kernel.hcas.find((other) => other.name === name && other.where !== "gone");
     if (taken !== undefined) throw new Error(`Cannot rename ${old} to ${name}: the name is taken (EEXIST)`);
-    return this.#mutate(this.#kernel.rename(hca, name), options);
+    await this.#mutate(rename(this.#kernel, hca, name), options);
   }
 
   /** Takes the node out of /dev though sysfs has the entry, as a container sees it that lacks the mount. */
-  hideUverbsNode(name: string, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#showNode(this.#present(name), false), options);
+  async hideUverbsNode(name: string, options?: MutationOptions): Promise<void> {
+    await this.#mutate(showNode(this.#kernel, this.#present(name), false), options);
   }
 
-  showUverbsNode(name: string, options?: MutationOptions): Promise<void> {
-    return this.#mutate(this.#showNode(this.#present(name), true), options);
+  async showUverbsNode(name: string, options?: MutationOptions): Promise<void> {
+    await this.#mutate(showNode(this.#kernel, this.#present(name), true), options);
   }
 
   /**
    * `rdma dev set NAME netns POD`: the RDMA entries and net devices leave the host's view; the PCI function keeps its
    * driver and the nodes stay in /dev, which knows no network namespaces.
    */
-  moveToPod(name: string, options?: MutationOptions): Promise<void> {
+  async moveToPod(name: string, options?: MutationOptions): Promise<void> {
     if (!this.#exclusive) {
       throw new Error(
         `Cannot move ${name} to a pod: the host is in shared mode, describe it with netnsMode "exclusive"`,
       );
     }
-    return this.#mutate(this.#leave(this.#present(name)), options);
+    await this.#mutate(leave(this.#kernel, this.#present(name)), options);
   }
 
-  returnFromPod(name: string, options?: MutationOptions): Promise<void> {
+  async returnFromPod(name: string, options?: MutationOptions): Promise<void> {
     const hca = this.#find(name);
     if (hca.where !== "pod") throw new Error(`Cannot return ${name} from a pod: it is in none`);
-    return this.#mutate(this.#comeBack(hca), options);
+    await this.#mutate(comeBack(this.#kernel, hca), options);
   }
 
   /** Writes one attribute below the HCA's directory ("ports/1/rate"), whole and with a final newline. */
-  setAttribute(name: string, path: string, content: string, options?: MutationOptions): Promise<void> {
+  async setAttribute(name: string, path: string, content: string, options?: MutationOptions): Promise<void> {
     const file = `${this.#kernel.pathOf(this.#present(name))}/${path}`;
-    return this.#once(() => this.#kernel.sys.file(file, content), `change ${name} ${path}`, options);
+    await this.#once(() => this.#kernel.sys.file(file, content), `change ${name} ${path}`, options);
   }
 
   /**
    * Spoils a file of sysfs in place ("class/infiniband/mlx5_0/node_guid"): keeps its first `bytes` bytes when that is a
    * number, and writes those bytes when it is text or bytes. `mend` undoes it.
    */
-  tear(path: string, bytes: number | string | Uint8Array, options?: MutationOptions): Promise<void> {
-    return this.#once(
+  async tear(path: string, bytes: number | string | Uint8Array, options?: MutationOptions): Promise<void> {
+    await this.#once(
       () => {
         const original = this.#remember(path);
         writeFileSync(join(this.sysfsRoot, path), typeof bytes === "number" ? original.subarray(0, bytes) : bytes);
@@ -251,8 +266,8 @@ export class FakeHost {
   }
 
   /** Removes one file of sysfs; `mend` brings it back. */
-  removeFile(path: string, options?: MutationOptions): Promise<void> {
-    return this.#once(
+  async removeFile(path: string, options?: MutationOptions): Promise<void> {
+    await this.#once(
       () => {
         this.#remember(path);
         rmSync(join(this.sysfsRoot, path));
@@ -263,24 +278,24 @@ export class FakeHost {
   }
 
   /** Undoes `tear` and `removeFile`. */
-  mend(path: string, options?: MutationOptions): Promise<void> {
+  async mend(path: string, options?: MutationOptions): Promise<void> {
     const original = this.#originals.get(path);
     if (original === undefined) throw new Error(`Cannot mend ${path}: it was neither torn nor removed`);
     this.#originals.delete(path);
-    return this.#once(() => writeFileSync(join(this.sysfsRoot, path), original), `change ${path}`, options);
+    await this.#once(() => writeFileSync(join(this.sysfsRoot, path), original), `change ${path}`, options);
   }
 
-  loadKnem(options?: MutationOptions): Promise<void> {
-    return this.#once(() => this.#toggleKnem(true), "add knem", options);
+  async loadKnem(options?: MutationOptions): Promise<void> {
+    await this.#once(() => this.#toggleKnem(true), "add knem", options);
   }
 
-  unloadKnem(options?: MutationOptions): Promise<void> {
-    return this.#once(() => this.#toggleKnem(false), "remove knem", options);
+  async unloadKnem(options?: MutationOptions): Promise<void> {
+    await this.#once(() => this.#toggleKnem(false), "remove knem", options);
   }
 
   /** Loads or unloads rdma_ucm. */
-  setRdmaCm(present: boolean, options?: MutationOptions): Promise<void> {
-    return this.#once(() => this.#toggleRdmaCm(present), `${present ? "add" : "remove"} rdma_cm`, options);
+  async setRdmaCm(present: boolean, options?: MutationOptions): Promise<void> {
+    await this.#once(() => this.#toggleRdmaCm(present), `${present ? "add" : "remove"} rdma_cm`, options);
   }
 
   /** Appends a line to the events file though nothing changed: a trigger for nothing, or a late one. */
@@ -345,78 +360,6 @@ export class FakeHost {
     if (owner !== undefined) throw new Error(`Cannot give uverbs${uverbs} to ${name}: ${owner.name} has it`);
   }
 
-  #port(hca: HcaObject, number: number): PortObject {
-    const port = hca.ports[number - 1];
-    if (port !== undefined) return port;
-    throw new RangeError(`Cannot find port ${number} of ${hca.name}: it has ${hca.ports.length}`);
-  }
-
-  *#setPort(hca: HcaObject, number: number, state: string, physState: string): Steps {
-    const port = this.#port(hca, number);
-    port.state = state;
-    port.physState = physState;
-    if (hca.where !== "here") return [];
-    const path = `${this.#kernel.pathOf(hca)}/ports/${number}`;
-    const { sys } = this.#kernel;
-    sys.file(`${path}/phys_state`, physState);
-    yield;
-    sys.file(`${path}/state`, state);
-    const link = linkFiles(linkOf(state, physState));
-    for (const netdev of hca.netdevs.filter((candidate) => (candidate.port ?? 1) === number)) {
-      const below = this.#kernel.netdevPath(hca, netdev);
-      sys.file(`${below}/operstate`, link.operstate);
-      sys.file(`${below}/flags`, link.flags);
-      if (link.carrier === undefined) sys.remove(`${below}/carrier`);
-      else sys.file(`${below}/carrier`, link.carrier);
-    }
-    return [`change ${hca.name} port ${number} ${state} ${physState}`];
-  }
-
-  *#setGids(hca: HcaObject, number: number, gids: readonly GidDescription[]): Steps {
-    const port = this.#port(hca, number);
-    port.gids = gids;
-    if (hca.where !== "here") return [];
-    const path = `${this.#kernel.pathOf(hca)}/ports/${number}`;
-    const { sys } = this.#kernel;
-    sys.remove(`${path}/gid_attrs/ndevs`);
-    sys.remove(`${path}/gid_attrs/types`);
-    yield;
-    sys.merge(path, gidFiles(port.description, gids));
-    return [`change ${hca.name} port ${number} gids`];
-  }
-
-  *#renumber(changes: readonly (readonly [HcaObject, number | null])[]): Steps {
-    for (const [hca] of changes) this.#kernel.unplugUverbs(hca);
-    yield;
-    const lines = changes.map(([hca]) => `remove ${hca.name} uverbs${hca.uverbs}`);
-    for (const [hca, number] of changes) hca.uverbs = number;
-    for (const [hca, number] of changes) {
-      this.#kernel.plugUverbs(hca);
-      lines.push(`add ${hca.name} uverbs${number}`);
-      yield;
-    }
-    return lines;
-  }
-
-  // deno-lint-ignore require-yield
-  *#showNode(hca: HcaObject, shown: boolean): Steps {
-    this.#kernel.showNode(hca, shown);
-    return [`${shown ? "add" : "remove"} node uverbs${hca.uverbs}`];
-  }
-
-  *#leave(hca: HcaObject): Steps {
-    if (hca.where === "pod") throw new Error(`Cannot move ${hca.name} to a pod: it is in one`);
-    yield* this.#kernel.vanish(hca, "pod", false);
-    this.#kernel.unplugNetdevs(hca);
-    return [`remove ${hca.name} uverbs${hca.uverbs}`];
-  }
-
-  *#comeBack(hca: HcaObject): Steps {
-    this.#kernel.plugNetdevs(hca);
-    yield* this.#kernel.appear(hca, false);
-    return [`add ${hca.name} uverbs${hca.uverbs}`];
-  }
-
   #remember(path: string): Uint8Array {
     const original = this.#originals.get(path) ?? readFileSync(join(this.sysfsRoot, path));
     this.#originals.set(path, original);
@@ -435,36 +378,6 @@ export class FakeHost {
     this.#knem = present;
     if (present) this.#kernel.machine.plugMisc("knem", "knem", 122, "knem");
     else this.#kernel.machine.unplugMisc("knem", "knem", "knem");
-  }
-
-  #now(hca: HcaObject): HcaNow {
-    const { description } = hca;
-    const nodes = (wanted: "umad" | "issm") =>
-      madsOf(hca).flatMap(([kind, number]) => kind === wanted ? [`${kind}${number}`] : []);
-    const uverbs = hca.uverbs === null ? null : `uverbs${hca.uverbs}`;
-    const virtual = description.pci === null;
-    return {
-      name: hca.name,
-      nodeGuid: description.nodeGuid,
-      kind: virtual ? "virtual" : description.sf !== undefined ? "sf" : hca.pf !== null ? "vf" : "pf",
-      pci: description.pci,
-      pf: hca.pf?.name ?? null,
-      vfIndex: hca.vfIndex,
-      numaNode: virtual || (description.numaNode ?? -1) < 0 ? null : description.numaNode ?? null,
-      uverbs,
-      uverbsNode: hca.nodeHidden ? null : uverbs,
-      umads: nodes("umad"),
-      issms: nodes("issm"),
-      netdevs: hca.netdevs.map((netdev) => netdev.name).sort(),
-      ports: hca.ports.map((port) => ({
-        number: port.number,
-        state: port.state,
-        physState: port.physState,
-        linkLayer: port.description.linkLayer,
-        umad: madsOf(hca).some(([kind, , of]) => kind === "umad" && of === port.number) ? `umad${port.mad}` : null,
-        issm: madsOf(hca).some(([kind, , of]) => kind === "issm" && of === port.number) ? `issm${port.mad}` : null,
-      })),
-    };
   }
 }
 

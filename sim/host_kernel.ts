@@ -6,49 +6,9 @@
  */
 import type { Directory, TreeWriter } from "./host_disk.ts";
 import { Machine } from "./host_machine.ts";
-import { defaultBridges, routingId, vfAddress } from "./host_pci.ts";
-import {
-  charDeviceTree,
-  type CharKind,
-  defaultGids,
-  hcaTree,
-  linkOf,
-  macOf,
-  type PciFacts,
-  portTree,
-} from "./host_tree.ts";
-import type { GidDescription, HcaDescription, NetdevDescription, PortDescription } from "./host_types.ts";
-
-/** Steps of a change; the value is one event line for each object that changed. */
-export type Steps = Generator<void, string[]>;
-
-/** A port as it is now. */
-export interface PortObject {
-  readonly number: number;
-  readonly description: PortDescription;
-  state: string;
-  physState: string;
-  gids: readonly GidDescription[];
-  /** Number of its umad and issm nodes; the kernel gives both the same one. */
-  mad: number | null;
-}
-
-/** An HCA as it is now. */
-export interface HcaObject {
-  readonly description: HcaDescription;
-  name: string;
-  /** `pod`: moved to another network namespace, its nodes still in /dev. */
-  where: "here" | "pod" | "gone";
-  uverbs: number | null;
-  /** The uverbs node is kept out of /dev though sysfs has the entry. */
-  nodeHidden: boolean;
-  readonly ports: readonly PortObject[];
-  readonly netdevs: readonly NetdevDescription[];
-  readonly pf: HcaObject | null;
-  readonly vfIndex: number | null;
-}
-
-const STATES = { DOWN: "1: DOWN", INIT: "2: INIT", ARMED: "3: ARMED", ACTIVE: "4: ACTIVE" } as const;
+import { type HcaObject, madsOf, newHca, pciFacts, type Steps, vfDescription } from "./host_objects.ts";
+import { charDeviceTree, type CharKind, hcaTree, linkOf, macOf, portTree } from "./host_tree.ts";
+import type { HcaDescription, NetdevDescription } from "./host_types.ts";
 
 /** The objects of the RDMA subsystem, kept in step with the two trees on disk. */
 export class Kernel {
@@ -90,28 +50,7 @@ export class Kernel {
 
   /** Adds an HCA of the description: its function if that is new, net devices, RDMA objects. */
   *probe(description: HcaDescription, pf: HcaObject | null = null, vfIndex: number | null = null): Steps {
-    const netdevs = (description.netdevs ?? []).map((netdev) => typeof netdev === "string" ? { name: netdev } : netdev);
-    const hca: HcaObject = {
-      description,
-      name: description.name,
-      where: "gone",
-      uverbs: null,
-      nodeHidden: false,
-      ports: description.ports.map((port, index) => {
-        const netdev = netdevs.find((candidate) => (candidate.port ?? 1) === index + 1 && candidate.type !== "ipoib");
-        return {
-          number: index + 1,
-          description: port,
-          state: STATES[port.state ?? "ACTIVE"],
-          physState: port.state === "DOWN" ? "2: Polling" : "5: LinkUp",
-          gids: port.gids ?? defaultGids(description, index + 1, netdev),
-          mad: null,
-        };
-      }),
-      netdevs,
-      pf,
-      vfIndex,
-    };
+    const hca = newHca(description, pf, vfIndex);
     this.#ensureFunction(hca);
     this.hcas.push(hca);
     return yield* this.bind(hca, null);
@@ -121,6 +60,8 @@ export class Kernel {
   *bind(hca: HcaObject, uverbs: number | null): Steps {
     const { description } = hca;
     const { pci, sf, driver } = description;
+    const rival = this.hcas.some((other) => other !== hca && other.name === hca.name && other.where !== "gone");
+    if (rival) hca.name = this.#freeName(`${hca.name.replace(/\d+$/, "")}%d`);
     if (sf !== undefined) this.machine.plugSubFunction(this.parentOf(hca) ?? "", sf, driver, pciFacts(description));
     else if (pci !== null) this.machine.linkDriver(pci, driver);
     this.plugNetdevs(hca);
@@ -262,22 +203,6 @@ export class Kernel {
     else this.machine.dropNode(`/infiniband/uverbs${hca.uverbs}`);
   }
 
-  /** The kernel renames object and class link; `ibdev` of its nodes follows, the nodes keep their numbers. */
-  *rename(hca: HcaObject, name: string): Steps {
-    const [before, old] = [this.pathOf(hca), hca.name];
-    hca.name = name;
-    if (hca.where === "here") {
-      this.sys.move(before, this.pathOf(hca));
-      this.sys.link(`/class/infiniband/${name}`, this.pathOf(hca));
-      this.sys.remove(`/class/infiniband/${old}`);
-      yield;
-      if (hca.uverbs !== null) this.sys.file(`/class/infiniband_verbs/uverbs${hca.uverbs}/ibdev`, name);
-      yield;
-      for (const [kind, number] of madsOf(hca)) this.sys.file(`/class/infiniband_mad/${kind}${number}/ibdev`, name);
-    }
-    return [`move ${old} ${name}`];
-  }
-
   plugNetdevs(hca: HcaObject): void {
     for (const netdev of hca.netdevs) {
       const path = this.netdevPath(hca, netdev);
@@ -351,46 +276,4 @@ export class Kernel {
     const sriov = totalVfs ? { sriov_totalvfs: String(totalVfs), sriov_numvfs: "0" } : {};
     this.machine.plugFunction(pci, bridges, pciFacts(hca.description), sriov);
   }
-}
-
-/** The umad and issm nodes of an HCA with their ports. */
-export function madsOf(hca: HcaObject): [kind: "umad" | "issm", number: number, port: number][] {
-  return hca.ports.flatMap((port) => {
-    if (port.mad === null) return [];
-    const issm = port.description.issm ?? (port.description.linkLayer === "InfiniBand" && hca.pf === null);
-    const nodes: ["umad" | "issm", number, number][] = [["umad", port.mad, port.number]];
-    if (issm) nodes.push(["issm", port.mad, port.number]);
-    return nodes;
-  });
-}
-
-function pciFacts(hca: HcaDescription): PciFacts {
-  return {
-    vendor: hca.vendor,
-    device: hca.device,
-    subsystemVendor: hca.subsystemVendor ?? hca.vendor,
-    subsystemDevice: hca.subsystemDevice ?? "0000",
-    // 0207 InfiniBand, 0200 Ethernet; EFA calls itself Ethernet too.
-    pciClass: hca.ports[0]?.linkLayer === "InfiniBand" ? "020700" : "020000",
-    numaNode: hca.numaNode ?? -1,
-  };
-}
-
-/** VF `index` of a PF, without the name that the kernel will give it. */
-function vfDescription(pf: HcaObject, index: number): HcaDescription {
-  const { totalVfs: _totalVfs, vfs: _vfs, vf, netdevs: _netdevs, ...shared } = pf.description;
-  const first = pf.netdevs.find((netdev) => netdev.type !== "ipoib");
-  const address = shared.pci ?? "";
-  const guid = BigInt(`0x${shared.nodeGuid.replaceAll(":", "")}`) + (BigInt(index + 1) << 32n);
-  const own = vf?.netdevs !== false && first !== undefined;
-  return {
-    ...shared,
-    device: vf?.device ?? shared.device,
-    bridges: shared.bridges ?? defaultBridges(address),
-    nodeGuid: guid.toString(16).padStart(16, "0").replace(/(.{4})(?=.)/g, "$1:"),
-    sysImageGuid: shared.sysImageGuid ?? shared.nodeGuid,
-    pci: vfAddress(address, routingId(address) + (vf?.offset ?? 2) + index),
-    netdevs: own ? [{ name: `${first.name.replace(/np\d+$/, "")}v${index}` }] : [],
-    ports: vf?.ports ?? shared.ports,
-  };
 }

@@ -278,6 +278,8 @@ export function manyHcas(n: number): HostDescription {
       pci: `${domain}:${bus}:00.${number & 7}`,
       bridges: [`pci${domain}:00`, `${domain}:00:${hex(number >> 3 & 31, 2)}.0`],
       numaNode: (number >> 3) % 4,
+      // Inodes are what building a big host costs: a short GID table, and no IB counters.
+      ports: [{ ...ROCE, gidSlots: 8, counters: false }],
       netdevs: [{ name: `eth${number}`, ipv4: `10.${number >> 16 & 255}.${number >> 8 & 255}.${number & 255}` }],
     });
   });

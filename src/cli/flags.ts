@@ -132,6 +132,7 @@ export const FLAGS = {
     default: "/var/lib/kubelet/pod-resources/kubelet.sock",
     check: badPath,
     help: "where the kubelet serves its PodResources API",
+    commands: ["run", "list"],
   },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },

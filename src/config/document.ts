@@ -13,12 +13,26 @@ import { pathText, quote } from "./mistakes.ts";
 export type Tree =
   | { readonly kind: "scalar"; readonly at: number; readonly value: unknown; readonly source: string | null }
   | { readonly kind: "list"; readonly at: number; readonly items: readonly Tree[] }
-  | { readonly kind: "map"; readonly at: number; readonly entries: readonly Entry[] };
+  | Mapping;
+
+export interface Mapping {
+  readonly kind: "map";
+  readonly at: number;
+  /** In the order of the file, equal keys included. */
+  readonly entries: readonly Entry[];
+  /** Of equal keys the last one. */
+  readonly byKey: ReadonlyMap<string, Entry>;
+}
 
 export interface Entry {
   readonly key: string;
   readonly keyAt: number;
   readonly value: Tree;
+}
+
+/** A mapping at this offset. */
+export function mapping(at: number, entries: readonly Entry[]): Mapping {
+  return { kind: "map", at, entries, byKey: new Map(entries.map((entry) => [entry.key, entry])) };
 }
 
 /** A file that is well-formed, whatever it says. */
@@ -144,7 +158,7 @@ function grow(root: unknown, complain: Complain): Tree {
         complain(keyAt, [...path, key], "this name is not allowed as a key");
       } else entries.push({ key, keyAt, value: value(pair.value, [...path, key], keyAt, inAlias) });
     }
-    return { kind: "map", at, entries };
+    return mapping(at, entries);
   }
 
   function stop(at: number, path: Path, message: string, nothing: Tree): Tree {
@@ -174,6 +188,8 @@ function tooDeep(text: string): number | null {
 }
 
 function syntaxMessage({ code, message }: YAMLError): string {
+  // The package recurses and tells of its own stack in these words.
+  if (/call stack|stack overflow/i.test(message)) return "nested too deeply";
   switch (code) {
     case "TAB_AS_INDENT":
       return "a tab as indentation; YAML allows only spaces there";

@@ -6,6 +6,7 @@
  * @module
  */
 import * as z from "zod";
+import { mapping } from "./document.ts";
 import type { Entry, Tree } from "./document.ts";
 import type { Path } from "./mistakes.ts";
 import { quote } from "./mistakes.ts";
@@ -40,7 +41,7 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = [])
       value: shape === null ? entry.value : fold(entry.value, shape[key]!, warn, here),
     });
   }
-  return { ...tree, entries: [...entries.values()] };
+  return mapping(tree.at, [...entries.values()]);
 }
 
 /** Below optional and default; of a union the alternative for this kind of value. */

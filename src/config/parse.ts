@@ -8,7 +8,7 @@ import type { ResourceSpec } from "../resource/spec.ts";
 import { duplicateNames, MOST_VFS, resourceProblems, specWarnings, vfBudget } from "./checks.ts";
 import type { Finding } from "./checks.ts";
 import { duplicateKeys, readDocument } from "./document.ts";
-import type { Source, Tree } from "./document.ts";
+import type { Mapping, Source } from "./document.ts";
 import { described, explain } from "./explain.ts";
 import { fold } from "./fold.ts";
 import { formatMistakes, inOrder } from "./mistakes.ts";
@@ -77,7 +77,7 @@ function failed(mistakes: readonly Mistake[]): ConfigResult {
 }
 
 /** The format shows in the top-level key; the peers' readers do not look at letter case. */
-function readFormat(source: Source, top: Tree & { kind: "map" }, options: ConfigOptions): Read {
+function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read {
   const keys = new Set(top.entries.map((entry) => entry.key));
   const folded = new Set([...keys].map((key) => key.toLowerCase()));
   if (!keys.has("resources")) {

@@ -19,7 +19,7 @@ export function text(pattern: RegExp, phrase: string) {
 export function list<T extends z.ZodType>(item: T, phrase: string) {
   return z.array(item, { error: phrase })
     .min(1, { error: `${phrase}, with at least one entry` })
-    .max(LONGEST_LIST, { error: `at most ${LONGEST_LIST} entries` });
+    .max(LONGEST_LIST, { error: `one of at most ${LONGEST_LIST} entries` });
 }
 
 /** A mapping in which only these keys may stand. An unknown key's issue carries the known ones as its message. */

@@ -39,11 +39,11 @@ export function keyAt(tree: Tree, path: Path): number {
   const parent = path.slice(0, -1).reduce<Tree | undefined>((at, step) => at && child(at, step), tree);
   const last = path.at(-1);
   if (parent?.kind !== "map") return valueAt(tree, path);
-  return parent.entries.findLast((entry) => entry.key === last)?.keyAt ?? parent.at;
+  return parent.byKey.get(String(last))?.keyAt ?? parent.at;
 }
 
 function child(tree: Tree, step: string | number): Tree | undefined {
   if (tree.kind === "list" && typeof step === "number") return tree.items[step];
-  if (tree.kind === "map") return tree.entries.findLast((entry) => entry.key === step)?.value;
+  if (tree.kind === "map") return tree.byKey.get(String(step))?.value;
   return undefined;
 }

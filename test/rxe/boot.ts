@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
 import type { Kernel } from "./kernel.ts";
 
 export interface Guest extends AsyncDisposable {
@@ -25,7 +24,7 @@ export interface Guest extends AsyncDisposable {
  */
 export function boot(kernel: Kernel, initramfs: string, console: string, limitMs: number): Guest {
   const words = openSync(console, "w");
-  const child: ChildProcessByStdio<null, Readable, null> = spawn("qemu-system-x86_64", [
+  const child = spawn("qemu-system-x86_64", [
     ...["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
     ...["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"],
     ...["-serial", `file:${console}`, "-serial", "stdio"],
@@ -34,6 +33,7 @@ export function boot(kernel: Kernel, initramfs: string, console: string, limitMs
     ...["-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on"],
   ], { stdio: ["ignore", "pipe", words] });
   closeSync(words);
+  if (child.stdout === null) throw new Error("Cannot read what the guest reports: qemu has no standard output");
   const ended = once(child, "close");
   const limit = setTimeout(() => child.kill("SIGKILL"), limitMs);
   return {

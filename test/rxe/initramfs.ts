@@ -82,7 +82,8 @@ function addSources(add: (path: string, source: string) => void): void {
   for (const entry of ENTRIES) {
     const graph = JSON.parse(text(process.execPath, ["info", "--json", entry], { cwd: PROJECT })) as Graph;
     for (const { local, error } of graph.modules) {
-      if (error !== undefined) throw new Error(`Cannot put ${entry} into the guest: ${error}`);
+      // What needs the module fails inside, with a sentence of its own; the rest can be shown all the same.
+      if (error !== undefined) process.stderr.write(`${entry} goes into the guest incomplete: ${error}\n`);
       if (local !== undefined && local !== null) once(join(APP, relative(PROJECT, local)), local);
     }
     for (const { localPath } of Object.values(graph.npmPackages ?? {})) {

@@ -1,0 +1,74 @@
+import { deepEqual, equal, match } from "@std/assert";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
+import { temporaryDir } from "../support/temp.ts";
+import { pod, RESOURCE, servePods } from "./rig.ts";
+
+async function holdersOf(socket: string) {
+  const answer = await podsByDevice(socket, 10_000);
+  if (!answer.ok) throw new Error(answer.reason);
+  return answer.holders;
+}
+
+Deno.test("podsByDevice() turns the kubelet's list round: by resource and device", async () => {
+  using dir = temporaryDir();
+  const socket = join(dir.path, "s");
+  const pods = [pod("a", "one", ["mlx5_0", "mlx5_1"]), pod("b", "two", ["mlx5_1"]), pod("c", "gpu", ["0"], "x/gpu")];
+  await using _ = await servePods(socket, () => ({ pod_resources: pods }));
+  const holders = await holdersOf(socket);
+  deepEqual([...holders.keys()], [RESOURCE, "x/gpu"]);
+  const held = holders.get(RESOURCE)!;
+  deepEqual(held.get("mlx5_0"), [{ namespace: "a", pod: "one", container: "main" }]);
+  deepEqual(held.get("mlx5_1")?.map((one) => `${one.namespace}/${one.pod}`), ["a/one", "b/two"]);
+});
+
+Deno.test("podsByDevice() takes an answer of several MiB, as thousands of shares make it", async () => {
+  using dir = temporaryDir();
+  const socket = join(dir.path, "s");
+  const ids = Array.from({ length: 100_000 }, (_, n) => `a-rather-long-device-identifier-of-the-share-number-${n}`);
+  await using _ = await servePods(socket, () => ({ pod_resources: [pod("a", "one", ids)] }));
+  equal((await holdersOf(socket)).get(RESOURCE)?.size, ids.length);
+});
+
+Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rejects", async () => {
+  using dir = temporaryDir();
+  const reason = async (socket: string, ms?: number) => {
+    const answer = await podsByDevice(socket, ms);
+    return answer.ok ? "it answered" : answer.reason;
+  };
+  match(await reason(join(dir.path, "none")), /none is not there; mount the directory/);
+
+  const file = join(dir.path, "file");
+  writeFileSync(file, "");
+  match(await reason(file), /^nobody answers on .*file; the kubelet is down/);
+
+  const silent = join(dir.path, "silent");
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(silent, resolve));
+  match(await reason(silent, 200), /did not answer on .*silent within 0.2 s|nobody answers/);
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  // grpc-js leaves its back-off timer behind, closed or not; it runs out by itself.
+  await delay(300);
+});
+
+Deno.test("PodResources asks once for many, keeps the answer for a while, and counts failures", async () => {
+  const answers: PodsAnswer[] = [{ ok: false, reason: "x" }, { ok: true, holders: new Map() }];
+  let asked = 0;
+  const ask = () => Promise.resolve(answers[asked++]!);
+  const kept = new PodResources(ask, 60_000);
+  const [one, two] = await Promise.all([kept.get(), kept.get()]);
+  equal(one, two);
+  equal(await kept.get(), one);
+  equal(asked, 1);
+  equal(kept.failures, 1);
+
+  asked = 0;
+  const fresh = new PodResources(ask, 0);
+  equal((await fresh.get()).ok, false);
+  equal((await fresh.get()).ok, true);
+});

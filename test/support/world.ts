@@ -1,0 +1,86 @@
+/**
+ * A fake host, a fake kubelet, and the agent between them in this process: the whole flow without starting anything.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Agent, type AgentObserver, type AgentOptions } from "../../src/agent.ts";
+import { fileSource } from "../../src/hca/file_source.ts";
+import { readNetnsMode } from "../../src/hca/netns_mode.ts";
+import { noVerbs } from "../../src/hca/verbs.ts";
+import { type Log, SILENT } from "../../src/observe/log.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { FakeHost, FakeKubelet, type FakeKubeletOptions, preset } from "../../sim/mod.ts";
+import type { HostDescription } from "../../sim/mod.ts";
+import { temporaryDir } from "./temp.ts";
+
+export interface World extends AsyncDisposable {
+  readonly dir: string;
+  readonly host: FakeHost;
+  readonly kubelet: FakeKubelet;
+  readonly agent: Agent;
+  /** Everything that was logged. */
+  readonly log: readonly string[];
+}
+
+/** Short times, so that settling and grace are over soon. */
+export const QUICK_HEALTH = { ...DEFAULT_SPEC.health, settleMs: 5, graceMs: 30 };
+
+export interface WorldOptions {
+  readonly host: string | HostDescription;
+  readonly specs?: readonly ResourceSpec[];
+  readonly agent?: Partial<AgentOptions>;
+  readonly kubelet?: Partial<FakeKubeletOptions>;
+  readonly observer?: AgentObserver;
+}
+
+/** Starts all three; the kubelet is up before the agent. */
+export async function world(options: WorldOptions): Promise<World> {
+  const dir = temporaryDir();
+  const host = FakeHost.create(
+    join(dir.path, "host"),
+    typeof options.host === "string" ? preset(options.host) : options.host,
+  );
+  const kubeletDir = join(dir.path, "kubelet/device-plugins");
+  const kubelet = new FakeKubelet({ dir: kubeletDir, ...options.kubelet });
+  await kubelet.start();
+  const log: string[] = [];
+  const say = (message: string) => void log.push(message);
+  const logger: Log = { ...SILENT, info: say, warn: say, error: say };
+  const agent = await Agent.start({
+    specs: options.specs ?? [{ ...DEFAULT_SPEC, health: QUICK_HEALTH }],
+    kubeletDir,
+    registryDir: join(dir.path, "kubelet/plugins_registry"),
+    registration: "socket",
+    cdiDir: join(dir.path, "cdi"),
+    rescanMs: 0,
+    machine: {
+      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
+      verbs: noVerbs({ kind: "not-asked", detail: "test" }),
+      netnsMode: () => readNetnsMode(host.sysfsRoot, { fake: true }),
+    },
+    sources: [fileSource(host.eventsFile)],
+    log: logger,
+    timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+    collectMs: 20,
+    ...options.agent,
+  }, options.observer);
+  return {
+    dir: dir.path,
+    host,
+    kubelet,
+    agent,
+    log,
+    async [Symbol.asyncDispose]() {
+      await agent.close();
+      await kubelet.close();
+      host.close();
+      dir[Symbol.dispose]();
+    },
+  };
+}
+
+/** Devices of a resource as the kubelet has them: "mlx5_0:Healthy". */
+export function seen(kubelet: FakeKubelet, resource = DEFAULT_SPEC.name): string[] {
+  return (kubelet.state().resources[resource]?.devices ?? []).map((device) => `${device.id}:${device.health}`).sort();
+}
