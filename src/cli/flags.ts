@@ -216,7 +216,8 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
   const given = new Set(Object.keys(values) as FlagName[]);
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
     const value = values[name];
-    if (value !== undefined && flag.commands !== undefined && !flag.commands.includes(command)) {
+    const asksOnly = values.help === true || values.version === true;
+    if (value !== undefined && !asksOnly && flag.commands !== undefined && !flag.commands.includes(command)) {
       return no(`--${name} means nothing to ${command}; it belongs to ${flag.commands.join(", ")}`);
     }
     if (typeof value === "string") {

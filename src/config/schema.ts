@@ -15,8 +15,11 @@ const D = DEFAULT_SPEC;
 /** A day: longer waits are a mistyped unit. */
 const LONGEST_MS = 86_400_000;
 
-const HEX_ID = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `up to four hex digits such as "15b3", with or without 0x`);
-const PKEY = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `a partition key such as "0x8001"`);
+const HEX_ID = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `up to four hex digits such as "15b3", with or without 0x`)
+  // Unquoted digits are numbers to YAML; `plain` gives them back as they were written.
+  .meta({ type: ["string", "number"] });
+const PKEY = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `a partition key such as "0x8001"`)
+  .meta({ type: ["string", "number"] });
 /** The kernel's IFNAMSIZ is 16 with the final NUL. */
 const NETDEV = text(/^[^\s/#,]{1,15}$/, "a net device name of up to 15 characters, * and ? allowed");
 /** IB_DEVICE_NAME_MAX is 64 with the final NUL. */
@@ -70,7 +73,7 @@ export const Selector = object({
   pkeys: list(PKEY, "a list of partition keys").optional()
     .describe("Partition key at index 0 of an InfiniBand port; the membership bit (0x8000) counts."),
   pfWithVfs: flag().optional().describe("`true`: only PFs that have VFs now. `false`: everything else."),
-}, "a mapping of selector keys");
+}, "a mapping of selector keys").meta({ id: "Selector" });
 
 const Health = object({
   policy: word(["port-active", "link-up", "present"]).default(D.health.policy)
@@ -89,7 +92,7 @@ const Health = object({
     .describe("How long everything has to hold again before a device turns Healthy."),
   grace: duration(0, LONGEST_MS).default(durationText(D.health.graceMs))
     .describe("How long the devices of a vanished HCA stay in the list, Unhealthy."),
-}, "a mapping of health settings");
+}, "a mapping of health settings").meta({ id: "Health" });
 
 const DeviceObject = object({
   hostPath: PATH.describe("Device node on the host."),
@@ -114,7 +117,7 @@ const Expose = object({
     .describe("More device nodes."),
   mounts: list(either(PATH, MountObject, "a path or a mapping with hostPath"), "a list of mounts").optional()
     .describe("Files and directories to mount."),
-}, "a mapping of what containers get");
+}, "a mapping of what containers get").meta({ id: "Expose" });
 
 const Env = object({
   rdma: flag().default(D.env.rdma)
@@ -132,7 +135,7 @@ const Env = object({
   ).optional().describe("`extraInfo` for `PCIDEVICE_…_INFO`, by PCI address; `*` for all."),
   extra: z.record(VARIABLE, VALUE, { error: "a mapping of variable names to texts" }).optional()
     .describe("Fixed variables."),
-}, "a mapping of environment settings");
+}, "a mapping of environment settings").meta({ id: "Env" });
 
 /** The most shares there can be: a list of so many devices is just below the kubelet's message limit. */
 export const MOST_SHARES = 100_000;
@@ -174,7 +177,7 @@ export const Resource = object({
   topology: flag().default(D.topology).describe("Tell the kubelet each device's NUMA node."),
   overlap: flag().default(D.overlap)
     .describe("With `mode: shared`: may have HCAs that another shared resource with `overlap: true` has too."),
-}, "a mapping with name");
+}, "a mapping with name").meta({ id: "Resource" });
 
 /** The whole file. */
 export const ConfigFile = object({

@@ -67,6 +67,7 @@ Deno.test("/readyz is 503 until registered, 200 after, 503 while the kubelet is 
 
 Deno.test("the server answers GET and HEAD, and nothing else", async () => {
   await using plugin = await rig({ host: HOST });
+  await plugin.registered();
   for (const path of ["/", "/metrics", "/livez", "/state.json"]) {
     const [whole, head] = [await plugin.get(path), await plugin.get(path, "HEAD")];
     equal(whole.status, 200, path);
@@ -102,6 +103,7 @@ function raw(port: number, text: string, what: string): Promise<string> {
 Deno.test("the server lets nobody hold it: slow heads, idle connections, huge heads, bodies", async () => {
   const limits = { headMs: 100, idleMs: 100, headerBytes: 2_048 };
   await using plugin = await rig({ host: HOST, limits });
+  await plugin.registered();
   equal(await raw(plugin.port, "", "a connection without a request is closed"), "");
   equal(await raw(plugin.port, "GET / HTTP/1.1\r\nHost: x\r\n", "a request that does not end is closed"), "");
   equal(await raw(plugin.port, `GET / HTTP/1.1\r\nHost: x\r\nA: ${"a".repeat(4_096)}\r\n\r\n`, "a huge head"), "");

@@ -116,6 +116,7 @@ Deno.test("/metrics survives labels from a hostile machine and a hostile cluster
   const name = 'a"b\\c\nd';
   await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", name, ["mlx5_0"])] }));
   await using plugin = await rig({ host: VFS, podResources: socket });
+  await plugin.registered();
   await plugin.host.setAttribute("mlx5_0", "fw_ver", 'x"} 1\\');
   await plugin.agent.look("SIGHUP");
   const { body } = await plugin.get("/metrics");
@@ -130,6 +131,7 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
   const others = pod("ns", "gpu-0", ["gpu0"], "nvidia.com/gpu");
   const pods = () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0", "mlx5_1"]), others] });
   await using plugin = await rig({ host: VFS, podResources: socket });
+  await plugin.registered();
   const before = parse((await plugin.get("/metrics")).body);
   equal(before.series.get("rdma_device_plugin_pod_resources_errors_total"), 1);
   equal([...before.series.keys()].some((one) => one.includes("device_pod_info{")), false);
@@ -137,6 +139,7 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
   await using _pods = await servePods(socket, pods);
   // An answer, this one too, is kept for some seconds; another plugin has not asked yet.
   await using second = await rig({ host: VFS, podResources: socket });
+  await second.registered();
   const { series } = parse((await second.get("/metrics")).body);
   const info = [...series.keys()].filter((one) => one.startsWith("rdma_device_plugin_device_pod_info"));
   deepEqual(info, [
@@ -148,6 +151,7 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
 
 Deno.test("an HCA whose counters hang is skipped and counted, and the others are there", async () => {
   await using plugin = await rig({ host: withCounters(12) });
+  await plugin.registered();
   // A named pipe: opening it for reading waits for a writer, as a register waits for firmware.
   const path = join(plugin.host.hcaPath("mlx5_3"), "ports/1/counters/port_rcv_data");
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
@@ -190,6 +194,7 @@ Deno.test("the dashboard asks only for metrics that exist", async () => {
   const socket = join(dir.path, "pods.sock");
   await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0"])] }));
   await using plugin = await rig({ host: VFS, podResources: socket });
+  await plugin.registered();
   const { families } = parse((await plugin.get("/metrics")).body);
   for (const { name } of Object.values(PLUGIN_FAMILIES)) ok(families.has(name), `${name} is not on /metrics`);
 });

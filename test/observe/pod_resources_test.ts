@@ -46,7 +46,7 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
   match(await reason(file), /^nobody answers on .*file; the kubelet is down/);
 
   const silent = join(dir.path, "silent");
-  const server = createServer(() => {});
+  const server = createServer((socket) => socket.resume());
   await new Promise<void>((resolve) => server.listen(silent, resolve));
   match(await reason(silent, 200), /did not answer on .*silent within 0.2 s|nobody answers/);
   await new Promise<void>((resolve) => {

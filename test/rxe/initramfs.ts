@@ -10,16 +10,10 @@ import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { type Kernel, moduleFiles, text } from "./kernel.ts";
+import { NET_MODULES, RDMA_MODULES } from "./modules.ts";
 
-/** Programs besides busybox, and shared objects that nothing links against but that are loaded by name. */
+/** Programs besides busybox and Deno. */
 const PROGRAMS = ["ip", "rdma", "kmod", "ibv_devinfo", "ibv_devices", "ibv_rc_pingpong"];
-
-/**
- * What soft-RoCE needs. crc32_generic is asked for by name at run time, so no dependency mentions it; without it
- * `rdma link add` says "No such file or directory".
- */
-export const RDMA_MODULES = ["rdma_rxe", "ib_uverbs", "ib_umad", "rdma_ucm", "crc32_generic"];
-const NET_MODULES = ["veth", "dummy"];
 
 /** Indices that modprobe reads; they speak of every module of the package, and only the needed ones are taken along. */
 const MODULE_INDICES = ["modules.dep.bin", "modules.alias.bin", "modules.builtin.bin", "modules.symbols.bin"];
@@ -141,7 +135,7 @@ function link(source: string, at: string): void {
 function pack(root: string, out: string): number {
   const { status, stderr } = spawnSync("bash", [
     "-c",
-    `cd "$1" && find . | cpio -o -L -H newc --quiet > "$2"`,
+    `cd "$1" && find -L . | cpio -o -L -H newc --quiet > "$2"`,
     "pack",
     root,
     out,

@@ -1,0 +1,76 @@
+/**
+ * What is generated from the schema: the JSON Schema for editors, and the reference tables of docs/configuration.md.
+ *
+ * @module
+ */
+import * as z from "zod";
+import { takes } from "./parts.ts";
+import { ConfigFile, SECTIONS } from "./schema.ts";
+
+/** Between these lines of the documentation stands what `referenceTables` writes. */
+export const MARKERS = [
+  "<!-- reference: generated from src/config/schema.ts -->",
+  "<!-- end of reference -->",
+] as const;
+
+/** Our own format as JSON Schema 2020-12; indented, with a final newline. */
+export function jsonSchema(): string {
+  const schema = z.toJSONSchema(ConfigFile, {
+    io: "input",
+    override: ({ jsonSchema }) => {
+      // "default: {}" says nothing; the defaults are inside.
+      if (isEmptyObject(jsonSchema.default)) delete jsonSchema.default;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+    },
+  });
+  const title = "Configuration of the RDMA device plugin";
+  return `${JSON.stringify({ ...schema, title }, null, 2)}\n`;
+}
+
+function isEmptyObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}
+
+/** One table for each mapping of the format. */
+export function referenceTables(): string {
+  return SECTIONS.map(([where, schema]) => {
+    const title = where === "" ? "Top level" : where.split(", ").map((path) => `\`${path}\``).join(" and ");
+    const rows = Object.entries(schema.shape as Record<string, z.ZodType>).map(([key, one]) => row(key, one));
+    return `### ${title}\n\n${table([["Key", "Takes", "Default", "Meaning"], ...rows])}\n`;
+  }).join("\n");
+}
+
+/** A Markdown table whose columns are as wide as their widest cell, as `deno fmt` leaves it. The first row is the head. */
+function table(rows: readonly (readonly string[])[]): string {
+  const width = (column: number) => Math.max(...rows.map((cells) => [...cells[column]!].length));
+  const widths = rows[0]!.map((_, column) => width(column));
+  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
+  const [head, ...body] = rows;
+  return [line(head!), line(widths.map((one) => "-".repeat(one))), ...body.map(line)].join("\n");
+}
+
+function row(key: string, schema: z.ZodType): readonly string[] {
+  const cells = [`\`${key}\``, taken(schema), defaultText(schema), schema.description ?? ""];
+  return cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll(/(?<!`)\*(?!`)/g, "\\*"));
+}
+
+/** What the key takes; for a list of simple values, what each of them has to be. */
+function taken(schema: z.ZodType): string {
+  const list = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  const item = list instanceof z.ZodArray ? list.element as z.ZodType : null;
+  const simple = item instanceof z.ZodString || item instanceof z.ZodNumber;
+  return simple ? `${takes(schema)}; each ${takes(item)}` : takes(schema);
+}
+
+function defaultText(schema: z.ZodType): string {
+  if (schema instanceof z.ZodDefault) return `\`${schema.def.defaultValue}\``;
+  return schema.isOptional() ? "" : "needed";
+}
+
+/** The document with new tables between the markers. */
+export function withReference(document: string): string {
+  const start = document.indexOf(MARKERS[0]);
+  const end = document.indexOf(MARKERS[1]);
+  if (start < 0 || end < start) throw new Error(`Cannot find the lines ${MARKERS.join(" and ")} in the document`);
+  return `${document.slice(0, start + MARKERS[0].length)}\n\n${referenceTables()}\n${document.slice(end)}`;
+}

@@ -1,0 +1,137 @@
+import { equal, match, ok } from "@std/assert";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { FakeKubelet } from "../../sim/mod.ts";
+import { onHost } from "../support/plugin.ts";
+import { within } from "../support/temp.ts";
+
+const RESOURCE = DEFAULT_SPEC.name;
+const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
+  state.resources[RESOURCE]?.allocatable === n;
+
+async function kubeletIn(dir: string): Promise<FakeKubelet & AsyncDisposable> {
+  const kubelet = new FakeKubelet({ dir });
+  await kubelet.start();
+  return Object.assign(kubelet, { [Symbol.asyncDispose]: () => kubelet.close() });
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`${signal} removes the socket and ends the plugin with status 0`, async () => {
+    await using place = onHost("connectx-ib-dual");
+    await using kubelet = await kubeletIn(place.kubeletDir);
+    const plugin = place.start();
+    await kubelet.waitFor(devices(1), { what: "the HCA", timeoutMs: 20_000 });
+    plugin.kill(signal);
+    const ended = await within(plugin.ended, "the plugin's end");
+    equal(ended.code, 0, plugin.log.join("\n"));
+    ok(!readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")));
+  });
+}
+
+Deno.test("SIGTERM finishes a call in flight, and one during start-up is obeyed too", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await using kubelet = await kubeletIn(place.kubeletDir);
+  const plugin = place.start();
+  await kubelet.waitFor(devices(1), { what: "the HCA", timeoutMs: 20_000 });
+  const calls = Promise.allSettled(Array.from({ length: 20 }, () => kubelet.allocate(RESOURCE, [["mlx5_0"]])));
+  await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
+  plugin.kill("SIGTERM");
+  const settled = await calls;
+  equal((await plugin.ended).code, 0);
+  equal(settled.filter((one) => one.status === "rejected").length, 0, "calls that were in flight must be answered");
+});
+
+Deno.test("SIGHUP looks again and registers again", async () => {
+  await using place = onHost("connectx-roce-vfs");
+  await using kubelet = await kubeletIn(place.kubeletDir);
+  const plugin = place.start("--rescan", "0", "--events", "poll");
+  await kubelet.waitFor(devices(10), { what: "ten HCAs", timeoutMs: 20_000 });
+  await place.host.removeVfs("mlx5_0", { quiet: true });
+  equal(kubelet.state().resources[RESOURCE]!.allocatable, 10);
+  plugin.kill("SIGHUP");
+  await kubelet.waitFor(
+    (state) => devices(6)(state) && kubelet.history.filter((event) => event.kind === "registered").length === 2,
+    { what: "six HCAs after a second registration" },
+  );
+});
+
+Deno.test("A plugin without HCAs stays up, offers none, and notices the first by looking", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await place.host.removeHca("mlx5_0");
+  await using kubelet = await kubeletIn(place.kubeletDir);
+  place.start("--rescan", "0.05", "--events", "poll");
+  await kubelet.waitFor((state) => state.resources[RESOURCE]?.lists === 1, {
+    what: "an empty list",
+    timeoutMs: 20_000,
+  });
+  equal(kubelet.state().resources[RESOURCE]!.capacity, 0);
+  await place.host.restoreHca("mlx5_0");
+  await kubelet.waitFor(devices(1), { what: "the HCA" });
+});
+
+Deno.test("A killed plugin's successor takes over its socket", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await using kubelet = await kubeletIn(place.kubeletDir);
+  const first = place.start();
+  await kubelet.waitFor(devices(1), { what: "the HCA", timeoutMs: 20_000 });
+  first.kill("SIGKILL");
+  await first.ended;
+  await kubelet.waitFor(devices(0), { what: "no healthy device while nobody serves" });
+  ok(readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")), "the dead plugin's socket is still there");
+  place.start();
+  await kubelet.waitFor(devices(1), { what: "the HCA again", timeoutMs: 20_000 });
+});
+
+Deno.test("Wrong flags end with status 2 and one sentence, and nothing is started", async (t) => {
+  await using place = onHost("connectx-roce-vfs");
+  const cases: [string, string[], RegExp][] = [
+    ["an unknown flag", ["--colour"], /^There is no flag --colour/],
+    ["a master that does not exist", ["-master", "eth9"], /^-master eth9: there is no such network interface/],
+    ["a master that is a VF", ["-master", "ens1f0v0"], /^-master ens1f0v0: the interface is itself a virtual function/],
+    ["a reserved resource name", ["-resource-name=kubernetes.io/rdma"], /^--resource-name is "kubernetes.io\/rdma"/],
+    ["a configuration that does not exist", ["--config", "/nowhere.yaml"], /\/nowhere\.yaml/],
+  ];
+  for (const [what, flags, sentence] of cases) {
+    await t.step(what, async () => {
+      const plugin = place.start(...flags);
+      equal((await plugin.ended).code, 2, plugin.log.join("\n"));
+      equal(plugin.log.length, 1, plugin.log.join("\n"));
+      match(plugin.log[0]!, sentence);
+      equal(readdirSync(place.kubeletDir).length, 0);
+    });
+  }
+  await t.step("a master without VFs", async () => {
+    await place.host.removeVfs("mlx5_0");
+    const plugin = place.start("-master", "ens1f0np0");
+    equal((await plugin.ended).code, 2);
+    match(plugin.log[0]!, /has no virtual functions; make some first/);
+  });
+});
+
+Deno.test("-master offers only the VFs of that PF, under -resource-name", async () => {
+  await using place = onHost("connectx-roce-vfs");
+  await using kubelet = await kubeletIn(place.kubeletDir);
+  place.start("-master", "ens2f0np0", "-resource-name", "example.com/vf", "-log-level", "debug");
+  await kubelet.waitFor((state) => state.resources["example.com/vf"]?.allocatable === 4, {
+    what: "four VFs",
+    timeoutMs: 20_000,
+  });
+  const ids = kubelet.state().resources["example.com/vf"]!.devices.map((device) => device.id).sort();
+  equal(ids.join(), "mlx5_6,mlx5_7,mlx5_8,mlx5_9");
+});
+
+Deno.test("--log-format json writes one object a line, and --version and --help say what they should", async () => {
+  await using place = onHost("connectx-ib-dual");
+  const plugin = place.start("--log-format", "json");
+  await plugin.logged(/waiting for the kubelet/);
+  for (const line of plugin.log) equal(typeof JSON.parse(line).message, "string");
+  await plugin.stop();
+  const version = place.start("--version");
+  equal((await version.ended).code, 0);
+  match(version.log.join(), /^rdma-device-plugin \d+\.\d+\.\d+$/);
+  const help = place.start("--help");
+  equal((await help.ended).code, 0);
+  match(help.log.join("\n"), /--resource-name NAME/);
+  ok(!existsSync(join(place.kubeletDir, "kubelet.sock")));
+});
