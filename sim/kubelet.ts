@@ -240,7 +240,7 @@ export class FakeKubelet {
     return this.#track(this.#endpoint(resource).options());
   }
 
-  /** The next `times` Register calls (all, unless told) are refused with this sentence. */
+  /** The next `times` registrations (all, unless told), by call or by watcher, are refused with this sentence. */
   refuse(reason: string, { times = Infinity }: { readonly times?: number } = {}): void {
     this.#moods.setFate({ kind: "refuse", reason }, times);
   }
@@ -330,7 +330,9 @@ export class FakeKubelet {
     const { signal } = this.#life;
     return new PluginWatcher(dir, this.#options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, signal, {
       register: async ({ resource, endpoint, versions }) => {
-        const fault = versionFault(versions) ?? resourceNameFault(resource);
+        const fate = this.#moods.takeFate();
+        const fault = versionFault(versions) ?? resourceNameFault(resource) ??
+          (fate.kind === "refuse" ? fate.reason : null);
         if (fault !== null) this.#refused(resource, endpoint, "watcher", fault);
         await this.#connect(resource, endpoint, "watcher", signal);
       },

@@ -137,7 +137,7 @@ const Env = object({
     .describe("Fixed variables."),
 }, "a mapping of environment settings").meta({ id: "Env" });
 
-/** The most shares there can be: a list of so many devices is just below the kubelet's message limit. */
+/** The most shares that can be written; that the kubelet may refuse fewer, `specWarnings` tells. */
 export const MOST_SHARES = 100_000;
 
 /** One extended resource as it is written. */

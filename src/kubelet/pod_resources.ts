@@ -33,30 +33,58 @@ export type PodsAnswer =
  * @param socket path of the kubelet's PodResources socket
  * @param timeoutMs patience, in milliseconds
  */
-export function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeoutMs = 2_000): Promise<PodsAnswer> {
-  if (!existsSync(socket)) {
-    const reason = `${socket} is not there; mount the directory into the container, or the kubelet is down`;
-    return Promise.resolve({ ok: false, reason });
+export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeoutMs = 2_000): Promise<PodsAnswer> {
+  const lister = new PodLister(socket, timeoutMs);
+  try {
+    return await lister.list();
+  } finally {
+    lister.close();
   }
-  const { path, requestSerialize, responseDeserialize } = method<object, ListPodResourcesResponse__Output>(
-    podResourcesServices()["v1.PodResourcesLister"],
-    "List",
-  );
-  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
-    "grpc.max_receive_message_length": LONGEST_ANSWER,
-    // One question, one connection: a failed one must leave neither a timer nor a backed-off channel for the next.
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 100,
-  });
-  return new Promise((resolve) => {
-    const options = { deadline: Date.now() + timeoutMs };
-    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
-      client.close();
-      if (error !== null) resolve({ ok: false, reason: sentence(socket, error, timeoutMs) });
-      else resolve({ ok: true, holders: byDevice(answer!) });
+}
+
+/** A connection to the kubelet's PodResources API, made when it is first needed and kept. */
+export class PodLister {
+  readonly #socket: string;
+  readonly #timeoutMs: number;
+  /** One for all questions: a kubelet that hangs must not collect a connection from each. */
+  #client: Client | null = null;
+
+  constructor(socket: string, timeoutMs = 2_000) {
+    this.#socket = socket;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Asks. Never rejects. */
+  list(): Promise<PodsAnswer> {
+    const socket = this.#socket;
+    if (!existsSync(socket)) {
+      const reason = `${socket} is not there; mount the directory into the container, or the kubelet is down`;
+      return Promise.resolve({ ok: false, reason });
+    }
+    const { path, requestSerialize, responseDeserialize } = method<object, ListPodResourcesResponse__Output>(
+      podResourcesServices()["v1.PodResourcesLister"],
+      "List",
+    );
+    const client = this.#client ??= new Client(`unix:${socket}`, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": LONGEST_ANSWER,
+      "grpc.use_local_subchannel_pool": 1,
+      // A restarted kubelet is on this machine: there is no reason to be shy.
+      "grpc.initial_reconnect_backoff_ms": 100,
+      "grpc.max_reconnect_backoff_ms": 1_000,
     });
-  });
+    return new Promise((resolve) => {
+      const options = { deadline: Date.now() + this.#timeoutMs };
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
+        if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
+        else resolve({ ok: true, holders: byDevice(answer!) });
+      });
+    });
+  }
+
+  close(): void {
+    this.#client?.close();
+    this.#client = null;
+  }
 }
 
 /** The kubelet's list, turned round. */
@@ -91,15 +119,15 @@ function sentence(socket: string, error: ServiceError, timeoutMs: number): strin
 
 /** Asks at most every few seconds, and one question at a time, however many want to know. */
 export class PodResources {
-  readonly #ask: () => Promise<PodsAnswer>;
+  readonly #lister: Pick<PodLister, "list" | "close">;
   readonly #keepMs: number;
   #last: { readonly answer: PodsAnswer; readonly at: number } | null = null;
   #underway: Promise<PodsAnswer> | null = null;
   #failures = 0;
 
   /** @param keepMs how long an answer is good for, in milliseconds */
-  constructor(ask: () => Promise<PodsAnswer>, keepMs = 5_000) {
-    this.#ask = ask;
+  constructor(lister: Pick<PodLister, "list" | "close">, keepMs = 5_000) {
+    this.#lister = lister;
     this.#keepMs = keepMs;
   }
 
@@ -116,8 +144,12 @@ export class PodResources {
     return this.#underway ??= this.#renew();
   }
 
+  close(): void {
+    this.#lister.close();
+  }
+
   async #renew(): Promise<PodsAnswer> {
-    const answer = await this.#ask();
+    const answer = await this.#lister.list();
     if (!answer.ok) this.#failures++;
     this.#last = { answer, at: performance.now() };
     this.#underway = null;

@@ -96,7 +96,6 @@ export class Session {
   #running: Promise<void> | null = null;
   #registering: Promise<void> | null = null;
   #again = false;
-  #lastNote = "";
   #status: SessionStatus;
 
   constructor(source: DeviceSource, options: SessionOptions) {
@@ -364,8 +363,6 @@ export class Session {
   }
 
   #note(level: SessionNote["level"], message: string): void {
-    if (level !== "debug" && message === this.#lastNote) return;
-    if (level !== "debug") this.#lastNote = message;
     this.#options.note({ level, message });
   }
 

@@ -11,14 +11,18 @@ import { pid } from "node:process";
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
 const LONGEST_PATH = 107;
 
-/** Which file a path names: device and inode, and the time the inode was made, since numbers are reused. */
+/**
+ * Which file a path names: device and inode, and the time the inode was made, since numbers are reused. Where the file
+ * system does not keep that time, its last change stands in: a chmod then looks like another file, which costs one
+ * registration too many.
+ */
 export type FileIdentity = string;
 
 /** Identity of whatever is at the path, links not followed; null when there is nothing. */
 export function identityOf(path: string): FileIdentity | null {
   try {
-    const { dev, ino, ctimeNs } = lstatSync(path, { bigint: true });
-    return `${dev}:${ino}:${ctimeNs}`;
+    const { dev, ino, birthtimeNs, ctimeNs } = lstatSync(path, { bigint: true });
+    return `${dev}:${ino}:${birthtimeNs || ctimeNs}`;
   } catch {
     return null; // not there, or not to be seen: either way not to be relied on
   }

@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Agent, AgentObserver, AgentState } from "../agent.ts";
-import { PodResources, podsByDevice } from "../kubelet/pod_resources.ts";
+import { PodLister, PodResources } from "../kubelet/pod_resources.ts";
 import type { ListenAddress } from "./address.ts";
 import { EventStreams } from "./event_streams.ts";
 import { type Answer, HttpServer, type Limits, openStream, plain, type Route } from "./http.ts";
@@ -51,7 +51,7 @@ export class Observatory {
   private constructor(options: ObservatoryOptions) {
     this.#options = options;
     const { podResources, sysfsRoot, version, log } = options;
-    this.#pods = podResources === null ? null : new PodResources(() => podsByDevice(podResources));
+    this.#pods = podResources === null ? null : new PodResources(new PodLister(podResources));
     this.#streams = new EventStreams({
       render: async () => await fragment(await this.#model()),
       onTrouble: (sentence) => log.error(sentence),
@@ -96,6 +96,7 @@ export class Observatory {
     await this.#listening;
     await this.#streams.close();
     await this.#server?.close();
+    this.#pods?.close();
   }
 
   /** Null, or why not. */

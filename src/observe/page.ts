@@ -166,9 +166,9 @@ function hcaCard(hca: HcaView): Html {
 <p>${mark(shape, word, tone)}</p>
 <p class="soft">${what.join(" · ")}</p>
 ${hca.causes.map((cause) => html`<p>${cause}</p>`)}
-<ul class="ports">${hca.ports.map(portLine)}</ul>
+${hca.verdict === "gone" ? "" : html`<ul class="ports">${hca.ports.map(portLine)}</ul>`}
 ${hca.resources.length === 0 ? "" : html`<p>In ${hca.resources.join(", ")}</p>`}
-${hca.leftOut.map(({ resource, reason }) => html`<p class="soft">Not in ${resource}: ${reason}</p>`)}
+${hca.resources.length === 0 ? notIn(hca) : ""}
 ${hca.remarks.map((remark) => html`<p class="warn">▲ ${remark}</p>`)}
 ${
     pods.length === 0
@@ -186,7 +186,12 @@ ${
       "Firmware": hca.firmware,
       "Node GUID": hca.nodeGuid,
     })
-  }</dl></details></li>`;
+  }</dl>${hca.resources.length === 0 ? "" : notIn(hca)}</details></li>`;
+}
+
+/** Why the HCA is left out: the first thing to know when it is in no resource, and a detail when it is in one. */
+function notIn(hca: HcaView): Html[] {
+  return hca.leftOut.map(({ resource, reason }) => html`<p class="soft">Not in ${resource}: ${reason}</p>`);
 }
 
 function facts(all: Readonly<Record<string, string | null>>): Html[] {

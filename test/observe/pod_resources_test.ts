@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from "@std/assert";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
@@ -45,10 +45,12 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
   writeFileSync(file, "");
   match(await reason(file), /^nobody answers on .*file; the kubelet is down/);
 
+  const callers: Socket[] = [];
   const silent = join(dir.path, "silent");
-  const server = createServer((socket) => socket.resume());
+  const server = createServer((socket) => callers.push(socket));
   await new Promise<void>((resolve) => server.listen(silent, resolve));
   match(await reason(silent, 200), /did not answer on .*silent within 0.2 s|nobody answers/);
+  for (const socket of callers) socket.destroy();
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
@@ -59,8 +61,8 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
 Deno.test("PodResources asks once for many, keeps the answer for a while, and counts failures", async () => {
   const answers: PodsAnswer[] = [{ ok: false, reason: "x" }, { ok: true, holders: new Map() }];
   let asked = 0;
-  const ask = () => Promise.resolve(answers[asked++]!);
-  const kept = new PodResources(ask, 60_000);
+  const lister = { list: () => Promise.resolve(answers[asked++]!), close: () => {} };
+  const kept = new PodResources(lister, 60_000);
   const [one, two] = await Promise.all([kept.get(), kept.get()]);
   equal(one, two);
   equal(await kept.get(), one);
@@ -68,7 +70,7 @@ Deno.test("PodResources asks once for many, keeps the answer for a while, and co
   equal(kept.failures, 1);
 
   asked = 0;
-  const fresh = new PodResources(ask, 0);
+  const fresh = new PodResources(lister, 0);
   equal((await fresh.get()).ok, false);
   equal((await fresh.get()).ok, true);
 });

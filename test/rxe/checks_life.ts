@@ -9,7 +9,7 @@ import process from "node:process";
 import { KUBELET_DIR, makeLink, ms, RESOURCE } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { finished, must, start } from "./commands.ts";
-import { RDMA_MODULES } from "./modules.ts";
+import { NET_MODULES, RDMA_MODULES } from "./modules.ts";
 
 const begin: readonly Check[] = [
   {
@@ -25,7 +25,7 @@ const begin: readonly Check[] = [
     name: "the driver that is loaded and the HCA that is made are reported without a rescan",
     async run(bench) {
       const loaded = performance.now();
-      await must(`modprobe -a ${RDMA_MODULES.join(" ")}`);
+      await must(`modprobe -a ${[...RDMA_MODULES, ...NET_MODULES].join(" ")}`);
       bench.note(`modules loaded in ${ms(performance.now() - loaded)}`);
       await makeLink("eth1", "peer1", "10.1.0.1/24");
       await bench.reported("rdma link add", ["rxe0 Healthy"], () => must("rdma link add rxe0 type rxe netdev eth1"));

@@ -97,7 +97,8 @@ interface Graph {
 
 /** Provider libraries of libibverbs, one per kind of adapter; it loads all of them whatever the machine has. */
 function providerLibraries(): readonly string[] {
-  const dir = join(dirname(libraryPath("libibverbs.so.1")), "libibverbs");
+  // The library looks for them at the path it was built with, /usr/lib/…; where it was found itself may be /lib/….
+  const dir = join(dirname(realpathSync(libraryPath("libibverbs.so.1"))), "libibverbs");
   return readdirSync(dir).filter((name) => name.endsWith(".so")).map((name) => join(dir, name));
 }
 

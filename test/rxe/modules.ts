@@ -6,5 +6,5 @@
  */
 export const RDMA_MODULES = ["rdma_rxe", "ib_uverbs", "ib_umad", "rdma_ucm", "crc32_generic"];
 
-/** Virtual Ethernet to put it on; loaded on demand by `ip link add`. */
+/** Virtual Ethernet to put it on. */
 export const NET_MODULES = ["veth"];

@@ -81,13 +81,10 @@ export class Plugin {
     });
   }
 
-  signal(name: "SIGHUP" | "SIGTERM"): void {
-    this.#child.kill(name);
-  }
-
   /** Ends it as the kubelet ends a pod's container; gives the exit status. */
   async stop(limitMs = 5_000): Promise<number | null> {
-    this.#child.kill("SIGTERM");
+    // Not by child.kill(): Deno then reports the signal as the cause of the end, whatever status the process ended with.
+    process.kill(this.pid, "SIGTERM");
     const hurry = setTimeout(() => this.#child.kill("SIGKILL"), limitMs);
     const status = await this.#ended;
     clearTimeout(hurry);

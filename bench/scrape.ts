@@ -1,0 +1,169 @@
+/**
+ * What a scrape costs on a big machine, and what it does to the Allocates that come meanwhile:
+ *
+ *     deno run -A bench/scrape.ts [HCAS]
+ *
+ * The plugin, the scraper and the kubelet are processes of their own, as on a node. The scraper asks again as soon as
+ * it has its answer, which no Prometheus does: that is the worst case.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { FakeHost, manyHcas } from "../sim/host.ts";
+import { FakeKubelet } from "../sim/kubelet.ts";
+
+const RESOURCE = "tencent.com/rdma";
+/** Of a ConnectX-6 with all optional counters. */
+const HW_COUNTERS = 40;
+const SCRAPES = 40;
+const ALLOCATES = 1_500;
+
+interface Times {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+function timesOf(all: readonly number[]): Times {
+  const sorted = all.toSorted((a, b) => a - b);
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+/** One scrape on a kept connection: milliseconds and bytes. */
+function scrape(url: string, agent: Agent): Promise<{ ms: number; bytes: number }> {
+  const start = performance.now();
+  return new Promise((resolve, reject) => {
+    get(url, { agent }, (response) => {
+      let bytes = 0;
+      response.on("data", (chunk: Uint8Array) => bytes += chunk.length);
+      response.on("end", () => resolve({ ms: performance.now() - start, bytes }));
+    }).on("error", reject);
+  });
+}
+
+/** The scraper's process: prints the milliseconds of each scrape as JSON when its standard input ends. */
+async function scraper(url: string): Promise<void> {
+  const agent = new Agent({ keepAlive: true });
+  const all: number[] = [];
+  let ended = false;
+  process.stdin.resume().on("end", () => ended = true);
+  while (!ended) all.push((await scrape(url, agent)).ms);
+  agent.destroy();
+  process.stdout.write(JSON.stringify(all));
+}
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, ["run", "-A", "--no-check", ...args], { stdio: ["pipe", "pipe", "pipe"] });
+}
+
+/** Resolves with the first match in what the process logs. */
+function logged(child: ChildProcess, wanted: RegExp): Promise<string> {
+  let text = "";
+  return new Promise((resolve, reject) => {
+    child.stderr!.on("data", (bytes) => {
+      text += bytes;
+      const match = wanted.exec(text);
+      if (match !== null) resolve(match[1]!);
+    });
+    child.on("exit", (code) => reject(new Error(`the process ended with ${code}:\n${text}`)));
+  });
+}
+
+async function output(child: ChildProcess): Promise<string> {
+  let text = "";
+  child.stdout!.on("data", (bytes) => text += bytes);
+  child.stdin!.end();
+  await new Promise((resolve) => child.on("close", resolve));
+  return text;
+}
+
+async function allocates(kubelet: FakeKubelet, hcas: number): Promise<Times> {
+  const all: number[] = [];
+  for (let n = 0; n < ALLOCATES; n++) {
+    const begin = performance.now();
+    await kubelet.allocate(RESOURCE, [[`mlx5_${n % hcas}`]]);
+    all.push(performance.now() - begin);
+  }
+  return timesOf(all);
+}
+
+async function main(hcas: number): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "bench-scrape-"));
+  const description = manyHcas(hcas).hcas.map((hca) => ({
+    ...hca,
+    ports: hca.ports.map((port) => ({ ...port, counters: true })),
+  }));
+  const host = FakeHost.create(join(dir, "host"), { hcas: description });
+  for (const name of host.hcaNames()) {
+    const below = join(host.hcaPath(name), "ports/1");
+    for (let n = 0; n < HW_COUNTERS; n++) writeFileSync(join(below, `hw_counters/some_counter_${n}`), `${n * 1e6}\n`);
+    for (const way of ["xmit", "rcv"]) {
+      for (const kind of ["unicast", "multicast"]) {
+        writeFileSync(join(below, `counters/${kind}_${way}_packets`), "123456789\n");
+      }
+    }
+  }
+  const kubelet = new FakeKubelet({ dir: join(dir, "kubelet") });
+  await kubelet.start();
+  const plugin = start([
+    fileURLToPath(new URL("../mod.ts", import.meta.url)),
+    "run",
+    `--sysfs-root=${host.sysfsRoot}`,
+    `--dev-root=${host.devRoot}`,
+    `--kubelet-dir=${join(dir, "kubelet")}`,
+    `--cdi-dir=${join(dir, "cdi")}`,
+    "--registration=socket",
+    `--events=${host.eventsFile}`,
+    "--http=127.0.0.1:0",
+  ]);
+  try {
+    const url = `${await logged(plugin, /(http:\/\/127\.0\.0\.1:\d+)\//)}/metrics`;
+    await kubelet.waitFor(({ resources }) => resources[RESOURCE]?.allocatable === hcas, {
+      what: "every HCA as a device",
+      timeoutMs: 30_000,
+    });
+    const agent = new Agent({ keepAlive: true });
+    for (let n = 0; n < 10; n++) await scrape(url, agent);
+    await allocates(kubelet, hcas);
+
+    const scrapes = [];
+    for (let n = 0; n < SCRAPES; n++) scrapes.push(await scrape(url, agent));
+    agent.destroy();
+    const quiet = await allocates(kubelet, hcas);
+    const child = start([fileURLToPath(import.meta.url), "--scrape", url]);
+    const busy = await allocates(kubelet, hcas);
+    const meanwhile: number[] = JSON.parse(await output(child));
+
+    const row = (what: string, { p50, p99, max }: Times) =>
+      `${what.padEnd(44)} ${p50.toFixed(2).padStart(8)} ${p99.toFixed(2).padStart(8)} ${max.toFixed(2).padStart(8)}\n`;
+    const kib = Math.round((scrapes.at(-1)?.bytes ?? 0) / 1024);
+    process.stdout.write([
+      `${hcas} HCAs, ${kib} KiB a scrape; milliseconds\n`,
+      `${"".padEnd(44)} ${"p50".padStart(8)} ${"p99".padStart(8)} ${"max".padStart(8)}\n`,
+      row(`scrape, alone (${SCRAPES})`, timesOf(scrapes.map(({ ms }) => ms))),
+      row(`scrape, among Allocates (${meanwhile.length})`, timesOf(meanwhile)),
+      row(`Allocate, alone (${ALLOCATES})`, quiet),
+      row(`Allocate, among scrapes (${ALLOCATES})`, busy),
+      `ratio of Allocate: p50 ${(busy.p50 / quiet.p50).toFixed(1)}, p99 ${(busy.p99 / quiet.p99).toFixed(1)}\n`,
+    ].join(""));
+  } finally {
+    plugin.kill("SIGTERM");
+    await new Promise((resolve) => plugin.exitCode === null ? plugin.on("close", resolve) : resolve(null));
+    await kubelet.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) {
+  const [first, second] = process.argv.slice(2);
+  if (first === "--scrape") await scraper(second!);
+  else await main(Number(first ?? 128));
+  process.exit(0);
+}
