@@ -224,8 +224,8 @@ export class Agent {
     }
     for (const [name, account] of this.#ledger) {
       const served = this.#served.get(name) ?? this.#serve(account, host);
-      this.#writeCdi(account, host, served.session.status.socket);
-      served.offer.update(account, host);
+      const obstacle = this.#writeCdi(account, host, served.session.status.socket);
+      served.offer.update(account, host, obstacle);
     }
   }
 
@@ -263,15 +263,22 @@ export class Agent {
     return served;
   }
 
-  #writeCdi(account: Account, host: HostFacts, owner: string): void {
-    const { spec } = account;
-    if (!spec.cdi) return this.#cdi.remove(spec.name);
+  /** Null when the spec is written (or none is wanted), else the sentence that says why not. */
+  #writeCdi(account: Account, host: HostFacts, owner: string): string | null {
+    const { name, cdi } = account.spec;
+    if (!cdi) {
+      this.#cdi.remove(name);
+      return null;
+    }
     try {
-      this.#cdi.write(spec.name, cdiSpec(account, host, owner));
-      this.#cdiTrouble.delete(spec.name);
+      this.#cdi.write(name, cdiSpec(account, host, owner));
+      this.#cdiTrouble.delete(name);
+      return null;
     } catch (error) {
-      if (!this.#cdiTrouble.has(spec.name)) this.#log.error((error as Error).message, { resource: spec.name });
-      this.#cdiTrouble.add(spec.name);
+      const { message } = error as Error;
+      if (!this.#cdiTrouble.has(name)) this.#log.error(message, { resource: name });
+      this.#cdiTrouble.add(name);
+      return message;
     }
   }
 

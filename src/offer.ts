@@ -41,6 +41,8 @@ export class Offer implements DeviceSource {
   #account: Account;
   #host: HostFacts;
   #list: Buffer;
+  /** Why nothing can be allocated now although devices are healthy; null when nothing stands in the way. */
+  #obstacle: string | null = null;
 
   constructor(account: Account, host: HostFacts, options: OfferOptions) {
     this.resource = account.spec.name;
@@ -54,8 +56,13 @@ export class Offer implements DeviceSource {
     return this.#account;
   }
 
-  /** Takes over what is known now. Subscribers hear of it only if the kubelet's list is another one. */
-  update(account: Account, host: HostFacts): void {
+  /**
+   * Takes over what is known now. Subscribers hear of it only if the kubelet's list is another one.
+   *
+   * @param obstacle why no container can be served at the moment, such as a CDI spec that could not be written
+   */
+  update(account: Account, host: HostFacts, obstacle: string | null = null): void {
+    this.#obstacle = obstacle;
     const sameHost = host.rdmaCm === this.#host.rdmaCm && host.knem === this.#host.knem;
     if (account === this.#account && sameHost) return;
     this.#host = host;
@@ -79,6 +86,7 @@ export class Offer implements DeviceSource {
 
   /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
+    if (this.#obstacle !== null) throw new RequestError("FAILED_PRECONDITION", this.#obstacle);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
     if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);

@@ -347,6 +347,7 @@ export class Session {
 
   #lookIn(ms: number): void {
     clearTimeout(this.#look);
+    if (this.#stop.signal.aborted) return;
     this.#look = setTimeout(() => this.poke(), ms);
   }
 

@@ -29,9 +29,11 @@ export interface ObservatoryOptions {
   readonly podResources: string | null;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
+  /** Milliseconds between attempts to listen on an address that is taken. */
+  readonly listenAgainMs?: number;
 }
 
-/** Milliseconds between attempts to listen on an address that is taken: the old pod's, while a DaemonSet is rolled. */
+/** An address that is taken is the old pod's, while a DaemonSet is rolled, and free soon. */
 const LISTEN_AGAIN_MS = 5_000;
 
 /** Watches one agent and tells about it over HTTP. */
@@ -118,9 +120,10 @@ export class Observatory {
 
   async #listenLater(): Promise<void> {
     const { signal } = this.#stop;
+    const pause = this.#options.listenAgainMs ?? LISTEN_AGAIN_MS;
     do {
       // Rejects only when the plugin stops, and then the loop is over.
-      await delay(LISTEN_AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
     } while (!signal.aborted && await this.#listen() !== null);
   }
 

@@ -208,7 +208,7 @@ async function accessibility(page: Page): Promise<readonly string[]> {
   });
 }
 
-const BROWSER = { ...needs("chromium"), sanitizeOps: false, sanitizeResources: false };
+const BROWSER = needs("chromium");
 
 Deno.test({
   name: "Chromium: the page shows a port going down without a reload, and keeps the reader's place",

@@ -4,8 +4,7 @@
  * @module
  */
 import { deepEqual, ok } from "@std/assert";
-import { FakeKubelet } from "../../sim/kubelet.ts";
-import type { ResourceState } from "../../sim/kubelet.ts";
+import { type AdmittedPod, FakeKubelet, type ResourceState } from "../../sim/kubelet.ts";
 import { must } from "./commands.ts";
 import { Plugin } from "./plugin.ts";
 
@@ -24,6 +23,7 @@ export class Bench implements AsyncDisposable {
   readonly kubelet = new FakeKubelet({ dir: KUBELET_DIR });
   #plugin: Plugin | null = null;
   #notes: string[] = [];
+  #pods = 0;
 
   /** The plugin that runs now. */
   get plugin(): Plugin {
@@ -88,14 +88,30 @@ export class Bench implements AsyncDisposable {
     await change();
     const ended = performance.now();
     const { at } = await told;
-    await this.plugin.logged(`a look that led to ${expected.join(", ")}`, ({ changes = 0 }) => changes > 0, logged);
+    const { message } = await this.plugin.logged(
+      `a look that led to ${expected.join(", ")}`,
+      ({ changes = 0 }) => changes > 0,
+      logged,
+    );
     const causes = this.plugin.causes(logged);
     deepEqual(causes.filter((cause) => !BY_ITSELF.test(cause)), [], "other causes than the kernel's messages");
     ok(causes.some((cause) => /^(uevent|link): /.test(cause)), `no message of the kernel among ${causes.join(", ")}`);
     this.note(
       `${what}: kubelet told ${ms(at - begun)} after the command began, ${ms(at - ended)} after it ended; ` +
-        `${causes.length} looks, the first because of ${causes[0]}`,
+        message.replace(/^looked \(\w+\) /, ""),
     );
+  }
+
+  /** A pod with one device of the resource for as long as `use` takes; a certain device when `id` is given. */
+  async withPod<T>(id: string | null, use: (pod: AdmittedPod) => Promise<T>): Promise<T> {
+    const name = `pod-${++this.#pods}`;
+    const mustInclude = id === null ? [] : [id];
+    const pod = await this.kubelet.admit({ name, resource: RESOURCE, count: 1, mustInclude });
+    try {
+      return await use(pod);
+    } finally {
+      this.kubelet.release(name);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

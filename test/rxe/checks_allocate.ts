@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { deepEqual, equal, match, ok } from "@std/assert";
+import { deepEqual, equal, match } from "@std/assert";
 import { readFileSync } from "node:fs";
-import type { AdmittedPod } from "../../sim/kubelet.ts";
 import { Discovery } from "../../src/hca/discover.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { openVerbs } from "../../src/hca/verbs.ts";
-import { type Bench, ms, RESOURCE } from "./bench.ts";
+import { ms } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { finished, start, succeeded } from "./commands.ts";
 import { runInside } from "./container.ts";
@@ -41,52 +40,35 @@ export const allocationChecks: readonly Check[] = [
   },
   {
     name: "a container with the answer's nodes sees its HCA and no other",
-    async run(bench) {
-      const pod = await admit(bench, "inspector");
-      const [id = ""] = pod.ids;
-      bench.note(`${id} → ${pod.view.devices.map(({ containerPath }) => containerPath).join(", ")}`);
-      equal(pod.view.envs.RDMA_HCAS, id);
-      const { stdout } = succeeded(await finished(runInside(pod, ["ibv_devinfo", "-d", id])));
-      match(stdout, new RegExp(`hca_id:\\s+${id}`));
-      match(stdout, /state:\s+PORT_ACTIVE/);
-      const all = succeeded(await finished(runInside(pod, ["ibv_devices"]))).stdout;
-      deepEqual(all.match(/rxe\d+/g), [id], all);
-      ok(bench.kubelet.release("inspector"));
-    },
+    run: (bench) =>
+      bench.withPod("rxe1", async (pod) => {
+        bench.note(`rxe1 → ${pod.view.devices.map(({ containerPath }) => containerPath).join(", ")}`);
+        equal(pod.view.envs.RDMA_HCAS, "rxe1");
+        const { stdout } = succeeded(await finished(runInside(pod, ["ibv_devinfo", "-d", "rxe1"])));
+        match(stdout, /hca_id:\s+rxe1/);
+        match(stdout, /state:\s+PORT_ACTIVE/);
+        const all = succeeded(await finished(runInside(pod, ["ibv_devices"]))).stdout;
+        deepEqual(all.match(/rxe\d+/g), ["rxe1"], all);
+      }),
   },
-  {
-    name: "RDMA works between two containers with the answers' nodes",
-    async run(bench) {
-      const [server, client] = [await admit(bench, "server"), await admit(bench, "client")];
-      // One HCA each; both are on this machine, so either talks to itself: a loop through its own link.
-      for (const pod of [server, client]) {
-        const begun = performance.now();
-        const said = await pingPong(pod, pod);
-        match(said, /1000 iters in/);
-        bench.note(`${pod.ids[0]}: ${said.trim().split("\n").at(-1)} (${ms(performance.now() - begun)} in all)`);
-      }
-      for (const pod of ["server", "client"]) ok(bench.kubelet.release(pod));
-    },
-  },
+  ...["rxe0", "rxe1"].map((id): Check => ({
+    name: `a container with the answer's nodes for ${id} sends and receives`,
+    run: (bench) =>
+      bench.withPod(id, async (pod) => {
+        // Two programs of one container, each with its own queue pair: the HCA talks to itself.
+        const command = ["ibv_rc_pingpong", "-d", pod.view.envs.RDMA_HCAS ?? "", "-g", "0", "-n", "200"];
+        const server = runInside(pod, command);
+        await listening(PING_PONG_PORT);
+        const client = succeeded(await finished(runInside(pod, [...command, "127.0.0.1"])));
+        succeeded(await finished(server));
+        match(client.stdout, /200 iters in/);
+        bench.note(`${client.stdout.trim().split("\n").at(-1)} (${ms(client.took)} in all)`);
+      }),
+  })),
 ];
 
-/** A pod with one device of the resource. */
-export function admit(bench: Bench, name: string, mustInclude: readonly string[] = []): Promise<AdmittedPod> {
-  return bench.kubelet.admit({ name, resource: RESOURCE, count: 1, mustInclude });
-}
-
 /** TCP port over which two ibv_rc_pingpong agree. */
-const PORT = 18515;
-
-/** Sends messages between two containers; gives what the client said. */
-async function pingPong(serverPod: AdmittedPod, clientPod: AdmittedPod): Promise<string> {
-  const command = (pod: AdmittedPod) => ["ibv_rc_pingpong", "-d", pod.view.envs.RDMA_HCAS ?? "", "-g", "0"];
-  const server = runInside(serverPod, command(serverPod));
-  await listening(PORT);
-  const client = await finished(runInside(clientPod, [...command(clientPod), "127.0.0.1"]));
-  succeeded(await finished(server));
-  return succeeded(client).stdout;
-}
+export const PING_PONG_PORT = 18515;
 
 /** Resolves when a TCP socket listens on the port. /proc tells no news of itself, so it is asked until then. */
 export async function listening(port: number, limitMs = 5_000): Promise<void> {
