@@ -65,8 +65,12 @@ export function register(
     };
     const deadline = Date.now() + REGISTER_DEADLINE_MS;
     const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
-    const cancel = () => call.cancel();
-    signal.addEventListener("abort", cancel);
+    const cancel = () => {
+      call.cancel();
+      // Not left to the library: a call that is cancelled while its channel connects may never come back.
+      reject(new RegistrationError("the plugin is stopping", true, { cause: signal.reason }));
+    };
+    signal.addEventListener("abort", cancel, { once: true });
     if (signal.aborted) cancel();
   });
 }

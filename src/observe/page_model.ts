@@ -141,28 +141,58 @@ export function statusModel(
 
 type Holders = Extract<PodsAnswer, { ok: true }>["holders"];
 
+/** What is known of one HCA beyond the hardware. */
+interface Role {
+  readonly resources: Set<string>;
+  readonly standings: Standing[];
+  readonly pods: Set<string>;
+}
+
 /** HCAs by NUMA node and PCIe root; also those that are gone and those in a pod. */
 function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
-  const standings = [...state.ledger.values()].flatMap((account) => [...account.standings.values()]);
+  const roles = rolesOf(state, holders);
   const here = [...state.snapshot?.hcas ?? [], ...state.snapshot?.moved ?? []];
   const names = new Set(here.map((hca) => hca.name));
+  const standings = [...state.ledger.values()].flatMap((account) => [...account.standings.values()]);
   const away = standings.flatMap(({ member }) => member.hcas).filter((hca) => !names.has(hca.name));
   const all = [...here, ...new Map(away.map((hca) => [hca.name, hca])).values()];
-  const byNode = Map.groupBy(all, (hca) => hca.pci?.numaNode ?? null);
+  const byNode = groups(all, (hca) => hca.pci?.numaNode ?? null);
   return [...byNode].sort(([a], [b]) => (a ?? Infinity) - (b ?? Infinity)).map(([node, ofNode]) => ({
     node,
-    roots: [...Map.groupBy(ofNode, (hca) => hca.pci?.path[0] ?? null)]
+    roots: [...groups(ofNode, (hca) => hca.pci?.path[0] ?? null)]
       .sort(([a], [b]) => a === null ? 1 : b === null ? -1 : natural(a, b))
       .map(([root, hcas]) => ({
         root,
-        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, state, holders)),
+        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, state, roles.get(hca.name))),
       })),
   }));
 }
 
-function view(hca: Hca, state: AgentState, holders: Holders): HcaView {
-  const accounts = [...state.ledger.values()].filter((account) => standingsOf(account, hca).length > 0);
-  const standings = accounts.flatMap((account) => standingsOf(account, hca));
+/** Roles by HCA name, of those that are in a resource. */
+function rolesOf(state: AgentState, holders: Holders): ReadonlyMap<string, Role> {
+  const roles = new Map<string, Role>();
+  const role = (hca: Hca): Role => {
+    const one = roles.get(hca.name) ?? { resources: new Set(), standings: [], pods: new Set() };
+    roles.set(hca.name, one);
+    return one;
+  };
+  for (const [resource, account] of state.ledger) {
+    for (const standing of account.standings.values()) {
+      for (const hca of standing.member.hcas) {
+        role(hca).resources.add(resource);
+        role(hca).standings.push(standing);
+      }
+    }
+    for (const [device, containers] of holders.get(resource) ?? []) {
+      const hcas = behind(account, device)?.flatMap(({ member }) => member.hcas) ?? [];
+      for (const hca of hcas) containers.forEach((one) => role(hca).pods.add(podName(one)));
+    }
+  }
+  return roles;
+}
+
+function view(hca: Hca, state: AgentState, role: Role | undefined): HcaView {
+  const standings = role?.standings ?? [];
   return {
     name: hca.name,
     verdict: verdict(standings),
@@ -183,15 +213,11 @@ function view(hca: Hca, state: AgentState, holders: Holders): HcaView {
       linkLayer,
       rate,
     })),
-    resources: accounts.map((account) => account.spec.name),
+    resources: [...role?.resources ?? []],
     leftOut: state.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
-    pods: [...new Set(accounts.flatMap((account) => podsOn(account, hca, holders)))].sort(natural),
+    pods: [...role?.pods ?? []].sort(natural),
     remarks: hca.remarks,
   };
-}
-
-function standingsOf(account: Account, hca: Hca): readonly Standing[] {
-  return [...account.standings.values()].filter(({ member }) => member.hcas.some((one) => one.name === hca.name));
 }
 
 function verdict(standings: readonly Standing[]): Verdict {
@@ -202,11 +228,15 @@ function verdict(standings: readonly Standing[]): Verdict {
   return healthy === standings.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
 }
 
-function podsOn(account: Account, hca: Hca, holders: Holders): readonly string[] {
-  const held = holders.get(account.spec.name) ?? new Map();
-  return [...held].filter(([id]) =>
-    behind(account, id)?.some(({ member }) => member.hcas.some((one) => one.name === hca.name))
-  ).flatMap(([, containers]) => containers.map(podName));
+/** In the order of their first elements. */
+function groups<T, Key>(all: readonly T[], keyOf: (one: T) => Key): ReadonlyMap<Key, readonly T[]> {
+  const found = new Map<Key, T[]>();
+  for (const one of all) {
+    const group = found.get(keyOf(one));
+    if (group === undefined) found.set(keyOf(one), [one]);
+    else group.push(one);
+  }
+  return found;
 }
 
 function causes(standings: readonly Standing[]): readonly string[] {
