@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "@std/assert";
+import { deepEqual, equal, ok } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../../src/config/mod.ts";

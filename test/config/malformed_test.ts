@@ -1,4 +1,4 @@
-import { ok, strictEqual as equal } from "@std/assert";
+import { equal, ok } from "@std/assert";
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";

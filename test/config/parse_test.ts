@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "@std/assert";
+import { deepEqual, equal, ok } from "@std/assert";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
 import type { Config } from "../../src/config/mod.ts";
 import { parseDuration } from "../../src/config/duration.ts";

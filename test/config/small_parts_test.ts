@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "@std/assert";
+import { deepEqual, equal, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
 import { durationText, parseDuration } from "../../src/config/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";

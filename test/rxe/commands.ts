@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
 
 /** A program that ended, or was ended. */
@@ -68,4 +69,21 @@ export async function must(line: string, limitMs?: number): Promise<Ran> {
 export function succeeded(ran: Ran): Ran {
   if (ran.status !== 0) throw new Error(`${ran.command} ended with status ${ran.status}: ${ran.stderr}${ran.stdout}`);
   return ran;
+}
+
+/** What the file descriptors of a process are: paths, "socket:[…]", "anon_inode:…". */
+export function descriptors(pid: number): readonly string[] {
+  const dir = `/proc/${pid}/fd`;
+  return readdirSync(dir).flatMap((fd) => {
+    try {
+      return [readlinkSync(`${dir}/${fd}`)];
+    } catch {
+      return []; // closed between the listing and the question
+    }
+  });
+}
+
+/** Whether a file descriptor belongs to a verbs context, or to any other way to hold on to an HCA. */
+export function isVerbs(descriptor: string): boolean {
+  return /infiniband|uverbs|umad|rdma_cm/.test(descriptor);
 }

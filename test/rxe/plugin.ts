@@ -5,7 +5,6 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
-import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
@@ -67,18 +66,6 @@ export class Plugin {
       }
       if (wanted(this.#lines[at]!)) return this.#lines[at]!;
     }
-  }
-
-  /** What its file descriptors are: paths, "socket:[…]", "anon_inode:…". */
-  descriptors(): readonly string[] {
-    const dir = `/proc/${this.pid}/fd`;
-    return readdirSync(dir).flatMap((fd) => {
-      try {
-        return [readlinkSync(`${dir}/${fd}`)];
-      } catch {
-        return []; // closed between the listing and the question
-      }
-    });
   }
 
   /** Ends it as the kubelet ends a pod's container; gives the exit status. */
