@@ -147,8 +147,8 @@ Deno.test("parseConfig() warns of more devices than the kubelet takes, and of po
     "  - name: rdma/b\n    health: {policy: present, ports: [1]}\n";
   const { warnings } = config(text);
   equal(warnings.length, 2);
-  ok(warnings[0]!.startsWith("c.yaml:5:13: resources[0].shares: on 8 HCAs these are 48,000 devices"), warnings[0]);
-  ok(warnings[1]!.startsWith("c.yaml:7:38: resources[1].health.ports: has no effect"), warnings[1]);
+  ok(warnings[0]!.startsWith("c.yaml:5:13: resources[0].shares: on 8 HCAs these are 48,000 devices"), warnings[0]!);
+  ok(warnings[1]!.startsWith("c.yaml:7:38: resources[1].health.ports: has no effect"), warnings[1]!);
 });
 
 Deno.test("parseConfig() folds the case of a peer's keys, and warns of unknown, repeated and null ones as Go reads them", () => {
