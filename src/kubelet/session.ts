@@ -87,6 +87,8 @@ export class Session {
   /** The kubelet.sock that accepted us, or null when we have to register. */
   #knownTo: FileIdentity | null = null;
   #registeredAt = 0;
+  /** Counts the times that a registration was asked for; one that began earlier does not serve. */
+  #round = 0;
   #registrations = 0;
   /** The kubelet.sock that was tried last: a new one need not wait for the back-off of the old. */
   #tried: FileIdentity | null = null;
@@ -132,8 +134,9 @@ export class Session {
     this.poke();
   }
 
-  /** Registers again although nothing seems to be missing (SIGHUP). */
+  /** Registers again although nothing seems to be missing (SIGHUP); also after a registration that is under way. */
   reregister(): void {
+    this.#round++;
     this.#knownTo = null;
     this.#forgetFailures();
     this.poke();
@@ -265,9 +268,10 @@ export class Session {
 
   async #register(kubelet: FileIdentity): Promise<void> {
     const { resource } = this.#source;
+    const round = this.#round;
     try {
       await register(this.#kubeletSocket, resource, socketName(resource), this.#stop.signal);
-      this.#knownTo = kubelet;
+      if (round === this.#round) this.#knownTo = kubelet;
       this.#accepted();
     } catch (error) {
       if (error instanceof RegistrationError && error.unreachable) {
