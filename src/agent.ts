@@ -299,7 +299,8 @@ export class Agent {
     const time = Date.now();
     for (const change of changes) {
       const { resource, device, hca, port, from, to, cause } = change;
-      const level = to === "Healthy" || first ? "info" : "warn";
+      // What is there at the start is said by one block, not by a line for each.
+      const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
       this.#log[level](`${device}: ${from} → ${to}: ${cause}`, { resource, hca, port });
     }
     this.#changes = [...this.#changes, ...changes.map((one) => ({ ...one, time }))].slice(-CHANGES_KEPT);

@@ -11,17 +11,25 @@ import { join } from "node:path";
 /** File name in the kubelet's device-plugins directory (kubelet `checkpointmanager`, `devicemanager`). */
 const FILE = "kubelet_internal_checkpoint";
 
+/** Resources that plugins registered, as the kubelet wrote down. */
+export function registeredResources(kubeletDir: string): ReadonlySet<string> {
+  const registered = at(readData(kubeletDir), "RegisteredDevices");
+  return new Set(typeof registered === "object" && registered !== null ? Object.keys(registered) : []);
+}
+
+/** The checkpoint's content; undefined when there is none or it is not what we know. */
+function readData(kubeletDir: string): unknown {
+  try {
+    return at(JSON.parse(readFileSync(join(kubeletDir, FILE), "utf8")), "Data");
+  } catch {
+    return undefined; // a kubelet that never admitted a pod has none
+  }
+}
+
 /** Device IDs that pods hold, by resource. Empty when there is no checkpoint or it is not what we know. */
 export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
   const held = new Map<string, Set<string>>();
-  let checkpoint: unknown;
-  try {
-    checkpoint = JSON.parse(readFileSync(join(kubeletDir, FILE), "utf8"));
-  } catch {
-    return held; // a kubelet that never admitted a pod has none
-  }
-  const data = at(checkpoint, "Data");
-  const entries = at(data, "PodDeviceEntries");
+  const entries = at(readData(kubeletDir), "PodDeviceEntries");
   for (const entry of Array.isArray(entries) ? entries : []) {
     const resource = at(entry, "ResourceName");
     if (typeof resource !== "string") continue;

@@ -105,14 +105,14 @@ export const FLAGS = {
     value: "SECONDS",
     check: badSeconds,
     help: "how often to look at the machine although nothing happened (default 30); 0 for never",
-    commands: ["run"],
+    commands: ["run", "list"],
   },
   "events": {
     type: "string",
     value: "SOURCE",
     default: "auto",
     help: "auto (netlink), poll (only the rescan), or a file: every change of it makes the plugin look",
-    commands: ["run"],
+    commands: ["run", "list"],
   },
   "http": {
     type: "string",
@@ -134,6 +134,12 @@ export const FLAGS = {
     help: "where the kubelet serves its PodResources API",
     commands: ["run", "list"],
   },
+  "json": {
+    type: "boolean",
+    help: "print one JSON object, for scripts",
+    commands: ["list", "doctor"],
+  },
+  "watch": { type: "boolean", help: "go on, and print again whenever something changed", commands: ["list"] },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },
 } as const satisfies Readonly<Record<string, Flag>>;

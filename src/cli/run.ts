@@ -7,9 +7,6 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { Agent } from "../agent.ts";
-import { fileSource } from "../hca/file_source.ts";
-import { netlinkSource } from "../hca/netlink.ts";
-import type { EventSource } from "../hca/trigger.ts";
 import type { RegistrationMode } from "../kubelet/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../observe/log.ts";
@@ -17,6 +14,7 @@ import { summary } from "../observe/summary.ts";
 import { followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
+import { eventSources } from "./sources.ts";
 import { VERSION } from "./version.ts";
 
 /** After so many milliseconds a shutdown that hangs is cut short; the promise is 2 s. */
@@ -46,7 +44,7 @@ export async function run(values: Values): Promise<number> {
     cdiDir: resolve(values["cdi-dir"]),
     rescanMs,
     machine: host,
-    sources: eventSources(values.events, log),
+    sources: eventSources(values.events, (sentence) => log.warn(sentence)),
     log,
   }, observatory?.observer);
   observatory?.attach(agent);
@@ -86,10 +84,4 @@ async function openObservatory(values: Values, rescanMs: number, log: Log) {
     podResources: values["pod-resources"] ? resolve(values["pod-resources-socket"]) : null,
     log,
   });
-}
-
-function eventSources(events: string, log: Log): readonly EventSource[] {
-  if (events === "poll") return [];
-  if (events === "auto") return [netlinkSource({ onTrouble: (sentence) => log.warn(sentence) })];
-  return [fileSource(resolve(events))];
 }

@@ -71,8 +71,9 @@ export class Bench implements AsyncDisposable {
   /**
    * Does something to the machine and waits until the kubelet has heard of it: until its list says `expected` of the
    * devices that `expected` names. Notes how long that took, and makes sure that the kernel's own word was the cause.
+   * @returns milliseconds from the beginning of the change to the kubelet's list
    */
-  async reported(what: string, expected: readonly string[], change: () => Promise<unknown>): Promise<void> {
+  async reported(what: string, expected: readonly string[], change: () => Promise<unknown>): Promise<number> {
     const logged = this.plugin.log.length;
     const heard = this.kubelet.history.length;
     const begun = performance.now();
@@ -100,6 +101,7 @@ export class Bench implements AsyncDisposable {
       `${what}: kubelet told ${ms(at - begun)} after the command began, ${ms(at - ended)} after it ended; ` +
         message.replace(/^looked \(\w+\) /, ""),
     );
+    return at - begun;
   }
 
   /** A pod with one device of the resource for as long as `use` takes; a certain device when `id` is given. */

@@ -62,18 +62,17 @@ const end: readonly Check[] = [
   {
     name: "list and doctor speak of both HCAs",
     async run(bench) {
-      if (!existsSync("src/cli/list.ts") || !existsSync("src/cli/doctor.ts")) {
-        throw new Skip("there is no such command yet");
-      }
+      const commands = ["list", "doctor"].filter((name) => existsSync(`src/cli/${name}.ts`));
+      if (commands.length === 0) throw new Skip("there are no such commands yet");
       const deno = [process.execPath, "run", "-A", "--no-check", "--cached-only", "mod.ts"];
-      const command = (name: string) => finished(start([...deno, name, "--kubelet-dir", KUBELET_DIR]), 30_000);
-      const [list, doctor] = await Promise.all([command("list"), command("doctor")]);
-      for (const ran of [list, doctor]) {
-        bench.note(`status ${ran.status} after ${ms(ran.took)}\n${(ran.stdout + ran.stderr).trimEnd()}`);
+      const running = commands.map((name) => start([...deno, name, "--kubelet-dir", KUBELET_DIR]));
+      for (const [i, ran] of (await Promise.all(running.map((one) => finished(one, 60_000)))).entries()) {
+        const said = (ran.stdout + ran.stderr).trimEnd();
+        bench.note(`${commands[i]}: status ${ran.status} after ${ms(ran.took)}\n${said}`);
         for (const name of ["rxe0", "rxe1"]) match(ran.stdout, new RegExp(`\\b${name}\\b`));
+        // doctor may find something to say about such a machine; a crash is neither of the two.
+        ok(ran.status === 0 || commands[i] === "doctor" && ran.status === 1, `${commands[i]}: status ${ran.status}`);
       }
-      equal(list.status, 0);
-      ok(doctor.status === 0 || doctor.status === 1, "doctor ended neither content nor with findings");
     },
   },
   {
@@ -97,12 +96,23 @@ const end: readonly Check[] = [
   {
     name: "no link change is missed when a link bounces",
     async run(bench) {
+      const took: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
-        await bench.reported("down", ["rxe0 Unhealthy"], () => must("ip link set eth1 down"));
-        await bench.reported("up", ["rxe0 Healthy"], () => must("ip link set eth1 up"));
-        await bench.reported("carrier lost", ["rxe1 Unhealthy"], () => must("ip link set peer2 down"));
-        await bench.reported("carrier back", ["rxe1 Healthy"], () => must("ip link set peer2 up"));
+        for (const [link, id] of [["eth1", "rxe0"], ["peer2", "rxe1"]] as const) {
+          for (const [way, health] of [["down", "Unhealthy"], ["up", "Healthy"]] as const) {
+            const change = () => must(`ip link set ${link} ${way}`);
+            took.push(await bench.reported(`${link} ${way}`, [`${id} ${health}`], change));
+          }
+        }
       }
+      bench.takeNotes(); // one line for all of them
+      const [least = 0, middle = 0, most = 0] = [0, 0.5, 1].map((part) =>
+        took.toSorted((a, b) => a - b)[Math.round(part * (took.length - 1))]
+      );
+      bench.note(
+        `kubelet told after the command began, ${took.length} changes: ` +
+          `${ms(least)} at best, ${ms(middle)} in the middle, ${ms(most)} at worst`,
+      );
     },
   },
   {
@@ -116,7 +126,7 @@ const end: readonly Check[] = [
   },
 ];
 
-const ROUNDS = 5;
+const ROUNDS = 6;
 
 /** Recovery without delay and a short memory, so that every change is a list of its own. */
 const QUICK = `

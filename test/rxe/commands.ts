@@ -83,7 +83,7 @@ export function descriptors(pid: number): readonly string[] {
   });
 }
 
-/** Whether a file descriptor belongs to a verbs context, or to any other way to hold on to an HCA. */
+/** Whether a file descriptor holds on to an HCA: one of its nodes, or the event file of a verbs context. */
 export function isVerbs(descriptor: string): boolean {
-  return /infiniband|uverbs|umad|rdma_cm/.test(descriptor);
+  return /^\/dev\/infiniband\/|^anon_inode:.*infiniband/.test(descriptor);
 }

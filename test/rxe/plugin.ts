@@ -68,6 +68,10 @@ export class Plugin {
     }
   }
 
+  signal(name: "SIGSTOP" | "SIGCONT"): void {
+    process.kill(this.pid, name);
+  }
+
   /** Ends it as the kubelet ends a pod's container; gives the exit status. */
   async stop(limitMs = 5_000): Promise<number | null> {
     // Not by child.kill(): Deno then reports the signal as the cause of the end, whatever status the process ended with.

@@ -18,7 +18,11 @@ export type Need =
   | "netns"
   | "qemu"
   | "chromium"
-  | "promtool";
+  | "promtool"
+  | "kubectl"
+  | "helm"
+  | "unshare"
+  | "containers";
 
 /** How to see whether a need is met, and what to tell people when it is not. */
 interface Probe {
@@ -72,6 +76,26 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     met: () => onPath("promtool"),
     reason: "the test has the metrics checked by Prometheus' own tool",
     remedy: "apt-get install -y prometheus",
+  },
+  kubectl: {
+    met: () => onPath("kubectl"),
+    reason: "the test builds the kustomize overlays",
+    remedy: "install kubectl 1.27 or newer, or kustomize under its name",
+  },
+  helm: {
+    met: () => onPath("helm"),
+    reason: "the test renders the chart",
+    remedy: "install helm 3, for example with go install helm.sh/helm/v3/cmd/helm@v3.19.0",
+  },
+  unshare: {
+    met: () => spawnSync("unshare", ["--mount", "true"]).status === 0,
+    reason: "the test makes a mount namespace (as root, with util-linux)",
+    remedy: "apt-get install -y util-linux, and run the tests as root",
+  },
+  containers: {
+    met: () => ["buildah", "podman", "runc", "mmdebstrap"].every(onPath) && process.geteuid?.() === 0,
+    reason: "the test builds the image and runs it (as root)",
+    remedy: "apt-get install -y mmdebstrap buildah podman runc, and run the tests as root",
   },
 };
 

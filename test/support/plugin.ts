@@ -14,6 +14,8 @@ export interface OnHost extends AsyncDisposable {
   readonly host: FakeHost;
   /** Starts a plugin; every one that still runs is ended with the test. */
   start(...flags: string[]): PluginProcess;
+  /** Runs another command of the program on the same host. */
+  ask(command: string, ...flags: string[]): PluginProcess;
 }
 
 /** A host of that preset and a directory for a kubelet. */
@@ -23,14 +25,19 @@ export function onHost(name: string): OnHost {
   mkdirSync(kubeletDir);
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset(name));
   const started: PluginProcess[] = [];
+  const run = (flags: readonly string[]) => {
+    const plugin = new PluginProcess(flags);
+    started.push(plugin);
+    return plugin;
+  };
   return {
     dir: dir.path,
     kubeletDir,
     host,
-    start(...flags) {
-      const plugin = new PluginProcess([...pluginFlags(host, kubeletDir), ...flags]);
-      started.push(plugin);
-      return plugin;
+    start: (...flags) => run([...pluginFlags(host, kubeletDir), ...flags]),
+    ask: (command, ...flags) => {
+      const roots = ["--sysfs-root", host.sysfsRoot, "--dev-root", host.devRoot, "--kubelet-dir", kubeletDir];
+      return run([command, ...roots, ...flags]);
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(started.map((plugin) => plugin.stop()));

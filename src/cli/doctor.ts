@@ -1,0 +1,41 @@
+/**
+ * `doctor`: checks what a working set-up needs and says what mends it. Changes nothing.
+ *
+ * @module
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { examine } from "../doctor/checks.ts";
+import { gatherFacts } from "../doctor/facts.ts";
+import type { Finding } from "../doctor/finding.ts";
+import { type Painter, painter, wrap } from "../observe/table.ts";
+import type { Values } from "./flags.ts";
+import { wanted } from "./machine.ts";
+import { Surveyor } from "./survey.ts";
+
+/** Status 0 when there is no problem (warnings may be), 1 when there is one. */
+export async function doctorCommand(values: Values): Promise<number> {
+  const { specs } = await wanted(values);
+  using surveyor = new Surveyor(values, specs);
+  const findings = examine(await gatherFacts(values, await surveyor.look("full")));
+  writeSync(1, values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
+  return findings.some((one) => one.severity === "problem") ? 1 : 0;
+}
+
+const MARKS = { problem: ["red", "PROBLEM"], warning: ["yellow", "WARNING"], ok: ["green", "ok"] } as const;
+
+/** Findings for people, at most 80 columns wide; the last line counts. */
+export function report(findings: readonly Finding[], paint: Painter): string {
+  const lines = findings.flatMap(({ id, severity, what, why, mend }) => {
+    const [style, mark] = MARKS[severity];
+    const [first = "", ...rest] = wrap(what, 70, "");
+    const head = [`${paint(style, mark.padEnd(8))} ${first}`, ...rest.map((line) => `         ${line}`)];
+    if (severity === "ok") return head;
+    const body = [...wrap(`why: ${why}`, 80, "         "), ...wrap(`mend: ${mend}`, 80, "         ")];
+    return [...head, ...body, `         see: docs/troubleshooting.md#${id}`];
+  });
+  const count = (severity: Finding["severity"]) => findings.filter((one) => one.severity === severity).length;
+  return `${
+    [...lines, "", `${count("problem")} problems, ${count("warning")} warnings, ${count("ok")} ok`].join("\n")
+  }\n`;
+}

@@ -1,0 +1,16 @@
+/**
+ * Event sources by the `--events` flag.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { fileSource } from "../hca/file_source.ts";
+import { netlinkSource } from "../hca/netlink.ts";
+import type { EventSource } from "../hca/trigger.ts";
+
+/** @param onTrouble gets a sentence when a part of a source cannot be had */
+export function eventSources(events: string, onTrouble: (sentence: string) => void): readonly EventSource[] {
+  if (events === "poll") return [];
+  if (events === "auto") return [netlinkSource({ onTrouble })];
+  return [fileSource(resolve(events))];
+}

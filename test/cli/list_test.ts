@@ -1,0 +1,57 @@
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { asJson, asText } from "../../src/cli/list.ts";
+import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
+import { golden } from "../support/golden.ts";
+import { onHost } from "../support/plugin.ts";
+import { surveyed } from "../support/surveyed.ts";
+
+const plain = (_style: string, words: string) => words;
+
+for (const name of Object.keys(PRESETS)) {
+  Deno.test(`list prints the host ${name} in 80 columns`, async () => {
+    const text = asText(await surveyed(name), null, plain);
+    for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
+    golden(`list/${name}.txt`, text);
+  });
+}
+
+Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, and who holds it", async () => {
+  const specs: ResourceSpec[] = [
+    { ...DEFAULT_SPEC, name: "rdma/a-resource-with-a-very-long-name-indeed", select: [{ kinds: ["pf"] }] },
+    { ...DEFAULT_SPEC, name: "rdma/vf", select: [{ pfs: [{ pf: "ens1f0np0", vfs: [0, 1] }] }] },
+  ];
+  const holder = { namespace: "mpi", pod: "train-0", container: "main" };
+  const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]) };
+  const survey = await surveyed("connectx-roce-vfs", specs, (host) => host.carrierLost("mlx5_3", 1));
+  const text = asText(survey, pods, plain);
+  for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
+  golden("list/reasons.txt", text);
+  const json = asJson(survey, pods);
+  deepEqual(json.hcas.find((one) => one.name === "mlx5_2")!.pods, ["mpi/train-0 (main): rdma/vf mlx5_2"]);
+  equal(json.hcas.find((one) => one.name === "mlx5_3")!.resources[0]!.healthy, false);
+  match(json.hcas.find((one) => one.name === "mlx5_4")!.leftOut[0]!.reason, /kind is vf, wanted: pf/);
+});
+
+Deno.test("list --json prints one object, --watch one for every change, and neither disturbs a running plugin", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
+  await kubelet.start();
+  place.start();
+  const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
+    state.resources[DEFAULT_SPEC.name]?.allocatable === n;
+  await kubelet.waitFor(devices(1), { what: "the HCA", timeoutMs: 20_000 });
+  const once = place.start("list", "--json");
+  equal((await once.ended).code, 0, once.log.join("\n"));
+  equal(JSON.parse(once.log.join("")).hcas[0].name, "mlx5_0");
+  const watching = place.start("list", "--watch", "--json");
+  await watching.logged(/"state":"ACTIVE"/);
+  await place.host.portDown("mlx5_0", 1);
+  const last = await watching.logged(/"healthy":false/);
+  equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
+  watching.kill("SIGINT");
+  equal((await watching.ended).code, 0);
+  await kubelet.waitFor(devices(0), { what: "the change" });
+  equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
+});

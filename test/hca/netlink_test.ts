@@ -1,0 +1,223 @@
+import { deepEqual, equal, match, ok, rejects } from "@std/assert";
+import { fileURLToPath } from "node:url";
+import { C } from "../../src/hca/abi.ts";
+import type { Libc } from "../../src/hca/libc.ts";
+import { netlinkSource } from "../../src/hca/netlink.ts";
+import type { Trigger } from "../../src/hca/trigger.ts";
+import { needs } from "../support/need.ts";
+import type { ChildLine } from "../support/netlink_child.ts";
+import { type Inside, inside, type Netns, netns } from "../support/netns.ts";
+
+const SCRIPT = fileURLToPath(new URL("../support/netlink_child.ts", import.meta.url));
+
+async function listening(space: Netns, options: object = {}): Promise<Inside<ChildLine>> {
+  const child = inside<ChildLine>(space, SCRIPT, JSON.stringify(options));
+  await child.next((line) => line.ready === true, "start");
+  return child;
+}
+
+/** Waits for a trigger whose detail is exactly this. */
+async function trigger(child: Inside<ChildLine>, source: string, detail: string): Promise<Trigger> {
+  const line = await child.next((line) => line.trigger?.source === source && line.trigger.detail === detail, detail);
+  return line.trigger!;
+}
+
+Deno.test({
+  name: "netlinkSource() tells of links that come, change, are renamed and go",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    await using child = await listening(space);
+    space.ip("link add v0 type veth peer name v1");
+    equal((await trigger(child, "link", "v0 new")).depth, "full");
+    space.ip("link set v1 up");
+    space.ip("link set v0 up");
+    equal((await trigger(child, "link", "v0 up")).depth, "quick");
+    space.ip("link set v1 down");
+    equal((await trigger(child, "link", "v0 without carrier")).depth, "quick");
+    space.ip("link set v0 down");
+    equal((await trigger(child, "link", "v0 down")).depth, "quick");
+    space.ip("link set v0 name storage0");
+    equal((await trigger(child, "link", "v0 renamed to storage0")).depth, "full");
+    space.ip("addr add 10.1.2.3/24 dev storage0");
+    equal((await trigger(child, "link", "storage0 got 10.1.2.3/24")).depth, "full");
+    space.ip("addr del 10.1.2.3/24 dev storage0");
+    equal((await trigger(child, "link", "storage0 lost 10.1.2.3/24")).depth, "full");
+    space.ip("link del storage0");
+    equal((await trigger(child, "link", "storage0 gone")).depth, "full");
+  },
+});
+
+Deno.test({
+  name: "netlinkSource() tells of uevents, with both names when an object is renamed",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    await using child = await listening(space);
+    space.ip("link add v0 type veth peer name v1");
+    equal((await trigger(child, "uevent", "add v0 (net)")).depth, "full");
+    space.ip("link set v0 name storage0");
+    await trigger(child, "uevent", "move v0 to storage0 (net)");
+    space.sh("echo change > /sys/class/net/storage0/uevent");
+    await trigger(child, "uevent", "change storage0 (net)");
+    space.ip("link del storage0");
+    await trigger(child, "uevent", "remove storage0 (net)");
+  },
+});
+
+Deno.test({
+  name: "netlinkSource() says nothing when a message changes nothing",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    space.ip("link add v0 type veth peer name v1");
+    space.ip("link set v0 addrgenmode none"); // no address comes later by itself
+    space.ip("link set v1 up");
+    space.ip("link set v0 up");
+    await using child = await listening(space);
+    space.ip("link set v0 alias one"); // the first word about a link always counts
+    await trigger(child, "link", "v0 up");
+    space.ip("link set v0 alias two");
+    space.ip("link set v0 promisc on");
+    space.ip("addr add 10.1.2.3/24 dev v0");
+    const { trigger: next } = await child.next((line) => line.trigger !== undefined, "the next trigger");
+    equal(next?.detail, "v0 got 10.1.2.3/24");
+  },
+});
+
+Deno.test({
+  name: "netlinkSource() has everything looked at when the kernel had to drop messages",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    space.ip("link add v0 type veth peer name v1");
+    await using child = await listening(space, { receiveBuffer: 16_384 });
+    child.say("flood v0");
+    const { trigger } = await child.next((line) => line.trigger?.source === "overrun", "overrun");
+    equal(trigger?.depth, "full");
+    // and it goes on hearing
+    space.ip("link add v2 type veth peer name v3");
+    await child.next((line) => line.trigger?.detail === "v2 new", "v2 new");
+  },
+});
+
+Deno.test({
+  name: "netlinkSource() sleeps on one thread, leaves file reads alone, and gives everything back when aborted",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    await using child = inside<ChildLine>(space, SCRIPT);
+    const before = await child.next((line) => line.ready === true, "start");
+    child.say("count");
+    // the eventfd and two sockets
+    deepEqual(await child.next((line) => line.pollers !== undefined, "count"), { fds: before.fds! + 3, pollers: 1 });
+    child.say("files");
+    const { files } = await child.next((line) => line.files !== undefined, "files");
+    equal(files?.length, 100);
+    ok(files.every((bytes) => bytes > 0));
+    child.say("abort");
+    const end = await child.next((line) => line.ended !== undefined, "end");
+    deepEqual(end, { ended: "resolved", fds: before.fds! });
+    equal(await child.exit(), 0);
+  },
+});
+
+/** A libc without a kernel: calls succeed unless they are replaced, and nothing ever arrives. */
+function fakeLibc(replaced: Partial<Libc>, closed: number[] = []): () => Libc {
+  let next = 100;
+  return () => ({
+    socket: () => next++,
+    bind: () => 0,
+    setsockopt: () => 0,
+    sendto: () => 0,
+    recvfrom: () => -1,
+    poll: () => 0,
+    pollWaiting: () => Promise.resolve(1),
+    eventfd: () => next++,
+    write: () => 8,
+    close: (fd) => closed.push(fd) * 0,
+    errno: () => C.EAGAIN,
+    [Symbol.dispose]: () => void closed.push(-1),
+    ...replaced,
+  });
+}
+
+const EPERM = 1;
+
+Deno.test("netlinkSource() works on with one socket and says what the other would have told", async () => {
+  const troubles: string[] = [];
+  const abort = new AbortController();
+  let sockets = 0;
+  let errno: number = EPERM;
+  const libc = fakeLibc({
+    socket: (_domain, _type, protocol) => protocol === C.NETLINK_ROUTE ? -1 : 100 + sockets++,
+    errno: () => errno,
+    pollWaiting() {
+      errno = C.EAGAIN;
+      abort.abort();
+      return Promise.resolve(1);
+    },
+  });
+  const onTrouble = (sentence: string) => void troubles.push(sentence);
+  await netlinkSource({ libc, onTrouble }).run(() => {}, abort.signal);
+  equal(troubles.length, 1);
+  match(troubles[0]!, /link.*EPERM/);
+});
+
+Deno.test("netlinkSource() rejects with both reasons when neither socket can be had, and closes what it opened", async () => {
+  const closed: number[] = [];
+  const libc = fakeLibc({ bind: () => -1, errno: () => EPERM }, closed);
+  await rejects(netlinkSource({ libc }).run(() => {}, new AbortController().signal), /uevent.*EPERM.*link.*EPERM/);
+  deepEqual(closed, [100, 101, -1]);
+});
+
+Deno.test("netlinkSource() rejects with the name of the error when a socket cannot be read any more", async () => {
+  const closed: number[] = [];
+  const libc = fakeLibc({ errno: () => 12 }, closed);
+  await rejects(netlinkSource({ libc }).run(() => {}, new AbortController().signal), /uevent.*ENOMEM/);
+  equal(closed.at(-1), -1);
+  deepEqual(closed.slice(0, -1).toSorted(), [100, 101, 102]);
+});
+
+Deno.test("netlinkSource() does not believe messages that others than the kernel send", async () => {
+  const uevent = new TextEncoder().encode("remove@/devices/x/infiniband/mlx5_0\0SUBSYSTEM=infiniband\0");
+  const senders = [4711, 0];
+  const abort = new AbortController();
+  const libc = fakeLibc({
+    recvfrom(_fd, into, _flags, from) {
+      const sender = senders.shift();
+      if (sender === undefined) return abort.abort(), -1;
+      new DataView(from.buffer).setUint32(4, sender, true);
+      into.set(uevent);
+      return uevent.byteLength;
+    },
+  });
+  const seen: Trigger[] = [];
+  await netlinkSource({ libc }).run((trigger) => void seen.push(trigger), abort.signal);
+  deepEqual(seen.map(({ source, depth, detail }) => ({ source, depth, detail })), [
+    { source: "uevent", depth: "full", detail: "remove mlx5_0 (infiniband)" },
+  ]);
+});
+
+Deno.test("netlinkSource() counts a message that did not fit as lost", async () => {
+  const abort = new AbortController();
+  const lengths = [1 << 20];
+  const libc = fakeLibc({
+    recvfrom: () => lengths.shift() ?? (abort.abort(), -1),
+  });
+  const seen: Trigger[] = [];
+  await netlinkSource({ libc }).run((trigger) => void seen.push(trigger), abort.signal);
+  deepEqual(seen.map(({ source, depth }) => ({ source, depth })), [{ source: "overrun", depth: "full" }]);
+});
+
+Deno.test("netlinkSource() opens nothing that it does not close when it is aborted before it starts", async () => {
+  const opened: number[] = [];
+  const closed: number[] = [];
+  const libc = fakeLibc({
+    socket: () => opened.push(100 + opened.length) + 99,
+    pollWaiting: () => new Promise(() => {}),
+  }, closed);
+  await netlinkSource({ libc }).run(() => {}, AbortSignal.abort());
+  ok(opened.every((fd) => closed.includes(fd)));
+  equal(closed.filter((fd) => fd >= 100).length >= opened.length, true);
+});

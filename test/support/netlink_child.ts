@@ -1,0 +1,70 @@
+/**
+ * Runs the netlink source in a process of its own, inside a network namespace, and prints what happens as JSON lines.
+ * The first argument is the options as JSON. Commands on stdin: see `COMMANDS`.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { netlinkSource } from "../../src/hca/netlink.ts";
+import type { Trigger } from "../../src/hca/trigger.ts";
+
+/** What the script prints. */
+export interface ChildLine {
+  readonly trigger?: Trigger;
+  readonly ready?: boolean;
+  /** Open descriptors of the process. */
+  readonly fds?: number;
+  /** Threads of the process that sleep in poll(). */
+  readonly pollers?: number;
+  /** Bytes of each of the files that were read. */
+  readonly files?: readonly number[];
+  readonly ended?: string;
+}
+
+function print(line: ChildLine): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+function countFds(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+function countPollers(): number {
+  const channels = readdirSync("/proc/self/task").map((id) => readFileSync(`/proc/self/task/${id}/wchan`, "utf8"));
+  return channels.filter((channel) => channel.startsWith("poll_")).length;
+}
+
+const abort = new AbortController();
+
+const COMMANDS: Readonly<Record<string, (rest: string) => void | Promise<void>>> = {
+  count: () => print({ fds: countFds(), pollers: countPollers() }),
+  abort: () => abort.abort(),
+  async files() {
+    const texts = await Promise.all(Array.from({ length: 100 }, () => readFile("/proc/self/status", "utf8")));
+    print({ files: texts.map((text) => text.length) });
+  },
+  /** Keeps this thread busy, so that nothing is read, while the links change. */
+  flood(link) {
+    const input = Array.from({ length: 200 }, () => `link set ${link} down\nlink set ${link} up\n`).join("");
+    spawnSync("ip", ["-batch", "-"], { input });
+  },
+};
+
+const commands = createInterface({ input: process.stdin });
+commands.on("line", async (line) => {
+  const [command = "", rest = ""] = line.split(" ");
+  await COMMANDS[command]?.(rest);
+});
+const before = countFds();
+const running = netlinkSource(JSON.parse(process.argv[2] ?? "{}")).run((trigger) => print({ trigger }), abort.signal);
+print({ ready: true, fds: before });
+try {
+  await running;
+  print({ ended: "resolved", fds: countFds() });
+} catch (error) {
+  print({ ended: String(error), fds: countFds() });
+}

@@ -1,0 +1,93 @@
+/**
+ * A network namespace of the test's own, so that links may come and go without the machine noticing.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+
+/** A network namespace; disposing it deletes it and every link in it. */
+export interface Netns extends Disposable {
+  readonly name: string;
+  /** `ip` inside the namespace, the arguments as one string. Throws when it fails. */
+  ip(args: string): void;
+  /** A shell command inside the namespace, with a /sys of its own. Throws when it fails. */
+  sh(command: string): void;
+}
+
+/** Needs root and iproute2: `needs("root", "netns")`. */
+export function netns(): Netns {
+  const name = `rdma-test-${process.pid}-${crypto.randomUUID().slice(0, 8)}`;
+  run("ip", ["netns", "add", name]);
+  return {
+    name,
+    ip: (args) => run("ip", ["-n", name, ...args.split(" ")]),
+    sh: (command) => run("ip", ["netns", "exec", name, "sh", "-c", command]),
+    [Symbol.dispose]: () => run("ip", ["netns", "del", name]),
+  };
+}
+
+function run(command: string, args: readonly string[]): void {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr}`);
+}
+
+/** A script that runs inside a namespace, reads lines of commands and prints lines of JSON. */
+export interface Inside<Line> extends AsyncDisposable {
+  say(command: string): void;
+  /** The next line, from the first that nobody has taken yet, that satisfies the predicate; those before it are dropped. */
+  next(wanted: (line: Line) => boolean, what: string): Promise<Line>;
+  /** Ends the script's stdin and waits until it has ended by itself. */
+  exit(): Promise<number | null>;
+}
+
+/** How long a line may take on a machine that is busy with other tests. Milliseconds. */
+const PATIENCE = 20_000;
+
+/** Starts `deno run SCRIPT ARGS` inside the namespace. */
+export function inside<Line>(space: Netns, script: string, ...args: readonly string[]): Inside<Line> {
+  const child = spawn(
+    "ip",
+    ["netns", "exec", space.name, Deno.execPath(), "run", "-A", "--no-check", "--frozen", script, ...args],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const ended = once(child, "close").then(([code]) => code as number | null);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const late = (what: string) => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(`no ${what} within ${PATIENCE} ms`)), PATIENCE);
+    return { promise, [Symbol.dispose]: () => clearTimeout(timer) };
+  };
+  return {
+    say: (command) => void child.stdin.write(`${command}\n`),
+    async next(wanted, what) {
+      using limit = late(what);
+      const dropped: string[] = [];
+      for (;;) {
+        const { value, done } = await Promise.race([
+          lines.next(),
+          limit.promise.catch((error: Error) => {
+            throw new Error(`${error.message}; there was ${dropped.join(" ")}`);
+          }),
+        ]);
+        if (done) throw new Error(`the script ended before ${what}; there was ${dropped.join(" ")}`);
+        const line = JSON.parse(value) as Line;
+        if (wanted(line)) return line;
+        dropped.push(value);
+      }
+    },
+    async exit() {
+      using limit = late("end of the script");
+      child.stdin.end();
+      return await Promise.race([ended, limit.promise]);
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      child.stdin.destroy();
+      await ended;
+      await lines.return?.();
+    },
+  };
+}
