@@ -25,6 +25,8 @@ export interface LooksOptions {
   readonly rescanMs: number;
   /** How long full looks that events ask for are collected, in milliseconds. */
   readonly collectMs?: number;
+  /** How long after a link event a second look is made, in milliseconds. */
+  readonly settleMs?: number;
 }
 
 /** Every so many timer looks one reads everything: GID tables and PCI attributes send no event of their own. */
@@ -42,6 +44,7 @@ export class Looks {
   #running: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #collect: ReturnType<typeof setTimeout> | undefined;
+  #second: ReturnType<typeof setTimeout> | undefined;
   #timerLooks = 0;
   #closed = false;
 
@@ -62,6 +65,7 @@ export class Looks {
       if (AT_ONCE.has(trigger.source)) this.#full = true;
       else this.#collectFull(trigger);
     }
+    if (trigger.source === "link") this.#lookAgain();
     this.#running ??= this.#work();
   }
 
@@ -77,6 +81,7 @@ export class Looks {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#collect);
+    clearTimeout(this.#second);
     await this.#running;
   }
 
@@ -95,6 +100,21 @@ export class Looks {
     } finally {
       this.#running = null;
     }
+  }
+
+  /**
+   * A link message can be ahead of the RDMA port: the kernel announces the link first and tells its own listeners, of
+   * which RoCE is one, afterwards. A look at once is right almost always, and one shortly after always.
+   */
+  #lookAgain(): void {
+    clearTimeout(this.#second);
+    const again = (): Trigger => ({
+      source: "link again",
+      depth: "quick",
+      detail: "after link events",
+      at: performance.now(),
+    });
+    this.#second = setTimeout(() => this.trigger(again()), this.#options.settleMs ?? 200);
   }
 
   #collectFull(trigger: Trigger): void {

@@ -1,5 +1,5 @@
 /**
- * Counts a JUnit report of `deno test --junit-path`: "N passed, N failed, N skipped".
+ * Counts JUnit reports of `deno test --junit-path`: "N passed, N failed, N skipped".
  *
  * @module
  */
@@ -19,7 +19,11 @@ export function count(junit: string): { passed: number; failed: number; skipped:
 }
 
 if (import.meta.main) {
-  const { passed, failed, skipped } = count(readFileSync(process.argv[2] ?? "", "utf8"));
-  process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`);
-  if (passed + failed === 0) process.exit(1);
+  const counts = process.argv.slice(2).map((file) => count(readFileSync(file, "utf8")));
+  const sum = (of: "passed" | "failed" | "skipped") => counts.reduce((total, one) => total + one[of], 0);
+  const skipped = sum("skipped");
+  process.stdout.write(
+    `${sum("passed")} passed, ${sum("failed")} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`,
+  );
+  if (sum("passed") + sum("failed") === 0) process.exit(1);
 }

@@ -5,9 +5,11 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
+import { fromJSON } from "@grpc/proto-loader";
+import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
+import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
+import podResourcesDescriptor from "../gen/podresources.json" with { type: "json" };
 
 export type { AllocateRequest__Output as AllocateRequest } from "../gen/v1beta1/AllocateRequest.ts";
 export type { AllocateResponse } from "../gen/v1beta1/AllocateResponse.ts";
@@ -27,32 +29,34 @@ export const KUBELET_SOCKET = "kubelet.sock";
 export const HEALTHY = "Healthy";
 export const UNHEALTHY = "Unhealthy";
 
-/** How every .proto is read here, by the plugin, the sim and the type generator: one place. */
+/** How messages look here, for the plugin, the sim and the type generator: one place. */
 const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true } as const;
 
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
 type PodServices = "v1.PodResourcesLister";
 
-function load<Name extends string>(file: string): Record<Name, ServiceDefinition> {
-  const path = fileURLToPath(new URL(`../../proto/${file}`, import.meta.url));
+/** What `deno task proto` makes of a file of proto/. Descriptors are part of the program: nothing is read at run time. */
+type Descriptor = Parameters<typeof fromJSON>[0];
+
+function load<Name extends string>(descriptor: Descriptor): Record<Name, ServiceDefinition> {
   // proto-loader's result mixes services and message types; the names we ask for are services by construction of proto/.
-  return loadSync(path, LOADER_OPTIONS) as unknown as Record<Name, ServiceDefinition>;
+  return fromJSON(descriptor, LOADER_OPTIONS) as unknown as Record<Name, ServiceDefinition>;
 }
 
 /** Definitions of `v1beta1.Registration` and `v1beta1.DevicePlugin`. */
 export function devicePluginServices(): Record<Services, ServiceDefinition> {
-  return load<Services>("deviceplugin.proto");
+  return load<Services>(devicePluginDescriptor);
 }
 
 /** Definition of `pluginregistration.Registration`. */
 export function watcherServices(): Record<WatcherServices, ServiceDefinition> {
-  return load<WatcherServices>("pluginregistration.proto");
+  return load<WatcherServices>(watcherDescriptor);
 }
 
 /** Definition of `v1.PodResourcesLister`. */
 export function podResourcesServices(): Record<PodServices, ServiceDefinition> {
-  return load<PodServices>("podresources.proto");
+  return load<PodServices>(podResourcesDescriptor);
 }
 
 /** One method of a service definition; a misspelt name is a programming error and throws. */

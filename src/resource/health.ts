@@ -28,7 +28,9 @@ export function fault(member: Member, policy: HealthPolicy): Fault | null {
 }
 
 function hcaFault(hca: Hca, policy: HealthPolicy): Omit<Fault, "hca"> | null {
-  if (hca.uverbs === null) return { port: null, cause: "it has no uverbs node (is ib_uverbs loaded?)" };
+  if (hca.uverbs === null) {
+    return { port: null, cause: "it has no uverbs node: it is being removed, or ib_uverbs is not loaded" };
+  }
   if (!hca.uverbs.present) {
     return { port: null, cause: `/dev/infiniband/${hca.uverbs.name} does not exist` };
   }
@@ -48,6 +50,9 @@ function fit(port: Port, policy: HealthPolicy): boolean {
 }
 
 function describe(port: Port): string {
+  if (port.state === "unknown") {
+    return `port ${port.number}'s state cannot be read; the HCA may be going away, or hangs`;
+  }
   const physical = port.physState === null ? "" : ` (${port.physState})`;
   const hint = port.state === "INIT" && port.linkLayer === "InfiniBand" ? "; is a subnet manager running?" : "";
   return `port ${port.number} is ${port.state}${physical}${hint}`;

@@ -120,7 +120,8 @@ function step(
 function here(was: Standing | undefined, member: Member, spec: ResourceSpec, now: number): Standing {
   const found = fault(member, spec.health);
   if (found !== null) {
-    const cause = `${found.hca}: ${found.cause}`;
+    // Which HCA it is goes without saying unless the device has several.
+    const cause = member.hcas.length > 1 ? `${found.hca}: ${found.cause}` : found.cause;
     return keep(was, {
       member,
       healthy: false,

@@ -53,7 +53,7 @@ for (const [name, need, start] of KUBELETS) {
         );
         await rejects(kubelet.allocate(RESOURCE, [["mlx5_3"]]), (error: unknown) => {
           equal((error as ForeignError).code, status.FAILED_PRECONDITION);
-          match((error as Error).message, /"mlx5_3" is Unhealthy: mlx5_3: port 1 is DOWN/);
+          match((error as Error).message, /"mlx5_3" is Unhealthy: port 1 is DOWN/);
           return true;
         });
 

@@ -12,6 +12,7 @@ const SCRIPT = fileURLToPath(new URL("../support/netlink_child.ts", import.meta.
 
 async function listening(space: Netns, options: object = {}): Promise<Inside<ChildLine>> {
   const child = inside<ChildLine>(space, SCRIPT, JSON.stringify(options));
+  child.say("start");
   await child.next((line) => line.ready === true, "start");
   return child;
 }
@@ -107,6 +108,7 @@ Deno.test({
   async fn() {
     using space = netns();
     await using child = inside<ChildLine>(space, SCRIPT);
+    child.say("start");
     const before = await child.next((line) => line.ready === true, "start");
     child.say("count");
     // the eventfd and two sockets

@@ -44,7 +44,7 @@ Deno.test("allocate() refuses unknown and unhealthy IDs with a sentence that say
   equal(unhealthy.ok, false);
   if (!unhealthy.ok) {
     equal(unhealthy.why, "unhealthy");
-    match(unhealthy.message, /"mlx5_1" is Unhealthy: mlx5_1: port 1 is DOWN \(Polling\)/);
+    match(unhealthy.message, /"mlx5_1" is Unhealthy: port 1 is DOWN \(Polling\)/);
   }
 });
 

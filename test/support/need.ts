@@ -45,7 +45,7 @@ const PROBES: Readonly<Record<Need, Probe>> = {
   "python3-grpcio": {
     met: () => spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0,
     reason: "a gRPC peer that is not grpc-js takes part in the test",
-    remedy: "apt-get install -y python3-grpcio",
+    remedy: "apt-get install -y python3-grpcio python3-protobuf protobuf-compiler",
   },
   go: {
     met: () => onPath("go"),
@@ -65,7 +65,8 @@ const PROBES: Readonly<Record<Need, Probe>> = {
   qemu: {
     met: () => onPath("qemu-system-x86_64"),
     reason: "the test starts a machine of its own under emulation",
-    remedy: "apt-get install -y qemu-system-x86 seabios cpio busybox-static kmod",
+    remedy:
+      "apt-get install -y qemu-system-x86 seabios cpio busybox-static kmod iproute2 ibverbs-utils ibverbs-providers",
   },
   chromium: {
     met: () => onPath("chromium"),

@@ -1,10 +1,12 @@
 /**
  * Runs the netlink source in a process of its own, inside a network namespace, and prints what happens as JSON lines.
- * The first argument is the options as JSON. Commands on stdin: see `COMMANDS`.
+ * The first argument is the options as JSON. The first line on stdin starts
+ * the source; those that follow are `COMMANDS`.
  *
  * @module
  */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
@@ -38,6 +40,7 @@ function countPollers(): number {
   return channels.filter((channel) => channel.startsWith("poll_")).length;
 }
 
+/** Ends the source. */
 const abort = new AbortController();
 
 const COMMANDS: Readonly<Record<string, (rest: string) => void | Promise<void>>> = {
@@ -59,6 +62,8 @@ commands.on("line", async (line) => {
   const [command = "", rest = ""] = line.split(" ");
   await COMMANDS[command]?.(rest);
 });
+// Whatever the runtime opens to read stdin is open once a line has been read.
+await once(commands, "line");
 const before = countFds();
 const running = netlinkSource(JSON.parse(process.argv[2] ?? "{}")).run((trigger) => print({ trigger }), abort.signal);
 print({ ready: true, fds: before });

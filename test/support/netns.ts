@@ -7,6 +7,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { within } from "./temp.ts";
 
 /** A network namespace; disposing it deletes it and every link in it. */
 export interface Netns extends Disposable {
@@ -50,38 +51,33 @@ const PATIENCE = 20_000;
 export function inside<Line>(space: Netns, script: string, ...args: readonly string[]): Inside<Line> {
   const child = spawn(
     "ip",
-    ["netns", "exec", space.name, Deno.execPath(), "run", "-A", "--no-check", "--frozen", script, ...args],
+    ["netns", "exec", space.name, Deno.execPath(), "run", "-A", "--no-check", "--no-lock", script, ...args],
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   const ended = once(child, "close").then(([code]) => code as number | null);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const late = (what: string) => {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new Error(`no ${what} within ${PATIENCE} ms`)), PATIENCE);
-    return { promise, [Symbol.dispose]: () => clearTimeout(timer) };
+  const dropped: string[] = [];
+  const scan = async (wanted: (line: Line) => boolean, what: string) => {
+    for (;;) {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`The script ended before ${what}`);
+      const line = JSON.parse(value) as Line;
+      if (wanted(line)) return line;
+      dropped.push(value);
+    }
   };
   return {
     say: (command) => void child.stdin.write(`${command}\n`),
     async next(wanted, what) {
-      using limit = late(what);
-      const dropped: string[] = [];
-      for (;;) {
-        const { value, done } = await Promise.race([
-          lines.next(),
-          limit.promise.catch((error: Error) => {
-            throw new Error(`${error.message}; there was ${dropped.join(" ")}`);
-          }),
-        ]);
-        if (done) throw new Error(`the script ended before ${what}; there was ${dropped.join(" ")}`);
-        const line = JSON.parse(value) as Line;
-        if (wanted(line)) return line;
-        dropped.push(value);
+      try {
+        return await within(scan(wanted, what), what, PATIENCE);
+      } catch (error) {
+        throw new Error(`${(error as Error).message}; passed over so far: ${dropped.join(" ")}`, { cause: error });
       }
     },
-    async exit() {
-      using limit = late("end of the script");
+    exit() {
       child.stdin.end();
-      return await Promise.race([ended, limit.promise]);
+      return within(ended, "the script ends by itself", PATIENCE);
     },
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
