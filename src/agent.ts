@@ -10,7 +10,7 @@ import { CdiFiles } from "./cdi_files.ts";
 import { heldDevices } from "./checkpoint.ts";
 import { Discovery, type DiscoverySources } from "./hca/discover.ts";
 import type { EventSource, Trigger } from "./hca/trigger.ts";
-import type { Snapshot } from "./hca/types.ts";
+import type { NetnsMode, Snapshot } from "./hca/types.ts";
 import { type Codec, protoCodec } from "./kubelet/codec.ts";
 import { watchDirectory } from "./kubelet/directory.ts";
 import { type RegistrationMode, Session, type SessionStatus, type Timing } from "./kubelet/session.ts";
@@ -21,6 +21,7 @@ import type { Grant, HostFacts } from "./resource/allocate.ts";
 import { cdiSpec } from "./resource/cdi.ts";
 import { SHARE_MARK } from "./resource/devices.ts";
 import { type Account, type Change, type Ledger, track } from "./resource/ledger.ts";
+import { netnsRemarks } from "./resource/netns.ts";
 import { type LeftOut, select } from "./resource/select.ts";
 import type { ResourceSpec } from "./resource/spec.ts";
 
@@ -196,6 +197,7 @@ export class Agent {
     const hostChanged = snapshot !== this.#snapshot;
     const changed = tracked.ledger !== this.#ledger || hostChanged;
     const first = this.#snapshot === null;
+    if (this.#snapshot?.netnsMode !== snapshot.netnsMode) this.#warnOfNetns(snapshot.netnsMode);
     this.#snapshot = snapshot;
     this.#ledger = tracked.ledger;
     this.#leftOut = selection.leftOut;
@@ -206,6 +208,11 @@ export class Agent {
       this.#wake = setTimeout(() => this.#looks.trigger(trigger("deadline", "a settle or grace time is over")), wait);
     }
     this.#tell(look, tracked.changes, first, changed);
+  }
+
+  /** Says what a pod would find out too late. */
+  #warnOfNetns(mode: NetnsMode): void {
+    for (const { what, why, mend } of netnsRemarks(this.#specs, mode)) this.#log.warn(`${what}: ${why}; ${mend}`);
   }
 
   /** Makes what is offered and served the same as the ledger. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
+import { netnsRemarks } from "../resource/netns.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 import { hasProvider, providerOf } from "./providers.ts";
@@ -185,32 +186,10 @@ function resources({ survey }: Facts): Finding[] {
 function netns({ survey }: Facts): Finding[] {
   const { netnsMode, hcas } = survey.snapshot;
   if (hcas.length === 0) return [];
-  const shared = survey.specs.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
-  if (netnsMode === "exclusive" && shared.length > 0) {
-    return [problem(
-      "netns-mode",
-      `the node's RDMA net namespace mode is exclusive, and ${shared.join(", ")} shares HCAs`,
-      "in exclusive mode an HCA can be used in one network namespace only: pods get the nodes, and no device behind them",
-      "rdma system set netns shared (before any pod runs; permanently: options ib_core netns_mode=1 in /etc/modprobe.d), " +
-        "or offer the HCAs with mode: exclusive",
-    )];
-  }
-  if (netnsMode === "exclusive") {
-    return [warning(
-      "netns-mode",
-      "the node's RDMA net namespace mode is exclusive",
-      "an HCA works in a pod only when it is moved into the pod's network namespace",
-      "use a CNI that does so (rdma-cni with Multus), or rdma system set netns shared",
-    )];
-  }
-  return [
-    ok(
-      "netns-mode",
-      netnsMode === "shared"
-        ? "RDMA net namespace mode: shared"
-        : "RDMA net namespace mode: not told, shared by default",
-    ),
-  ];
+  const remarks = netnsRemarks(survey.specs, netnsMode);
+  const told = netnsMode === "unknown" ? "not told, shared by default" : netnsMode;
+  if (remarks.length === 0) return [ok("netns-mode", `RDMA net namespace mode: ${told}`)];
+  return remarks.map(({ broken, what, why, mend }) => (broken ? problem : warning)("netns-mode", what, why, mend));
 }
 
 function kubelet({ kubelet, longPaths, takenNames, selinux }: Facts): Finding[] {

@@ -124,32 +124,30 @@ async function follow(
   }
 }
 
-/** Reads until nothing is left. */
+/**
+ * Reads until nothing is left.
+ *
+ * The kernel reports an overrun once, before the messages that were queued until then, and drops everything that comes
+ * until the queue is empty (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c). So only at the end of the queue is it
+ * known that nothing more was lost: what was read before that is forgotten, and the look happens after it.
+ */
 function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, emit: (trigger: Trigger) => void): void {
   const from: Bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));
-  const overrun = (why: string) => {
-    links.forget();
-    emit({
-      source: "overrun",
-      depth: "full",
-      detail: `${channel.name} messages were lost: ${why}`,
-      at: performance.now(),
-    });
-  };
+  let lost: string | null = null;
   for (;;) {
     const length = libc.recvfrom(channel.fd, buffer, C.MSG_DONTWAIT | C.MSG_TRUNC, from);
     if (length < 0) {
       const errno = libc.errno();
-      if (errno === C.EAGAIN) return;
+      if (errno === C.EAGAIN) break;
       if (errno === C.EINTR) continue;
       if (errno === C.ENOBUFS) {
-        overrun("the kernel's buffer overflowed");
+        lost = "the kernel's buffer overflowed";
         continue;
       }
       throw new Error(`Cannot read ${channel.name} events: recvfrom fails with ${errnoName(errno)}`);
     }
     if (length > buffer.byteLength) {
-      overrun(`one had ${length} bytes`);
+      lost = `one had ${length} bytes`;
       continue;
     }
     // Only the kernel has port ID 0; anybody else on the machine who sends here is not believed.
@@ -160,6 +158,14 @@ function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, em
       emit({ source: channel.name, depth, detail, at: performance.now() });
     }
   }
+  if (lost === null) return;
+  links.forget();
+  emit({
+    source: "overrun",
+    depth: "full",
+    detail: `${channel.name} messages were lost: ${lost}`,
+    at: performance.now(),
+  });
 }
 
 type News = Pick<Trigger, "depth" | "detail">;

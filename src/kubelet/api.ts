@@ -36,12 +36,13 @@ type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
 type PodServices = "v1.PodResourcesLister";
 
-/** What `deno task proto` makes of a file of proto/. Descriptors are part of the program: nothing is read at run time. */
-type Descriptor = Parameters<typeof fromJSON>[0];
-
-function load<Name extends string>(descriptor: Descriptor): Record<Name, ServiceDefinition> {
+/** @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time */
+function load<Name extends string>(descriptor: object): Record<Name, ServiceDefinition> {
   // proto-loader's result mixes services and message types; the names we ask for are services by construction of proto/.
-  return fromJSON(descriptor, LOADER_OPTIONS) as unknown as Record<Name, ServiceDefinition>;
+  return fromJSON(descriptor as Parameters<typeof fromJSON>[0], LOADER_OPTIONS) as unknown as Record<
+    Name,
+    ServiceDefinition
+  >;
 }
 
 /** Definitions of `v1beta1.Registration` and `v1beta1.DevicePlugin`. */

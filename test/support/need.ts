@@ -4,7 +4,7 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 
@@ -12,6 +12,7 @@ import process from "node:process";
 export type Need =
   | "root"
   | "libibverbs"
+  | "libibverbs-dev"
   | "python3-grpcio"
   | "go"
   | "gcc"
@@ -40,7 +41,12 @@ const PROBES: Readonly<Record<Need, Probe>> = {
   libibverbs: {
     met: libraryLoads,
     reason: "the test asks the real libibverbs.so.1",
-    remedy: "apt-get install -y libibverbs1 ibverbs-providers libibverbs-dev",
+    remedy: "apt-get install -y libibverbs1 ibverbs-providers",
+  },
+  "libibverbs-dev": {
+    met: () => existsSync("/usr/include/infiniband/verbs.h"),
+    reason: "the test compares with libibverbs' C header",
+    remedy: "apt-get install -y libibverbs-dev",
   },
   "python3-grpcio": {
     met: () => spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0,

@@ -7,7 +7,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -18,7 +18,7 @@ import type { Trigger } from "../../src/hca/trigger.ts";
 export interface ChildLine {
   readonly trigger?: Trigger;
   readonly ready?: boolean;
-  /** Open descriptors of the process. */
+  /** Open sockets and eventfds of the process; the runtime duplicates its pipes and files as it likes. */
   readonly fds?: number;
   /** Threads of the process that sleep in poll(). */
   readonly pollers?: number;
@@ -32,7 +32,13 @@ function print(line: ChildLine): void {
 }
 
 function countFds(): number {
-  return readdirSync("/proc/self/fd").length;
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return /^(socket:|anon_inode:\[eventfd\])/.test(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      return false; // the descriptor that this very listing used
+    }
+  }).length;
 }
 
 function countPollers(): number {
@@ -62,7 +68,6 @@ commands.on("line", async (line) => {
   const [command = "", rest = ""] = line.split(" ");
   await COMMANDS[command]?.(rest);
 });
-// Whatever the runtime opens to read stdin is open once a line has been read.
 await once(commands, "line");
 const before = countFds();
 const running = netlinkSource(JSON.parse(process.argv[2] ?? "{}")).run((trigger) => print({ trigger }), abort.signal);

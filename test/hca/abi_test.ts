@@ -1,0 +1,80 @@
+import { deepEqual, equal } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { C, OFFSET, SIZE } from "../../src/hca/abi.ts";
+import { IBV_DEVICE } from "../../src/hca/verbs.ts";
+import { needs } from "../support/need.ts";
+import { temporaryDir } from "../support/temp.ts";
+
+/**
+ * Compiles a program against this machine's headers that prints the value of every expression, and runs it.
+ *
+ * @throws {Error} with the compiler's words when an expression is not C
+ */
+function valuesInC(headers: readonly string[], expressions: readonly string[]): Record<string, number> {
+  using dir = temporaryDir();
+  const source = [
+    "#define _GNU_SOURCE",
+    ...["stddef.h", "stdio.h", ...headers].map((header) => `#include <${header}>`),
+    "int main(void) {",
+    ...expressions.map((expression) => `  printf("%ld\\n", (long)(${expression}));`),
+    "}",
+  ];
+  writeFileSync(join(dir.path, "abi.c"), source.join("\n") + "\n");
+  const gcc = spawnSync("gcc", ["-o", "abi", "abi.c"], { cwd: dir.path, encoding: "utf8" });
+  if (gcc.status !== 0) throw new Error(`gcc: ${gcc.error?.message ?? gcc.stderr}`);
+  const values = spawnSync(join(dir.path, "abi"), { encoding: "utf8" }).stdout.trim().split("\n").map(Number);
+  equal(values.length, expressions.length);
+  return Object.fromEntries(expressions.map((expression, i) => [expression, values[i]!]));
+}
+
+/** `<linux/if.h>` and libc's headers define the same names; the kernel's alone has IFF_LOWER_UP as used here. */
+const HEADERS = [
+  "errno.h",
+  "poll.h",
+  "sys/eventfd.h",
+  "sys/socket.h",
+  "linux/if.h",
+  "linux/if_addr.h",
+  "linux/if_link.h",
+  "linux/netlink.h",
+  "linux/rtnetlink.h",
+  "rdma/rdma_netlink.h",
+];
+
+Deno.test({
+  name: "the constants are those of the C headers",
+  ...needs("gcc"),
+  fn() {
+    deepEqual(valuesInC(HEADERS, Object.keys(C)), C);
+  },
+});
+
+Deno.test({
+  name: "the sizes and offsets are those of the C headers",
+  ...needs("gcc"),
+  fn() {
+    const expected = Object.fromEntries([
+      ...Object.entries(SIZE).map(([struct, size]) => [`sizeof(struct ${struct})`, size] as const),
+      ...Object.entries(OFFSET).flatMap(([struct, fields]) =>
+        Object.entries(fields).map(([field, offset]) => [`offsetof(struct ${struct}, ${field})`, offset] as const)
+      ),
+    ]);
+    deepEqual(valuesInC(HEADERS, Object.keys(expected)), expected);
+  },
+});
+
+Deno.test({
+  name: "struct ibv_device is laid out as in the C header",
+  ...needs("gcc", "libibverbs-dev"),
+  fn() {
+    const expected = Object.fromEntries(
+      Object.entries(IBV_DEVICE).flatMap(([field, { offset, size }]) => [
+        [`offsetof(struct ibv_device, ${field})`, offset],
+        [`sizeof(((struct ibv_device *)0)->${field})`, size],
+      ]),
+    );
+    deepEqual(valuesInC(["infiniband/verbs.h"], Object.keys(expected)), expected);
+  },
+});
