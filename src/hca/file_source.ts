@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { readFileSync, statSync, watch } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { EventSource } from "./trigger.ts";
 
-/** What of the file's end is read for the log. */
+/** What of the file's end is read for the log. Bytes. */
 const TAIL = 256;
 
 /** Emits a trigger for every change of the file, which may be missing at first, truncated, or replaced. */
@@ -61,11 +61,22 @@ function mark(path: string): string {
   }
 }
 
+/** Reads the end only, since nobody may ever cut the file, and never waits: a pipe without a writer would stop the process. */
 function lastLine(path: string): string {
+  let fd: number;
   try {
-    const text = readFileSync(path, "utf8").slice(-TAIL).trimEnd();
-    return text.slice(text.lastIndexOf("\n") + 1) || "changed";
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch {
     return "removed";
+  }
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile()) return "changed";
+    const end = new Uint8Array(Math.min(status.size, TAIL));
+    const length = readSync(fd, end, 0, end.byteLength, status.size - end.byteLength);
+    const text = new TextDecoder().decode(end.subarray(0, length)).trimEnd();
+    return text.slice(text.lastIndexOf("\n") + 1) || "changed";
+  } finally {
+    closeSync(fd);
   }
 }

@@ -42,11 +42,14 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   }
 }
 
-/** A connection to the kubelet's PodResources API, made when it is first needed and kept. */
+/**
+ * A client of the kubelet's PodResources API. Its connection lasts as long as a question: a kubelet that ends says so on
+ * every connection (GOAWAY), and on one that has been idle for minutes this can abort the runtime (denoland/deno#36788).
+ */
 export class PodLister {
   readonly #socket: string;
   readonly #timeoutMs: number;
-  /** One for all questions: a kubelet that hangs must not collect a connection from each. */
+  /** One for all questions under way: a kubelet that hangs must not collect a connection from each. */
   #client: Client | null = null;
 
   constructor(socket: string, timeoutMs = 2_000) {
@@ -75,6 +78,7 @@ export class PodLister {
     return new Promise((resolve) => {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
+        this.close();
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!) });
       });

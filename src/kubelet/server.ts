@@ -94,14 +94,13 @@ export class PluginServer {
   async close(graceMs: number): Promise<void> {
     removeIfOurs(this.path, this.identity);
     for (const stream of this.#streams) stream.end();
-    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    const drained = new Promise<true>((resolve) => this.#server.tryShutdown(() => resolve(true)));
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
-    await Promise.race([drained, late]);
-    clearTimeout(timer);
+    const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), graceMs));
     // The library sometimes never calls back when a peer closes its connection at the same moment, so the end of the
-    // drain is not waited for again.
-    this.#server.forceShutdown();
+    // drain is waited for this once only.
+    if (!await Promise.race([drained, late])) this.#server.forceShutdown();
+    clearTimeout(timer);
   }
 }
 

@@ -29,7 +29,7 @@ function valuesInC(headers: readonly string[], expressions: readonly string[]): 
   return Object.fromEntries(expressions.map((expression, i) => [expression, values[i]!]));
 }
 
-/** `<linux/if.h>` and libc's headers define the same names; the kernel's alone has IFF_LOWER_UP as used here. */
+/** Where the tables say that they come from; all of libc6-dev and linux-libc-dev. */
 const HEADERS = [
   "errno.h",
   "poll.h",

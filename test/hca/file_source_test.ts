@@ -93,13 +93,13 @@ Deno.test("fileSource() emits nothing for other files of the directory", async (
   deepEqual([...new Set(seen)], ["this"]);
 });
 
-Deno.test("fileSource() emits nothing that a long file does not end with", async () => {
+Deno.test("fileSource() finds the last line of a long file", async () => {
   using dir = temporaryDir();
   const file = join(dir.path, "events");
   writeFileSync(file, "a line that was there\n".repeat(10_000));
   await watching(file, async (next) => {
     appendFileSync(file, "mlx5_0 port 1 DOWN\n");
-    equal((await next("mlx5_0 port 1 DOWN")).detail, "mlx5_0 port 1 DOWN");
+    await next("mlx5_0 port 1 DOWN");
   });
 });
 

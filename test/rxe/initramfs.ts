@@ -81,6 +81,7 @@ function addSources(add: (path: string, source: string) => void): void {
       if (local !== undefined && local !== null) once(join(APP, relative(PROJECT, local)), local);
     }
     for (const { localPath } of Object.values(graph.npmPackages ?? {})) {
+      if (!existsSync(localPath)) continue; // the lock file names packages for other platforms, too
       const inside = join(DENO_DIR, relative(denoDir, localPath));
       once(inside, localPath);
       const registry = join(dirname(localPath), "registry.json");

@@ -1,7 +1,7 @@
 /**
  * Runs the netlink source in a process of its own, inside a network namespace, and prints what happens as JSON lines.
- * The first argument is the options as JSON. The first line on stdin starts
- * the source; those that follow are `COMMANDS`.
+ * The first argument is the options as JSON. The first line on stdin starts the source; those that follow are
+ * `COMMANDS`.
  *
  * @module
  */
@@ -11,6 +11,8 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { C, OFFSET, SIZE } from "../../src/hca/abi.ts";
+import { openLibc } from "../../src/hca/libc.ts";
 import { netlinkSource } from "../../src/hca/netlink.ts";
 import type { Trigger } from "../../src/hca/trigger.ts";
 
@@ -22,6 +24,10 @@ export interface ChildLine {
   readonly fds?: number;
   /** Threads of the process that sleep in poll(). */
   readonly pollers?: number;
+  /** Effective capabilities, in hex digits. */
+  readonly capabilities?: string;
+  /** Bytes that were sent as a message that only the kernel should send. */
+  readonly spoofed?: number;
   /** Bytes of each of the files that were read. */
   readonly files?: readonly number[];
   readonly ended?: string;
@@ -46,14 +52,34 @@ function countPollers(): number {
   return channels.filter((channel) => channel.startsWith("poll_")).length;
 }
 
+function effectiveCapabilities(): string {
+  return /^CapEff:\s*(\w+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "unknown";
+}
+
+/** Sends a uevent to the kernel's own group, as anybody with CAP_NET_ADMIN can; gives the number of bytes sent. */
+function spoof(): number {
+  const message = new TextEncoder().encode("remove@/devices/x/infiniband/mlx5_0\0SUBSYSTEM=infiniband\0");
+  const group = new Uint8Array(SIZE.sockaddr_nl);
+  new DataView(group.buffer).setUint16(OFFSET.sockaddr_nl.nl_family, C.AF_NETLINK, true);
+  new DataView(group.buffer).setUint32(OFFSET.sockaddr_nl.nl_groups, 1, true);
+  using libc = openLibc();
+  const fd = libc.socket(C.AF_NETLINK, C.SOCK_RAW, C.NETLINK_KOBJECT_UEVENT);
+  try {
+    return libc.sendto(fd, message, 0, group);
+  } finally {
+    libc.close(fd);
+  }
+}
+
 /** Ends the source. */
 const abort = new AbortController();
 
 const COMMANDS: Readonly<Record<string, (rest: string) => void | Promise<void>>> = {
-  count: () => print({ fds: countFds(), pollers: countPollers() }),
+  count: () => print({ fds: countFds(), pollers: countPollers(), capabilities: effectiveCapabilities() }),
+  spoof: () => print({ spoofed: spoof() }),
   abort: () => abort.abort(),
   async files() {
-    const texts = await Promise.all(Array.from({ length: 100 }, () => readFile("/proc/self/status", "utf8")));
+    const texts = await Promise.all(Array.from({ length: 200 }, () => readFile("/proc/self/status", "utf8")));
     print({ files: texts.map((text) => text.length) });
   },
   /** Keeps this thread busy, so that nothing is read, while the links change. */

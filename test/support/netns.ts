@@ -47,13 +47,21 @@ export interface Inside<Line> extends AsyncDisposable {
 /** How long a line may take on a machine that is busy with other tests. Milliseconds. */
 const PATIENCE = 20_000;
 
-/** Starts `deno run SCRIPT ARGS` inside the namespace. */
-export function inside<Line>(space: Netns, script: string, ...args: readonly string[]): Inside<Line> {
-  const child = spawn(
-    "ip",
-    ["netns", "exec", space.name, Deno.execPath(), "run", "-A", "--no-check", "--no-lock", script, ...args],
-    { stdio: ["pipe", "pipe", "inherit"] },
-  );
+/**
+ * For {@link inside}: takes every capability away for good, which leaves the process what an unprivileged user has. It
+ * stays root's by name, because no other user need be able to read where the runtime and this project are installed.
+ */
+export const POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
+
+/** Starts `deno run SCRIPT OPTIONS` inside the namespace, by way of `wrapper`; the options are passed as JSON. */
+export function inside<Line>(
+  space: Netns,
+  script: string,
+  options: object = {},
+  wrapper: readonly string[] = [],
+): Inside<Line> {
+  const deno = [Deno.execPath(), "run", "-A", "--no-check", "--no-lock", script, JSON.stringify(options)];
+  const child = spawn("ip", ["netns", "exec", space.name, ...wrapper, ...deno], { stdio: ["pipe", "pipe", "inherit"] });
   const ended = once(child, "close").then(([code]) => code as number | null);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const dropped: string[] = [];

@@ -1,0 +1,139 @@
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { readdirSync, watch } from "node:fs";
+import process from "node:process";
+import { FakeKubelet } from "../../sim/mod.ts";
+import { needs } from "../support/need.ts";
+import { within } from "../support/temp.ts";
+import { type Box, box } from "./box.ts";
+
+const RESOURCE = "tencent.com/rdma";
+const SETS = ["image", "no-ffi"] as const;
+/** As rdma-device-plugin.yml has it. */
+const ARGS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev", "--rescan=1", "--http=:9178"];
+const plugin = (room: Box, set: string, ...more: string[]) =>
+  room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", ...ARGS, ...more);
+
+/** Lines of a log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
+const complaints = (log: string) => log.split("\n").filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
+
+for (const set of SETS) {
+  Deno.test({
+    name:
+      `the plugin registers, answers and ends cleanly with the permission set ${set}, no capability, a read-only root`,
+    ...needs("root", "unshare"),
+    async fn() {
+      await using room = await box("connectx-roce-vfs");
+      const kubelet = new FakeKubelet({ dir: room.kubeletDir });
+      await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
+      await kubelet.start();
+      const { child, ended, output } = plugin(room, set);
+      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 10, { what: "ten HCAs" })
+        .catch((error: unknown) => Promise.reject(new Error(`${error}\n${output()}`)));
+      const [answer] = await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
+      equal(answer?.devices?.[0]?.host_path, "/dev/infiniband/uverbs0");
+      await room.host.carrierLost("mlx5_1", 1);
+      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 9, { what: "a port down" });
+      process.kill(child.pid!, "SIGTERM");
+      equal(await within(ended, "the plugin's end"), 0, output());
+      ok(!readdirSync(room.kubeletDir).some((name) => name.startsWith("rdma-")));
+      match(output(), /metrics, probes and a status page on/);
+      deepEqual(complaints(output()), []);
+    },
+  });
+}
+
+Deno.test({
+  name: "a configuration file and CDI work within the permission set",
+  ...needs("root", "unshare"),
+  async fn() {
+    await using room = await box("connectx-ib-dual");
+    room.put("/etc/rdma-device-plugin/config.yaml", "resources:\n  - name: rdma/any\n");
+    const kubelet = new FakeKubelet({ dir: room.kubeletDir, cdiDirs: [room.cdiDir] });
+    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
+    await kubelet.start();
+    const { output } = plugin(room, "image", "--config=/etc/rdma-device-plugin/config.yaml", "--cdi");
+    await kubelet.waitFor((state) => state.resources["rdma/any"]?.allocatable === 1, { what: "the HCA" })
+      .catch((error: unknown) => Promise.reject(new Error(`${error}\n${output()}`)));
+    const [answer] = await kubelet.allocate("rdma/any", [["mlx5_0"]]);
+    equal(answer?.cdi_devices?.length, 1);
+    ok(readdirSync(room.cdiDir).some((name) => name.endsWith(".json")), readdirSync(room.cdiDir).join());
+    deepEqual(complaints(output()), []);
+  },
+});
+
+Deno.test({
+  name: "the plugin watcher's directory can be served in within the permission set",
+  ...needs("root", "unshare"),
+  async fn() {
+    await using room = await box("connectx-ib-dual");
+    room.put("/var/lib/kubelet/plugins_registry/.keep", "");
+    const changes = watch(room.registryDir);
+    const appeared = new Promise<void>((done) =>
+      changes.on("change", () => {
+        if (readdirSync(room.registryDir).includes("rdma-tencent.com_rdma.sock")) done();
+      })
+    );
+    const { output } = plugin(room, "image", "--registration=watcher");
+    try {
+      await within(appeared, "the socket in plugins_registry");
+    } finally {
+      changes.close();
+    }
+    deepEqual(complaints(output()), []);
+  },
+});
+
+/** What somebody would try who can run code in the process. Prints a line "what: allowed" or "what: refused" for each. */
+const INTRUDER = `
+import { connect } from "node:net";
+import { readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+const attempts = {
+  "read the host's HCAs": () => Deno.readDirSync("/host/sys/class/infiniband").next(),
+  "see the host's nodes": () => Deno.statSync("/host/dev/infiniband/uverbs0"),
+  "read /etc/shadow": () => Deno.readTextFileSync("/etc/shadow"),
+  "read /etc/shadow as Node does": () => readFileSync("/etc/shadow"),
+  "make a link and read through it": () => {
+    Deno.symlinkSync("/etc/shadow", "/var/run/cdi/link");
+    return Deno.readTextFileSync("/var/run/cdi/link");
+  },
+  "read its own program's directory": () => Deno.readTextFileSync("/app/deno.json"),
+  "read /proc": () => Deno.readTextFileSync("/proc/self/environ"),
+  "read the container's /sys": () => Deno.readTextFileSync("/sys/kernel/uevent_seqnum"),
+  "write to sysfs": () => Deno.writeTextFileSync("/host/sys/class/infiniband/x", ""),
+  "write to /tmp": () => writeFileSync("/tmp/x", ""),
+  "start a program": () => new Deno.Command("/bin/sh").outputSync(),
+  "start a program as Node does": () => { const { error } = spawnSync("/bin/true"); if (error) throw error; },
+  "read the environment": () => Deno.env.get("PATH"),
+  "ask for the host's memory": () => Deno.systemMemoryInfo(),
+  "connect somewhere": () => Deno.connect({ hostname: "192.0.2.1", port: 80 }),
+  "connect somewhere as Node does": () => new Promise((done, fail) => connect(80, "192.0.2.1").once("error", fail).once("connect", done)),
+  "fetch": () => fetch("http://192.0.2.1/"),
+  "reach a socket elsewhere": () => Deno.connect({ transport: "unix", path: "/run/containerd/containerd.sock" }),
+  "load a library": () => Deno.dlopen("libc.so.6", {}).close(),
+};
+for (const [what, attempt] of Object.entries(attempts)) {
+  let result = "allowed";
+  try { await attempt(); } catch (error) { result = error.name === "NotCapable" || error.code === "ERR_ACCESS_DENIED" ? "refused" : "error " + error; }
+  console.log(what + ": " + result);
+}
+Deno.exit(0);
+`;
+
+for (const set of SETS) {
+  Deno.test({
+    name: `within the permission set ${set} nothing else can be read, written, started or reached`,
+    ...needs("root", "unshare"),
+    async fn() {
+      await using room = await box("connectx-ib-dual");
+      room.put("/app/intruder.mjs", INTRUDER);
+      const { ended, output } = room.deno("run", "--quiet", `-P=${set}`, "/app/intruder.mjs");
+      equal(await within(ended, "the intruder's end"), 0, output());
+      const lines = output().trim().split("\n");
+      equal(lines.length, 19, output());
+      // FFI is all or nothing, and who may call libc needs no other permission: docs/security.md says so.
+      const allowed = ["read the host's HCAs", "see the host's nodes", ...set === "image" ? ["load a library"] : []];
+      deepEqual(lines.filter((line) => !line.endsWith(": refused")), allowed.map((what) => `${what}: allowed`));
+    },
+  });
+}

@@ -1,0 +1,67 @@
+/**
+ * The npm packages whose code is in the bundle, found by looking at the bundle and not at a list of dependencies: what the
+ * bundler left out needs no notice.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execPath } from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** One package as it is in the bundle. */
+export interface BundledPackage {
+  readonly name: string;
+  readonly version: string;
+  /** SPDX expression that the package declares. */
+  readonly licence: string;
+  readonly homepage: string;
+  /** The licence's text as the package ships it; null when it ships none. */
+  readonly text: string | null;
+  /** As in deno.lock: "sha512-…". */
+  readonly integrity: string | null;
+}
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const TEXT_FILE = /^(licen[cs]e|copying)(\.(md|txt))?$/i;
+
+/** All packages of the bundle, by name. @throws with the bundler's own words */
+export function bundledPackages(): readonly BundledPackage[] {
+  const cache = npmCache();
+  const run = spawnSync(execPath, ["bundle", "--quiet", "--frozen", "--platform", "deno", "src/program.ts"], {
+    cwd: ROOT,
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);
+  // The bundler writes the path of each module above it.
+  const paths = run.stdout.matchAll(/\/npm\/registry\.npmjs\.org\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*)\//g);
+  const found = new Map([...paths].map(([, name = "", version = ""]) => [`${name}@${version}`, { name, version }]));
+  return [...found.values()].map(({ name, version }) => describe(cache, name, version))
+    .toSorted((a, b) => a.name.localeCompare(b.name, "en"));
+}
+
+function describe(cache: string, name: string, version: string): BundledPackage {
+  const directory = join(cache, "registry.npmjs.org", name, version);
+  const manifest = JSON.parse(readFileSync(join(directory, "package.json"), "utf8")) as Record<string, unknown>;
+  const file = readdirSync(directory).find((entry) => TEXT_FILE.test(entry));
+  const lock = JSON.parse(readFileSync(join(ROOT, "deno.lock"), "utf8")) as {
+    npm: Record<string, { integrity?: string }>;
+  };
+  return {
+    name,
+    version,
+    licence: typeof manifest.license === "string" ? manifest.license : "UNKNOWN",
+    homepage: `https://www.npmjs.com/package/${name}/v/${version}`,
+    text: file === undefined ? null : readFileSync(join(directory, file), "utf8").trim(),
+    integrity: lock.npm[`${name}@${version}`]?.integrity ?? null,
+  };
+}
+
+function npmCache(): string {
+  const run = spawnSync(execPath, ["info", "--json"], { cwd: ROOT, encoding: "utf8" });
+  const { npmCache } = JSON.parse(run.stdout) as { npmCache: string };
+  if (!existsSync(npmCache)) throw new Error(`There is no npm cache at ${npmCache}; run deno install`);
+  return npmCache;
+}
