@@ -12,7 +12,7 @@ export const RESOURCE = "tencent.com/rdma";
 export const KUBELET_DIR = "/var/lib/kubelet/device-plugins";
 
 /** Event sources that stand for the kernel's own messages, and the ledger's clock that follows them up. */
-const BY_ITSELF = /^(uevent|link|deadline): /;
+const BY_ITSELF = /^(uevent|link|link again|deadline): /;
 
 /** Thrown by a check that this kernel does not allow. */
 export class Skip extends Error {

@@ -57,7 +57,6 @@ const ENVIRONMENT = {
   DENO_NO_UPDATE_CHECK: "1",
   DENO_DIR: "/tmp/none",
   NO_COLOR: "1",
-  NODE_NAME: "node-1",
 };
 
 /** One process in the box. */

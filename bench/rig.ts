@@ -1,0 +1,93 @@
+/**
+ * What the benchmarks stand on: a network namespace of their own, a fake host and a fake kubelet in this process, and
+ * the real plugin as a process of its own that listens to netlink, as on a node.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { DEFAULT_SPEC } from "../src/resource/spec.ts";
+import { FakeHost, FakeKubelet, manyHcas, pluginFlags, PluginProcess } from "../sim/mod.ts";
+
+/** The resource that the plugin offers. */
+export const RESOURCE = DEFAULT_SPEC.name;
+
+/** What the image starts the plugin with. */
+const V8_FLAGS = "--v8-flags=--max-semi-space-size=1";
+
+/** Tells the process which runs in the namespace that it is there. */
+const MARK = "BENCH_IN_NETNS";
+
+/**
+ * Runs a benchmark in a network namespace of its own: links that come and go elsewhere on the machine are not heard
+ * there, and those made there are gone with the last process. Starts the module once more in it; any user may do that
+ * where user namespaces are allowed.
+ *
+ * @param module `import.meta.url` of the benchmark
+ * @returns the exit status
+ */
+export async function inOwnNetns(module: string, main: () => Promise<void>): Promise<number> {
+  if (process.env[MARK] === "1") {
+    await main();
+    return 0;
+  }
+  const namespaces = process.geteuid?.() === 0 ? ["--net"] : ["--map-root-user", "--net"];
+  const again = [process.execPath, "run", "-A", "--quiet", "--no-check", fileURLToPath(module)];
+  const child = spawn("unshare", [...namespaces, ...again, ...process.argv.slice(2)], {
+    stdio: "inherit",
+    env: { ...process.env, [MARK]: "1" },
+  });
+  const [status] = await once(child, "close");
+  return status as number | null ?? 1;
+}
+
+/** `ip` with the arguments as one string. Throws when it fails. */
+export function ip(args: string): void {
+  const { status, stderr, error } = spawnSync("ip", args.split(" "), { encoding: "utf8" });
+  if (status !== 0) throw new Error(`ip ${args}: ${error?.message ?? stderr}`);
+}
+
+/** The plugin between a fake host and a fake kubelet. */
+export interface Rig extends AsyncDisposable {
+  readonly host: FakeHost;
+  readonly kubelet: FakeKubelet;
+  readonly plugin: PluginProcess;
+}
+
+/** Starts all three; resolves when the kubelet has every HCA. */
+export async function rig(hcas: number, ...flags: readonly string[]): Promise<Rig> {
+  const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
+  const host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas));
+  const kubeletDir = join(dir, "kubelet/device-plugins");
+  const kubelet = new FakeKubelet({ dir: kubeletDir });
+  await kubelet.start();
+  const all = [...pluginFlags(host, kubeletDir), "--cdi-dir", join(dir, "cdi"), "--events", "auto", ...flags];
+  const plugin = new PluginProcess(all, () => {}, [V8_FLAGS]);
+  const end = async () => {
+    await plugin.stop();
+    await kubelet.close();
+    host.close();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
+      what: "every HCA as a healthy device",
+      timeoutMs: 30_000,
+    });
+  } catch (error) {
+    process.stderr.write(`${plugin.log.join("\n")}\n`);
+    await end();
+    throw error;
+  }
+  return { host, kubelet, plugin, [Symbol.asyncDispose]: end };
+}
+
+/** The value below which this part of all values lies; `sorted` is in ascending order. */
+export function quantile(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] ?? NaN;
+}

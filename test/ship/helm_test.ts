@@ -1,0 +1,63 @@
+import { deepEqual, equal, match, ok, throws } from "@std/assert";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { manifestMistakes, podOf, ROOT } from "../../tools/check_manifests.ts";
+import { CASES, CHART, GOLDEN, render } from "../../tools/render_chart.ts";
+import { valuesMistakes } from "../../tools/ship/chart.ts";
+import { documents } from "../../tools/ship/manifests.ts";
+import { VERSION } from "../../src/cli/version.ts";
+import { needs } from "../support/need.ts";
+
+const golden = (name: string) => readFileSync(join(ROOT, GOLDEN, `${name}.yaml`), "utf8");
+const valuesOf = (values: unknown) => valuesMistakes(join(ROOT, CHART), values);
+
+for (const [name, values] of Object.entries(CASES)) {
+  Deno.test(`the chart with the values ${name} passes the schemas, and so do the values`, () => {
+    deepEqual(valuesOf(values), []);
+    const all = documents(golden(name), name);
+    ok(all.some((one) => one.kind === "DaemonSet"));
+    deepEqual(all.flatMap(manifestMistakes), []);
+  });
+
+  Deno.test({
+    name: `helm renders the values ${name} to the golden file`,
+    ...needs("helm"),
+    fn: () => equal(render(values), golden(name), "run deno task manifests"),
+  });
+}
+
+Deno.test("every golden file has its case, and the chart the program's version", () => {
+  deepEqual(readdirSync(join(ROOT, GOLDEN)).toSorted(), Object.keys(CASES).map((name) => `${name}.yaml`).toSorted());
+  match(readFileSync(join(ROOT, CHART, "Chart.yaml"), "utf8"), new RegExp(`^appVersion: ${VERSION}$`, "m"));
+  match(
+    readFileSync(join(ROOT, "rdma-device-plugin.yml"), "utf8"),
+    new RegExp(`image: rdma-device-plugin:${VERSION}\\n`),
+  );
+});
+
+Deno.test("the chart's defaults are the pod of rdma-device-plugin.yml", () => {
+  const podIn = (text: string) => podOf(documents(text, "").find((one) => one.kind === "DaemonSet")!);
+  const chart = podIn(golden("defaults"));
+  const manifest = podIn(readFileSync(join(ROOT, "rdma-device-plugin.yml"), "utf8"));
+  const [ours] = chart.containers;
+  // The chart says what the program assumes anyway.
+  const said = ["--log-format=text", "--resource-name=tencent.com/rdma"];
+  const same = { ...chart, containers: [{ ...ours!, args: ours!.args!.filter((flag) => !said.includes(flag)) }] };
+  deepEqual(same, manifest);
+});
+
+Deno.test("values that mean nothing are refused before anything is rendered", () => {
+  match(valuesOf({ hostNetwrok: true }).join(), /hostNetwrok/);
+  match(valuesOf({ logLevel: "loud" }).join(), /logLevel/);
+  match(valuesOf({ kubeletRoot: "/var/lib/kubelet/" }).join(), /kubeletRoot/);
+  match(valuesOf({ extraArgs: ["resource-prefix"] }).join(), /extraArgs/);
+});
+
+Deno.test({
+  name: "helm refuses a misspelt value, and the watcher on a kubelet that lives elsewhere",
+  ...needs("helm"),
+  fn() {
+    throws(() => render({ hostNetwrok: true }), /hostNetwrok/);
+    throws(() => render({ watcher: true, kubeletRoot: "/var/snap/kubelet" }), /watcher needs kubeletRoot/);
+  },
+});
