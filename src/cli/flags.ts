@@ -4,7 +4,8 @@
  * @module
  */
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
-import { natural } from "../hca/files.ts";
+import { nameProblem } from "../config/name.ts";
+import { nearest } from "../config/nearest.ts";
 import { parseAddress } from "../observe/address.ts";
 
 /** One flag. */
@@ -196,7 +197,10 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
     const flag: Flag | undefined = (FLAGS as Readonly<Record<string, Flag>>)[token.name];
-    if (flag === undefined) return no(`There is no flag ${token.rawName}${suggestion(token.name)}; see --help`);
+    if (flag === undefined) {
+      const near = nearest(token.name, Object.keys(FLAGS));
+      return no(`There is no flag ${token.rawName}${near === null ? "" : `, did you mean --${near}`}; see --help`);
+    }
     if (flag.type === "boolean") {
       if (token.value !== undefined && !["true", "false"].includes(token.value)) {
         return no(`--${token.name} takes no value, but was given ${JSON.stringify(token.value)}`);
@@ -279,35 +283,9 @@ export function flagTable(): string {
   return ["| flag | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
 }
 
-/** ", did you mean --log-level?" for a flag that shares a start or most letters with the word. */
-function suggestion(word: string): string {
-  const near = Object.keys(FLAGS).sort(natural).find((name) =>
-    name.startsWith(word) || word.startsWith(name) || sameLetters(name, word)
-  );
-  return near === undefined ? "" : `, did you mean --${near}`;
-}
-
-function sameLetters(a: string, b: string): boolean {
-  const letters = (text: string) => [...text.replace(/[-_]/g, "").toLowerCase()].sort().join("");
-  return letters(a) === letters(b);
-}
-
-/** The kubelet's rule for extended resources (`IsExtendedResourceName`): checked here, where the user can mend it. */
 function badResourceName(value: string): string | null {
-  const parts = value.split("/");
-  if (parts.length !== 2) return "which is no extended resource name: DOMAIN/NAME, such as tencent.com/rdma";
-  const [domain = "", name = ""] = parts;
-  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(domain) || domain.length > 253) {
-    return "whose part before the slash is no domain: lower-case letters, digits, dots and dashes";
-  }
-  if (domain === "kubernetes.io" || domain.endsWith(".kubernetes.io")) {
-    return "but kubernetes.io is reserved for Kubernetes itself; the kubelet would refuse it";
-  }
-  if (domain.startsWith("requests.")) return 'but a domain that starts with "requests." is reserved for quotas';
-  if (!/^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(name) || name.length > 63) {
-    return "whose part after the slash must be 1 to 63 letters, digits, dots, dashes and underscores";
-  }
-  return null;
+  const problem = nameProblem(value);
+  return problem === null ? null : `which ${problem}; the kubelet would refuse it`;
 }
 
 function badInterface(value: string): string | null {

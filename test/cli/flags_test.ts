@@ -41,11 +41,11 @@ Deno.test("parseCommandLine() refuses in one sentence that names the flag", () =
   match(refusal("--help=maybe"), /^--help takes no value/);
   match(refusal("start"), /^There is no command "start"; there are run, list/);
   match(refusal("run", "extra"), /^run takes no argument "extra"$/);
-  match(refusal("--resource-name", "rdma"), /DOMAIN\/NAME/);
-  match(refusal("--resource-name", "kubernetes.io/rdma"), /reserved for Kubernetes/);
-  match(refusal("--resource-name", "requests.example.com/rdma"), /reserved for quotas/);
-  match(refusal("--resource-name", "Example.com/rdma"), /no domain/);
-  match(refusal("--resource-name", "example.com/-rdma"), /after the slash/);
+  match(refusal("--resource-name", "rdma"), /has no domain: write "domain\/name"/);
+  match(refusal("--resource-name", "kubernetes.io/rdma"), /Kubernetes' own domain/);
+  match(refusal("--resource-name", "requests.example.com/rdma"), /which quotas use/);
+  match(refusal("--resource-name", "Example.com/rdma"), /no DNS name/);
+  match(refusal("--resource-name", "example.com/-rdma"), /no qualified name/);
   match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both say/);
   match(refusal("list", "--registration", "socket"), /means nothing to list/);
   match(refusal("--rescan", "soon"), /number of seconds/);
