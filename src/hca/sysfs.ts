@@ -32,6 +32,14 @@ export interface SysfsView {
   readonly rdmaLoaded: boolean;
 }
 
+/** What all HCAs that are read at the same time share. */
+interface OneLook {
+  readonly depth: Depth;
+  readonly vfIndices: VfIndices;
+  /** Comes true when firmware has been waited for long enough; one timer for several HCAs. */
+  readonly deadline: Promise<null>;
+}
+
 interface Known {
   readonly incarnation: string;
   readonly hca: Hca;
@@ -82,9 +90,11 @@ export class SysfsScanner {
     const unreadable: { name: string; reason: string }[] = [];
     for (let from = 0; from < names.length; from += AT_ONCE) {
       const chunk = names.slice(from, from + AT_ONCE);
-      const read = await Promise.all(
-        chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, depth, vfIndices)),
-      );
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
+      const look: OneLook = { depth, vfIndices, deadline };
+      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, look)));
+      clearTimeout(timer);
       chunk.forEach((name, i) => {
         const one = read[i]!;
         if (typeof one === "string") unreadable.push({ name, reason: one });
@@ -121,7 +131,7 @@ export class SysfsScanner {
   }
 
   /** One HCA, or the reason why it could not be read. */
-  async #readHca(name: string, now: string | null, depth: Depth, vfIndices: VfIndices): Promise<Known | string> {
+  async #readHca(name: string, now: string | null, { depth, vfIndices, deadline }: OneLook): Promise<Known | string> {
     if (!HCA_NAME.test(name)) return "this is no name that the kernel gives an RDMA device";
     const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
     const last = this.#known.get(name);
@@ -130,7 +140,7 @@ export class SysfsScanner {
 
     const whole = same === null || depth === "full";
     const base = whole ? this.#readWhole(name, dir, vfIndices) : this.#refresh(same, dir);
-    const live = await this.#readPorts(name, dir, now, base.ports);
+    const live = await this.#readPorts(name, dir, now, base.ports, deadline);
     const ports = await this.#merge(base, same, dir, live, depth);
     const settled = !whole && ports.every((port, i) => port === base.ports[i]);
     const netdevs = settled ? base.netdevs : this.#netdevs(ports, dir);
@@ -178,13 +188,11 @@ export class SysfsScanner {
     dir: string,
     incarnation: string,
     ports: readonly Port[],
+    deadline: Promise<null>,
   ): Promise<readonly LivePort[] | null> {
     if (this.#waiting.has(incarnation)) return null;
     const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`)));
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
     const first = await Promise.race([answer, deadline]);
-    clearTimeout(timer);
     if (first === null) {
       this.#waiting.set(incarnation, answer);
       void answer.finally(() => {

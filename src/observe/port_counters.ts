@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { readdir, readFile } from "node:fs";
+import { readdir } from "node:fs";
+import { readText } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
 
 /** One counter as it was read. */
@@ -103,7 +104,7 @@ export class PortCounters {
     const readings: Reading[] = [];
     for (const { path, group, port, name } of files) {
       if (over()) break;
-      const text = (await read(path))?.trim() ?? "";
+      const text = (await readText(path))?.trim() ?? "";
       // Drivers without a PMA say "N/A (no PMA)"; an HCA that vanishes meanwhile says nothing.
       if (/^\d{1,20}$/.test(text)) readings.push({ group, port, name, value: Number(text) });
     }
@@ -125,11 +126,6 @@ export class PortCounters {
     }
     return files;
   }
-}
-
-/** Text of a file; null when it cannot be read. The callback form costs a fifth of the promise form under Deno. */
-function read(path: string): Promise<string | null> {
-  return new Promise((resolve) => readFile(path, "utf8", (error, text) => resolve(error === null ? text : null)));
 }
 
 /** Counters in a directory, sorted; none when it cannot be listed. */
