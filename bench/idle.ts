@@ -1,7 +1,7 @@
 /**
  * What the plugin costs while nothing happens, on a big machine:
  *
- *     deno task bench:idle [--seconds 60] [--hcas 64] [--warm-up 15]
+ *     deno task bench:idle [--seconds 60] [--hcas 64] [--warm-up 15] [-- PLUGIN'S FLAGS]
  *
  * Processor time is what the kernel's scheduler counts for every thread; a wake-up is a voluntary context switch, that
  * is, a thread that slept and was given something to do.
@@ -51,14 +51,15 @@ function processTime(pid: number): number {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       seconds: { type: "string", default: "60" },
       hcas: { type: "string", default: "64" },
       "warm-up": { type: "string", default: "15" },
     },
   });
-  await using plant = await rig(Number(values.hcas), "--http", "127.0.0.1:0");
+  await using plant = await rig(Number(values.hcas), "--http", "127.0.0.1:0", ...positionals);
   const { pid } = plant.plugin;
   // The first full look, the compiler's work on it and the last garbage of the start are not idleness.
   await delay(Number(values["warm-up"]) * 1e3);

@@ -104,6 +104,12 @@ export class Agent {
       discovery,
       rescanMs: options.rescanMs,
       onLook: (look) => this.#look(look),
+      onError: (error) => {
+        const words = error instanceof Error ? error.stack ?? error.message : String(error);
+        this.#log.error(
+          `A look at the machine failed; what was offered before still is, and the next look tries again: ${words}`,
+        );
+      },
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
   }

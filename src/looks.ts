@@ -21,6 +21,8 @@ export interface Look {
 export interface LooksOptions {
   readonly discovery: Discovery;
   readonly onLook: (look: Look) => void;
+  /** A look, or what was made of it, failed in a way that nobody foresaw. The next trigger looks again. */
+  readonly onError?: (error: unknown) => void;
   /** Milliseconds between timer looks; 0 switches the timer off. */
   readonly rescanMs: number;
   /** How long full looks that events ask for are collected, in milliseconds. */
@@ -92,10 +94,15 @@ export class Looks {
         const depth: Depth = this.#full ? "full" : "quick";
         this.#waiting = [];
         this.#full = false;
-        const start = performance.now();
-        const snapshot = await this.#options.discovery.look(depth);
-        const seconds = (performance.now() - start) / 1e3;
-        if (!this.#closed) this.#options.onLook({ snapshot, triggers, depth, seconds });
+        try {
+          const start = performance.now();
+          const snapshot = await this.#options.discovery.look(depth);
+          const seconds = (performance.now() - start) / 1e3;
+          if (!this.#closed) this.#options.onLook({ snapshot, triggers, depth, seconds });
+        } catch (error) {
+          // A plugin that dies of an odd host takes every resource of the node with it.
+          this.#options.onError?.(error);
+        }
       }
     } finally {
       this.#running = null;

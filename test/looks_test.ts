@@ -235,3 +235,24 @@ Deno.test("Looks.close() waits for the look under way, keeps its result to itsel
   deepEqual(bench.begun, ["quick"]);
   deepEqual(bench.made, []);
 });
+
+Deno.test("a look that fails is told, and the next trigger looks again", async () => {
+  const troubles: unknown[] = [];
+  let fails = true;
+  const discovery = {
+    look: () => fails ? Promise.reject(new Error("odd host")) : Promise.resolve(snapshot()),
+  } as Pick<Discovery, "look"> as Discovery;
+  const made: Look[] = [];
+  const looks = new Looks({
+    discovery,
+    rescanMs: 0,
+    onLook: (look) => void made.push(look),
+    onError: (error) => void troubles.push(error),
+  });
+  await looks.now("test", "fails");
+  equal(troubles.length, 1);
+  fails = false;
+  await looks.now("test", "works");
+  equal(made.length, 1);
+  await looks.close();
+});
