@@ -74,6 +74,8 @@ COPY LICENSE NOTICE THIRD_PARTY_NOTICES.txt /usr/share/doc/rdma-device-plugin/
 # Nothing is asked, fetched or cached at run time; a small young generation, because half the memory is worth more here
 # than a few microseconds.
 ENV DENO_NO_PROMPT=1 DENO_NO_UPDATE_CHECK=1 DENO_DIR=/nonexistent DENO_V8_FLAGS=--max-semi-space-size=1 NO_COLOR=1
+# Where the manifests mount the host's trees, for `kubectl exec POD -- /app/rdma-device-plugin.mjs doctor` as well.
+ENV RDMA_DEVICE_PLUGIN_SYSFS_ROOT=/host/sys RDMA_DEVICE_PLUGIN_DEV_ROOT=/host/dev
 ENTRYPOINT ["/usr/bin/deno", "run", "--quiet", "-P=image", "/app/rdma-device-plugin.mjs"]
 
 FROM image-deno AS image-amd64
@@ -83,7 +85,7 @@ FROM scratch AS image-ppc64le
 COPY --from=rootfs /rootfs /
 COPY --from=bundle /out-node /app
 COPY LICENSE NOTICE THIRD_PARTY_NOTICES.txt /usr/share/doc/rdma-device-plugin/
-ENV NO_COLOR=1
+ENV NO_COLOR=1 RDMA_DEVICE_PLUGIN_SYSFS_ROOT=/host/sys RDMA_DEVICE_PLUGIN_DEV_ROOT=/host/dev
 ENTRYPOINT ["/usr/bin/node", "--max-semi-space-size=1", "/app/rdma-device-plugin.mjs"]
 
 FROM image-${TARGETARCH}

@@ -68,7 +68,11 @@ export function manifestMistakes(manifest: Manifest): readonly string[] {
 interface PluginPod extends PodSpec {
   readonly containers: readonly (PodSpec["containers"][number] & {
     readonly args?: readonly string[];
-    readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+    readonly volumeMounts?: readonly {
+      readonly name: string;
+      readonly mountPath: string;
+      readonly readOnly?: boolean;
+    }[];
   })[];
 }
 

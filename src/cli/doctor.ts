@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { writeSync } from "node:fs";
 import process from "node:process";
 import { examine } from "../doctor/checks.ts";
 import { gatherFacts } from "../doctor/facts.ts";
-import type { Finding } from "../doctor/finding.ts";
+import { count, type Finding, type Severity } from "../doctor/finding.ts";
+import { print } from "../observe/print.ts";
 import { type Painter, painter, wrap } from "../observe/table.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
@@ -15,10 +15,10 @@ import { Surveyor } from "./survey.ts";
 
 /** Status 0 when there is no problem (warnings may be), 1 when there is one. */
 export async function doctorCommand(values: Values): Promise<number> {
-  const { specs } = await wanted(values);
+  const { specs, warnings } = await wanted(values);
   using surveyor = new Surveyor(values, specs);
-  const findings = examine(await gatherFacts(values, await surveyor.look("full")));
-  writeSync(1, values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
+  const findings = examine(await gatherFacts(values, await surveyor.look("full"), warnings));
+  print(values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }
 
@@ -34,8 +34,7 @@ export function report(findings: readonly Finding[], paint: Painter): string {
     const body = [...wrap(`why: ${why}`, 80, "         "), ...wrap(`mend: ${mend}`, 80, "         ")];
     return [...head, ...body, `         see: docs/troubleshooting.md#${id}`];
   });
-  const count = (severity: Finding["severity"]) => findings.filter((one) => one.severity === severity).length;
-  return `${
-    [...lines, "", `${count("problem")} problems, ${count("warning")} warnings, ${count("ok")} ok`].join("\n")
-  }\n`;
+  const total = (severity: Severity) => findings.filter((one) => one.severity === severity).length;
+  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok`;
+  return `${[...lines, "", sum].join("\n")}\n`;
 }

@@ -6,9 +6,11 @@
 import { writeSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
+import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
 import { Looks } from "../looks.ts";
+import { print } from "../observe/print.ts";
 import { type Painter, painter, table, wrap } from "../observe/table.ts";
 import { behind, devices } from "../resource/devices.ts";
 import type { Values } from "./flags.ts";
@@ -19,27 +21,36 @@ import { type Survey, Surveyor } from "./survey.ts";
 /** What the narrowest terminal has. */
 const COLUMNS = 80;
 
+/** Stands for the name of a resource that is too long for the last column. */
+const SEE_BELOW = "see below";
+
 const HEADER = ["HCA", "PCI", "DRIVER", "KIND", "LINK", "NUMA", "RESOURCE"];
 
 /** Prints once, or with `--watch` after every change until SIGINT. */
 export async function listCommand(values: Values): Promise<number> {
   const { specs, rescanMs, warnings } = await wanted(values);
   for (const warning of warnings) writeSync(2, `${warning}\n`);
-  using surveyor = new Surveyor(values, specs);
-  const print = async (survey: Survey) => {
-    const pods = values["pod-resources"] ? await podsByDevice(resolve(values["pod-resources-socket"])) : null;
+  const sysfs = resolve(values["sysfs-root"]);
+  if (isHidden(sysfs)) {
     writeSync(
-      1,
+      2,
+      `Deno's permissions hide ${sysfs}, so nothing can be seen there; the image needs --sysfs-root=/host/sys\n`,
+    );
+  }
+  using surveyor = new Surveyor(values, specs);
+  const show = async (survey: Survey) => {
+    const pods = values["pod-resources"] ? await podsByDevice(resolve(values["pod-resources-socket"])) : null;
+    return print(
       values.json
         ? `${JSON.stringify(asJson(survey, pods))}\n`
         : asText(survey, pods, painter(process.stdout, process.env)),
     );
   };
   if (!values.watch) {
-    await print(await surveyor.look("full"));
+    await show(await surveyor.look("full"));
     return 0;
   }
-  await watch(surveyor, values, rescanMs, print);
+  await watch(surveyor, values, rescanMs, show);
   return 0;
 }
 
@@ -47,7 +58,7 @@ async function watch(
   surveyor: Surveyor,
   values: Values,
   rescanMs: number,
-  print: (survey: Survey) => Promise<void>,
+  show: (survey: Survey) => Promise<boolean>,
 ): Promise<void> {
   const stop = new AbortController();
   const stopped = new Promise<void>((done) => stop.signal.addEventListener("abort", () => done(), { once: true }));
@@ -60,9 +71,9 @@ async function watch(
     onLook: ({ snapshot }) => {
       if (snapshot === last) return;
       last = snapshot;
-      printing = printing.then(() => {
-        if (!values.json) writeSync(1, process.stdout.isTTY ? "\u001b[2J\u001b[H" : `\n${new Date().toISOString()}\n`);
-        return print(surveyor.of(snapshot));
+      printing = printing.then(async () => {
+        if (!values.json) print(process.stdout.isTTY ? "\u001b[2J\u001b[H" : `\n${new Date().toISOString()}\n`);
+        if (!await show(surveyor.of(snapshot))) stop.abort(); // nobody reads any more
       });
     },
   });
@@ -88,10 +99,13 @@ export function asText(survey: Survey, pods: PodsAnswer | null, paint: Painter):
     `${hca.pci?.numaNode ?? "-"}`,
     offeredAs(survey, hca),
   ]);
-  // Names of resources have no upper limit worth the name; a long one goes on a line of its own.
-  const room = COLUMNS - (table(HEADER, rows.map((row) => [...row.slice(0, 6), ""]))[0]?.length ?? 0) +
-    "RESOURCE".length;
-  for (const row of rows) if (row[6]!.length > room) row[6] = "see below";
+  // Names of HCAs may have 63 characters, and those of resources more: a long one goes on a line of its own.
+  const widthOf = (cells: readonly (readonly string[])[]) =>
+    Math.max(...table(HEADER, cells).map((line) => line.length));
+  const others = widthOf(rows.map((row) => ["", ...row.slice(1, 6), SEE_BELOW])) - HEADER[0]!.length;
+  for (const row of rows) if (others + row[0]!.length > COLUMNS) row[0] = "";
+  const room = COLUMNS - widthOf(rows.map((row) => [...row.slice(0, 6), SEE_BELOW])) + SEE_BELOW.length;
+  for (const row of rows) if (row[6]!.length > room) row[6] = SEE_BELOW;
   const style = (row: number, column: number, cell: string) => {
     if (row < 0) return paint("bold", cell);
     if (column !== 6) return cell;
@@ -100,8 +114,9 @@ export function asText(survey: Survey, pods: PodsAnswer | null, paint: Painter):
   const [header = "", ...lines] = table(HEADER, rows, style);
   const out: string[] = rows.length > 0 ? [header] : ["no HCAs on this machine"];
   all.forEach((hca, i) => {
+    if (rows[i]![0] === "") out.push(hca.name);
     out.push(lines[i]!);
-    if (rows[i]![6] === "see below") out.push(...wrap(`in ${offeredAs(survey, hca)}`, COLUMNS, "  "));
+    if (rows[i]![6] === SEE_BELOW) out.push(...wrap(`in ${offeredAs(survey, hca)}`, COLUMNS, "  "));
     for (const port of hca.ports) {
       const words = describePort(hca, port);
       out.push(`  ${paint(port.state === "ACTIVE" ? "green" : "red", words)}`);

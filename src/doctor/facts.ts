@@ -3,141 +3,122 @@
  *
  * @module
  */
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { KUBELET_SOCKET } from "../kubelet/api.ts";
-import { exists, isDirectory, list, readLine } from "../hca/files.ts";
-import { checkSocketPath, identityOf, isAlive, socketName } from "../kubelet/socket_file.ts";
-import { registeredResources } from "../checkpoint.ts";
-import type { Survey } from "../cli/survey.ts";
+import { readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { Values } from "../cli/flags.ts";
-
-/** How a directory can be used by this process. */
-export type DirectoryState = "missing" | "no directory" | "read-only" | "writable";
+import { registryDir } from "../cli/machine.ts";
+import type { Survey } from "../cli/survey.ts";
+import { isDirectory, readLine } from "../hca/files.ts";
+import { readWantedFunctions, type WantedFunction } from "./functions.ts";
+import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
+import { type NodeFile, readNodeFiles } from "./node_files.ts";
+import { type ProviderFiles, readProviders } from "./provider_files.ts";
+import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
 
 export interface Facts {
   readonly survey: Survey;
+  /** What the configuration's reader had to say. */
+  readonly configWarnings: readonly string[];
+  /** Directories that the plugin itself needs and that Deno's permissions keep from it. */
+  readonly refused: readonly string[];
+  /** What Deno's permissions keep from the doctor alone: checks that were not made. */
+  readonly hidden: readonly string[];
   /** Modules that are loaded, of those that matter (a built-in one counts). */
   readonly modules: readonly string[];
   readonly sysfsRoot: string;
   readonly devRoot: string;
-  /** Whether /dev/infiniband can be seen, under the dev-root and at the fixed path of libibverbs. */
+  /** False for a tree that is not the kernel's own; nothing in its /dev is a device then. */
+  readonly realMachine: boolean;
+  /** Whether /dev/infiniband can be seen, under the dev-root. */
   readonly devDirectory: boolean;
-  /** Provider libraries in this image; null when their directory is not there. */
-  readonly providers: readonly string[] | null;
-  readonly kubelet: {
-    readonly dir: string;
-    readonly state: DirectoryState;
-    readonly socket: "answers" | "refuses" | "missing";
-  };
-  /** Socket paths that are too long, in sentences. */
-  readonly longPaths: readonly string[];
-  /** Resources of ours that the kubelet has on record while nobody serves our socket for them. */
-  readonly takenNames: readonly string[];
+  readonly nodes: ReadonlyMap<string, NodeFile>;
+  readonly providers: ProviderFiles | "missing" | "hidden";
+  readonly functions: readonly WantedFunction[];
+  readonly kubelet: KubeletFacts;
   /** RLIMIT_MEMLOCK of this process, bytes; Infinity for unlimited, null when unknown. */
   readonly memlock: number | null;
   /** SELinux context of this process; null where SELinux is off. */
   readonly selinux: string | null;
+  /** `state`: of the directory, or, while there is none, of the place where it would be made. */
   readonly cdi: { readonly dir: string; readonly state: DirectoryState };
   /** fs.inotify.max_user_instances; null when unknown. */
   readonly inotifyInstances: number | null;
 }
 
-const MODULES = [
-  "ib_core",
-  "ib_uverbs",
-  "ib_umad",
-  "rdma_ucm",
-  "rdma_cm",
-  "mlx5_ib",
-  "mlx4_ib",
-  "irdma",
-  "bnxt_re",
-  "efa",
-  "rdma_rxe",
-];
-
-/** Debian's, Fedora's and Alpine's places for provider libraries. */
-const PROVIDER_DIRS = [
-  "/usr/lib/x86_64-linux-gnu/libibverbs",
-  "/usr/lib/aarch64-linux-gnu/libibverbs",
-  "/usr/lib/powerpc64le-linux-gnu/libibverbs",
-  "/usr/lib64/libibverbs",
-  "/usr/lib/libibverbs",
-];
+const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 
 /** Looks everywhere and changes nothing. */
-export async function gatherFacts(values: Values, survey: Survey): Promise<Facts> {
+export async function gatherFacts(values: Values, survey: Survey, configWarnings: readonly string[]): Promise<Facts> {
+  using rights = openRights();
   const sysfsRoot = resolve(values["sysfs-root"]);
   const devRoot = resolve(values["dev-root"]);
   const kubeletDir = resolve(values["kubelet-dir"]);
-  const kubeletSocket = join(kubeletDir, KUBELET_SOCKET);
-  const registered = registeredResources(kubeletDir);
-  const takenNames: string[] = [];
-  for (const { name } of survey.specs) {
-    if (registered.has(name) && !await isAlive(join(kubeletDir, socketName(name)))) takenNames.push(name);
-  }
-  const providers = PROVIDER_DIRS.find(isDirectory);
+  const cdiDir = resolve(values["cdi-dir"]);
+  const kubelet = await readKubelet(kubeletDir, registryDir(values), survey.specs, rights);
+  const providers = readProviders();
+  const hidden = [
+    ...providers === "hidden" ? ["libibverbs' provider libraries"] : [],
+    ...isHidden("/proc/self") ? ["SELinux, inotify (/proc)"] : [],
+  ];
+  const cdiState = placeFor(cdiDir, rights);
   return {
     survey,
-    modules: MODULES.filter((name) => exists(join(sysfsRoot, "module", name))),
+    configWarnings,
+    refused: [
+      ...[sysfsRoot, devRoot].filter(isHidden),
+      ...kubelet.state === "sandboxed" ? [kubeletDir] : [],
+      ...cdiState === "sandboxed" && survey.specs.some((spec) => spec.cdi) ? [cdiDir] : [],
+    ],
+    hidden,
+    modules: MODULES.filter((name) => isDirectory(join(sysfsRoot, "module", name))),
     sysfsRoot,
     devRoot,
+    // Only a real tree has the kernel's own directory.
+    realMachine: sysfsRoot === "/sys" || readLine(join(sysfsRoot, "kernel/uevent_seqnum")) !== null,
     devDirectory: isDirectory(join(devRoot, "infiniband")),
-    providers: providers === undefined ? null : list(providers),
-    kubelet: {
-      dir: kubeletDir,
-      state: stateOf(kubeletDir),
-      socket: identityOf(kubeletSocket) === null ? "missing" : await isAlive(kubeletSocket) ? "answers" : "refuses",
-    },
-    longPaths: survey.specs.flatMap(({ name }) =>
-      sentenceOf(() => checkSocketPath(join(kubeletDir, socketName(name))))
-    ),
-    takenNames,
-    memlock: memlock(),
-    selinux: readLine("/proc/self/attr/current")?.replace(/^unconfined$/, "") || null,
-    cdi: { dir: resolve(values["cdi-dir"]), state: stateOf(resolve(values["cdi-dir"])) },
+    nodes: readNodeFiles(devRoot),
+    providers,
+    functions: readWantedFunctions(survey.specs, sysfsRoot),
+    kubelet,
+    memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
+    selinux: selinuxContext(textOf("/proc/self/attr/current")),
+    cdi: { dir: cdiDir, state: cdiState },
     inotifyInstances: numberIn("/proc/sys/fs/inotify/max_user_instances"),
   };
 }
 
-function stateOf(dir: string): DirectoryState {
-  try {
-    if (!statSync(dir).isDirectory()) return "no directory";
-  } catch {
-    return "missing";
-  }
-  try {
-    accessSync(dir, constants.W_OK | constants.X_OK);
-    return "writable";
-  } catch {
-    return "read-only";
-  }
+/** State of the directory, or of the nearest one above it in which it can be made. */
+function placeFor(dir: string, rights: Rights): DirectoryState {
+  const state = rights.stateOf(dir);
+  if (state !== "missing" || dirname(dir) === dir) return state;
+  const above = placeFor(dirname(dir), rights);
+  // The sandbox lets the plugin into this directory and hides those above it: only the kernel's answer is not known.
+  return above === "sandboxed" ? "unknown" : above;
 }
 
 /** The soft limit in /proc/self/limits: "Max locked memory  8388608  8388608  bytes". */
-function memlock(): number | null {
+export function memlockOf(limits: string | null): number | null {
+  const soft = limits?.match(/^Max locked memory\s+(\d+|unlimited)\s/m)?.[1];
+  return soft === undefined ? null : soft === "unlimited" ? Infinity : Number(soft);
+}
+
+/**
+ * The context when the file holds SELinux's ("system_u:system_r:container_t:s0:c1,c2", NUL at the end); AppArmor writes
+ * its profile ("cri-containerd.apparmor.d (enforce)") into the same file.
+ */
+export function selinuxContext(current: string | null): string | null {
+  return current?.match(/^[^\s:]+:[^\s:]+:[^\s:]+(:[^\s\0]+)?(?=[\s\0]*$)/)?.[0] ?? null;
+}
+
+function textOf(path: string): string | null {
   try {
-    const line = readFileSync("/proc/self/limits", "utf8").split("\n").find((one) =>
-      one.startsWith("Max locked memory")
-    );
-    const soft = line?.slice("Max locked memory".length).trim().split(/\s+/)[0];
-    return soft === undefined ? null : soft === "unlimited" ? Infinity : Number(soft);
+    return readFileSync(path, "utf8");
   } catch {
-    return null;
+    return null; // EINVAL without a security module, or the sandbox
   }
 }
 
 function numberIn(path: string): number | null {
   const text = readLine(path);
   return text !== null && /^\d+$/.test(text) ? Number(text) : null;
-}
-
-function sentenceOf(check: () => void): string[] {
-  try {
-    check();
-    return [];
-  } catch (error) {
-    return [(error as Error).message];
-  }
 }

@@ -1,16 +1,45 @@
 /**
- * What the doctor says: findings, and their order.
+ * What the doctor says: findings, and the names they have.
  *
  * @module
  */
+
+/** Every finding there is, in the order in which they are printed; docs/troubleshooting.md has a section for each. */
+export const FINDING_IDS = [
+  "sandbox",
+  "config",
+  "rdma-modules",
+  "hcas",
+  "hca-unreadable",
+  "uverbs",
+  "uverbs-node",
+  "uverbs-mode",
+  "umad",
+  "provider",
+  "provider-abi",
+  "verbs",
+  "rdma-cm",
+  "hca-unhealthy",
+  "no-vfs",
+  "selects-nothing",
+  "netns-mode",
+  "socket-path",
+  "kubelet-dir",
+  "kubelet-down",
+  "selinux",
+  "name-taken",
+  "cdi-dir",
+  "memlock",
+  "inotify",
+] as const;
+export type FindingId = typeof FINDING_IDS[number];
 
 /** `problem`: pods will not get what they need. `warning`: some will not, or not in every case. */
 export type Severity = "problem" | "warning" | "ok";
 
 /** One thing that was checked. */
 export interface Finding {
-  /** Stable; docs/troubleshooting.md has a section of this name for everything but `ok`. */
-  readonly id: string;
+  readonly id: FindingId;
   readonly severity: Severity;
   /** What is wrong (or right), a sentence. */
   readonly what: string;
@@ -20,12 +49,17 @@ export interface Finding {
   readonly mend: string;
 }
 
-export function ok(id: string, what: string): Finding {
+export function ok(id: FindingId, what: string): Finding {
   return { id, severity: "ok", what, why: "", mend: "" };
 }
-export function problem(id: string, what: string, why: string, mend: string): Finding {
+export function problem(id: FindingId, what: string, why: string, mend: string): Finding {
   return { id, severity: "problem", what, why, mend };
 }
-export function warning(id: string, what: string, why: string, mend: string): Finding {
+export function warning(id: FindingId, what: string, why: string, mend: string): Finding {
   return { id, severity: "warning", what, why, mend };
+}
+
+/** "1 HCA", "2 HCAs". */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }

@@ -1,14 +1,15 @@
 /**
  * libibverbs' provider libraries: which one drives which adapter, and which kernel ABI versions it covers.
  *
- * Facts from rdma-core: every provider states its range in `match_min_abi_version` and `match_max_abi_version`
+ * Facts from rdma-core 44, and unchanged up to 64: every provider states its range in `match_min_abi_version` and `match_max_abi_version`
  * (providers/<name>/); the kernel tells its own in `class/infiniband_verbs/uverbsN/abi_version`.
  *
  * @module
  */
 import type { Hca } from "../hca/types.ts";
 
-interface Provider {
+/** A provider library. */
+export interface Provider {
   /** File in libibverbs' directory: lib<name>-rdmav34.so. */
   readonly name: string;
   readonly abi: readonly [least: number, most: number];
@@ -32,6 +33,8 @@ const BY_DRIVER: Readonly<Record<string, Provider>> = {
   vmw_pvrdma: { name: "vmw_pvrdma", abi: [3, 3] },
   ib_mthca: { name: "mthca", abi: [0, 1] },
   hfi1: { name: "hfi1verbs", abi: [0, Infinity] },
+  ib_qib: { name: "ipathverbs", abi: [0, Infinity] },
+  // Since rdma-core 61.
   ionic: { name: "ionic", abi: [1, 1] },
 };
 const BY_NAME: readonly [RegExp, Provider][] = [
@@ -49,4 +52,16 @@ export function providerOf(hca: Hca): Provider | null {
 /** Whether the directory's files hold this provider, whatever its library ABI suffix ("libmlx5-rdmav34.so"). */
 export function hasProvider(files: readonly string[], name: string): boolean {
   return files.some((file) => file.startsWith(`lib${name}-rdmav`) && file.endsWith(".so"));
+}
+
+/** Whether /etc/libibverbs.d makes libibverbs load it: "mlx5.driver". */
+export function isConfigured(files: readonly string[], name: string): boolean {
+  return files.includes(`${name}.driver`);
+}
+
+/** Every provider of the table. */
+export function providerNames(): readonly string[] {
+  return [
+    ...new Set([...Object.values(BY_DRIVER), ...BY_NAME.map(([, provider]) => provider)].map(({ name }) => name)),
+  ];
 }

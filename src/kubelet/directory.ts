@@ -7,15 +7,15 @@
 import { type FSWatcher, watch } from "node:fs";
 import { identityOf } from "./socket_file.ts";
 
-/** How often the directory is looked at when inotify works, in milliseconds. */
-export const POLL_MS = 5_000;
+/** How often the directory is looked at when inotify works, in milliseconds. Each time wakes an idle process. */
+export const POLL_MS = 10_000;
 /** … and when it does not. */
 const POLL_WITHOUT_INOTIFY_MS = 1_000;
 
 /**
  * Calls `poke` whenever something in a directory changed, and every {@link POLL_MS} anyway, until `signal` aborts.
  *
- * @param onTrouble told once, in a sentence, when inotify cannot be had; the poll is then four times a second slower
+ * @param onTrouble told once, in a sentence, when inotify cannot be had; the poll is then every second
  */
 export function watchDirectory(
   dir: string,

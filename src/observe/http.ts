@@ -71,7 +71,9 @@ export class HttpServer {
       headersTimeout: limits.headMs,
       requestTimeout: limits.headMs,
       keepAliveTimeout: limits.idleMs,
-      connectionsCheckingInterval: Math.min(1_000, limits.headMs),
+      // The check wakes the process whether there are connections or not. So it is rare, and a slow head may stay four
+      // times its time, which is what a slow reader has.
+      connectionsCheckingInterval: 3 * limits.headMs,
     }, (request, response) => {
       void serve(request, response, options, limits.readMs);
     });

@@ -1,4 +1,5 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
+import { readFileSync } from "node:fs";
 import { asJson, asText } from "../../src/cli/list.ts";
 import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
@@ -32,6 +33,29 @@ Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, an
   deepEqual(json.hcas.find((one) => one.name === "mlx5_2")!.pods, ["mpi/train-0 (main): rdma/vf mlx5_2"]);
   equal(json.hcas.find((one) => one.name === "mlx5_3")!.resources[0]!.healthy, false);
   match(json.hcas.find((one) => one.name === "mlx5_4")!.leftOut[0]!.reason, /kind is vf, wanted: pf/);
+});
+
+Deno.test("list stays within 80 columns with HCA names of any length", async () => {
+  const host = PRESETS["connectx-ib-dual"];
+  for (const length of [1, 19, 20, 26, 27, 36, 63]) {
+    const name = "h".repeat(length);
+    const text = asText(await surveyed({ ...host, hcas: host.hcas.map((one) => ({ ...one, name })) }), null, plain);
+    for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
+    match(text, new RegExp(`^${name}( |$)`, "m"));
+    match(text, /tencent\.com\/rdma/);
+  }
+});
+
+Deno.test("docs/troubleshooting.md names every key of list --json", async () => {
+  const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
+  const json = asJson(await surveyed("connectx-ib-dual"), null);
+  const documented = [...docs.matchAll(/^\| `(\w+)` +\|/gm)].map((found) => found[1]!);
+  deepEqual(documented, Object.keys(json));
+  const device = json.resources[0]!.devices[0]!;
+  ok(
+    docs.includes(`\`devices\` (${Object.keys(device).map((key) => `\`${key}\``).join(", ")})`),
+    Object.keys(device).join(),
+  );
 });
 
 Deno.test("list --json prints one object, --watch one for every change, and neither disturbs a running plugin", async () => {

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../../tools/check_manifests.ts";
+import { permissions } from "../../tools/bundle.ts";
 import { documents, type Manifest } from "../../tools/ship/manifests.ts";
 import { breaches } from "../../tools/ship/pod_security.ts";
 import { loadConfig } from "../../src/config/mod.ts";
@@ -116,6 +117,21 @@ Deno.test("the pod security check sees what it must", () => {
   ]);
 });
 
+/** Mounts that the permission set of the image does not cover, and what it covers that nothing mounts is no fault. */
+function uncovered(manifest: Manifest): readonly string[] {
+  const { read, write } = permissions().image as { read: string[]; write: string[] };
+  const mounts = podOf(manifest).containers.flatMap((one) => one.volumeMounts ?? []);
+  return mounts.filter(({ mountPath, readOnly }) =>
+    !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
+  ).map((one) => one.mountPath);
+}
+
+Deno.test("the permission set lets the plugin read every mount and write to those that are not read-only", () => {
+  deepEqual(uncovered(daemonSet()), []);
+  const spec = { containers: [{ name: "a", volumeMounts: [{ name: "a", mountPath: "/host/sys" }] }] };
+  deepEqual(uncovered({ kind: "Pod", spec }), ["/host/sys"]);
+});
+
 for (const overlay of OVERLAYS) {
   Deno.test({
     name: `the overlay ${overlay} builds, passes the schemas, and is no less secure than it says`,
@@ -125,6 +141,7 @@ for (const overlay of OVERLAYS) {
       deepEqual(built.flatMap(manifestMistakes), []);
       const set = built.find((one) => one.kind === "DaemonSet");
       ok(set !== undefined, "there is no DaemonSet");
+      deepEqual(uncovered(set), []);
       const more = overlay === "host-network" ? ["baseline Host Namespaces"] : [];
       deepEqual(broken(set), [...KNOWN_BREACHES, ...more].toSorted());
     },

@@ -9,7 +9,8 @@ import { type Box, box } from "./box.ts";
 const RESOURCE = "tencent.com/rdma";
 const SETS = ["image", "no-ffi"] as const;
 /** As rdma-device-plugin.yml has it. */
-const ARGS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev", "--rescan=1", "--http=:9178"];
+const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];
+const ARGS = [...ROOTS, "--rescan=1", "--http=:9178"];
 const plugin = (room: Box, set: string, ...more: string[]) =>
   room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", ...ARGS, ...more);
 
@@ -80,6 +81,32 @@ Deno.test({
       changes.close();
     }
     deepEqual(complaints(output()), []);
+  },
+});
+
+Deno.test({
+  name: "list and doctor work within the permission set, and doctor says what the sandbox hides",
+  ...needs("root", "unshare"),
+  async fn() {
+    await using room = await box("connectx-ib-dual");
+    const kubelet = new FakeKubelet({ dir: room.kubeletDir });
+    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
+    await kubelet.start();
+    for (
+      const [command, expected] of [["list", /rdma: 1 device, 1 healthy/], ["doctor", /Deno's sandbox hides/]] as const
+    ) {
+      const { ended, output } = room.deno(
+        "run",
+        "--quiet",
+        "-P=image",
+        "/app/rdma-device-plugin.mjs",
+        command,
+        ...ROOTS,
+      );
+      equal(await within(ended, `the end of ${command}`), 0, output());
+      match(output(), expected);
+      deepEqual(complaints(output()), []);
+    }
   },
 });
 

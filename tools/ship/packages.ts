@@ -16,7 +16,6 @@ export interface BundledPackage {
   readonly version: string;
   /** SPDX expression that the package declares. */
   readonly licence: string;
-  readonly homepage: string;
   /** The licence's text as the package ships it; null when it ships none. */
   readonly text: string | null;
   /** As in deno.lock: "sha512-…". */
@@ -36,14 +35,13 @@ export function bundledPackages(): readonly BundledPackage[] {
   });
   if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);
   // The bundler writes the path of each module above it.
-  const paths = run.stdout.matchAll(/\/npm\/registry\.npmjs\.org\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*)\//g);
-  const found = new Map([...paths].map(([, name = "", version = ""]) => [`${name}@${version}`, { name, version }]));
-  return [...found.values()].map(({ name, version }) => describe(cache, name, version))
+  const paths = run.stdout.matchAll(/\/npm\/([^/\s]+\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*))\//g);
+  const found = new Map([...paths].map(([, path = "", name = "", version = ""]) => [path, { name, version }]));
+  return [...found].map(([path, { name, version }]) => describe(join(cache, path), name, version))
     .toSorted((a, b) => a.name.localeCompare(b.name, "en"));
 }
 
-function describe(cache: string, name: string, version: string): BundledPackage {
-  const directory = join(cache, "registry.npmjs.org", name, version);
+function describe(directory: string, name: string, version: string): BundledPackage {
   const manifest = JSON.parse(readFileSync(join(directory, "package.json"), "utf8")) as Record<string, unknown>;
   const file = readdirSync(directory).find((entry) => TEXT_FILE.test(entry));
   const lock = JSON.parse(readFileSync(join(ROOT, "deno.lock"), "utf8")) as {
@@ -53,7 +51,6 @@ function describe(cache: string, name: string, version: string): BundledPackage 
     name,
     version,
     licence: typeof manifest.license === "string" ? manifest.license : "UNKNOWN",
-    homepage: `https://www.npmjs.com/package/${name}/v/${version}`,
     text: file === undefined ? null : readFileSync(join(directory, file), "utf8").trim(),
     integrity: lock.npm[`${name}@${version}`]?.integrity ?? null,
   };

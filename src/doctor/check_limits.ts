@@ -1,0 +1,48 @@
+/**
+ * Checks of limits and of the CDI directory.
+ *
+ * @module
+ */
+import type { Facts } from "./facts.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+
+/** Bytes; with less, real programs fail. The usual defaults are 64 KiB and 8 MiB. */
+const ENOUGH_MEMLOCK = 2 ** 30;
+const ENOUGH_INOTIFY = 128;
+
+export function cdi({ survey, cdi, refused }: Facts): Finding[] {
+  if (!survey.specs.some((spec) => spec.cdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
+  if (cdi.state === "writable") return [ok("cdi-dir", `CDI specs can be written to ${cdi.dir}`)];
+  const how = cdi.state === "no directory" ? "is no directory" : "cannot be written to";
+  return [problem(
+    "cdi-dir",
+    `${cdi.dir} ${how}${cdi.state === "read-only" ? " (the mount is read-only)" : ""}`,
+    "resources with cdi: true cannot be allocated, because the runtime would not find the names",
+    "mount /var/run/cdi writable, or name another directory with --cdi-dir",
+  )];
+}
+
+export function limits({ memlock, inotifyInstances }: Facts): Finding[] {
+  const findings: Finding[] = [];
+  if (memlock !== null && memlock < ENOUGH_MEMLOCK) {
+    findings.push(warning(
+      "memlock",
+      `locked memory is limited to ${Math.round(memlock / 1024)} KiB for this process`,
+      "in a container that is what the runtime gives pods, too: registering memory (ibv_reg_mr) then fails with ENOMEM " +
+        "without CAP_IPC_LOCK, and a device plugin cannot raise it. In a shell it is only the shell's",
+      "set LimitMEMLOCK=infinity for containerd or CRI-O (systemctl edit containerd), or give the pods CAP_IPC_LOCK",
+    ));
+  } else if (memlock !== null) {
+    const amount = memlock === Infinity ? "not limited" : `limited to ${Math.floor(memlock / ENOUGH_MEMLOCK)} GiB`;
+    findings.push(ok("memlock", `locked memory is ${amount}`));
+  }
+  if (inotifyInstances !== null && inotifyInstances < ENOUGH_INOTIFY) {
+    findings.push(warning(
+      "inotify",
+      `fs.inotify.max_user_instances is ${inotifyInstances}`,
+      "when it is used up, a kubelet restart is noticed by a poll within a second instead of at once",
+      "sysctl fs.inotify.max_user_instances=1024",
+    ));
+  }
+  return findings;
+}

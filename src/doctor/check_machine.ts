@@ -1,0 +1,47 @@
+/**
+ * Checks of the kernel: is RDMA loaded, and are there adapters.
+ *
+ * @module
+ */
+import type { Facts } from "./facts.ts";
+import { count, type Finding, ok, problem, warning } from "./finding.ts";
+
+export function modules({ modules, survey, sysfsRoot, refused }: Facts): Finding[] {
+  if (refused.includes(sysfsRoot)) return [];
+  if (modules.includes("ib_core") || survey.snapshot.hcas.length > 0) {
+    return [ok("rdma-modules", "RDMA is loaded (ib_core)")];
+  }
+  return [problem(
+    "rdma-modules",
+    `no RDMA module is loaded (${sysfsRoot}/module has no ib_core)`,
+    "without a driver the machine has no HCAs, whatever is in its slots",
+    "load the adapter's driver: modprobe mlx5_ib (Mellanox/NVIDIA), irdma (Intel), bnxt_re (Broadcom), efa (AWS); " +
+      "if it is loaded and this is a container, mount the host's /sys",
+  )];
+}
+
+export function hcas({ survey, modules }: Facts): Finding[] {
+  const { hcas, moved, unreadable } = survey.snapshot;
+  const bad = unreadable.map(({ name, reason }) =>
+    warning(
+      "hca-unreadable",
+      `${name} cannot be read: ${reason}`,
+      "it is not offered",
+      "look again; if it stays, see dmesg",
+    )
+  );
+  const all = [...hcas, ...moved];
+  if (all.length > 0) {
+    return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}`), ...bad];
+  }
+  if (!modules.includes("ib_core")) return bad; // said already
+  return [
+    problem(
+      "hcas",
+      "RDMA is loaded, but there is no HCA",
+      "nothing can be offered until one appears; the plugin notices it by itself",
+      "see dmesg for the adapter's driver; for RoCE adapters the RDMA part is a module of its own (mlx5_ib, irdma, bnxt_re)",
+    ),
+    ...bad,
+  ];
+}

@@ -1,0 +1,117 @@
+/**
+ * Checks of /dev/infiniband: what user space opens.
+ *
+ * @module
+ */
+import type { Hca } from "../hca/types.ts";
+import type { Facts } from "./facts.ts";
+import { count, type Finding, ok, problem, warning } from "./finding.ts";
+
+/** uverbs nodes: in sysfs, in /dev, the device that sysfs means, and open to users that are not root. */
+export function nodes(facts: Facts): Finding[] {
+  const { hcas } = facts.survey.snapshot;
+  if (hcas.length === 0) return [];
+  const findings = [...withoutEntry(facts), ...withoutNode(facts), ...wrongNode(facts), ...closedNode(facts)];
+  return findings.length > 0 ? findings : [ok("uverbs-node", `${count(hcas.length, "uverbs node")}, all in place`)];
+}
+
+function withoutEntry({ survey, modules }: Facts): Finding[] {
+  const without = survey.snapshot.hcas.filter((hca) => hca.uverbs === null);
+  if (without.length === 0) return [];
+  return [problem(
+    "uverbs",
+    `no uverbs entry in sysfs for ${names(without)}`,
+    "user space reaches an HCA through its uverbs node only; its device stays Unhealthy",
+    modules.includes("ib_uverbs") ? "see dmesg: the driver registered without user space access" : "modprobe ib_uverbs",
+  )];
+}
+
+function withoutNode({ survey, devRoot, devDirectory, refused }: Facts): Finding[] {
+  const absent = survey.snapshot.hcas.filter((hca) => hca.uverbs?.present === false);
+  if (absent.length === 0 || refused.includes(devRoot)) return [];
+  const paths = absent.map((hca) => `${devRoot}/infiniband/${hca.uverbs!.name}`).join(", ");
+  return [problem(
+    "uverbs-node",
+    `device nodes are missing: ${paths}`,
+    "a container that is given a node which the host does not have cannot start",
+    devDirectory
+      ? "see whether udev runs on the host (udevadm trigger --subsystem-match=infiniband_verbs)"
+      : `${devRoot}/infiniband is not there: mount the host's /dev into the container (--dev-root), or start udev`,
+  )];
+}
+
+function wrongNode(facts: Facts): Finding[] {
+  return present(facts).flatMap(({ path, file, dev }) => {
+    const stale = file.kind === "character" && dev !== null && file.dev !== dev;
+    // The sim's nodes are empty files.
+    if (!stale && (file.kind === "character" || (file.kind === "other" && !facts.realMachine))) return [];
+    return [problem(
+      "uverbs-node",
+      stale
+        ? `${path} is device ${file.dev}, and sysfs says ${dev}`
+        : `${path} is ${file.kind === "directory" ? "a directory" : "no character device"}`,
+      "a pod that is given it opens another device, or none",
+      file.kind === "directory"
+        ? "a container runtime made it for a mount of a missing file: rmdir it, then udevadm trigger " +
+          "--subsystem-match=infiniband_verbs"
+        : "the file is left from another time: remove it, then udevadm trigger --subsystem-match=infiniband_verbs; " +
+          "in a container mount the host's /dev instead of a copy",
+    )];
+  });
+}
+
+function closedNode(facts: Facts): Finding[] {
+  return present(facts).filter(({ file }) => file.kind === "character" && (file.mode & 0o666) !== 0o666).map((
+    { path, file },
+  ) =>
+    warning(
+      "uverbs-mode",
+      `${path} has mode ${file.mode.toString(8).padStart(4, "0")}`,
+      "the runtime gives the pod's node the same mode: containers that do not run as root cannot open it",
+      `chmod 0666 ${path}, and see which udev rule changes the kernel's default (grep -r uverbs /etc/udev/rules.d)`,
+    )
+  );
+}
+
+function present({ survey, devRoot, nodes }: Facts) {
+  return survey.snapshot.hcas.flatMap((hca) => {
+    const file = hca.uverbs === null ? undefined : nodes.get(hca.uverbs.name);
+    if (file === undefined) return [];
+    return [{ path: `${devRoot}/infiniband/${hca.uverbs!.name}`, file, dev: hca.uverbs!.dev }];
+  });
+}
+
+/** Only real InfiniBand needs umad in pods (subnet tools); RoCE and iWARP have it by the way or not at all. */
+export function mads({ survey, modules }: Facts): Finding[] {
+  if (modules.includes("ib_umad") || !survey.specs.some((spec) => spec.expose.umad)) return [];
+  const without = survey.snapshot.hcas.filter((hca) =>
+    hca.uverbs?.present && hca.ports.some((port) => port.linkLayer === "InfiniBand") &&
+    hca.ports.every((port) => port.umad === null)
+  );
+  if (without.length === 0) return [];
+  return [warning(
+    "umad",
+    `the InfiniBand ports of ${names(without)} have no umad node`,
+    "ibstat, perfquery and subnet managers do not work in pods; verbs do",
+    "modprobe ib_umad",
+  )];
+}
+
+/** EFA has no connection manager, so its absence is no fault on a machine that has nothing else. */
+export function connectionManager({ survey, modules, devRoot, refused }: Facts): Finding[] {
+  const { hcas, rdmaCm } = survey.snapshot;
+  const path = `${devRoot}/infiniband/rdma_cm`;
+  if (rdmaCm) return [ok("rdma-cm", `${path} is there`)];
+  const wanted = survey.specs.some((spec) => spec.expose.rdmaCm) && hcas.some((hca) => hca.transport !== "EFA");
+  if (!wanted || refused.includes(devRoot)) return [];
+  return [warning(
+    "rdma-cm",
+    `${path} does not exist`,
+    "programs that connect through the RDMA connection manager (NVMe-oF, many MPIs) cannot; others work",
+    modules.includes("rdma_ucm") ? "the module is loaded: see whether udev runs on the host" : "modprobe rdma_ucm",
+  )];
+}
+
+function names(hcas: readonly Hca[]): string {
+  return hcas.map((hca) => hca.name).join(", ");
+}

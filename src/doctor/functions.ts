@@ -1,0 +1,55 @@
+/**
+ * The physical functions whose virtual functions a configuration asks for.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { isDirectory, linkName, list, readLine } from "../hca/files.ts";
+import { parseNumber } from "../hca/parse.ts";
+import type { ResourceSpec, Selector } from "../resource/spec.ts";
+
+/** One physical function that the configuration names. */
+export interface WantedFunction {
+  readonly resource: string;
+  /** As the configuration names it: a net device or a PCI address. */
+  readonly name: string;
+  /** `sriov_numvfs`; null when the machine has no such interface or it cannot have virtual functions. */
+  readonly vfs: number | null;
+  /** `sriov_totalvfs` */
+  readonly most: number | null;
+  /** The file that makes virtual functions, when there is one. */
+  readonly file: string | null;
+  /** What is there instead: "no such interface (there are eth0, eth1)", "a virtual function itself"; else null. */
+  readonly instead: string | null;
+}
+
+/** The functions that `masters` and ranges of `pfs` name, globs left out: those name no one in particular. */
+export function readWantedFunctions(specs: readonly ResourceSpec[], sysfsRoot: string): readonly WantedFunction[] {
+  return specs.flatMap((spec) =>
+    [...new Set(spec.select.flatMap((one) => [...one.masters ?? [], ...vfRanges(one)]))]
+      .filter((name) => !/[*?]/.test(name))
+      .map((name) => ({ resource: spec.name, name, ...readFunction(sysfsRoot, name) }))
+  );
+}
+
+/** Without a range the physical function itself will do. */
+function vfRanges({ pfs }: Selector): readonly string[] {
+  return (pfs ?? []).filter(({ vfs }) => vfs !== null).map(({ pf }) => pf);
+}
+
+function readFunction(sysfsRoot: string, name: string): Omit<WantedFunction, "resource" | "name"> {
+  const none = { vfs: null, most: null, file: null };
+  const isAddress = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(name);
+  const dir = join(sysfsRoot, isAddress ? `bus/pci/devices/${name}` : `class/net/${name}/device`);
+  if (!isDirectory(isAddress ? dir : join(sysfsRoot, "class/net", name))) {
+    const there = isAddress ? "" : ` (there are ${list(join(sysfsRoot, "class/net")).join(", ") || "none"})`;
+    return { ...none, instead: `no such ${isAddress ? "PCI function" : "interface"}${there}` };
+  }
+  const most = parseNumber(readLine(join(dir, "sriov_totalvfs")));
+  if (most === null || most === 0) {
+    const what = linkName(join(dir, "physfn")) === null ? "a function without SR-IOV" : "a virtual function itself";
+    return { ...none, instead: what };
+  }
+  const file = join(dir, "sriov_numvfs");
+  return { vfs: parseNumber(readLine(file)) ?? 0, most, file, instead: null };
+}

@@ -1,0 +1,61 @@
+/**
+ * Part of `deno task manifests`: renders the chart into test/ship/golden/, where helm is there. The golden files are held
+ * against the Kubernetes schemas everywhere, and rendered again and compared where helm is.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const CHART = "deploy/helm/rdma-device-plugin";
+export const GOLDEN = "test/ship/golden";
+
+/** Values to render with, by the golden file's name. */
+export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  defaults: {},
+  everything: {
+    image: { repository: "example.com/rdma-device-plugin", tag: "1.2.3", pullPolicy: "Always" },
+    imagePullSecrets: [{ name: "registry" }],
+    config: { resources: [{ name: "rdma/roce", mode: "shared", share: "one", shares: 32 }] },
+    logFormat: "json",
+    cdi: true,
+    watcher: true,
+    podResources: true,
+    hostNetwork: true,
+    podMonitor: { enabled: true, interval: "15s", labels: { release: "prometheus" } },
+    nodeSelector: { "feature.node.kubernetes.io/rdma.available": "true" },
+    tolerations: [{ operator: "Exists" }],
+    podAnnotations: { "example.com/owner": "hpc" },
+    podLabels: { team: "hpc" },
+  },
+  "no-ffi": { noFfi: true, seLinuxType: "", resourceName: "rdma/vf", master: "ens1f0" },
+  "from-shared-device-plugin": { existingConfigMap: { name: "rdma-devices", key: "config.json" } },
+  "from-sriov-device-plugin": {
+    existingConfigMap: { name: "sriovdp-config", key: "config.json" },
+    extraArgs: ["--resource-prefix=intel.com"],
+  },
+};
+
+/** What helm makes of the chart with these values. @throws with helm's own words */
+export function render(values: Readonly<Record<string, unknown>>): string {
+  const run = spawnSync(
+    "helm",
+    ["template", "rdma-device-plugin", CHART, "--namespace=kube-system", "--kube-version=1.26.0", "--values=-"],
+    { cwd: ROOT, encoding: "utf8", input: JSON.stringify(values) },
+  );
+  if (run.error !== undefined) throw run.error;
+  if (run.status !== 0) throw new Error(run.stderr.trim());
+  return run.stdout;
+}
+
+if (import.meta.main) {
+  if (spawnSync("helm", ["version"]).status !== 0) {
+    process.stderr.write("helm is missing here, so the chart's golden files stay as they are\n");
+  } else {
+    mkdirSync(`${ROOT}/${GOLDEN}`, { recursive: true });
+    for (const [name, values] of Object.entries(CASES)) writeFileSync(`${ROOT}/${GOLDEN}/${name}.yaml`, render(values));
+  }
+}
