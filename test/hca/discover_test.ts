@@ -213,7 +213,7 @@ Deno.test("Discovery survives links that dangle and loop, and names that no kern
 });
 
 Deno.test("Discovery waits no longer than its deadline for an HCA whose firmware hangs, and hears when it answers", async () => {
-  using looked = on("connectx-roce-vfs", { deadlineMs: 50 });
+  using looked = on("connectx-roce-vfs", { deadlineMs: 500 });
   await looked.discovery.look("full");
   // A reader of a FIFO waits in the kernel until somebody writes, as one of a dead adapter's attribute does.
   const state = join(looked.host.hcaPath("mlx5_0"), "ports/1/state");
@@ -221,7 +221,7 @@ Deno.test("Discovery waits no longer than its deadline for an HCA whose firmware
   execFileSync("mkfifo", [state]);
   const hung = await looked.discovery.look("quick");
   equal(hung.hcas[0]!.ports[0]!.state, "unknown");
-  match(hung.hcas[0]!.remarks.join(), /did not tell its port states within 0\.05 s/);
+  match(hung.hcas[0]!.remarks.join(), /did not tell its port states within 0\.5 s/);
   equal(hung.hcas[1]!.ports[0]!.state, "ACTIVE");
   const again = await looked.discovery.look("quick"); // asks the hung one no second time
   equal(again.hcas[0]!.ports[0]!.state, "unknown");

@@ -1,0 +1,275 @@
+/**
+ * Broken hosts, and exactly what the doctor finds on each.
+ *
+ * @module
+ */
+import type { Facts } from "../../src/doctor/facts.ts";
+import type { NodeFile } from "../../src/doctor/node_files.ts";
+import type { VerbsAnswer } from "../../src/hca/types.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { type FakeHost, PRESETS } from "../../sim/mod.ts";
+import { HEALTHY_KUBELET as kubelet, type surveyed } from "../support/surveyed.ts";
+
+/** A broken host, and exactly the findings that it gives. */
+export interface Broken {
+  readonly what: string;
+  readonly finds: readonly string[];
+  readonly says: RegExp;
+  readonly over?: Partial<Facts>;
+  readonly specs?: readonly ResourceSpec[];
+  readonly host?: Parameters<typeof surveyed>[0];
+  readonly change?: (host: FakeHost) => Promise<void>;
+  /** What libibverbs answers, unless it agrees with sysfs. */
+  readonly verbs?: VerbsAnswer;
+}
+
+const ofVfs: ResourceSpec = { ...DEFAULT_SPEC, select: [{ masters: ["ib0"] }] };
+const function0 = {
+  resource: DEFAULT_SPEC.name,
+  name: "ib0",
+  vfs: 0,
+  most: 16,
+  file: "/sys/class/net/ib0/device/sriov_numvfs",
+};
+/** Facts with another file for the node of the one HCA. */
+export const node = (over: Partial<NodeFile>): Partial<Facts> => ({
+  nodes: new Map([["uverbs0", { kind: "character", dev: "231:192", mode: 0o666, ...over }]]),
+});
+const drivers = ["mlx5.driver"];
+const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
+export const BROKEN: readonly Broken[] = [
+  {
+    what: "no modules",
+    finds: ["problem rdma-modules"],
+    says: /modprobe mlx5_ib/,
+    host: "no-modules",
+    over: { modules: [] },
+  },
+  { what: "no HCA", finds: ["problem hcas"], says: /no HCA/, host: "empty" },
+  {
+    what: "no uverbs entry",
+    finds: ["problem uverbs"],
+    says: /modprobe ib_uverbs/,
+    host: {
+      ...PRESETS["connectx-ib-dual"],
+      hcas: PRESETS["connectx-ib-dual"].hcas.map((one) => ({ ...one, uverbs: false })),
+    },
+    over: { modules: ["ib_core", "rdma_ucm"] },
+  },
+  {
+    what: "no uverbs node in /dev",
+    finds: ["problem uverbs-node"],
+    says: /\/dev\/infiniband\/uverbs0.*mount the host's \/dev/s,
+    change: (host) => host.hideUverbsNode("mlx5_0"),
+    over: { devDirectory: false },
+  },
+  {
+    what: "no provider",
+    finds: ["warning provider"],
+    says: /provider library mlx5/,
+    over: { providers: { libraries: ["libefa-rdmav34.so"], drivers } },
+  },
+  { what: "no libibverbs", finds: ["warning provider"], says: /ibverbs-providers/, over: { providers: "missing" } },
+  {
+    what: "a provider that libibverbs is not told of",
+    finds: ["warning provider"],
+    says: /libibverbs.d has no mlx5.driver/,
+    over: { providers: { libraries: ["libmlx5-rdmav34.so"], drivers: [] } },
+  },
+  {
+    what: "libibverbs without an HCA for which all is there",
+    finds: ["warning verbs"],
+    says: /does not list mlx5_0.*IBV_SHOW_WARNINGS/s,
+    verbs: { kind: "empty" },
+  },
+  {
+    what: "another machine's sysfs",
+    finds: ["warning verbs"],
+    says: /lists mlx5_7, and \/sys does not show it/,
+    verbs: {
+      kind: "list",
+      devices: [["mlx5_0", "uverbs0"], ["mlx5_7", "uverbs7"]].map(([name, uverbs]) => ({
+        name: name!,
+        uverbs: uverbs!,
+        guid: "",
+        nodeType: 1,
+      })),
+    },
+  },
+  {
+    what: "libibverbs that fails",
+    finds: ["warning verbs"],
+    says: /failed \(EIO\)/,
+    verbs: { kind: "failed", detail: "EIO" },
+  },
+  { what: "a directory for a node", finds: ["problem uverbs-node"], says: /rmdir/, over: node({ kind: "directory" }) },
+  {
+    what: "a file for a node",
+    finds: ["problem uverbs-node"],
+    says: /no character device/,
+    over: node({ kind: "other" }),
+  },
+  {
+    what: "a stale node",
+    finds: ["problem uverbs-node"],
+    says: /is device 231:200, and sysfs says 231:192/,
+    over: node({ dev: "231:200" }),
+  },
+  { what: "a node for root only", finds: ["warning uverbs-mode"], says: /chmod 0666/, over: node({ mode: 0o600 }) },
+  {
+    what: "no ib_umad",
+    finds: ["warning umad"],
+    says: /modprobe ib_umad/,
+    host: {
+      ...PRESETS["connectx-ib-dual"],
+      hcas: PRESETS["connectx-ib-dual"].hcas.map((one) => ({
+        ...one,
+        ports: one.ports.map((port) => ({ ...port, umad: false, issm: false })),
+      })),
+    },
+    over: { modules: ["ib_core", "ib_uverbs", "rdma_ucm"] },
+  },
+  {
+    what: "a sandbox that hides sysfs",
+    finds: ["problem sandbox"],
+    says: /--sysfs-root=\/host\/sys/,
+    host: "no-modules",
+    over: { refused: ["/sys"], modules: [] },
+  },
+  {
+    what: "a sandbox that hides the kubelet's directory",
+    finds: ["problem sandbox"],
+    says: /--allow-write/,
+    over: { refused: [kubelet.dir], kubelet: { ...kubelet, state: "sandboxed", socket: "missing" } },
+  },
+  {
+    what: "a configuration that may not be meant so",
+    finds: ["warning config"],
+    says: /pf_range is ignored/,
+    over: { configWarnings: ["pf_range is ignored"] },
+  },
+  {
+    what: "no virtual functions",
+    finds: ["problem no-vfs"],
+    says: /ib0, which has none \(16 are possible\).*echo 4 > \/sys\/class\/net\/ib0/s,
+    specs: [ofVfs],
+    over: { functions: [{ ...function0, instead: null }] },
+  },
+  {
+    what: "no such physical function",
+    finds: ["problem no-vfs"],
+    says: /no such interface \(there are eth0\)/,
+    specs: [ofVfs],
+    over: {
+      functions: [{ ...function0, vfs: null, most: null, file: null, instead: "no such interface (there are eth0)" }],
+    },
+  },
+  {
+    what: "an ABI that the provider does not cover",
+    finds: ["problem provider-abi"],
+    says: /ABI version 99 for mlx5_0/,
+    change: (host) => {
+      Deno.writeTextFileSync(`${host.sysfsRoot}/class/infiniband_verbs/uverbs0/abi_version`, "99\n");
+      return Promise.resolve();
+    },
+  },
+  {
+    what: "no rdma_cm",
+    finds: ["warning rdma-cm"],
+    says: /modprobe rdma_ucm/,
+    change: (host) => host.setRdmaCm(false),
+    over: { modules: ["ib_core"] },
+  },
+  {
+    what: "a cable out",
+    finds: ["warning hca-unhealthy"],
+    says: /port 1 is DOWN/,
+    change: (host) => host.carrierLost("mlx5_0", 1),
+  },
+  {
+    what: "a selector that selects nothing",
+    finds: ["problem selects-nothing"],
+    says: /its vendor is 15b3, wanted: 8086/,
+    specs: [{ ...DEFAULT_SPEC, select: [{ vendors: ["8086"] }] }],
+  },
+  {
+    what: "exclusive net namespaces under a shared resource",
+    finds: ["problem netns-mode"],
+    says: /rdma system set netns shared/,
+    host: { ...PRESETS["connectx-ib-dual"], netnsMode: "exclusive" },
+    specs: [shared],
+  },
+  {
+    what: "exclusive net namespaces",
+    finds: ["warning netns-mode"],
+    says: /rdma-cni/,
+    host: { ...PRESETS["connectx-ib-dual"], netnsMode: "exclusive" },
+  },
+  {
+    what: "an unwritable kubelet directory",
+    finds: ["problem kubelet-dir"],
+    says: /mounted read-only/,
+    over: { kubelet: { ...kubelet, state: "read-only" } },
+  },
+  {
+    what: "a kubelet directory of somebody else's",
+    finds: ["problem kubelet-dir"],
+    says: /not writable for this process/,
+    over: { kubelet: { ...kubelet, state: "denied" } },
+  },
+  {
+    what: "a kubelet.sock that may not be connected to, under SELinux",
+    finds: ["problem kubelet-dir", "warning selinux"],
+    says: /as system_u:system_r:container_t:s0.*ausearch/s,
+    over: { kubelet: { ...kubelet, socket: "denied" }, selinux: "system_u:system_r:container_t:s0" },
+  },
+  {
+    what: "no kubelet directory",
+    finds: ["problem kubelet-dir"],
+    says: /--kubelet-dir/,
+    over: { kubelet: { ...kubelet, state: "missing" } },
+  },
+  {
+    what: "no kubelet.sock",
+    finds: ["problem kubelet-down"],
+    says: /does not exist/,
+    over: { kubelet: { ...kubelet, socket: "missing" } },
+  },
+  {
+    what: "a dead kubelet",
+    finds: ["problem kubelet-down"],
+    says: /systemctl status kubelet/,
+    over: { kubelet: { ...kubelet, socket: "refuses" } },
+  },
+  {
+    what: "a taken name",
+    finds: ["warning name-taken"],
+    says: /other plugins' sockets here: other.sock.*another one registered the same name/s,
+    over: { kubelet: { ...kubelet, takenNames: [DEFAULT_SPEC.name], otherSockets: ["other.sock"] } },
+  },
+  {
+    what: "a long path",
+    finds: ["problem socket-path"],
+    says: /shorter/,
+    over: { kubelet: { ...kubelet, longPaths: ["Cannot serve on /x: too long"] } },
+  },
+  {
+    what: "little lockable memory",
+    finds: ["warning memlock"],
+    says: /64 KiB.*LimitMEMLOCK/s,
+    over: { memlock: 65536 },
+  },
+  {
+    what: "few inotify instances",
+    finds: ["warning inotify"],
+    says: /max_user_instances is 8/,
+    over: { inotifyInstances: 8 },
+  },
+  {
+    what: "an unwritable CDI directory",
+    finds: ["problem cdi-dir"],
+    says: /--cdi-dir/,
+    specs: [{ ...DEFAULT_SPEC, cdi: true }],
+    over: { cdi: { dir: "/var/run/cdi", state: "read-only" } },
+  },
+];
