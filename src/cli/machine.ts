@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { env } from "node:process";
 import type { DiscoverySources } from "../hca/discover.ts";
 import { isDirectory, list, readLine } from "../hca/files.ts";
+import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
@@ -93,13 +94,8 @@ export function machine(values: Values): DiscoverySources & { readonly verbs: Ve
   return {
     roots: { sysfs, dev },
     verbs: openVerbs(),
-    netnsMode: () => readNetnsMode(sysfs, { fake: !isSysfs(sysfs) }),
+    netnsMode: () => readNetnsMode(sysfs, { fake: !isKernelsOwn(sysfs) }),
   };
-}
-
-/** Whether the tree is a kernel's and not the sim's: only a real one has the kernel's own `kernel/` directory. */
-function isSysfs(root: string): boolean {
-  return root === "/sys" || existsSync(join(root, "kernel/uevent_seqnum"));
 }
 
 /** The plugin watcher's directory. */

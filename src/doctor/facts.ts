@@ -9,6 +9,7 @@ import type { Values } from "../cli/flags.ts";
 import { registryDir } from "../cli/machine.ts";
 import type { Survey } from "../cli/survey.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
+import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
 import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
 import { type NodeFile, readNodeFiles } from "./node_files.ts";
@@ -73,8 +74,7 @@ export async function gatherFacts(values: Values, survey: Survey, configWarnings
     modules: MODULES.filter((name) => isDirectory(join(sysfsRoot, "module", name))),
     sysfsRoot,
     devRoot,
-    // Only a real tree has the kernel's own directory.
-    realMachine: sysfsRoot === "/sys" || readLine(join(sysfsRoot, "kernel/uevent_seqnum")) !== null,
+    realMachine: isKernelsOwn(sysfsRoot),
     devDirectory: isDirectory(join(devRoot, "infiniband")),
     nodes: readNodeFiles(devRoot),
     providers,

@@ -22,6 +22,11 @@ export interface Roots {
   readonly dev: string;
 }
 
+/** Whether a tree is a kernel's own sysfs and not one on disk: only the former counts its uevents. */
+export function isKernelsOwn(sysfsRoot: string): boolean {
+  return sysfsRoot === "/sys" || readLine(join(sysfsRoot, "kernel/uevent_seqnum")) !== null;
+}
+
 /** What sysfs and /dev alone say. */
 export interface SysfsView {
   readonly hcas: readonly Hca[];
