@@ -6,6 +6,7 @@
  */
 import {
   chmodSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -118,9 +119,9 @@ export class TreeWriter {
     rmSync(temporary, { recursive: true, force: true });
   }
 
-  /** Removes the directory when nothing is in it, as the kernel does with its glue directories. */
+  /** Removes the directory when nothing is in it, as the kernel does with its glue directories; it may be gone already. */
   removeIfEmpty(path: string): void {
-    if (readdirSync(this.at(path)).length === 0) rmdirSync(this.at(path));
+    if (existsSync(this.at(path)) && readdirSync(this.at(path)).length === 0) rmdirSync(this.at(path));
   }
 
   #temporary(): string {
