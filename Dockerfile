@@ -1,8 +1,8 @@
 # One image per architecture: docker build . (or buildx with --platform linux/amd64,linux/arm64,linux/ppc64le).
 # amd64 and arm64 run on Deno; ppc64le, for which there is no Deno, runs the same bundle on Node.js. Nothing of the target
 # architecture runs during the build, so that no emulation is needed. docs/images.md has sizes and what each image can do.
-ARG DEBIAN=docker.io/library/debian:trixie-slim
-ARG DENO=docker.io/denoland/deno:bin-2.9.6
+ARG DEBIAN=debian:trixie-slim
+ARG DENO=denoland/deno:bin-2.9.6
 ARG DENO_TARGET=${DENO}
 ARG BUILDPLATFORM
 ARG TARGETARCH

@@ -15,10 +15,10 @@ export const ARCHITECTURES = ["amd64", "arm64", "ppc64le"] as const;
 export type Architecture = typeof ARCHITECTURES[number];
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const DEBIAN = "docker.io/library/debian:trixie-slim";
-const DENO = "docker.io/denoland/deno:bin-2.9.6";
+const DEBIAN = "localhost/debian:trixie-slim";
+const DENO = "localhost/denoland/deno:bin-2.9.6";
 /** The newest build for arm64 that the npm registry has. */
-const DENO_ARM64 = { image: "docker.io/denoland/deno:bin-2.9.5-arm64", package: "@deno/linux-arm64-glibc@2.9.5" };
+const DENO_ARM64 = { image: "localhost/denoland/deno:bin-2.9.5-arm64", package: "@deno/linux-arm64-glibc@2.9.5" };
 const QEMU = { arm64: "qemu-aarch64-static", ppc64le: "qemu-ppc64le-static" } as const;
 const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 /** Files that have no business in the image. */
