@@ -39,11 +39,11 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
   },
 };
 
-/** What helm makes of the chart with these values. @throws with helm's own words */
-export function render(values: Readonly<Record<string, unknown>>): string {
+/** What helm makes of the chart with these values on a cluster of that version. @throws with helm's own words */
+export function render(values: Readonly<Record<string, unknown>>, kubernetes = "1.29.0"): string {
   const run = spawnSync(
     "helm",
-    ["template", "rdma-device-plugin", CHART, "--namespace=kube-system", "--kube-version=1.26.0", "--values=-"],
+    ["template", "rdma-device-plugin", CHART, "--namespace=kube-system", `--kube-version=${kubernetes}`, "--values=-"],
     { cwd: ROOT, encoding: "utf8", input: JSON.stringify(values) },
   );
   if (run.error !== undefined) throw run.error;

@@ -25,7 +25,7 @@ const EMPTY = [
   "sys",
   "tmp",
   "root",
-  "var/lib/kubelet",
+  "var/lib/kubelet/pod-resources",
   "var/run/cdi",
 ];
 
@@ -45,6 +45,8 @@ touch "$root/app/deno"; mount --bind "$BOX_DENO" "$root/app/deno"
 mount --bind "$sys" "$root/host/sys"; mount -o remount,bind,ro "$root/host/sys"
 mount --bind "$dev" "$root/host/dev"; mount -o remount,bind,ro "$root/host/dev"
 mount --bind "$root/var/lib/kubelet" "$root/var/lib/kubelet"
+mount --bind "$root/var/lib/kubelet/pod-resources" "$root/var/lib/kubelet/pod-resources"
+mount -o remount,bind,ro "$root/var/lib/kubelet/pod-resources"
 mount --bind "$root/var/run/cdi" "$root/var/run/cdi"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
@@ -73,10 +75,17 @@ export interface Box extends AsyncDisposable {
   readonly kubeletDir: string;
   readonly registryDir: string;
   readonly cdiDir: string;
+  /** Read-only from within, as the manifests mount it. */
+  readonly podResourcesDir: string;
   /** Puts a file into the box, before something runs in it. */
   put(path: string, text: string): void;
   /** Runs Deno in the box; /app has the bundle and the permission sets. */
   deno(...args: string[]): Boxed;
+}
+
+/** Lines of a log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
+export function complaints(log: string): readonly string[] {
+  return log.split("\n").filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
 }
 
 /** Makes a box on a host of that preset. */
@@ -101,6 +110,7 @@ export async function box(presetName: string): Promise<Box> {
     kubeletDir,
     registryDir,
     cdiDir: join(root, "var/run/cdi"),
+    podResourcesDir: join(root, "var/lib/kubelet/pod-resources"),
     put,
     deno(...args) {
       const child = spawn(

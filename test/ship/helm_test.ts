@@ -1,4 +1,5 @@
-import { deepEqual, equal, match, ok, throws } from "@std/assert";
+import { deepEqual, doesNotMatch, equal, match, ok, throws } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { manifestMistakes, podOf, ROOT } from "../../tools/check_manifests.ts";
@@ -7,6 +8,7 @@ import { valuesMistakes } from "../../tools/ship/chart.ts";
 import { documents } from "../../tools/ship/manifests.ts";
 import { VERSION } from "../../src/cli/version.ts";
 import { needs } from "../support/need.ts";
+import { broken, KNOWN_BREACHES, uncovered } from "./walls.ts";
 
 const golden = (name: string) => readFileSync(join(ROOT, GOLDEN, `${name}.yaml`), "utf8");
 const valuesOf = (values: unknown) => valuesMistakes(join(ROOT, CHART), values);
@@ -17,6 +19,14 @@ for (const [name, values] of Object.entries(CASES)) {
     const all = documents(golden(name), name);
     ok(all.some((one) => one.kind === "DaemonSet"));
     deepEqual(all.flatMap(manifestMistakes), []);
+  });
+
+  Deno.test(`the chart with the values ${name} is no less secure than docs/security.md says`, () => {
+    const set = documents(golden(name), name).find((one) => one.kind === "DaemonSet")!;
+    deepEqual(uncovered(set), []);
+    const more = values.hostNetwork === true ? ["baseline Host Namespaces"] : [];
+    const less = values.seLinuxType === "" ? ["baseline SELinux"] : [];
+    deepEqual(broken(set), [...KNOWN_BREACHES, ...more].filter((one) => !less.includes(one)).toSorted());
   });
 
   Deno.test({
@@ -51,6 +61,25 @@ Deno.test("values that mean nothing are refused before anything is rendered", ()
   match(valuesOf({ logLevel: "loud" }).join(), /logLevel/);
   match(valuesOf({ kubeletRoot: "/var/lib/kubelet/" }).join(), /kubeletRoot/);
   match(valuesOf({ extraArgs: ["resource-prefix"] }).join(), /extraArgs/);
+});
+
+Deno.test({
+  name: "helm finds nothing to complain of in the chart",
+  ...needs("helm"),
+  fn() {
+    const { status, stdout } = spawnSync("helm", ["lint", "--strict", CHART], { cwd: ROOT, encoding: "utf8" });
+    equal(status, 0, stdout);
+  },
+});
+
+Deno.test({
+  name: "helm refuses CDI where the kubelet would not pass it on, and leaving it out elsewhere is enough",
+  ...needs("helm"),
+  fn() {
+    throws(() => render({ cdi: true }, "1.27.9"), /cdi needs Kubernetes 1.28/);
+    match(render({ cdi: true }, "1.28.0"), /--cdi/);
+    doesNotMatch(render({}, "1.26.0"), /--cdi/);
+  },
 });
 
 Deno.test({

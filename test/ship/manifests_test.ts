@@ -1,12 +1,13 @@
-import { deepEqual, equal, match, ok } from "@std/assert";
-import { readdirSync, readFileSync } from "node:fs";
+import { deepEqual, equal, match, ok, throws } from "@std/assert";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../../tools/check_manifests.ts";
 import { permissions } from "../../tools/bundle.ts";
 import { documents, type Manifest } from "../../tools/ship/manifests.ts";
-import { breaches } from "../../tools/ship/pod_security.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { needs } from "../support/need.ts";
+import { temporaryDir } from "../support/temp.ts";
+import { broken, KNOWN_BREACHES, uncovered } from "./walls.ts";
 
 const MAIN = "rdma-device-plugin.yml";
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
@@ -77,16 +78,6 @@ Deno.test("the example configuration of the config overlay loads", async () => {
   deepEqual(result.config.warnings, []);
 });
 
-/** What stands between the plugin and the level "restricted"; docs/security.md says why each is so. */
-const KNOWN_BREACHES = [
-  "baseline HostPath Volumes",
-  "baseline SELinux",
-  "restricted Running as Non-root",
-  "restricted Running as Non-root user",
-];
-const broken = (manifest: Manifest) =>
-  [...new Set(breaches(podOf(manifest)).map((one) => `${one.level} ${one.control}`))].toSorted();
-
 Deno.test("the pod breaks four controls of the pod security standards and no other", () => {
   deepEqual(broken(daemonSet()), KNOWN_BREACHES);
 });
@@ -117,20 +108,78 @@ Deno.test("the pod security check sees what it must", () => {
   ]);
 });
 
-/** Mounts that the permission set of the image does not cover, and what it covers that nothing mounts is no fault. */
-function uncovered(manifest: Manifest): readonly string[] {
-  const { read, write } = permissions().image as { read: string[]; write: string[] };
-  const mounts = podOf(manifest).containers.flatMap((one) => one.volumeMounts ?? []);
-  return mounts.filter(({ mountPath, readOnly }) =>
-    !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
-  ).map((one) => one.mountPath);
-}
-
 Deno.test("the permission set lets the plugin read every mount and write to those that are not read-only", () => {
   deepEqual(uncovered(daemonSet()), []);
   const spec = { containers: [{ name: "a", volumeMounts: [{ name: "a", mountPath: "/host/sys" }] }] };
   deepEqual(uncovered({ kind: "Pod", spec }), ["/host/sys"]);
 });
+
+Deno.test("the permission set no-ffi is the image's without foreign functions", () => {
+  const { image, "no-ffi": tight } = permissions();
+  deepEqual({ ...tight as object, ffi: true }, image);
+});
+
+/** Resources that a file of examples/config makes. */
+async function resourcesOf(config: string): Promise<readonly string[]> {
+  const result = await loadConfig(join(ROOT, config));
+  ok(result.ok, JSON.stringify(result));
+  return result.config.resources.map((one) => one.name);
+}
+
+for (const name of readdirSync(join(ROOT, "deploy/examples"))) {
+  Deno.test(`the example ${name} asks for a resource that is there without a configuration, or with the one that it names`, async () => {
+    const file = `deploy/examples/${name}`;
+    const config = /examples\/config\/[\w-]+\.yaml/.exec(read(file))?.[0];
+    const known = config === undefined ? ["tencent.com/rdma"] : await resourcesOf(config);
+    const pods = documents(read(file), file).filter((one) => one.kind !== "NetworkAttachmentDefinition");
+    const asked = pods.flatMap((one) => podOf(one).containers).flatMap((one) =>
+      Object.keys((one as { resources?: { limits?: object } }).resources?.limits ?? {}).filter((key) =>
+        key.includes("/")
+      )
+    );
+    equal(asked.length, 1);
+    ok(known.includes(asked[0]!), `${asked[0]} is none of ${known.join(", ")}`);
+    for (const one of documents(read(file), file)) {
+      const { annotations } = one.metadata as { annotations?: Record<string, string> };
+      equal(annotations?.["k8s.v1.cni.cncf.io/resourceName"] ?? asked[0], asked[0]);
+    }
+  });
+}
+
+Deno.test("every component is part of an overlay, so that what it makes is checked", () => {
+  const used = OVERLAYS.flatMap((overlay) => {
+    const file = `deploy/kustomize/overlays/${overlay}/kustomization.yaml`;
+    return (documents(read(file), file)[0]!.components ?? []) as string[];
+  });
+  const all = readdirSync(join(ROOT, "deploy/kustomize/components")).map((name) => `../../components/${name}`);
+  deepEqual([...new Set(used)].toSorted(), all.toSorted());
+});
+
+for (
+  const [what, file, from, to] of [
+    ["an overlay", "overlays/cdi", "components:", "componets:"],
+    ["a component's patch", "components/cdi", "mountPath: /var", "mountPaht: /var"],
+    ["a component's flag", "components/cdi", "value: --cdi", "value: --cid"],
+    ["a path of a patch", "components/cdi", "containers/0/args/-", "containers/0/arg/-"],
+  ] as const
+) {
+  Deno.test({
+    name: `a typo in ${what} is found when the overlay is built`,
+    ...needs("kubectl"),
+    fn() {
+      using dir = temporaryDir();
+      cpSync(join(ROOT, "deploy/kustomize"), dir.path, { recursive: true });
+      const path = join(dir.path, file, "kustomization.yaml");
+      const text = readFileSync(path, "utf8");
+      ok(text.includes(from), `${file} has no ${from}`);
+      writeFileSync(path, text.replace(from, to));
+      throws(() => {
+        const mistakes = kustomize(join(dir.path, "overlays/cdi"))!.flatMap(manifestMistakes);
+        if (mistakes.length > 0) throw new Error(mistakes.join());
+      });
+    },
+  });
+}
 
 for (const overlay of OVERLAYS) {
   Deno.test({

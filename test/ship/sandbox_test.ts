@@ -4,7 +4,7 @@ import process from "node:process";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
-import { type Box, box } from "./box.ts";
+import { type Box, box, complaints } from "./box.ts";
 
 const RESOURCE = "tencent.com/rdma";
 const SETS = ["image", "no-ffi"] as const;
@@ -13,9 +13,6 @@ const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];
 const ARGS = [...ROOTS, "--rescan=1", "--http=:9178"];
 const plugin = (room: Box, set: string, ...more: string[]) =>
   room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", ...ARGS, ...more);
-
-/** Lines of a log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
-const complaints = (log: string) => log.split("\n").filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
 
 for (const set of SETS) {
   Deno.test({

@@ -6,6 +6,7 @@
  */
 import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { DaemonSet, Deployment } from "kubernetes-models/apps/v1";
+import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
 import { ConfigMap, Pod } from "kubernetes-models/v1";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
@@ -21,6 +22,7 @@ const MODELS: Readonly<Record<string, ModelClass>> = {
   "apps/v1 DaemonSet": DaemonSet,
   "apps/v1 Deployment": Deployment,
   "monitoring.coreos.com/v1 PodMonitor": PodMonitor,
+  "networking.k8s.io/v1 NetworkPolicy": NetworkPolicy,
   "v1 ConfigMap": ConfigMap,
   "v1 Pod": Pod,
 };

@@ -5,7 +5,7 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
@@ -118,8 +118,18 @@ export class Workshop {
     this.inspect(["save", "--quiet", "--format=oci-archive", `--output=${archive}`, tagOf(architecture)]);
     const compressedMb = statSync(archive).size / 1e6;
     spawnSync("rm", ["-f", archive]);
-    const bytes = this.inspect(["image", "inspect", "--format", "{{.Size}}", tagOf(architecture)]);
-    return { sizeMb: Number(bytes) / 1e6, compressedMb };
+    return { sizeMb: this.bytes(architecture) / 1e6, compressedMb };
+  }
+
+  /** Bytes of the image's files. @throws when the store has no such image */
+  bytes(architecture: Architecture): number {
+    return Number(this.inspect(["image", "inspect", "--format", "{{.Size}}", tagOf(architecture)]));
+  }
+
+  /** Removes a store, and before that its mounts, which would survive it. */
+  static remove(store: string): void {
+    spawnSync("umount", ["--recursive", "--quiet", join(store, "root/vfs")]);
+    rmSync(store, { recursive: true, force: true });
   }
 
   /** Runs podman; gives what it wrote. @throws with its complaint, unless `quiet` */

@@ -1,0 +1,76 @@
+/**
+ * What people copy out of the documentation: every YAML block is held against what it is for.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok } from "@std/assert";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { kustomize, manifestMistakes, podOf, ROOT } from "../../tools/check_manifests.ts";
+import { documents, type Manifest } from "../../tools/ship/manifests.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { needs } from "../support/need.ts";
+import { temporaryDir } from "../support/temp.ts";
+
+/** Documents with YAML in them; a new one is found by itself. */
+const FILES = [
+  "README.md",
+  ...readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
+];
+
+/** The YAML blocks of a document, without the indentation of a list that one stands in. */
+function blocks(file: string): readonly string[] {
+  const text = readFileSync(join(ROOT, file), "utf8");
+  return [...text.matchAll(/^( *)```ya?ml\n([^]*?)^ *```/gm)].map(([, indent = "", body = ""]) =>
+    body.split("\n").map((line) => line.slice(indent.length)).join("\n")
+  );
+}
+
+const all = FILES.flatMap((file) => blocks(file).map((text) => ({ file, text, value: parse(text) as Manifest })));
+const ofKind = (kind: string) => all.filter(({ value }) => value.kind === kind);
+
+Deno.test("every YAML block of the documentation is a right manifest, configuration or part of a pod", () => {
+  const mistakes = all.filter(({ value }) => value.kind !== "Kustomization").flatMap(({ file, text, value }) => {
+    if (value.kind !== undefined) return documents(text, file).flatMap(manifestMistakes);
+    if (value.resources !== undefined) {
+      const result = parseConfig(text, file);
+      return result.ok ? result.config.warnings : [JSON.stringify(result)];
+    }
+    // Some fields of a container.
+    const spec = { containers: [{ name: "a", image: "b", ...value }] };
+    return manifestMistakes({ apiVersion: "v1", kind: "Pod", metadata: { name: "a" }, spec });
+  });
+  deepEqual(mistakes, []);
+  for (const kind of ["Pod", "Kustomization", "NetworkPolicy"]) ok(ofKind(kind).length > 0, `there is no ${kind}`);
+});
+
+Deno.test({
+  name: "the overlay that docs/install.md shows builds beside the others",
+  ...needs("kubectl"),
+  fn() {
+    using dir = temporaryDir();
+    cpSync(join(ROOT, "deploy/kustomize"), dir.path, { recursive: true });
+    for (const { text } of ofKind("Kustomization")) {
+      const mine = join(dir.path, "overlays/mine");
+      mkdirSync(mine, { recursive: true });
+      writeFileSync(join(mine, "kustomization.yaml"), text);
+      const built = kustomize(mine)!;
+      deepEqual(built.flatMap(manifestMistakes), []);
+      const [container] = podOf(built.find((one) => one.kind === "DaemonSet")!).containers;
+      equal((container as unknown as { image: string }).image, "registry.example.com/rdma-device-plugin:0.1.0");
+      ok(container!.args!.includes("--cdi"));
+    }
+  },
+});
+
+Deno.test("every file of this repository that a document links to or names is there", () => {
+  const missing = FILES.flatMap((file) => {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, target = ""]) => join(file, "..", target));
+    const named = [...text.matchAll(/(?<![\w/.-])(?:deploy|docs|examples|schema|src|test|tools)\/[\w./-]*\w/g)];
+    return [...links, ...named.map(([path]) => path)].filter((path) => !existsSync(join(ROOT, path)))
+      .map((path) => `${file}: ${path}`);
+  });
+  deepEqual(missing, []);
+});
