@@ -1,7 +1,7 @@
 /**
  * How long it takes from a link event of the kernel to the list at the kubelet:
  *
- *     deno task bench:events [--events 200] [--hcas 8]
+ *     deno task bench:events [--events 200] [--hcas 8] [--pause 70] [--json]
  *
  * A port of the fake host changes on disk without a word; then a real veth link is set down or up, and the kernel's own
  * netlink message is what makes the plugin look. The clock starts just before the request goes to the kernel, and ends
@@ -17,6 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { C, OFFSET, SIZE } from "../src/hca/abi.ts";
 import { type Bytes, type Libc, openLibc } from "../src/hca/libc.ts";
 import { parseError, parseMessages } from "../src/hca/netlink_parse.ts";
+import { memoryOf } from "./process_figures.ts";
 import { inOwnNetns, ip, quantile, RESOURCE, type Rig, rig } from "./rig.ts";
 
 /** Milliseconds that issue and README promise. */
@@ -25,8 +26,17 @@ const TARGET = { median: 20, p99: 100 };
 const LINK = 100;
 /** <linux/netlink.h> */
 const NLM_F_ACK = 4;
-/** Milliseconds between events, drawn anew each time so that they keep step with no timer. */
-const PAUSE = { least: 20, most: 120 };
+/** The pause between events is drawn anew each time, so that they keep step with no timer: part of the mean. */
+const PAUSE = { least: 0.3, most: 1.7 };
+
+/** What `--json` prints: milliseconds from the request to the kernel to the list, and MiB at the end. */
+export interface EventFigures {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+  readonly rss: number;
+  readonly anonymous: number;
+}
 
 /** Sets the link down and up over one open socket, as `ip link set` does. */
 class Link implements Disposable {
@@ -103,7 +113,12 @@ async function recover({ host, kubelet }: Rig, link: Link): Promise<void> {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { events: { type: "string", default: "200" }, hcas: { type: "string", default: "8" } },
+    options: {
+      events: { type: "string", default: "200" },
+      hcas: { type: "string", default: "8" },
+      pause: { type: "string", default: "70" },
+      json: { type: "boolean", default: false },
+    },
   });
   const hcas = Number(values.hcas);
   ip(`link add name v0 index ${LINK} type veth peer name v1`);
@@ -115,13 +130,19 @@ async function main(): Promise<void> {
   // The first round only warms up.
   for (let round = 0; samples.length < Number(values.events); round++) {
     for (const name of plant.host.hcaNames()) {
-      await delay(PAUSE.least + Math.random() * (PAUSE.most - PAUSE.least));
+      await delay(Number(values.pause) * (PAUSE.least + Math.random() * (PAUSE.most - PAUSE.least)));
       const sample = await measure(plant, link, name);
       if (round > 0 && samples.length < Number(values.events)) samples.push(sample);
     }
     await recover(plant, link);
   }
-  print(samples, hcas);
+  if (values.json) process.stdout.write(`${JSON.stringify(figuresOf(samples, plant.pid))}\n`);
+  else print(samples, hcas);
+}
+
+function figuresOf(samples: readonly Sample[], pid: number): EventFigures {
+  const sorted = samples.map((sample) => sample.whole).toSorted((a, b) => a - b);
+  return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: quantile(sorted, 1), ...memoryOf(pid) };
 }
 
 function print(samples: readonly Sample[], hcas: number): void {

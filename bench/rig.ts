@@ -12,13 +12,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { DEFAULT_SPEC } from "../src/resource/spec.ts";
-import { FakeHost, FakeKubelet, manyHcas, pluginFlags, PluginProcess } from "../sim/mod.ts";
+import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
+import { bundle } from "../tools/bundle.ts";
+import { plugin } from "./subject.ts";
 
 /** The resource that the plugin offers. */
 export const RESOURCE = DEFAULT_SPEC.name;
-
-/** What the image starts the plugin with. */
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=1";
 
 /** Tells the process which runs in the namespace that it is there. */
 const MARK = "BENCH_IN_NETNS";
@@ -56,35 +55,31 @@ export function ip(args: string): void {
 export interface Rig extends AsyncDisposable {
   readonly host: FakeHost;
   readonly kubelet: FakeKubelet;
-  readonly plugin: PluginProcess;
+  /** The plugin's process. */
+  readonly pid: number;
 }
 
-/** Starts all three; resolves when the kubelet has every HCA. */
+/** Starts all three, the plugin as the image runs it; resolves when the kubelet has every HCA. */
 export async function rig(hcas: number, ...flags: readonly string[]): Promise<Rig> {
+  await using cleanup = new AsyncDisposableStack();
   const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
+  cleanup.defer(() => rmSync(dir, { recursive: true, force: true }));
   const host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas));
+  cleanup.defer(() => host.close());
   const kubeletDir = join(dir, "kubelet/device-plugins");
   const kubelet = new FakeKubelet({ dir: kubeletDir });
   await kubelet.start();
-  const all = [...pluginFlags(host, kubeletDir), "--cdi-dir", join(dir, "cdi"), "--events", "auto", ...flags];
-  const plugin = new PluginProcess(all, () => {}, [V8_FLAGS]);
-  const end = async () => {
-    await plugin.stop();
-    await kubelet.close();
-    host.close();
-    rmSync(dir, { recursive: true, force: true });
-  };
-  try {
-    await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
-      what: "every HCA as a healthy device",
-      timeoutMs: 30_000,
-    });
-  } catch (error) {
-    process.stderr.write(`${plugin.log.join("\n")}\n`);
-    await end();
-    throw error;
-  }
-  return { host, kubelet, plugin, [Symbol.asyncDispose]: end };
+  const subject = plugin(await bundle(join(dir, "bundle")));
+  const running = await subject.start({ host, kubeletDir, scratch: dir }, "--events", "auto", ...flags);
+  cleanup.defer(() => running.stop());
+  // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+  cleanup.defer(() => kubelet.close());
+  await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
+    what: "every HCA as a healthy device",
+    timeoutMs: 30_000,
+  });
+  const rest = cleanup.move();
+  return { host, kubelet, pid: running.pid!, [Symbol.asyncDispose]: () => rest.disposeAsync() };
 }
 
 /** The value below which this part of all values lies; `sorted` is in ascending order. */

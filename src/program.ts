@@ -7,4 +7,5 @@
 import process from "node:process";
 import { main } from "./cli/main.ts";
 
-process.exit(await main(process.argv.slice(2)));
+// Without a top-level await, which CommonJS has not.
+void main(process.argv.slice(2)).then((status) => process.exit(status));

@@ -14,6 +14,7 @@ import {
   method,
   UNHEALTHY,
 } from "./api.ts";
+import { listBytes } from "./list_bytes.ts";
 import type { PreferredAllocationRequest__Output } from "../gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../gen/v1beta1/PreferredAllocationResponse.ts";
 import type { OfferedDevice } from "../resource/devices.ts";
@@ -50,7 +51,12 @@ export function protoCodec(): Codec {
     "GetPreferredAllocation",
   );
   return {
-    list: (devices) => listAndWatch.responseSerialize({ devices: devices.map(device) }),
+    // One device without an ID: field 1 with the length of what follows, which is short enough for one byte or two.
+    list: (devices) =>
+      listBytes(devices, (one) => {
+        const alone = listAndWatch.responseSerialize({ devices: [condition(one)] });
+        return alone.subarray(alone[1]! < 0x80 ? 2 : 3);
+      }),
     allocateRequest: (bytes) => allocate.requestDeserialize(bytes),
     allocateResponse: (containers) => allocate.responseSerialize({ container_responses: containers.map(answer) }),
     preferredRequest: (bytes) => preferred.requestDeserialize(bytes),
@@ -59,9 +65,9 @@ export function protoCodec(): Codec {
   };
 }
 
-function device(one: OfferedDevice) {
-  const topology = one.numaNodes.length === 0 ? {} : { topology: { nodes: one.numaNodes.map((ID) => ({ ID })) } };
-  return { ID: one.id, health: one.healthy ? HEALTHY : UNHEALTHY, ...topology };
+function condition({ healthy, numaNodes }: Omit<OfferedDevice, "id">) {
+  const topology = numaNodes.length === 0 ? {} : { topology: { nodes: numaNodes.map((ID) => ({ ID })) } };
+  return { health: healthy ? HEALTHY : UNHEALTHY, ...topology };
 }
 
 function answer({ grant, cdi }: ContainerAnswer) {

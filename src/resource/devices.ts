@@ -20,24 +20,29 @@ export const SHARE_MARK = "::";
 export function devices(account: Account): readonly OfferedDevice[] {
   const { spec, standings } = account;
   const all = [...standings.values()];
-  if (spec.mode.kind === "exclusive") return all.map((standing) => offer(account, standing.member.id, [standing]));
+  if (spec.mode.kind === "exclusive") {
+    return all.map((standing) => ({ id: standing.member.id, ...condition(account, [standing]) }));
+  }
+  // What shares have in common is found out once, and is one object: lists of thousands are sent with every change.
   const shares = Array.from({ length: spec.mode.shares }, (_, k) => k);
   if (spec.mode.of === "one") {
-    return all.flatMap((standing) =>
-      shares.map((k) => offer(account, `${standing.member.id}${SHARE_MARK}${k}`, [standing]))
-    );
+    return all.flatMap((standing) => {
+      const common = condition(account, [standing]);
+      return shares.map((k) => ({ id: `${standing.member.id}${SHARE_MARK}${k}`, ...common }));
+    });
   }
   // A pool without any HCA has nothing to share: it offers no devices, not N that cannot work.
-  return all.length === 0 ? [] : shares.map((k) => offer(account, String(k), all));
+  if (all.length === 0) return [];
+  const common = condition(account, all);
+  return shares.map((k) => ({ id: String(k), ...common }));
 }
 
 /** A device on several HCAs is healthy while one of them is. */
-function offer(account: Account, id: string, on: readonly Standing[]): OfferedDevice {
+function condition(account: Account, on: readonly Standing[]): Omit<OfferedDevice, "id"> {
   const nodes = account.spec.topology
     ? on.flatMap((standing) => standing.member.hcas.flatMap((hca) => hca.pci?.numaNode ?? []))
     : [];
   return {
-    id,
     healthy: on.some((standing) => standing.healthy),
     numaNodes: [...new Set(nodes)].sort((a, b) => a - b),
   };

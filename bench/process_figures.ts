@@ -1,0 +1,37 @@
+/**
+ * What a process takes of the machine, as the kernel counts it.
+ *
+ * @module
+ */
+import { readdirSync, readFileSync } from "node:fs";
+
+/** MiB. `anonymous` is the process's own; the rest of `rss` is files, which the kernel shares and can drop. */
+export interface Memory {
+  readonly rss: number;
+  readonly anonymous: number;
+}
+
+/** From `/proc/PID/smaps_rollup`. */
+export function memoryOf(pid: number): Memory {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const mebibytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(text)?.[1]) / 1024;
+  return { rss: mebibytes("Rss"), anonymous: mebibytes("Anonymous") };
+}
+
+/** How many threads the process has. */
+export function threadCount(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).length;
+}
+
+/** Milliseconds on a processor of all threads that are there now, by the scheduler's own count. */
+export function cpuTime(pid: number): number {
+  let nanoseconds = 0;
+  for (const id of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      continue; // the thread has ended
+    }
+  }
+  return nanoseconds / 1e6;
+}

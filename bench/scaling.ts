@@ -1,0 +1,207 @@
+/**
+ * What grows with the machine: a look by its HCAs, a list by its devices, a change by the resources beside it. Ours
+ * alone: nobody else's inside can be called.
+ *
+ * @module
+ */
+import { Client, type ClientReadableStream, credentials } from "@grpc/grpc-js";
+import { Buffer } from "node:buffer";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FakeHost, manyHcas } from "../sim/mod.ts";
+import { parseCommandLine } from "../src/cli/flags.ts";
+import { Surveyor } from "../src/cli/survey.ts";
+import type { Depth } from "../src/hca/trigger.ts";
+import { devicePluginServices } from "../src/kubelet/api.ts";
+import { protoCodec } from "../src/kubelet/codec.ts";
+import { PluginServer } from "../src/kubelet/server.ts";
+import { Offer } from "../src/offer.ts";
+import type { HostFacts } from "../src/resource/allocate.ts";
+import { devices } from "../src/resource/devices.ts";
+import type { Account } from "../src/resource/ledger.ts";
+import { DEFAULT_SPEC, type Mode, type ResourceSpec } from "../src/resource/spec.ts";
+import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
+import { type Figures, PLUGIN } from "./figure.ts";
+import type { Client as BenchClient, List } from "./kubelet.ts";
+import { quantile } from "./rig.ts";
+import type { Subject } from "./subject.ts";
+
+const codec = protoCodec();
+const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false };
+
+/** A look at hosts of every size, with one device per HCA. */
+export async function looks(repeats: number, figures: Figures): Promise<void> {
+  for (const hcas of HCAS) {
+    using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas)));
+    using surveyor = survey(host.value, [DEFAULT_SPEC]);
+    for (const depth of ["quick", "full"] as const) {
+      figures.add(PLUGIN, `look.${depth}.${hcas}`, await timed(surveyor, depth, repeats) * 1e3);
+    }
+    const { ledger } = await surveyor.look("full");
+    const list = codec.list(devices(ledger.get(DEFAULT_SPEC.name)!));
+    figures.add(PLUGIN, `list.${hcas}.bytes`, list.length);
+  }
+}
+
+/** A hundred HCAs as more and more resources, each with a thousand shares of its HCAs. */
+export async function resources(repeats: number, figures: Figures): Promise<void> {
+  using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(100)));
+  for (const count of RESOURCES) {
+    const specs = sharing(count);
+    using surveyor = survey(host.value, specs);
+    figures.add(PLUGIN, `resources.${count}.look`, await timed(surveyor, "quick", repeats) * 1e3);
+    const { ledger } = await surveyor.look("full");
+    const bytes = [...ledger.values()].reduce((sum, account) => sum + codec.list(devices(account)).length, 0);
+    figures.add(PLUGIN, `resources.${count}.bytes`, bytes);
+  }
+}
+
+/** The real process with a hundred resources: how long until all are listed, and what one change sends. */
+export async function manyResources(subject: Subject, client: BenchClient, figures: Figures): Promise<void> {
+  const count = RESOURCES.at(-1)!;
+  await using cleanup = new AsyncDisposableStack();
+  const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
+  cleanup.defer(() => rmSync(dir, { recursive: true, force: true }));
+  const host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(count));
+  cleanup.defer(() => host.close());
+  const kubeletDir = join(dir, "device-plugins");
+  mkdirSync(kubeletDir);
+  const kubelet = await client.start(kubeletDir);
+  const config = join(dir, "config.json");
+  const resources = Array.from({ length: count }, (_, n) => ({
+    name: `bench/r${n}`,
+    mode: "shared",
+    share: "all",
+    shares: SHARES,
+    select: { hcas: [`mlx5_${n}`] },
+  }));
+  writeFileSync(config, JSON.stringify({ resources }));
+  const begin = performance.now();
+  const running = await subject.start({ host, kubeletDir, scratch: dir }, "--config", config);
+  cleanup.defer(() => running.stop());
+  // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+  cleanup.use(kubelet);
+  await Promise.all(resources.map(({ name }) => kubelet.list(are(name, "Healthy"), `${SHARES} devices of ${name}`)));
+  figures.add(PLUGIN, "resources.start", performance.now() - begin);
+
+  // A second change is the proof that nothing more came of the first: its list would have been behind.
+  const before = kubelet.lists;
+  for (const n of [7, 8]) {
+    await host.portDown(`mlx5_${n}`, 1);
+    await kubelet.list(are(`bench/r${n}`, "Unhealthy"), `bench/r${n} without a healthy device`, before);
+  }
+  figures.add(PLUGIN, "resources.lists", (kubelet.lists - before) / 2);
+}
+
+function are(resource: string, health: string): (list: List) => boolean {
+  return (list) =>
+    list.resource === resource && list.devices.length === SHARES && list.devices.every((one) => one.health === health);
+}
+
+/** From the account of a changed resource to the bytes of its list at the other end of a real socket. */
+export async function longList(repeats: number, figures: Figures): Promise<void> {
+  using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(1)));
+  const [spec] = sharing(1, LONG_LIST);
+  using surveyor = survey(host.value, [spec!]);
+  const account = async () => (await surveyor.look("quick")).ledger.get(spec!.name)!;
+  const up = await account();
+  await host.value.portDown("mlx5_0", 1);
+  const down = await account();
+  await using wire = await Wire.open(up);
+  const took: number[] = [];
+  for (let i = 0; i < 2 * repeats; i++) {
+    const arrived = wire.next();
+    const begin = performance.now();
+    wire.offer.update(i % 2 === 0 ? down : up, HOST);
+    await arrived;
+    took.push(performance.now() - begin);
+  }
+  figures.add(PLUGIN, "list.long", quantile(took.toSorted((a, b) => a - b), 0.5));
+}
+
+/** An offer behind the plugin's own server, and a client that takes what comes as bytes. */
+class Wire implements AsyncDisposable {
+  readonly offer: Offer;
+  readonly #server: PluginServer;
+  readonly #client: Client;
+  readonly #stream: ClientReadableStream<Buffer>;
+  readonly #dir: string;
+  #arrived = () => {};
+
+  private constructor(offer: Offer, server: PluginServer, dir: string) {
+    this.offer = offer;
+    this.#server = server;
+    this.#dir = dir;
+    this.#client = new Client(`unix:${server.path}`, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": -1,
+    });
+    const bytes = (buffer: Buffer) => buffer;
+    const { path } = devicePluginServices()["v1beta1.DevicePlugin"].ListAndWatch!;
+    this.#stream = this.#client.makeServerStreamRequest(path, bytes, bytes, Buffer.alloc(0));
+    this.#stream.on("data", () => this.#arrived());
+    // Cancelling it is an error; nothing is waited for then.
+    this.#stream.on("error", () => {});
+  }
+
+  static async open(account: Account): Promise<Wire> {
+    const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
+    const offer = new Offer(account, HOST, {
+      codec,
+      sysfsRoot: "/nowhere",
+      lookAgain: () => Promise.resolve(),
+      onAllocated: () => {},
+    });
+    const events = { onStreams: () => {}, onListSent: () => {}, onCall: () => {} };
+    const server = await PluginServer.listen(join(dir, "list.sock"), offer, events);
+    const wire = new Wire(offer, server, dir);
+    const first = wire.next();
+    await first;
+    return wire;
+  }
+
+  /** Resolves when the next list is there. */
+  next(): Promise<void> {
+    return new Promise((resolve) => this.#arrived = resolve);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The client leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+    this.#stream.cancel();
+    this.#client.close();
+    await this.#server.close(1_000);
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** `count` resources that take turns at the HCAs. */
+function sharing(count: number, shares = SHARES): readonly ResourceSpec[] {
+  const mode: Mode = { kind: "shared", shares, of: "all" };
+  return Array.from({ length: count }, (_, n): ResourceSpec => {
+    // mlx5_7 and mlx5_17 to mlx5_97 are the eighth of ten resources.
+    const tail = count === 1 ? "*" : count === 10 ? `*${n}` : `${n}`;
+    return { ...DEFAULT_SPEC, name: `bench/r${n}`, mode, select: [{ hcas: [`mlx5_${tail}`] }] };
+  });
+}
+
+function survey(host: FakeHost, specs: readonly ResourceSpec[]): Surveyor {
+  const parsed = parseCommandLine(["--sysfs-root", host.sysfsRoot, "--dev-root", host.devRoot], {});
+  if (!parsed.ok) throw new Error(parsed.message);
+  return new Surveyor(parsed.values, specs);
+}
+
+/** Milliseconds of a look with all that follows from it: the median. */
+async function timed(surveyor: Surveyor, depth: Depth, repeats: number): Promise<number> {
+  const took: number[] = [];
+  await surveyor.look("full");
+  for (let i = 0; i < repeats; i++) {
+    const begin = performance.now();
+    await surveyor.look(depth);
+    took.push(performance.now() - begin);
+  }
+  return quantile(took.toSorted((a, b) => a - b), 0.5);
+}
+
+function lent(value: FakeHost): Disposable & { readonly value: FakeHost } {
+  return { value, [Symbol.dispose]: () => value.close() };
+}
