@@ -9,6 +9,7 @@ import { existsSync } from "node:fs";
 import { CdiFiles } from "./cdi_files.ts";
 import { heldDevices } from "./checkpoint.ts";
 import { Discovery, type DiscoverySources } from "./hca/discover.ts";
+import { OutOfFiles } from "./hca/files.ts";
 import type { EventSource, Trigger } from "./hca/trigger.ts";
 import type { NetnsMode, Snapshot } from "./hca/types.ts";
 import { type Codec, protoCodec } from "./kubelet/codec.ts";
@@ -72,6 +73,9 @@ interface Served {
 
 const CHANGES_KEPT = 200;
 
+/** One trouble, whichever file it was that could not be opened. */
+const OUT_OF_FILES = "out of files";
+
 /** A running plugin. */
 export class Agent {
   readonly #options: AgentOptions;
@@ -90,6 +94,8 @@ export class Agent {
   #changes: (Change & { time: number })[] = [];
   #wake: ReturnType<typeof setTimeout> | undefined;
   #cdiTrouble = new Set<string>();
+  /** Why the last look failed; null when it did not. */
+  #lookTrouble: string | null = null;
 
   private constructor(options: AgentOptions) {
     this.#options = options;
@@ -104,12 +110,7 @@ export class Agent {
       discovery,
       rescanMs: options.rescanMs,
       onLook: (look) => this.#look(look),
-      onError: (error) => {
-        const words = error instanceof Error ? error.stack ?? error.message : String(error);
-        this.#log.error(
-          `A look at the machine failed; what was offered before still is, and the next look tries again: ${words}`,
-        );
-      },
+      onError: (error) => this.#lookFailed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
   }
@@ -172,7 +173,7 @@ export class Agent {
     clearTimeout(this.#wake);
     await this.#looks.close();
     await Promise.all([...this.#served.values()].map(({ session }) => session.close()));
-    this.#cdi.removeAll();
+    for (const path of this.#cdi.removeAll()) this.#leave(path);
     await Promise.all(this.#background);
   }
 
@@ -193,8 +194,36 @@ export class Agent {
     watchDirectory(dir, nudge, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
+  /** The same trouble again is not told again. A stack is for what nobody foresaw. */
+  #lookFailed(error: unknown): void {
+    const foreseen = error instanceof OutOfFiles;
+    const words = error instanceof Error ? (foreseen ? null : error.stack) ?? error.message : String(error);
+    const trouble = foreseen ? OUT_OF_FILES : words;
+    this.#log[trouble === this.#lookTrouble ? "debug" : "error"](
+      `A look at the machine failed; what was offered before still is, and it is tried again: ${words}`,
+    );
+    this.#lookTrouble = trouble;
+  }
+
+  /**
+   * The first look after some that failed. Sessions are made anew when files had run out: a listener of this runtime
+   * that finds none for a connection accepts no other ever again, and there is no event that tells.
+   *
+   * @returns whether sessions have to be made
+   */
+  #recover(trouble: string): boolean {
+    this.#lookTrouble = null;
+    const anew = trouble === OUT_OF_FILES;
+    this.#log.info(`the machine can be looked at again${anew ? "; sockets are made anew" : ""}`);
+    if (!anew) return false;
+    for (const { session } of this.#served.values()) this.#background.add(session.close());
+    this.#served.clear();
+    return true;
+  }
+
   /** The pure steps, and then what they ask for. */
   #look(look: Look): void {
+    const renewed = this.#lookTrouble !== null && this.#recover(this.#lookTrouble);
     const { snapshot } = look;
     const now = performance.now();
     const held = snapshot.netnsMode === "exclusive" ? this.#held() : new Map<string, ReadonlySet<string>>();
@@ -207,7 +236,8 @@ export class Agent {
     this.#snapshot = snapshot;
     this.#ledger = tracked.ledger;
     this.#leftOut = selection.leftOut;
-    if (changed) this.#offer();
+    // What could not be written is tried again by every look: that a disk has room again is no event.
+    if (changed || renewed || this.#cdiTrouble.size > 0) this.#offer();
     clearTimeout(this.#wake);
     if (tracked.wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(tracked.wakeAt - now));
@@ -231,7 +261,7 @@ export class Agent {
     for (const [name, { session }] of this.#served) {
       if (this.#ledger.has(name)) continue;
       this.#served.delete(name);
-      this.#cdi.remove(name);
+      this.#removeCdi(name);
       this.#background.add(session.close());
       this.#log.info(`${name} is no longer offered`, { resource: name });
     }
@@ -247,7 +277,7 @@ export class Agent {
     const offer = new Offer(account, host, {
       codec: this.#codec,
       sysfsRoot: this.#options.machine.roots.sysfs,
-      lookAgain: () => this.#looks.now("allocate", `the nodes of ${resource} are not where they were`),
+      lookAgain: () => this.#looks.now("allocate", `an Allocate of ${resource} found something in its way`),
       onAllocated: (name, ids, grant) => this.#each((one) => one.onAllocated?.(name, ids, grant)),
     });
     const session = new Session(offer, {
@@ -280,12 +310,12 @@ export class Agent {
   #writeCdi(account: Account, host: HostFacts, owner: string): string | null {
     const { name, cdi } = account.spec;
     if (!cdi) {
-      this.#cdi.remove(name);
+      this.#removeCdi(name);
       return null;
     }
     try {
       this.#cdi.write(name, cdiSpec(account, host, owner));
-      this.#cdiTrouble.delete(name);
+      if (this.#cdiTrouble.delete(name)) this.#log.info("the CDI spec is written now", { resource: name });
       return null;
     } catch (error) {
       const { message } = error as Error;
@@ -293,6 +323,16 @@ export class Agent {
       this.#cdiTrouble.add(name);
       return message;
     }
+  }
+
+  #removeCdi(name: string): void {
+    this.#cdiTrouble.delete(name);
+    const left = this.#cdi.remove(name);
+    if (left !== null) this.#leave(left);
+  }
+
+  #leave(path: string): void {
+    this.#log.warn(`Cannot remove ${path}; the next plugin that starts does, when it can`);
   }
 
   /** Member IDs that pods hold; only exclusive resources have HCAs that can be in a pod's namespace. */

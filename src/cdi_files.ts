@@ -38,46 +38,62 @@ export class CdiFiles {
         writeFileSync(temporary, text, { mode: 0o644 });
         renameSync(temporary, path);
       } catch (error) {
-        rmSync(temporary, { force: true });
+        isRemoved(temporary);
         throw error;
       }
     } catch (error) {
+      const { code, message } = error as Error & { code?: string };
+      const mend = code === "ENOSPC" ? "Make room there" : "Mount the directory writable";
       throw new Error(
-        `Cannot write the CDI spec ${path}: ${
-          (error as Error).message
-        }; pods of ${resource} would start without their ` +
-          "adapter. Mount the directory writable, or name another with --cdi-dir",
+        `Cannot write the CDI spec ${path}: ${message.replace(/, (open|write|rename|mkdir)\b.*/, "")}; pods of ` +
+          `${resource} would start without their adapter. ${mend}, or name another with --cdi-dir`,
         { cause: error },
       );
     }
     this.#written.set(resource, text);
   }
 
-  /** Removes the spec of a resource that ends. */
-  remove(resource: string): void {
-    if (this.#written.delete(resource)) rmSync(this.#path(resource), { force: true });
+  /**
+   * Removes the spec of a resource that ends.
+   * @returns the file that could not be removed, or null
+   */
+  remove(resource: string): string | null {
+    const path = this.#path(resource);
+    return !this.#written.delete(resource) || isRemoved(path) ? null : path;
   }
 
-  /** Removes all of this process's specs; at the end. */
-  removeAll(): void {
-    for (const resource of [...this.#written.keys()]) this.remove(resource);
+  /** Removes all of this process's specs, at the end; gives those that could not be. */
+  removeAll(): readonly string[] {
+    return [...this.#written.keys()].map((resource) => this.remove(resource)).filter((path) => path !== null);
   }
 
-  /** Removes specs of earlier processes of this program whose socket nobody serves any more. Returns their names. */
+  /**
+   * Removes specs of earlier processes of this program whose socket nobody serves any more. Returns their names; one
+   * that cannot be removed is left to the next start.
+   */
   async removeStale(ours: ReadonlySet<string>): Promise<readonly string[]> {
     const removed: string[] = [];
     for (const name of namesIn(this.#dir)) {
       const path = join(this.#dir, name);
       const note = ownerOf(path);
       if (note === null || ours.has(note.resource) || await isAlive(note.socket)) continue;
-      rmSync(path, { force: true });
-      removed.push(name);
+      if (isRemoved(path)) removed.push(name);
     }
     return removed;
   }
 
   #path(resource: string): string {
     return join(this.#dir, `${PREFIX}${resource.replaceAll("_", "__").replaceAll("/", "_")}.json`);
+  }
+}
+
+/** Removes a file; false when it cannot be, as on a file system that is read-only now. */
+function isRemoved(path: string): boolean {
+  try {
+    rmSync(path, { force: true });
+    return true;
+  } catch {
+    return false;
   }
 }
 

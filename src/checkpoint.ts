@@ -14,7 +14,7 @@ const FILE = "kubelet_internal_checkpoint";
 /** Resources that plugins registered, as the kubelet wrote down. */
 export function registeredResources(kubeletDir: string): ReadonlySet<string> {
   const registered = at(readData(kubeletDir), "RegisteredDevices");
-  return new Set(typeof registered === "object" && registered !== null ? Object.keys(registered) : []);
+  return new Set(isObject(registered) && !Array.isArray(registered) ? Object.keys(registered) : []);
 }
 
 /** The checkpoint's content; undefined when there is none or it is not what we know. */
@@ -35,9 +35,9 @@ export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet
     if (typeof resource !== "string") continue;
     const ids = held.get(resource) ?? new Set();
     held.set(resource, ids);
-    // IDs by NUMA node since Kubernetes 1.20; a plain list before.
-    const byNode = at(entry, "DeviceIDs");
-    for (const id of Array.isArray(byNode) ? byNode : Object.values(byNode ?? {}).flat()) {
+    // IDs by NUMA node since Kubernetes 1.20; a plain list before. Of a bare string the values would be its letters.
+    const listed = at(entry, "DeviceIDs");
+    for (const id of isObject(listed) ? Object.values(listed).flat() : []) {
       if (typeof id === "string") ids.add(id);
     }
   }
@@ -45,5 +45,9 @@ export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet
 }
 
 function at(value: unknown, key: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined;
+  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
 }

@@ -21,7 +21,7 @@ export interface Look {
 export interface LooksOptions {
   readonly discovery: Discovery;
   readonly onLook: (look: Look) => void;
-  /** A look, or what was made of it, failed in a way that nobody foresaw. The next trigger looks again. */
+  /** A look, or what was made of it, failed. It is tried again soon, and by every trigger. */
   readonly onError?: (error: unknown) => void;
   /** Milliseconds between timer looks; 0 switches the timer off. */
   readonly rescanMs: number;
@@ -33,6 +33,11 @@ export interface LooksOptions {
 
 /** Every so many timer looks one reads everything: GID tables and PCI attributes send no event of their own. */
 const FULL_EVERY = 10;
+
+/** After a failed look: 1 s, 2 s, 4 s, … and then this, in milliseconds. */
+const LONGEST_RETRY_MS = 30_000;
+/** After so many milliseconds without one it starts at 1 s again: what fails every other time is no storm. */
+const FORGOTTEN_MS = 60_000;
 
 /** Sources whose full look is wanted now and not after a while. */
 const AT_ONCE = new Set(["start", "SIGHUP", "allocate", "config"]);
@@ -47,6 +52,10 @@ export class Looks {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #collect: ReturnType<typeof setTimeout> | undefined;
   #second: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  /** Looks that failed lately, and when the last one did. */
+  #failures = 0;
+  #failedAt = 0;
   #timerLooks = 0;
   #closed = false;
 
@@ -84,6 +93,7 @@ export class Looks {
     clearTimeout(this.#timer);
     clearTimeout(this.#collect);
     clearTimeout(this.#second);
+    clearTimeout(this.#retry);
     await this.#running;
   }
 
@@ -102,11 +112,26 @@ export class Looks {
         } catch (error) {
           // A plugin that dies of an odd host takes every resource of the node with it.
           this.#options.onError?.(error);
+          this.#tryAgain(depth);
         }
       }
     } finally {
       this.#running = null;
     }
+  }
+
+  /** What made a look fail may be over without an event: files that were all in use, for one. */
+  #tryAgain(depth: Depth): void {
+    if (this.#closed) return;
+    clearTimeout(this.#retry);
+    const now = performance.now();
+    if (now - this.#failedAt > FORGOTTEN_MS) this.#failures = 0;
+    this.#failedAt = now;
+    const delay = Math.min(1_000 * 2 ** this.#failures++, LONGEST_RETRY_MS);
+    this.#retry = setTimeout(() => {
+      if (depth === "full") this.#full = true;
+      this.trigger({ source: "retry", depth: "quick", detail: "the last look failed", at: performance.now() });
+    }, delay);
   }
 
   /**

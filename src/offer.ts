@@ -32,6 +32,9 @@ interface Remembered {
 /** Answers that are remembered; a kubelet asks for few distinct sets of IDs. */
 const MEMORY = 1_000;
 
+/** Requests of more bytes are not remembered: gRPC takes 4 MiB, and a thousand of those would be gigabytes. */
+const LONGEST_REMEMBERED = 4_096;
+
 /** The devices of one resource. */
 export class Offer implements DeviceSource {
   readonly resource: string;
@@ -86,7 +89,7 @@ export class Offer implements DeviceSource {
 
   /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
-    if (this.#obstacle !== null) throw new RequestError("FAILED_PRECONDITION", this.#obstacle);
+    if (this.#obstacle !== null) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
     if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
@@ -103,6 +106,13 @@ export class Offer implements DeviceSource {
         size: one.allocation_size,
       })
     ));
+  }
+
+  /** What stood in the way may be gone, as when a disk has room again: a look tries once more, and the call waits. */
+  async #retry(request: Buffer): Promise<Buffer> {
+    await this.#options.lookAgain();
+    if (this.#obstacle !== null) throw new RequestError("FAILED_PRECONDITION", this.#obstacle);
+    return this.allocate(request);
   }
 
   async #allocate(request: Buffer, key: string): Promise<Buffer> {
@@ -123,7 +133,7 @@ export class Offer implements DeviceSource {
       }
     }
     if (this.#memory.size >= MEMORY) this.#memory.clear();
-    this.#memory.set(key, made);
+    if (key.length <= LONGEST_REMEMBERED) this.#memory.set(key, made);
     return this.#out(made);
   }
 

@@ -6,6 +6,7 @@
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
 import { nameProblem } from "../config/name.ts";
 import { nearest } from "../config/nearest.ts";
+import { printable } from "../hca/files.ts";
 import { parseAddress } from "../observe/address.ts";
 
 /** One flag. */
@@ -196,7 +197,7 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
   for (const token of tokens ?? []) {
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
-    const flag: Flag | undefined = (FLAGS as Readonly<Record<string, Flag>>)[token.name];
+    const flag = Object.hasOwn(FLAGS, token.name) ? (FLAGS as Readonly<Record<string, Flag>>)[token.name] : undefined;
     if (flag === undefined) {
       const near = nearest(token.name, Object.keys(FLAGS));
       return no(`There is no flag ${token.rawName}${near === null ? "" : `, did you mean --${near}`}; see --help`);
@@ -248,7 +249,8 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
 }
 
 function no(message: string): Parsed {
-  return { ok: false, message };
+  // Words of the command line are quoted, but not every quoted character is harmless to a terminal.
+  return { ok: false, message: printable(message) };
 }
 
 /** The help text, at most 100 columns wide. */

@@ -43,11 +43,11 @@ export function followConfig(values: Values, agent: Agent, log: Log, hangups: Ev
   watchDirectory(dirname(path), () => check(false), signal, (sentence) => log.warn(sentence));
 }
 
-/** The text, or null while there is none: a ConfigMap's link is swapped, an editor renames. */
-function contentOf(path: string): string | null {
+/** The text, or what stands in its way; a ConfigMap's link is swapped, an editor renames. Only ever compared. */
+function contentOf(path: string): string {
   try {
     return readFileSync(path, "utf8");
-  } catch {
-    return null;
+  } catch (error) {
+    return `\0${(error as { code?: string }).code}`;
   }
 }

@@ -133,6 +133,12 @@ function machineRemarks(view: SysfsView, verbs: VerbsAnswer): readonly string[] 
   } else if (view.hcas.length === 0) {
     remarks.push("class/infiniband in sysfs is empty: RDMA is loaded, but no adapter has come up (yet)");
   }
+  if (view.untold > 0) {
+    remarks.push(
+      `class/infiniband in sysfs has ${view.untold} more entries that cannot be read than are told one by one; ` +
+        "this is nothing that a kernel does: is the right directory mounted as the host's /sys?",
+    );
+  }
   if (view.hcas.length > 0 && !view.rdmaCm) {
     remarks.push(
       "there is no /dev/infiniband/rdma_cm: pods get none, connections by RDMA CM will fail; modprobe rdma_ucm",

@@ -1,8 +1,9 @@
 /**
- * Reading sysfs and /dev so that an odd host is a value and never an exception: whatever cannot be read is `null`.
+ * Reading sysfs and /dev so that an odd host is a value and never an exception: whatever cannot be read is `null`. The
+ * exception is {@link OutOfFiles}, which is about this process and not about the host.
  *
  * Most attributes are answered by the kernel from memory and are read synchronously, which costs a few microseconds.
- * The exception is {@link readSlow}: attributes whose `show` function asks the adapter's firmware, which may take as
+ * Not so {@link readSlow}: attributes whose `show` function asks the adapter's firmware, which may take as
  * long as it likes.
  *
  * @module
@@ -19,29 +20,67 @@ import {
 } from "node:fs";
 import { basename } from "node:path";
 
+/**
+ * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a
+ * host without HCAs.
+ */
+export class OutOfFiles extends Error {
+  override readonly name = "OutOfFiles";
+}
+
+/** Codes of `errno` that speak of this process or the kernel as a whole, not of the file. */
+const EXHAUSTED = new Set(["EMFILE", "ENFILE"]);
+
+/** `null` for whatever was wrong with the file. @throws {OutOfFiles} */
+function unreadable(path: string, error: unknown): null {
+  const { code = "" } = error as { code?: string };
+  if (!EXHAUSTED.has(code)) return null;
+  throw new OutOfFiles(
+    `Cannot open ${path}: ${code}, ${
+      code === "EMFILE" ? "this process has" : "the machine has"
+    } as many files open as ` +
+      "may be. See who holds connections to the plugin's socket, or raise the limit (ulimit -n, LimitNOFILE=)",
+    { cause: error },
+  );
+}
+
 /** More than any attribute that is read here: a sysfs attribute is one page at the most. */
 const LONGEST = 4096;
 
 function tidy(text: string): string | null {
   // A torn or binary attribute must not travel into tables, logs and variables as it is.
   // deno-lint-ignore no-control-regex
-  const line = text.slice(0, LONGEST).split("\n", 1)[0]!.replace(/[\u0000-\u001f\u007f-\u009f\ufffd]/g, "").trim();
+  const line = text.slice(0, LONGEST).split("\n", 1)[0]!.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]/g, "")
+    .trim();
   return line === "" ? null : line;
+}
+
+/** A name from a directory, as it may stand in logs and variables; whoever makes a net device chooses its name. */
+export function printable(name: string): string {
+  // deno-lint-ignore no-control-regex
+  return name.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]/g, "?");
 }
 
 /** First line of an attribute without white space around it; `null` when missing, unreadable or empty. */
 export function readLine(path: string): string | null {
   try {
     return tidy(readFileSync(path, "utf8"));
-  } catch {
-    return null; // ENOENT, EIO, ENODEV, EINVAL, EISDIR: for discovery all of them are "the kernel does not say"
+  } catch (error) {
+    return unreadable(path, error); // ENOENT, EIO, ENODEV, EINVAL, EISDIR: all of them are "the kernel does not say"
   }
 }
 
 /** As {@link readLine}, off the event loop: for attributes that may wait for firmware. */
-export async function readSlow(path: string): Promise<string | null> {
-  const text = await readText(path);
-  return text === null ? null : tidy(text);
+export function readSlow(path: string): Promise<string | null> {
+  return new Promise((resolve, reject) =>
+    readFile(path, "utf8", (error, text) => {
+      try {
+        resolve(error === null ? tidy(text) : unreadable(path, error));
+      } catch (exhausted) {
+        reject(exhausted);
+      }
+    })
+  );
 }
 
 /**
@@ -56,8 +95,8 @@ export function readText(path: string): Promise<string | null> {
 export function entries(dir: string): readonly string[] | null {
   try {
     return readdirSync(dir).filter((name) => !name.startsWith("."));
-  } catch {
-    return null;
+  } catch (error) {
+    return unreadable(dir, error);
   }
 }
 
@@ -78,7 +117,7 @@ export function exists(path: string): boolean {
 /** Last component of what a symbolic link says ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */
 export function linkName(path: string): string | null {
   try {
-    return basename(readlinkSync(path)) || null;
+    return tidy(basename(readlinkSync(path)));
   } catch {
     return null;
   }

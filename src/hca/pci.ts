@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { linkName, list, readLine, resolve } from "./files.ts";
+import { linkName, list, printable, readLine, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
@@ -55,7 +55,7 @@ function readFunction(dir: string, vfIndices: VfIndices): PciFunction {
     path: parts.filter((part) => isPciAddress(part) || /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/i.test(part)),
     physfn: pf === null ? null : basename(pf),
     vfIndex: pf === null ? null : vfIndices.of(pf, address),
-    pfNetdevs: pf === null ? [] : list(join(pf, "net")),
+    pfNetdevs: pf === null ? [] : list(join(pf, "net")).map(printable),
     sriovNumVfs: parseNumber(readLine(join(dir, "sriov_numvfs"))),
     sriovTotalVfs: parseNumber(readLine(join(dir, "sriov_totalvfs"))),
   };

@@ -8,7 +8,7 @@
  * @module
  */
 import { join } from "node:path";
-import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
+import { entries, incarnation, isDirectory, list, natural, printable, readLine } from "./files.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readBelow, VfIndices } from "./pci.ts";
@@ -33,6 +33,8 @@ export interface SysfsView {
   readonly rdmaCm: boolean;
   readonly knem: boolean;
   readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
+  /** How many further names are unreadable and not in the list. */
+  readonly untold: number;
   /** False when `class/infiniband` itself is missing: no RDMA driver is loaded. */
   readonly rdmaLoaded: boolean;
 }
@@ -55,6 +57,12 @@ const AT_ONCE = 8;
 
 /** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
 const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+
+/** More HCAs than that cannot have a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
+const MOST_HCAS = 8_192;
+
+/** Names that are told when they cannot be read; a directory full of junk must not fill logs and memory. */
+const MOST_TOLD = 100;
 
 /** Reads HCAs from sysfs, look by look. Not re-entrant: one look at a time. */
 export class SysfsScanner {
@@ -79,12 +87,14 @@ export class SysfsScanner {
     this.#onLateAnswer = onLateAnswer;
   }
 
-  /** Reads the machine once. Never rejects because of what the machine looks like. */
+  /** Reads the machine once. Never rejects because of what the machine looks like. @throws {OutOfFiles} */
   async look(depth: Depth): Promise<SysfsView> {
     const { sysfs, dev } = this.#roots;
     const classDir = `${sysfs}/class/infiniband`;
     const raw = entries(classDir);
-    const names = this.#sorted(raw ?? []);
+    const all = this.#sorted(raw ?? []);
+    const named = all.filter((name) => HCA_NAME.test(name));
+    const names = named.slice(0, MOST_HCAS);
     const nodes = readDevNodes(dev);
     this.#uverbs = readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs);
     const marks = new Map(names.map((name) => [name, incarnation(`${classDir}/${name}`)] as const));
@@ -92,14 +102,17 @@ export class SysfsScanner {
 
     const vfIndices = new VfIndices();
     const known = new Map<string, Known>();
-    const unreadable: { name: string; reason: string }[] = [];
+    const unreadable = [
+      ...all.length === named.length ? [] : all.filter((name) => !HCA_NAME.test(name)).map(notAName),
+      ...named.slice(MOST_HCAS).map((name) => ({ name, reason: `there are more than ${MOST_HCAS} RDMA devices` })),
+    ];
     for (let from = 0; from < names.length; from += AT_ONCE) {
       const chunk = names.slice(from, from + AT_ONCE);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
       const look: OneLook = { depth, vfIndices, deadline };
-      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, look)));
-      clearTimeout(timer);
+      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, look)))
+        .finally(() => clearTimeout(timer));
       chunk.forEach((name, i) => {
         const one = read[i]!;
         if (typeof one === "string") unreadable.push({ name, reason: one });
@@ -112,7 +125,8 @@ export class SysfsScanner {
       rdmaCm: nodes.has("rdma_cm"),
       // The original looks at the class entry, which exists exactly while the module is loaded.
       knem: isDirectory(`${sysfs}/class/misc/knem`),
-      unreadable,
+      unreadable: unreadable.length > MOST_TOLD ? unreadable.slice(0, MOST_TOLD) : unreadable,
+      untold: Math.max(0, unreadable.length - MOST_TOLD),
       rdmaLoaded: raw !== null,
     };
   }
@@ -137,14 +151,13 @@ export class SysfsScanner {
 
   /** One HCA, or the reason why it could not be read. */
   async #readHca(name: string, now: string | null, { depth, vfIndices, deadline }: OneLook): Promise<Known | string> {
-    if (!HCA_NAME.test(name)) return "this is no name that the kernel gives an RDMA device";
     const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
     const last = this.#known.get(name);
     const same = last?.incarnation === now ? last.hca : null;
     if (now === null || (same === null && !isDirectory(dir))) return "its directory vanished while it was being read";
 
     const whole = same === null || depth === "full";
-    const base = whole ? this.#readWhole(name, dir, vfIndices) : this.#refresh(same, dir);
+    const base = whole ? this.#readWhole(name, dir, vfIndices) : this.#refresh(same);
     const live = await this.#readPorts(name, dir, now, base.ports, deadline);
     const ports = await this.#merge(base, same, dir, live, depth);
     const settled = !whole && ports.every((port, i) => port === base.ports[i]);
@@ -155,11 +168,13 @@ export class SysfsScanner {
   }
 
   /** The little that a quick look reads again of an HCA that stayed. */
-  #refresh(hca: Hca, dir: string): Hca {
-    const numVfs = hca.pci?.sriovTotalVfs ? parseNumber(readLine(join(dir, "device/sriov_numvfs"))) : null;
-    const pci = hca.pci?.sriovTotalVfs && hca.pci.sriovNumVfs !== numVfs
-      ? { ...hca.pci, sriovNumVfs: numVfs }
-      : hca.pci;
+  #refresh(hca: Hca): Hca {
+    let { pci } = hca;
+    if (pci?.sriovTotalVfs) {
+      // By the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
+      const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
+      if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
+    }
     return { ...hca, pci, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 
@@ -200,10 +215,11 @@ export class SysfsScanner {
     const first = await Promise.race([answer, deadline]);
     if (first === null) {
       this.#waiting.set(incarnation, answer);
-      void answer.finally(() => {
+      const late = () => {
         this.#waiting.delete(incarnation);
         this.#onLateAnswer(name);
-      });
+      };
+      void answer.then(late, late);
     }
     return first;
   }
@@ -235,8 +251,13 @@ export class SysfsScanner {
     const named = [...new Set(ports.flatMap((port) => port.gids.flatMap((gid) => gid.netdev ?? [])))].sort(natural);
     if (named.length > 0) return named;
     const parent = readLine(`${dir}/parent`);
-    return parent === null ? list(`${dir}/device/net`) : [parent];
+    return parent === null ? list(`${dir}/device/net`).map(printable) : [parent];
   }
+}
+
+/** The name comes from whoever made the entry; it must not steer a terminal. */
+function notAName(name: string): { readonly name: string; readonly reason: string } {
+  return { name: printable(name), reason: "this is no name that the kernel gives an RDMA device" };
 }
 
 /** Whether two readings of one HCA say the same. */

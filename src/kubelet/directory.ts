@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { type FSWatcher, watch } from "node:fs";
-import { identityOf } from "./socket_file.ts";
+import { type FSWatcher, lstatSync, watch } from "node:fs";
 
 /** How often the directory is looked at when inotify works, in milliseconds. Each time wakes an idle process. */
 export const POLL_MS = 10_000;
@@ -40,21 +39,37 @@ export function watchDirectory(
     stop();
     if (now === null) return;
     try {
-      watcher = watch(dir, { persistent: true }, poke);
-      watcher.on("error", stop);
+      watcher = watch(dir, { persistent: true }, happened);
+      // An inotify limit is told here, after a watch() that seemed to succeed.
+      watcher.on("error", (error) => {
+        pollInstead(error);
+        if (!signal.aborted) schedule();
+      });
       watched = now;
     } catch (error) {
-      stop();
-      if (!complained) {
-        onTrouble(`Cannot watch ${dir} (${(error as Error).message}); it is polled every second instead`);
-      }
-      complained = true;
+      pollInstead(error as Error);
     }
+  };
+  const happened = () => {
+    // It may have been the directory itself that went, and another may be there already.
+    const before = watched;
+    start();
+    if (watched !== before) schedule();
+    poke();
+  };
+  const pollInstead = ({ message }: Error) => {
+    stop();
+    if (!complained) onTrouble(`Cannot watch ${dir} (${message}); it is polled every second instead`);
+    complained = true;
+  };
+  const schedule = () => {
+    clearTimeout(timer);
+    timer = setTimeout(tick, watcher === null ? POLL_WITHOUT_INOTIFY_MS : POLL_MS);
   };
   const tick = () => {
     start();
     poke();
-    timer = setTimeout(tick, watcher === null ? POLL_WITHOUT_INOTIFY_MS : POLL_MS);
+    schedule();
   };
   if (signal.aborted) return;
   signal.addEventListener("abort", () => {
@@ -64,7 +79,15 @@ export function watchDirectory(
   tick();
 }
 
-/** Device and inode of a directory; its ctime changes with every file in it and says nothing. */
+/**
+ * What tells a directory from the next one of that name, which may well get the same inode. Its ctime changes with every
+ * file in it and says nothing.
+ */
 function inode(dir: string): string | null {
-  return identityOf(dir)?.split(":").slice(0, 2).join(":") ?? null;
+  try {
+    const { dev, ino, birthtimeMs } = lstatSync(dir);
+    return `${dev}:${ino}:${birthtimeMs}`;
+  } catch {
+    return null;
+  }
 }

@@ -7,17 +7,28 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { dirname } from "node:path";
 import {
   type handleUnaryCall,
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServerWritableStream,
   type ServiceDefinition,
+  setLogVerbosity,
   status,
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { devicePluginServices } from "./api.ts";
-import { checkSocketPath, type FileIdentity, moveIntoPlace, removeIfOurs, temporaryPath } from "./socket_file.ts";
+import { checkContainers } from "./request_limits.ts";
+import {
+  checkSocketPath,
+  type FileIdentity,
+  moveIntoPlace,
+  removeIfOurs,
+  sweep,
+  temporaryPath,
+} from "./socket_file.ts";
 import { type DeviceSource, RequestError } from "./source.ts";
 
 /** A further service on the same socket. */
@@ -40,18 +51,70 @@ type Stream = ServerWritableStream<Buffer, Buffer>;
 
 const NOTHING = Buffer.alloc(0);
 
+/** Open ListAndWatch streams; whoever waits for the last one to end is told. */
+class Streams {
+  readonly #events: ServerEvents;
+  readonly #open = new Set<Stream>();
+  readonly #waiting = new Set<() => void>();
+
+  constructor(events: ServerEvents) {
+    this.#events = events;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  has(stream: Stream): boolean {
+    return this.#open.has(stream);
+  }
+
+  add(stream: Stream): void {
+    this.#open.add(stream);
+    this.#events.onStreams(this.size);
+  }
+
+  delete(stream: Stream): void {
+    this.#open.delete(stream);
+    this.#events.onStreams(this.size);
+    if (this.size === 0) { for (const tell of [...this.#waiting]) tell(); }
+  }
+
+  end(): void {
+    for (const stream of [...this.#open]) stream.end();
+  }
+
+  async left(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.size === 0 || signal.aborted) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let tell = () => {};
+    await new Promise<void>((resolve) => {
+      tell = resolve;
+      this.#waiting.add(tell);
+      signal.addEventListener("abort", tell);
+      timer = setTimeout(tell, ms);
+    });
+    clearTimeout(timer);
+    signal.removeEventListener("abort", tell);
+    this.#waiting.delete(tell);
+  }
+}
+
 /** A listening server. */
 export class PluginServer {
   readonly path: string;
   /** By this the session recognises that the file at {@link path} is still this server's. */
   readonly identity: FileIdentity;
+  /** Unfinished sockets of killed predecessors that were removed on the way. */
+  readonly swept: number;
   readonly #server: Server;
-  readonly #streams: Set<Stream>;
+  readonly #streams: Streams;
 
-  private constructor(server: Server, path: string, identity: FileIdentity, streams: Set<Stream>) {
+  private constructor(server: Server, path: string, identity: FileIdentity, swept: number, streams: Streams) {
     this.#server = server;
     this.path = path;
     this.identity = identity;
+    this.swept = swept;
     this.#streams = streams;
   }
 
@@ -67,14 +130,16 @@ export class PluginServer {
     extra: ExtraService | null = null,
   ): Promise<PluginServer> {
     checkSocketPath(path);
-    const streams = new Set<Stream>();
-    const server = new Server({ "grpc.max_concurrent_streams": 1024 });
+    const swept = await sweep(path);
+    const streams = new Streams(events);
+    // channelz, gRPC's book-keeping for its own debugging service, which is not served here, is a tenth of a call.
+    const server = new Server({ "grpc.max_concurrent_streams": 1024, "grpc.enable_channelz": 0 });
     server.addService(bytesOnly(devicePluginServices()["v1beta1.DevicePlugin"]), handlers(source, events, streams));
     if (extra !== null) server.addService(extra.definition, { ...extra.handlers });
     const bound = temporaryPath(path);
     try {
       await bind(server, bound);
-      return new PluginServer(server, path, moveIntoPlace(bound, path), streams);
+      return new PluginServer(server, path, moveIntoPlace(bound, path), swept, streams);
     } catch (error) {
       server.forceShutdown();
       throw error;
@@ -86,14 +151,20 @@ export class PluginServer {
     return this.#streams.size;
   }
 
+  /** Resolves when the last stream has been ended by its reader, after so many milliseconds, or when it is aborted. */
+  left(ms: number, signal: AbortSignal): Promise<void> {
+    return this.#streams.left(ms, signal);
+  }
+
   /**
    * Ends the streams, lets calls in flight finish, and removes the socket if it is still this server's.
    *
    * @param graceMs after so many milliseconds calls that still run are cut off
+   * @throws when the socket could not be removed; everything else is done then
    */
   async close(graceMs: number): Promise<void> {
-    removeIfOurs(this.path, this.identity);
-    for (const stream of this.#streams) stream.end();
+    const trouble = attempt(() => removeIfOurs(this.path, this.identity));
+    this.#streams.end();
     const drained = new Promise<true>((resolve) => this.#server.tryShutdown(() => resolve(true)));
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), graceMs));
@@ -101,16 +172,30 @@ export class PluginServer {
     // drain is waited for this once only.
     if (!await Promise.race([drained, late])) this.#server.forceShutdown();
     clearTimeout(timer);
+    if (trouble !== null) throw trouble;
+  }
+}
+
+/** What it threw, or null: a file system that is read-only now is no reason to leave the rest undone. */
+function attempt(work: () => void): unknown {
+  try {
+    work();
+    return null;
+  } catch (error) {
+    return error;
   }
 }
 
 function bind(server: Server, path: string): Promise<void> {
+  // The library has a log of its own on standard error, which repeats what is thrown here in no format of ours.
+  setLogVerbosity(logVerbosity.NONE);
   return new Promise((resolve, reject) => {
     server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
-      if (error === null) resolve();
-      else {reject(
-          new Error(`Cannot serve on a socket in ${path.replace(/[^/]*$/, "")}: ${error.message}`, { cause: error }),
-        );}
+      if (error === null) return resolve();
+      // "… errors: [listen ENOSPC: no space left on device /dir/.hidden]", whose last word is another one every time.
+      const [, reason = error.message] = /\[listen (.*)\]/.exec(error.message) ?? [];
+      const words = `Cannot make a socket in ${dirname(path)}: ${reason.replace(` ${path}`, "")}`;
+      reject(new Error(words, { cause: error }));
     });
   });
 }
@@ -132,25 +217,35 @@ function bytesOnly(service: ServiceDefinition): ServiceDefinition {
 /** DevicePluginOptions{get_preferred_allocation_available: true}: field 2, varint 1. */
 const OPTIONS = Buffer.from([0x10, 0x01]);
 
-function handlers(source: DeviceSource, events: ServerEvents, streams: Set<Stream>): Record<string, UntypedHandleCall> {
-  const unary =
-    (name: string, answer: (request: Buffer) => Buffer | Promise<Buffer>): handleUnaryCall<Buffer, Buffer> =>
-    async (call, callback) => {
-      const start = performance.now();
-      try {
-        const bytes = await answer(call.request);
-        callback(null, bytes);
-        events.onCall(name, (performance.now() - start) / 1e3, null);
-      } catch (error) {
-        const { code, message } = refusal(error);
-        callback({ code: status[code], details: message });
-        events.onCall(name, (performance.now() - start) / 1e3, { code, message });
-      }
+function handlers(source: DeviceSource, events: ServerEvents, streams: Streams): Record<string, UntypedHandleCall> {
+  const unary = (
+    name: string,
+    answer: (request: Buffer) => Buffer | Promise<Buffer>,
+  ): handleUnaryCall<Buffer, Buffer> =>
+  (call, callback) => {
+    const start = performance.now();
+    const accept = (bytes: Buffer) => {
+      callback(null, bytes);
+      events.onCall(name, (performance.now() - start) / 1e3, null);
     };
+    const refuse = (error: unknown) => {
+      const { code, message } = refusal(error);
+      callback({ code: status[code], details: message });
+      events.onCall(name, (performance.now() - start) / 1e3, { code, message });
+    };
+    try {
+      const bytes = answer(call.request);
+      // What is known goes out in the same turn of the event loop: a promise would make the kubelet wait for another.
+      if (bytes instanceof Promise) bytes.then(accept, refuse);
+      else accept(bytes);
+    } catch (error) {
+      refuse(error);
+    }
+  };
   return {
     GetDevicePluginOptions: unary("GetDevicePluginOptions", () => OPTIONS),
-    GetPreferredAllocation: unary("GetPreferredAllocation", (request) => source.prefer(request)),
-    Allocate: unary("Allocate", (request) => source.allocate(request)),
+    GetPreferredAllocation: unary("GetPreferredAllocation", (request) => source.prefer(checkContainers(request))),
+    Allocate: unary("Allocate", (request) => source.allocate(checkContainers(request))),
     // Never asked for (pre_start_required is false), but answered: a kubelet that calls it means no harm.
     PreStartContainer: unary("PreStartContainer", () => NOTHING),
     ListAndWatch: (stream: Stream) => follow(stream, source, events, streams),
@@ -166,7 +261,7 @@ function refusal(error: unknown): { code: RequestError["code"] | "INTERNAL"; mes
  * One list at once, then the latest after each change. A reader that does not read gets no queue: while the transport
  * is full nothing is written, and when it drains the list of that moment is.
  */
-function follow(stream: Stream, source: DeviceSource, events: ServerEvents, streams: Set<Stream>): void {
+function follow(stream: Stream, source: DeviceSource, events: ServerEvents, streams: Streams): void {
   let sent: Buffer | null = null;
   let full = false;
   const send = () => {
@@ -178,10 +273,10 @@ function follow(stream: Stream, source: DeviceSource, events: ServerEvents, stre
   };
   const unsubscribe = source.subscribe(send);
   const end = () => {
-    if (!streams.delete(stream)) return;
+    if (!streams.has(stream)) return;
     unsubscribe();
     stream.end();
-    events.onStreams(streams.size);
+    streams.delete(stream);
   };
   stream.on("drain", () => {
     full = false;
@@ -189,6 +284,5 @@ function follow(stream: Stream, source: DeviceSource, events: ServerEvents, stre
   });
   for (const event of ["cancelled", "close", "error", "finish"]) stream.on(event, end);
   streams.add(stream);
-  events.onStreams(streams.size);
   send();
 }

@@ -65,11 +65,22 @@ export interface Timing {
   readonly longestRetryMs: number;
   /** How long after a registration the kubelet may take to open its stream. */
   readonly streamMs: number;
+  /** How often to look for a kubelet that is not there: its directory may be another one now, of which no event tells. */
+  readonly absentMs: number;
   /** How long calls in flight may take at the end. */
   readonly drainMs: number;
+  /** How long a kubelet may go on following our list when a newer plugin has our place. */
+  readonly handOverMs: number;
 }
 
-const TIMING: Timing = { firstRetryMs: 200, longestRetryMs: 15_000, streamMs: 10_000, drainMs: 1_500 };
+const TIMING: Timing = {
+  firstRetryMs: 200,
+  longestRetryMs: 15_000,
+  streamMs: 10_000,
+  absentMs: 1_000,
+  drainMs: 1_500,
+  handOverMs: 10_000,
+};
 
 /** Serves and registers one resource until it is closed. */
 export class Session {
@@ -77,7 +88,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #timing: Timing;
   readonly #stop = new AbortController();
-  /** Servers on their way out. */
+  /** Servers and calls on their way out. */
   readonly #closing = new Set<Promise<void>>();
   #via: "socket" | "watcher";
   #server: PluginServer | null = null;
@@ -96,7 +107,8 @@ export class Session {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #look: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
-  #registering: Promise<void> | null = null;
+  /** The Register call that counts; what an older one brings is no longer of interest. */
+  #registering: symbol | null = null;
   #again = false;
   #status: SessionStatus;
 
@@ -149,7 +161,6 @@ export class Session {
     clearTimeout(this.#look);
     this.#drop();
     await this.#running;
-    await this.#registering;
     this.#drop();
     await Promise.all(this.#closing);
     this.#report("stopped", null);
@@ -188,9 +199,13 @@ export class Session {
     const there = identityOf(this.#socket);
     if (this.#server !== null && there === this.#server.identity) return true;
     if (this.#server !== null && there !== null) {
-      this.#yieldedTo = there;
-      this.#drop();
-      this.#note("warn", `another process serves ${this.#socket} now and has the resource; this one stands by`);
+      if (await isAlive(this.#socket)) {
+        this.#yieldedTo = there;
+        this.#note("warn", `another process serves ${this.#socket} now and has the resource; this one stands by`);
+      }
+      // The kubelet ends our stream when it has taken the newer one's registration. Were it ended here, a pod that comes
+      // in between would find a resource without devices.
+      this.#drop(this.#timing.handOverMs);
     }
     // The newer process wins. It is asked whether it lives, not who it is: it may have made its socket anew.
     if (this.#yieldedTo !== null && there !== null && await isAlive(this.#socket)) {
@@ -206,7 +221,7 @@ export class Session {
       );
       return false;
     }
-    if (this.#server !== null) {
+    if (this.#server !== null && this.#failures === 0) {
       this.#note("info", `${this.#socket} was removed, as a kubelet does when it starts; serving again`);
     }
     await this.#listen();
@@ -230,6 +245,9 @@ export class Session {
     this.#server = mine = server;
     this.#listeningSince = performance.now();
     this.#note("debug", `serving on ${this.#socket}`);
+    if (server.swept > 0) {
+      this.#note("info", `removed ${server.swept} unfinished sockets that killed plugins left behind`);
+    }
   }
 
   /** A stream was opened or has ended. The kubelet never opens a second one by itself: without one it has to be told. */
@@ -253,6 +271,8 @@ export class Session {
       this.#note("warn", "the kubelet accepted the registration, but never asked for the list; registering again");
       this.#knownTo = null;
     }
+    // What is being told to a kubelet that is no more may take until the deadline; the new one should not wait for it.
+    if (this.#registering !== null && this.#tried !== kubelet) this.#registering = null;
     if (this.#retry !== undefined || this.#registering !== null) return;
     this.#tried = kubelet;
     if (this.#status.phase !== "waiting") {
@@ -260,20 +280,27 @@ export class Session {
     }
     // Not awaited: the kubelet dials back inside the call, and when it has just wiped its directory the socket it
     // dials must be made anew meanwhile.
-    this.#registering = this.#register(kubelet).finally(() => {
+    const attempt = Symbol();
+    this.#registering = attempt;
+    const done = this.#register(kubelet, attempt).finally(() => {
+      this.#closing.delete(done);
+      if (this.#registering !== attempt) return;
       this.#registering = null;
       this.poke();
     });
+    this.#closing.add(done);
   }
 
-  async #register(kubelet: FileIdentity): Promise<void> {
+  async #register(kubelet: FileIdentity, attempt: symbol): Promise<void> {
     const { resource } = this.#source;
     const round = this.#round;
     try {
       await register(this.#kubeletSocket, resource, socketName(resource), this.#stop.signal);
+      if (this.#registering !== attempt) return;
       if (round === this.#round) this.#knownTo = kubelet;
       this.#accepted();
     } catch (error) {
+      if (this.#registering !== attempt) return;
       if (error instanceof RegistrationError && error.unreachable) {
         this.#failed("info", `nobody answers on ${this.#kubeletSocket}; waiting for the kubelet`);
       } else {
@@ -325,6 +352,7 @@ export class Session {
     if (this.#status.phase !== "waiting" || this.#status.trouble !== trouble) {
       this.#note("info", `waiting for the kubelet: ${trouble}`);
     }
+    this.#lookIn(this.#timing.absentMs);
     this.#report("waiting", trouble);
   }
 
@@ -355,16 +383,24 @@ export class Session {
     this.#look = setTimeout(() => this.poke(), ms);
   }
 
-  /** Lets the server go; its socket is removed only if it is still ours. */
-  #drop(): void {
+  /** Lets the server go, after so many ms unless its streams are ended before; its socket is removed only if still ours. */
+  #drop(lingerMs = 0): void {
     const server = this.#server;
     if (server === null) return;
     this.#server = null;
     this.#knownTo = null;
-    const closing = server.close(this.#timing.drainMs).catch((error: unknown) =>
-      this.#note("error", `Cannot close ${server.path} cleanly: ${error instanceof Error ? error.message : error}`)
-    ).finally(() => this.#closing.delete(closing));
+    const closing = this.#close(server, lingerMs).finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
+  }
+
+  async #close(server: PluginServer, lingerMs: number): Promise<void> {
+    if (lingerMs > 0) await server.left(lingerMs, this.#stop.signal);
+    try {
+      await server.close(this.#timing.drainMs);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#note("error", `Cannot close ${server.path} cleanly: ${why}`);
+    }
   }
 
   #note(level: SessionNote["level"], message: string): void {

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { chmodSync, lstatSync, renameSync, unlinkSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
-import { dirname, join } from "node:path";
-import { pid } from "node:process";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
 const LONGEST_PATH = 107;
@@ -47,9 +48,47 @@ export function checkSocketPath(path: string): void {
   }
 }
 
-/** Where to bind before the socket is moved to its place; hidden, so that a directory watcher passes it over. */
+/**
+ * Where to bind before the socket is moved to its place; hidden, so that a directory watcher passes it over. ".rdma",
+ * four characters that stand for the endpoint, four by chance: never longer than the path itself, which was checked.
+ */
 export function temporaryPath(path: string): string {
-  return join(dirname(path), `.${pid.toString(36)}${Math.floor(Math.random() * 36 ** 4).toString(36)}`);
+  return join(dirname(path), hiddenPrefix(path) + fourDigits(Math.floor(Math.random() * 36 ** 4)));
+}
+
+function hiddenPrefix(path: string): string {
+  return `.rdma${fourDigits(createHash("sha256").update(basename(path)).digest().readUInt32BE() % 36 ** 4)}`;
+}
+
+function fourDigits(n: number): string {
+  return n.toString(36).padStart(4, "0");
+}
+
+/**
+ * Removes what plugins that were killed while they made the socket at `path` have left beside it: sockets under a
+ * {@link temporaryPath} of the same endpoint, of the same user, at which nobody listens. A successor that is between
+ * bind and listen at this very moment loses its socket, says so, and makes another.
+ *
+ * @returns how many there were
+ */
+export async function sweep(path: string): Promise<number> {
+  const prefix = hiddenPrefix(path);
+  let swept = 0;
+  for (const name of namesIn(dirname(path))) {
+    if (!name.startsWith(prefix) || name.length !== prefix.length + 4) continue;
+    const hidden = join(dirname(path), name);
+    const identity = identityOf(hidden);
+    const there = lstatOrNull(hidden);
+    if (!there?.isSocket() || there.uid !== process.geteuid?.()) continue;
+    if (await connectionTo(hidden) !== "ECONNREFUSED") continue;
+    try {
+      removeIfOurs(hidden, identity);
+      swept++;
+    } catch {
+      continue; // litter is no reason not to serve
+    }
+  }
+  return swept;
 }
 
 /**
@@ -71,12 +110,18 @@ export function moveIntoPlace(bound: string, path: string): FileIdentity {
     chmodSync(bound, 0o600);
     renameSync(bound, path);
   } catch (error) {
+    if (identityOf(bound) === null) throw vanished(path);
     removeIfOurs(bound, identityOf(bound));
     throw error;
   }
   const identity = identityOf(path);
-  if (identity === null) throw new Error(`Cannot serve on ${path}: the socket was removed while it was being made`);
+  if (identity === null) throw vanished(path);
   return identity;
+}
+
+/** A kubelet that starts empties its directory, and may do so at this very moment. */
+function vanished(path: string): Error {
+  return new Error(`Cannot serve on ${path}: the socket was removed while it was being made`);
 }
 
 /** Removes the socket only while it is still the one that was made; a successor's stays. */
@@ -89,19 +134,31 @@ export function removeIfOurs(path: string, identity: FileIdentity | null): void 
   }
 }
 
-/** Whether somebody listens at the path; a socket whose process died refuses. */
-export function isAlive(path: string): Promise<boolean> {
+/** Whether somebody listens at the path; a socket whose process died refuses. One with a full queue is alive, too. */
+export async function isAlive(path: string): Promise<boolean> {
+  const answer = await connectionTo(path);
+  return answer === "connected" || answer === "EAGAIN";
+}
+
+/** Connects and hangs up. @returns "connected" or the error's code */
+function connectionTo(path: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(path);
-    socket.once("connect", () => {
+    const settle = (answer: string) => {
       socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => {
-      socket.destroy();
-      resolve(false);
-    });
+      resolve(answer);
+    };
+    socket.once("connect", () => settle("connected"));
+    socket.once("error", (error: Error & { code?: string }) => settle(error.code ?? error.message));
   });
+}
+
+function namesIn(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return []; // what is wrong with the directory is said by whoever makes a socket in it
+  }
 }
 
 function lstatOrNull(path: string) {

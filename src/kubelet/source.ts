@@ -27,7 +27,7 @@ export interface DeviceSource {
 export class RequestError extends Error {
   override readonly name = "RequestError";
   /** The gRPC status. */
-  readonly code: "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "UNAVAILABLE";
+  readonly code: "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "RESOURCE_EXHAUSTED" | "UNAVAILABLE";
 
   constructor(code: RequestError["code"], message: string, options?: ErrorOptions) {
     super(message, options);

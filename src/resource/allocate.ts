@@ -5,7 +5,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import { natural } from "../hca/files.ts";
+import { natural, printable } from "../hca/files.ts";
 import { behind } from "./devices.ts";
 import { environment } from "./env.ts";
 import type { Account, Standing } from "./ledger.ts";
@@ -135,5 +135,5 @@ function known(account: Account): string {
 
 /** An ID from the wire in a message: quoted, and not at any length. */
 function quote(id: string): string {
-  return JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id);
+  return printable(JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id));
 }

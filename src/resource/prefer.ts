@@ -56,12 +56,13 @@ export function price(policy: Prefer, level: Level, count: number, used: number)
 /** The device IDs to prefer: must-includes first, then by the policy; all there are when fewer are available. */
 export function prefer(account: Account, wish: Wish): readonly string[] {
   const { available, mustInclude, size } = wish;
-  const must = [...new Set(mustInclude)];
-  const rest = [...new Set(available)].filter((id) => !must.includes(id)).sort(natural);
+  const needed = new Set(mustInclude);
+  const must = [...needed];
+  const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
   const wanted = Math.max(0, size - must.length);
   const { mode } = account.spec;
   // Devices that each hand over the whole pool are all the same.
-  if (wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
+  if (wanted === 0 || wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
     return [...must, ...rest.slice(0, wanted)];
   }
   const sharesPerHca = mode.kind === "shared" ? mode.shares : 1;
@@ -70,7 +71,7 @@ export function prefer(account: Account, wish: Wish): readonly string[] {
   for (const id of available) for (const one of behind(account, id) ?? []) free.set(one, (free.get(one) ?? 0) + 1);
   const places = ids.map((id) => place(id, behind(account, id)?.[0], sharesPerHca, free));
   const chosen = choose(account.spec.prefer, places, must.length, must.length + wanted);
-  return [...must, ...chosen.filter((id) => !must.includes(id))];
+  return [...must, ...chosen.filter((id) => !needed.has(id))];
 }
 
 function place(id: string, standing: Standing | undefined, shares: number, free: ReadonlyMap<Standing, number>): Place {
@@ -169,10 +170,10 @@ function combine(children: readonly Knot[], policy: Prefer, size: number): Solut
     const ids: (readonly string[])[] = [];
     for (let i = parts.length - 1, left = count; i >= 0; i--) {
       const here = shares[i]![left]!;
-      ids.unshift(parts[i]!.take(here));
+      ids.push(parts[i]!.take(here));
       left -= here;
     }
-    return ids.flat();
+    return ids.reverse().flat();
   };
   return { prices, take };
 }

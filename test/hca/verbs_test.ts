@@ -89,8 +89,8 @@ Deno.test("openVerbs() answers a missing library with its name, and can be close
   match(answer.kind === "no-library" ? answer.detail : "", /libnosuchverbs\.so\.1/);
 });
 
-/** A library with the three functions, built from a body for ibv_get_device_list. */
-function library(dir: string, body: string): string {
+/** A library with the three functions, built from bodies for ibv_get_device_list and ibv_free_device_list. */
+function library(dir: string, body: string, free = "free(list);"): string {
   const source = join(dir, "fake.c");
   const out = join(dir, "libfake.so");
   writeFileSync(
@@ -99,10 +99,11 @@ function library(dir: string, body: string): string {
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
-static int calls, freed;
+static int calls, live;
 void **ibv_get_device_list(int *n) { calls++; ${body} }
-void ibv_free_device_list(void **list) { freed++; free(list); }
+void ibv_free_device_list(void **list) { ${free} }
 uint64_t ibv_get_device_guid(void *device) { (void)device; return 0x5634120003a90dec; }
 `,
   );
@@ -110,13 +111,19 @@ uint64_t ibv_get_device_guid(void *device) { (void)device; return 0x5634120003a9
   return out;
 }
 
-const withLibrary = (what: string, body: string, check: (answers: Answers) => void, deadlineMs = 5_000) =>
+const withLibrary = (
+  what: string,
+  body: string,
+  check: (answers: Answers) => void,
+  deadlineMs = 5_000,
+  free = "free(list);",
+) =>
   Deno.test({
     name: `Verbs.list() over a library that ${what}`,
     ...needs("gcc"),
     fn() {
       using dir = temporaryDir();
-      check(ask([...DENO, library(dir.path, body), String(deadlineMs)]));
+      check(ask([...DENO, library(dir.path, body, free), String(deadlineMs)]));
     },
   });
 
@@ -149,6 +156,18 @@ withLibrary(
       [64, 64, "ec0d:a903:0012:3456"],
     ]);
   },
+);
+withLibrary(
+  "takes away the memory of what is freed, and ends the process when a list is freed twice or not at all",
+  `if (live++) abort();
+  char *memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memset(memory + 4096, 'x', 664); *(void **)memory = memory + 4096; *n = 1; return (void **)memory;`,
+  ({ first, second }) => {
+    equal(first.kind === "list" && first.devices[0]?.name.length, 64);
+    deepEqual(second, first);
+  },
+  5_000,
+  "if (!live--) abort(); munmap(list, 8192);",
 );
 withLibrary(
   "sleeps while the event loop goes on",

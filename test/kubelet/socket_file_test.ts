@@ -1,0 +1,79 @@
+import { deepEqual, equal, ok, throws } from "@std/assert";
+import { lstatSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { basename, join } from "node:path";
+import { isAlive, moveIntoPlace, socketName, sweep, temporaryPath } from "../../src/kubelet/socket_file.ts";
+import { temporaryDir } from "../support/temp.ts";
+
+/** A socket at `path`; when it is closed its file stays, as a killed process leaves it. */
+async function socketAt(path: string): Promise<Server> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(`${path}~`, resolve));
+  renameSync(`${path}~`, path);
+  return server;
+}
+
+const closed = (server: Server) => new Promise<void>((resolve) => void server.close(() => resolve()));
+
+async function deadSocketAt(path: string): Promise<void> {
+  await closed(await socketAt(path));
+}
+
+Deno.test("temporaryPath() is hidden, new each time, and never longer than the socket's own path", () => {
+  for (const resource of ["a/b", "tencent.com/rdma"]) {
+    const path = join("/k", socketName(resource));
+    const made = new Set(Array.from({ length: 50 }, () => temporaryPath(path)));
+    ok(made.size > 45);
+    for (const one of made) {
+      ok(basename(one).startsWith(".rdma"), one);
+      ok(one.length <= path.length, one);
+    }
+  }
+});
+
+Deno.test("sweep() removes dead hidden sockets of the same endpoint, and nothing else", async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, socketName("tencent.com/rdma"));
+  await deadSocketAt(path);
+  for (let i = 0; i < 5; i++) await deadSocketAt(temporaryPath(path));
+  const alive = await socketAt(temporaryPath(path));
+  await deadSocketAt(temporaryPath(join(dir.path, socketName("tencent.com/other"))));
+  await deadSocketAt(join(dir.path, ".38lwo6v"));
+  await deadSocketAt(`${temporaryPath(path)}longer`);
+  writeFileSync(temporaryPath(path), "precious");
+  mkdirSync(temporaryPath(path));
+  symlinkSync(path, temporaryPath(path));
+  const before = readdirSync(dir.path).length;
+  equal(await sweep(path), 5);
+  equal(readdirSync(dir.path).length, before - 5);
+  equal(await sweep(path), 0);
+  ok(lstatSync(path).isSocket());
+  await closed(alive);
+  equal(await sweep(path), 1, "the one that was alive");
+});
+
+Deno.test("sweep() takes a directory that is not there for an empty one", async () => {
+  equal(await sweep("/nowhere/rdma-a_b.sock"), 0);
+});
+
+Deno.test("isAlive() is true for a listener, and false for a dead socket, a link to nothing, a loop, a file", async () => {
+  using dir = temporaryDir();
+  const at = (name: string) => join(dir.path, name);
+  const alive = await socketAt(at("alive"));
+  await deadSocketAt(at("dead"));
+  symlinkSync("/nowhere", at("dangling"));
+  symlinkSync(at("loop"), at("loop"));
+  writeFileSync(at("file"), "");
+  mkdirSync(at("directory"));
+  equal(await isAlive(at("alive")), true);
+  const names = ["dead", "dangling", "loop", "file", "directory", "nothing"];
+  deepEqual(await Promise.all(names.map((name) => isAlive(at(name)))), names.map(() => false));
+  await closed(alive);
+});
+
+Deno.test("moveIntoPlace() says in a sentence that the socket was removed while it was being made", () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, socketName("tencent.com/rdma"));
+  const bound = temporaryPath(path);
+  throws(() => moveIntoPlace(bound, path), /Cannot serve on .*: the socket was removed while it was being made/);
+});
