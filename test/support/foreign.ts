@@ -248,7 +248,14 @@ export class ForeignKubelet {
 
   #read(line: string): void {
     // What comes is what the two programs in test/foreign write, nothing else.
-    const message = JSON.parse(line) as ForeignEvent | Answer;
+    let message: ForeignEvent | Answer;
+    try {
+      message = JSON.parse(line) as ForeignEvent | Answer;
+    } catch {
+      // Killed in the middle of a line; whoever waits for what it would have been is shown this.
+      this.#stderr += `unreadable: ${line.slice(0, 200)}\n`;
+      return;
+    }
     if (!("seq" in message)) {
       this.events.push(message);
       for (const waiter of [...this.#waiters]) waiter.look();

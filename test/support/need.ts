@@ -23,6 +23,7 @@ export type Need =
   | "kubectl"
   | "helm"
   | "unshare"
+  | "strace"
   | "node";
 
 /** How to see whether a need is met, and what to tell people when it is not. */
@@ -98,6 +99,11 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     met: () => Number(/^v(\d+)/.exec(spawnSync("node", ["--version"], { encoding: "utf8" }).stdout ?? "")?.[1]) >= 20,
     reason: "the test runs the plugin's bundle on Node.js 20 or newer",
     remedy: "install Node.js 20 or newer",
+  },
+  strace: {
+    met: () => onPath("strace") && spawnSync("strace", ["-qq", "-o", "/dev/null", "true"]).status === 0,
+    reason: "the test watches the plugin's system calls (and needs to be allowed to trace)",
+    remedy: "apt-get install -y strace",
   },
   unshare: {
     met: () => spawnSync("unshare", ["--mount", "true"]).status === 0,

@@ -1,0 +1,60 @@
+/**
+ * One row of the fault suite: what is done to the running plugin, what it promises then, and the proof. The rows of
+ * docs/reliability.md are made of these (tools/reliability.ts), so a promise without a test cannot be written there.
+ *
+ * @module
+ */
+import { readdirSync, readlinkSync } from "node:fs";
+import { type Need, needs } from "../support/need.ts";
+
+/** One fault. */
+export interface Fault {
+  /** A sentence; the test's name. */
+  readonly name: string;
+  /** How the fault is brought about, for the docs. */
+  readonly injected: string;
+  /** What an operator may count on, for the docs. */
+  readonly promise: string;
+  readonly needs?: readonly Need[];
+  /** Injects the fault into the real process and asserts the promise: kubelet's view, log, recovery, leaks. */
+  run(): Promise<void>;
+}
+
+/**
+ * Makes a test of every row. What must not leak is the plugin's, a process of its own whose files the rows count; this
+ * process has the fake kubelet in it, and grpc-js leaves a timer running for every connection that was lost or refused.
+ */
+export function testFaults(faults: readonly Fault[]): void {
+  for (const { name, needs: wanted = [], run } of faults) {
+    Deno.test({ name, ...needs(...wanted), sanitizeOps: false, sanitizeResources: false, fn: () => run() });
+  }
+}
+
+/** What a process has open, by kind: "socket", "pipe", "anon_inode", or the file's path; `/proc/PID/fd`. */
+export function openFiles(pid: number): readonly string[] {
+  const directory = `/proc/${pid}/fd`;
+  const targets: string[] = [];
+  for (const fd of readdirSync(directory)) {
+    try {
+      targets.push(readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1"));
+    } catch {
+      continue; // closed in the meantime
+    }
+  }
+  return targets.sort();
+}
+
+/**
+ * Waits for something that no event tells of, such as another process' open files. Looks every 20 ms.
+ *
+ * @throws Error that names `what` after `timeoutMs`
+ */
+export async function eventually<T>(look: () => T | undefined | false, what: string, timeoutMs = 20_000): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const found = look();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

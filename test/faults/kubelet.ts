@@ -1,0 +1,358 @@
+/**
+ * Faults of whoever is at the other end of the sockets: kubelets that die, stop, or never read, and half-open peers.
+ *
+ * @module
+ */
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import { socketName } from "../../src/kubelet/socket_file.ts";
+import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
+import { type OnHost, onHost } from "../support/plugin.ts";
+import { FLAG, frame, grpcHeaders, grpcMessage, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
+import { within } from "../support/temp.ts";
+import { eventually, type Fault, openFiles } from "./fault.ts";
+import {
+  anonymousMemory,
+  count,
+  endsCleanly,
+  fakeKubelet,
+  filesAsBefore,
+  filesAtRest,
+  type GoKubelet,
+  goKubelet,
+  inFlight,
+  killKubelet,
+  lastList,
+  offered,
+  offeredTo,
+  ours,
+  quiet,
+  RESOURCE,
+  said,
+  saidOnce,
+  servesAPod,
+  stopped,
+} from "./kubelet_rig.ts";
+
+const HOST = "connectx-roce-vfs";
+const DEVICES = 10;
+const DEVICE = "mlx5_2";
+const SOCKET = socketName(RESOURCE);
+
+/** A plugin that is registered with a Go kubelet, and at rest. */
+async function registeredWith(go: GoKubelet, place: OnHost, ...flags: string[]): Promise<PluginProcess> {
+  const plugin = place.start(...flags);
+  await plugin.logged(/registered with the kubelet/);
+  await go.kubelet.waitFor((event) => event.event === "list", { what: "the first list" });
+  return plugin;
+}
+
+async function servesThe({ kubelet }: GoKubelet): Promise<void> {
+  const answer = kubelet.allocate(RESOURCE, [[DEVICE]]);
+  match(JSON.stringify(await within(answer, "an Allocate's answer")), /\/dev\/infiniband\/uverbs2/);
+}
+
+/** The calls of the API inside which a kubelet process can die, and how they are made. */
+const CALLS: readonly (readonly [string, (go: GoKubelet, place: OnHost) => Promise<unknown>])[] = [
+  ["GetDevicePluginOptions", ({ kubelet }) => kubelet.options(RESOURCE)],
+  [
+    "GetPreferredAllocation",
+    ({ kubelet }) => kubelet.preferred(RESOURCE, { available: [DEVICE, "mlx5_3"], mustInclude: [], size: 1 }),
+  ],
+  ["Allocate", ({ kubelet }) => kubelet.allocate(RESOURCE, [[DEVICE]])],
+  ["PreStartContainer", ({ kubelet }) => kubelet.preStart(RESOURCE, [DEVICE])],
+];
+
+function diesInside(call: string, make: (go: GoKubelet, place: OnHost) => Promise<void>): Fault {
+  return {
+    name: `The kubelet dies inside ${call}: the plugin registers with the next one and leaks nothing`,
+    injected: "SIGSTOP to the plugin, the call on the wire, SIGKILL to the kubelet process, SIGCONT",
+    promise: "The answer that nobody takes disturbs nothing. The next kubelet gets a registration and the whole list.",
+    needs: ["go"],
+    async run() {
+      await using place = onHost(HOST);
+      const first = await goKubelet(place.kubeletDir);
+      await using _first = first.kubelet;
+      const plugin = await registeredWith(first, place);
+      await offeredTo(first, DEVICES);
+      const files = await filesAtRest(plugin.pid);
+      const lines = plugin.log.length;
+      {
+        using _held = await stopped(plugin.pid);
+        await make(first, place);
+        await killKubelet(first);
+      }
+      const second = await goKubelet(place.kubeletDir);
+      await using kubelet = second.kubelet;
+      const { devices } = await kubelet.waitFor((event) => event.event === "list", { what: "the list" }) as {
+        devices: readonly unknown[];
+      };
+      equal(devices.length, DEVICES);
+      await servesThe(second);
+      await filesAsBefore(plugin.pid, files);
+      // Two when the new kubelet's socket took the place of the dead one's while the plugin was dialling it.
+      const registered = kubelet.events.filter((event) => event.event === "registered").length;
+      ok(registered === 1 || registered === 2, `${registered} registrations: ${plugin.log.join("\n")}`);
+      equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
+      saidOnce(plugin, /registered with the kubelet/, 3);
+      quiet(plugin, 7, lines);
+      deepEqual(ours(place.kubeletDir), [SOCKET]);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  };
+}
+
+/** How far a dying kubelet lets a Register call come. */
+const IN_REGISTER: readonly (readonly [string, (got: Buffer) => boolean])[] = [
+  ["at the first byte", (got) => got.length > 0],
+  ["with the preface read", (got) => got.length >= PREFACE.length],
+  ["with the whole request read", (got) => got.includes(SOCKET)],
+];
+
+/** A kubelet.sock whose owner greets as HTTP/2 does, and dies when it has read so much; its socket file stays. */
+async function dyingKubelet(path: string, enough: (got: Buffer) => boolean): Promise<{ readonly died: Promise<void> }> {
+  const { promise: died, resolve } = Promise.withResolvers<void>();
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    let got = Buffer.alloc(0);
+    socket.on("error", () => socket.destroy());
+    socket.write(settings());
+    socket.on("data", (chunk: Uint8Array) => {
+      got = Buffer.concat([got, chunk]);
+      if (!enough(got)) return;
+      for (const one of sockets) one.destroy();
+      server.close(() => resolve());
+    });
+  });
+  await new Promise<void>((listening) => server.listen(path, listening));
+  return { died };
+}
+
+/** Ways in which a client can stay half-open, by what it has said before it fell silent. */
+const HALF_OPEN: readonly (readonly [string, readonly Uint8Array[]])[] = [
+  ["nothing", []],
+  ["half of the preface", [PREFACE.subarray(0, 12)]],
+  ["the preface", [PREFACE]],
+  ["half of a frame's head", [PREFACE, settings(), Buffer.from([0, 0, 9, 1])]],
+  ["a call without its message", [
+    PREFACE,
+    settings(),
+    frame(TYPE.headers, FLAG.endHeaders, 1, grpcHeaders("/v1beta1.DevicePlugin/Allocate")),
+  ]],
+  ["half of a message", [
+    PREFACE,
+    settings(),
+    frame(TYPE.headers, FLAG.endHeaders, 1, grpcHeaders("/v1beta1.DevicePlugin/Allocate")),
+    frame(TYPE.data, FLAG.none, 1, grpcMessage(Buffer.alloc(1_000)).subarray(0, 100)),
+  ]],
+];
+
+/** Connects; a full queue (EAGAIN) is waited out. */
+async function patiently(path: string): Promise<RawConnection> {
+  for (;;) {
+    try {
+      return await RawConnection.open(path);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
+
+const MB = 1024 * 1024;
+export const KUBELET: readonly Fault[] = [
+  {
+    name: "The kubelet dies inside Register, at each stage of it: the plugin waits quietly and registers with the next",
+    injected: "A kubelet.sock that reads so much of the call and dies, its socket file left or gone, six times",
+    promise: "Retried with a growing pause, at once when another kubelet.sock appears; the same trouble is said once.",
+    async run() {
+      await using place = onHost(HOST);
+      const path = join(place.kubeletDir, "kubelet.sock");
+      const plugin = place.start();
+      await plugin.logged(/waiting for the kubelet/);
+      const files = await filesAtRest(plugin.pid);
+      for (const after of ["stays", "goes"]) {
+        for (const [stage, enough] of IN_REGISTER) {
+          rmSync(path, { force: true });
+          const { died } = await dyingKubelet(path, enough);
+          await within(died, `a Register call that is read ${stage}`, 20_000);
+          if (after === "goes") rmSync(path, { force: true });
+        }
+      }
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      await offered(kubelet, DEVICES);
+      await plugin.logged(/registered with the kubelet/);
+      equal(count(kubelet, "registered"), 1);
+      await servesAPod(kubelet, DEVICE);
+      equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
+      saidOnce(plugin, /nobody answers on/, 6);
+      quiet(plugin, 20);
+      await kubelet.stop();
+      await plugin.logged(/kubelet\.sock is not there/);
+      await filesAsBefore(plugin.pid, files);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
+  ...CALLS.map(([call, make]) => diesInside(call, async (go, place) => void await inFlight(go, () => make(go, place)))),
+  diesInside("ListAndWatch, with a list on its way", async (go, place) => {
+    await place.host.portDown("mlx5_9", 1);
+    await place.host.portUp("mlx5_9", 1);
+    ok(lastList(go).includes("mlx5_9:Healthy"));
+  }),
+  {
+    name: "A kubelet that is stopped (SIGSTOP) while it is registered with: the plugin waits, and can still be ended",
+    injected: "SIGSTOP to the kubelet process before the plugin starts; SIGCONT, and once more for the end",
+    promise: "Registration goes through when the kubelet goes on. SIGTERM does not wait for it.",
+    needs: ["go"],
+    async run() {
+      await using place = onHost(HOST);
+      const go = await goKubelet(place.kubeletDir);
+      await using kubelet = go.kubelet;
+      using held = await stopped(go.pid);
+      const plugin = place.start();
+      await plugin.logged(/found 10 HCAs/);
+      equal(said(plugin, /registered with/).length, 0);
+      await endsCleanly(plugin, place.kubeletDir);
+      const next = place.start();
+      await next.logged(/found 10 HCAs/);
+      held.resume();
+      await offeredTo(go, DEVICES);
+      await servesThe(go);
+      quiet(next, 5);
+      using _again = await stopped(go.pid);
+      await endsCleanly(next, place.kubeletDir);
+      equal(kubelet.events.filter((event) => event.event === "list").length, 1);
+    },
+  },
+  {
+    name: "Half-open connections are borne: the kubelet is served beside them, and the plugin still ends in time",
+    injected: `Ten connections each that say ${HALF_OPEN.map(([what]) => what).join("; ")} – and then nothing`,
+    promise: "Each costs a file descriptor and no more; it is given back when the peer hangs up. SIGTERM cuts them.",
+    needs: ["go"],
+    async run() {
+      await using place = onHost(HOST);
+      const go = await goKubelet(place.kubeletDir);
+      await using _kubelet = go.kubelet;
+      const plugin = await registeredWith(go, place);
+      const files = await filesAtRest(plugin.pid);
+      const path = join(place.kubeletDir, SOCKET);
+      const lines = plugin.log.length;
+      const open = async () => {
+        const connections: RawConnection[] = [];
+        for (const [, words] of HALF_OPEN) {
+          for (let i = 0; i < 10; i++) {
+            const connection = await RawConnection.open(path);
+            connections.push(connection);
+            await connection.tell(...words);
+          }
+        }
+        return connections;
+      };
+      const first = await open();
+      await servesThe(go);
+      await eventually(() => openFiles(plugin.pid).length >= files.length + 60, "sixty more files");
+      equal(first.filter((one) => one.over).length, 0, "nobody was hung up on");
+      for (const one of first) one[Symbol.dispose]();
+      await filesAsBefore(plugin.pid, files);
+      const second = await open();
+      await servesThe(go);
+      quiet(plugin, 0, lines);
+      await endsCleanly(plugin, place.kubeletDir);
+      await within(Promise.all(second.map((one) => one.ended)), "the connections' ends");
+      for (const one of second) one[Symbol.dispose]();
+    },
+  },
+  {
+    name: "A kubelet that never reads its stream through 500 changes costs no memory, and then gets the latest list",
+    injected: "SIGSTOP to the kubelet process with its stream open; a port goes down and up 250 times; SIGCONT",
+    promise: "No queue: what fits into the transport is sent, and after it the list of the moment. Anonymous memory " +
+      "grows by less than 30 MB, where 500 lists of 3,000 devices would take 40.",
+    needs: ["go"],
+    async run() {
+      await using place = onHost("connectx-ib-dual");
+      const config = join(place.dir, "config.yaml");
+      const resource = { name: RESOURCE, mode: "shared", share: "one", shares: 3_000, health: { settle: "0s" } };
+      writeFileSync(config, JSON.stringify({ resources: [resource] }));
+      const go = await goKubelet(place.kubeletDir);
+      await using kubelet = go.kubelet;
+      let changed = { count: 0, tell: () => {} };
+      const plugin = new PluginProcess(
+        [...pluginFlags(place.host, place.kubeletDir), "--config", config],
+        (line) => {
+          if (!/mlx5_0: (Unh|H)ealthy → /.test(line)) return;
+          changed.count++;
+          changed.tell();
+        },
+      );
+      await using _plugin = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      await offeredTo(go, 3_000);
+      const changes = async (n: number) => {
+        for (let i = 0; i < n; i++) {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          changed = { count: changed.count, tell: resolve };
+          await (changed.count % 2 === 0 ? place.host.portDown("mlx5_0", 1) : place.host.portUp("mlx5_0", 1));
+          await within(promise, `change ${changed.count} in the plugin's log`);
+        }
+      };
+      // As many as the heap takes to reach the size at which it stays.
+      await changes(200);
+      await eventually(() => lastList(go).includes("mlx5_0::2999:Healthy"), "lists for a kubelet that reads");
+      const lists = () => kubelet.events.filter((event) => event.event === "list").length;
+      const files = await filesAtRest(plugin.pid);
+      const before = anonymousMemory(plugin.pid);
+      let seen = 0;
+      {
+        using _held = await stopped(go.pid);
+        seen = lists();
+        await changes(501);
+        const grown = anonymousMemory(plugin.pid) - before;
+        ok(grown < 30 * MB, `anonymous memory grew by ${(grown / MB).toFixed(1)} MB`);
+      }
+      await eventually(() => lastList(go).includes("mlx5_0::2999:Unhealthy"), "the latest list");
+      ok(lists() - seen <= 10, `${lists() - seen} lists came after the pause`);
+      await place.host.portUp("mlx5_0", 1);
+      await eventually(() => lastList(go).includes("mlx5_0::2999:Healthy"), "the list after it");
+      match(JSON.stringify(await kubelet.allocate(RESOURCE, [["mlx5_0::0"]])), /uverbs0/);
+      await filesAsBefore(plugin.pid, files);
+      saidOnce(plugin, /registered with/);
+      await endsCleanly(plugin, place.kubeletDir);
+      equal(changed.count, 702);
+    },
+  },
+  {
+    name: "1,000 connections at once: the kubelet is answered beside them, and every file descriptor comes back",
+    injected: "1,000 connections from one process, 200 of them speaking HTTP/2, all kept open and idle",
+    promise: "Allocate is answered as before; memory stays bounded; after they hang up nothing is left of them.",
+    needs: ["go"],
+    async run() {
+      await using place = onHost(HOST);
+      const go = await goKubelet(place.kubeletDir);
+      await using kubelet = go.kubelet;
+      const plugin = await registeredWith(go, place);
+      const files = await filesAtRest(plugin.pid);
+      const before = anonymousMemory(plugin.pid);
+      const path = join(place.kubeletDir, SOCKET);
+      const connections = await Promise.all(Array.from({ length: 1_000 }, () => patiently(path)));
+      for (const one of connections.slice(0, 200)) one.say(PREFACE, settings());
+      await Promise.all(
+        connections.slice(0, 200).map((one) => one.next((frame) => frame.type === TYPE.settings, "SETTINGS")),
+      );
+      await eventually(() => openFiles(plugin.pid).length >= files.length + 1_000, "1,000 more files");
+      for (let i = 0; i < 20; i++) await servesThe(go);
+      const grown = anonymousMemory(plugin.pid) - before;
+      ok(grown < 100 * MB, `anonymous memory grew by ${(grown / MB).toFixed(1)} MB`);
+      equal(connections.filter((one) => one.over).length, 0, "nobody was hung up on");
+      for (const one of connections) one[Symbol.dispose]();
+      await filesAsBefore(plugin.pid, files);
+      await servesThe(go);
+      equal(kubelet.events.filter((event) => event.event === "list").length, 1, "the stream was not disturbed");
+      ok(existsSync(path));
+      quiet(plugin, 4);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
+];

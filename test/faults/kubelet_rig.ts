@@ -1,0 +1,186 @@
+/**
+ * What the rows about the kubelet's side share: kubelets, what a directory and a log hold, and a clean end.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok, rejects } from "@std/assert";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { FakeKubelet, type FakeKubeletOptions, type PluginProcess } from "../../sim/mod.ts";
+import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
+import { within } from "../support/temp.ts";
+import { eventually, openFiles } from "./fault.ts";
+
+export const RESOURCE = DEFAULT_SPEC.name;
+
+/** A fake kubelet that listens. */
+export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptions> = {}): Promise<FakeKubelet> {
+  const lines: string[] = [];
+  const T0 = performance.now();
+  const kubelet = new FakeKubelet({
+    dir,
+    ...options,
+    log: (l) => lines.push(new Date().toISOString() + " " + l.slice(0, 200)),
+  });
+  await kubelet.start();
+  const close = kubelet.close.bind(kubelet);
+  kubelet.close = async () => {
+    lines.push(new Date().toISOString() + " CLOSE");
+    await close();
+    lines.push(new Date().toISOString() + " CLOSED");
+    if (performance.now() - T0 > 5000) console.log(lines.join("\n"));
+  };
+  return kubelet;
+}
+
+/** Waits until pods could be given `n` devices. */
+export function offered(kubelet: FakeKubelet, n: number, what = `${n} devices`): Promise<true> {
+  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what, timeoutMs: 20_000 });
+}
+
+/** How many times the kubelet saw something. */
+export function count(kubelet: FakeKubelet, kind: FakeKubelet["history"][number]["kind"]): number {
+  return kubelet.history.filter((event) => event.kind === kind).length;
+}
+
+/** A pod gets the device, and gives it back. */
+export async function servesAPod(kubelet: FakeKubelet, id: string): Promise<void> {
+  const [answer] = await kubelet.allocate(RESOURCE, [[id]]);
+  ok((answer?.devices ?? []).some((device) => device.host_path?.includes("uverbs")), JSON.stringify(answer));
+}
+
+/** A kubelet in Go, as a process that can be stopped and killed. */
+export interface GoKubelet {
+  readonly kubelet: ForeignKubelet;
+  readonly pid: number;
+}
+
+const built: { program?: Promise<string> } = {};
+
+/** Starts one; it empties the directory as every kubelet does. */
+export async function goKubelet(dir: string): Promise<GoKubelet> {
+  built.program ??= buildGoKubelet();
+  const kubelet = await ForeignKubelet.go(await built.program, dir);
+  return { kubelet, pid: processOn(await built.program, dir) };
+}
+
+/** Kills one with SIGKILL and waits until it is gone. */
+export async function killKubelet({ kubelet, pid }: GoKubelet): Promise<void> {
+  const gone = rejects(kubelet.waitFor(() => false), /it ended \(SIGKILL\)/);
+  process.kill(pid, "SIGKILL");
+  await gone;
+}
+
+/** The last list that a foreign kubelet has got, as "id:health". */
+export function lastList({ kubelet }: GoKubelet): readonly string[] {
+  const list = kubelet.events.findLast((event) => event.event === "list");
+  return list?.event === "list" ? list.devices.map(({ id, health }) => `${id}:${health}`) : [];
+}
+
+/** Waits for a list with so many healthy devices. */
+export async function offeredTo({ kubelet }: GoKubelet, n: number): Promise<void> {
+  await kubelet.waitFor(
+    (event) => event.event === "list" && event.devices.filter((one) => one.health === "Healthy").length === n,
+    { what: `${n} healthy devices` },
+  );
+}
+
+function processOn(program: string, dir: string): number {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, "utf8") === `${program}\0${dir}\0`) return Number(pid);
+    } catch {
+      continue; // ended in the meantime
+    }
+  }
+  throw new Error(`no process of ${program} on ${dir}`);
+}
+
+/** Bytes that a process has written so far; `/proc/PID/io`. */
+export function written(pid: number): number {
+  return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+}
+
+/** A process' anonymous memory in bytes: what its heap takes, without the files that it maps. */
+export function anonymousMemory(pid: number): number {
+  return 1024 * Number(/^Anonymous:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]);
+}
+
+/** Makes a call of the Go kubelet's and waits until it is on the wire, which is as far as it gets with a stopped plugin. */
+export async function inFlight({ pid }: GoKubelet, call: () => Promise<unknown>): Promise<{ failed: Promise<string> }> {
+  const before = written(pid);
+  const failed = call().then(() => "it was answered", (error: unknown) => (error as Error).message);
+  // The least call is some 30 bytes; a runtime's own wake-ups are eight.
+  await eventually(() => written(pid) - before >= 20, "the kubelet's request to be written");
+  return { failed };
+}
+
+/** Stops a process until the returned function is called, also when the row fails in between. */
+export async function stopped(pid: number): Promise<Disposable & { resume(): void }> {
+  process.kill(pid, "SIGSTOP");
+  // Every thread has to be on its way into the stop; the state of the first is set last.
+  await eventually(() => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8")), `process ${pid} to stop`);
+  let is = true;
+  const resume = () => {
+    // One that was killed meanwhile has nothing to resume.
+    if (is && existsSync(`/proc/${pid}`)) process.kill(pid, "SIGCONT");
+    is = false;
+  };
+  return { resume, [Symbol.dispose]: resume };
+}
+
+/** Open files once the process rests: the same in two looks 100 ms apart. */
+export async function filesAtRest(pid: number): Promise<readonly string[]> {
+  let last = "";
+  let since = performance.now();
+  return await eventually(() => {
+    const files = openFiles(pid);
+    const now = files.join("\n");
+    if (now !== last) since = performance.now();
+    last = now;
+    return performance.now() - since > 100 && files;
+  }, "the process' open files to stay the same");
+}
+
+/** Waits until a process has the sockets and pipes open again that it had before; caches of the runtime may have come. */
+export async function filesAsBefore(pid: number, before: readonly string[]): Promise<void> {
+  const own = (files: readonly string[]) => files.filter((file) => !file.startsWith("/")).join(" ");
+  try {
+    await eventually(() => own(openFiles(pid)) === own(before), "the same open files as before");
+  } catch (cause) {
+    equal(own(openFiles(pid)), own(before), "open files leaked");
+    throw cause;
+  }
+}
+
+/** Names in the kubelet's directory that are the plugin's: its socket, and hidden ones in the making. */
+export function ours(dir: string): readonly string[] {
+  return readdirSync(dir).filter((name) => /^(rdma-|\.)/.test(name)).sort();
+}
+
+/** Lines of info and above that match. */
+export function said(plugin: PluginProcess, pattern: RegExp): readonly string[] {
+  return plugin.log.filter((line) => /^\S+ (INFO|WARN|ERROR) /.test(line) && pattern.test(line));
+}
+
+/** Asserts that a matching line is there, and no more than `most` times. */
+export function saidOnce(plugin: PluginProcess, pattern: RegExp, most = 1): void {
+  const lines = said(plugin, pattern).length;
+  ok(lines >= 1 && lines <= most, `${lines} lines match ${pattern} in:\n${plugin.log.join("\n")}`);
+}
+
+/** Asserts that a plugin has not flooded its log since line `since`. */
+export function quiet(plugin: PluginProcess, most: number, since = 0): void {
+  const lines = said(plugin, /./).filter((line) => plugin.log.indexOf(line) >= since);
+  ok(lines.length <= most, `${lines.length} lines, at most ${most} wanted:\n${lines.join("\n")}`);
+}
+
+/** Ends a plugin with SIGTERM: status 0 within the promised 2 s and a little, and `left` of its names remain. */
+export async function endsCleanly(plugin: PluginProcess, dir: string, left: readonly string[] = []): Promise<void> {
+  console.log("TERM", plugin.pid, new Date().toISOString(), "\n" + plugin.log.join("\n"));
+  plugin.kill("SIGTERM");
+  const { code, signal } = await within(plugin.ended, `the plugin's end; it said\n${plugin.log.join("\n")}`);
+  equal(code, 0, `it ended with ${signal ?? code}:\n${plugin.log.join("\n")}`);
+  deepEqual(ours(dir), left);
+}

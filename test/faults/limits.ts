@@ -1,0 +1,157 @@
+/**
+ * Faults of what a process may have: inotify instances and watches, open files. Each limit is the kernel's own, set for
+ * this one plugin.
+ *
+ * @module
+ */
+import { doesNotMatch, equal, match, ok, rejects } from "@std/assert";
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { onHost } from "../support/plugin.ts";
+import { RawConnection } from "../support/raw_http2.ts";
+import { afterScript, startIn } from "../support/wrapped.ts";
+import { eventually, type Fault, openFiles } from "./fault.ts";
+import { RESOURCE, underFault } from "./under_fault.ts";
+
+const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
+
+/** The kernel counts inotify's instances and watches by user namespace, too: the plugin gets one of its own. */
+function inotify(what: "instances" | "watches"): Fault {
+  const path = `/proc/sys/user/max_inotify_${what}`;
+  const wrapper = ["unshare", "--user", "--map-root-user", ...afterScript(`echo 0 > ${path}`)];
+  const watching = (plugin: PluginProcess) => openFiles(plugin.pid).filter((file) => file === "anon_inode:inotify");
+  const inNamespace = (plugin: PluginProcess, script: string) =>
+    execFileSync("nsenter", ["--user", "--preserve-credentials", `--target=${plugin.pid}`, "sh", "-c", script]);
+  return {
+    name: `All inotify ${what} are used up: directories are polled every second, which is said once for each`,
+    injected: `a user namespace whose limit of inotify ${what} is 0, from the start on; then it is raised`,
+    promise: "it registers; a kubelet that restarts is found by the poll; the watch is there again soon after there " +
+      "is room, without a restart",
+    needs: ["root", "unshare"],
+    async run() {
+      await using place = onHost("connectx-ib-dual");
+      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
+      await kubelet.start();
+      const plugin = startIn(wrapper, place, []);
+      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      const registered = (times: number) =>
+        kubelet.waitFor(
+          (state) =>
+            state.resources[RESOURCE]?.allocatable === 1 &&
+            kubelet.history.filter((event) => event.kind === "registered").length === times,
+          // A call to the kubelet that is just ending can cost its whole deadline, 15 s.
+          { what: `registration ${times}`, timeoutMs: 40_000 },
+        );
+      await registered(1);
+      await plugin.logged(/WARN {2}Cannot watch .*device-plugins \(.*\); it is polled every second instead/);
+      await plugin.logged(/WARN {2}no events from .*uevents: Cannot watch .*; changes are found by looking every/);
+      // An instance without a watch in it is open in the one case, none is in the other.
+      if (what === "instances") equal(watching(plugin).length, 0);
+      await kubelet.restart();
+      await registered(2);
+      equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
+      inNamespace(plugin, `echo 100 > ${path}`);
+      const watches = `grep -l '^inotify wd' /proc/${plugin.pid}/fdinfo/* | wc -l`;
+      await eventually(() => Number(execFileSync("sh", ["-c", watches])) > 0, "the directory to be watched again");
+      await kubelet.restart();
+      await registered(3);
+      equal(count(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
+      ok(plugin.log.length < 20, plugin.log.join("\n"));
+      equal((await plugin.stop()).code, 0);
+    },
+  };
+}
+
+/** Sets how many files a running process may have open; gives what it was. */
+function limitFiles(pid: number, files: number): number {
+  const process = ["--pid", String(pid)];
+  const before = execFileSync("prlimit", [...process, "--nofile", "--raw", "--noheadings", "--output=SOFT"]);
+  execFileSync("prlimit", [...process, `--nofile=${files}:`]);
+  return Number(before);
+}
+
+/** The lowest number that no open file of the process has: with it as the limit, nothing more can be opened. */
+function lowestFree(pid: number): number {
+  const taken = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let free = 0;
+  while (taken.has(free)) free++;
+  return free;
+}
+
+/** Connections that say nothing; disposing hangs up. */
+function crowd(socket: string, size: number): Disposable {
+  const all: Socket[] = Array.from({ length: size }, () => {
+    const one = connect(socket);
+    // Whoever finds no room in the queue of the socket is refused; that is no matter here.
+    one.on("error", () => one.destroy());
+    return one;
+  });
+  return { [Symbol.dispose]: () => all.forEach((one) => one.destroy()) };
+}
+
+const FAILED = /ERROR A look at the machine failed; what was offered before still is, .*: Cannot open .* files open/;
+
+export const LIMITS: readonly Fault[] = [
+  inotify("instances"),
+  inotify("watches"),
+  {
+    name: "No file can be opened any more: nobody is told that the HCAs are gone, and all is well when there is room",
+    injected:
+      "prlimit to what the running process has open; 50 connections come, which it cannot take, and a port goes " +
+      "down; then the limit is raised while they stay",
+    promise:
+      "the list stays as it was last seen; Allocate, which cannot check its nodes, is refused in a sentence; one " +
+      "line says why; when files can be opened again, what changed meanwhile is told and sockets are made anew, " +
+      "because a listener of the runtime that found no file for a connection would take no other",
+    run: () =>
+      underFault({ lines: 12 }, async ({ place, plugin, socket, kubelet, said, devices }) => {
+        const before = limitFiles(plugin.pid, lowestFree(plugin.pid));
+        using _crowd = crowd(socket, 50);
+        await place.host.carrierLost("mlx5_0", 1);
+        await eventually(() => count(said(), FAILED) === 1, "the sentence");
+        equal(kubelet.state().resources[RESOURCE]?.allocatable, 1, "what was offered before still is");
+        await rejects(
+          kubelet.allocate(RESOURCE, [["mlx5_0"]]),
+          /Cannot open .*: EMFILE, .* raise the limit \(ulimit -n/,
+        );
+        equal(said().filter((line) => /found no HCAs|no RDMA driver/.test(line)).join(), "");
+        limitFiles(plugin.pid, before);
+        await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
+        await devices(0);
+        await place.host.portUp("mlx5_0", 1);
+        await devices(1);
+        equal(count(said(), /INFO {2}the machine can be looked at again; sockets are made anew/), 1);
+        equal(count(said(), FAILED), 1);
+        using _connection = await RawConnection.speaking(socket);
+      }),
+  },
+  {
+    name: "A start with hardly a file to open ends in a sentence or waits with one, and never offers an empty node",
+    injected: "starts under a limit of 12 open files, 13, 14 and so on, until there are enough",
+    promise:
+      "too few for the runtime: it ends, saying so; too few to look at the machine: a sentence names the limit " +
+      "to raise, nothing is offered, and it is tried again; never is a machine with HCAs said to have none",
+    async run() {
+      await using place = onHost("connectx-ib-dual");
+      const outcomes: string[] = [];
+      for (let files = 12; outcomes.at(-1) !== "found"; files++) {
+        const plugin = startIn(["prlimit", `--nofile=${files}:${files}`], place, []);
+        await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+        const failed = plugin.logged(FAILED).then(() => "failed", () => "ended");
+        const found = plugin.logged(/ found 1 HCA$/).then(() => "found", () => "ended");
+        const outcome = await Promise.race([failed, found, plugin.ended.then(() => "ended")]);
+        outcomes.push(outcome);
+        const { code } = await plugin.stop();
+        await Promise.all([failed, found]);
+        const log = plugin.log.join("\n");
+        doesNotMatch(log, /found no HCAs|no RDMA driver/);
+        if (outcome === "ended") match(log, /Too many open files/);
+        else equal(code, 0, log);
+        equal(count(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
+      }
+      ok(outcomes.includes("ended") && outcomes.includes("failed"), outcomes.join());
+    },
+  },
+];

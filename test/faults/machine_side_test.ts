@@ -1,0 +1,10 @@
+import { testFaults } from "./fault.ts";
+import { LIMITS } from "./limits.ts";
+import { STORAGE } from "./storage.ts";
+import { TIME } from "./time.ts";
+import { WIRE } from "./wire.ts";
+
+testFaults(WIRE);
+testFaults(STORAGE);
+testFaults(LIMITS);
+testFaults(TIME);

@@ -1,0 +1,175 @@
+/**
+ * Two plugin processes with one resource name, as in a rolling update, and every order in which they can leave.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok } from "@std/assert";
+import { join } from "node:path";
+import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
+import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
+import { type OnHost, onHost } from "../support/plugin.ts";
+import type { Fault } from "./fault.ts";
+import {
+  count,
+  endsCleanly,
+  fakeKubelet,
+  filesAsBefore,
+  filesAtRest,
+  offered,
+  ours,
+  quiet,
+  RESOURCE,
+  said,
+  saidOnce,
+  servesAPod,
+} from "./kubelet_rig.ts";
+
+const HOST = "connectx-roce-vfs";
+const DEVICES = 10;
+const DEVICE = "mlx5_2";
+const SOCKET = socketName(RESOURCE);
+const STANDS_BY = /another process serves .* now and has the resource; this one stands by/;
+
+/** The kubelet has taken `n` registrations, and offers what the last one brought. */
+async function registrations(kubelet: FakeKubelet, n: number): Promise<void> {
+  await kubelet.waitFor((state) => {
+    const resource = state.resources[RESOURCE];
+    return count(kubelet, "registered") === n && resource?.allocatable === DEVICES && resource.endpoint !== null;
+  }, { what: `${n} registrations and ${DEVICES} devices`, timeoutMs: 20_000 });
+}
+
+/** Starts a newer one beside `old` and waits until the change is over on all three sides. */
+async function overtake(place: OnHost, kubelet: FakeKubelet, old: PluginProcess): Promise<PluginProcess> {
+  const before = count(kubelet, "registered");
+  const plugin = place.start();
+  await plugin.logged(/registered with the kubelet/);
+  await registrations(kubelet, before + 1);
+  await old.logged(STANDS_BY);
+  return plugin;
+}
+
+/** The least number of devices that pods could have had from event `since` on. */
+function leastOffered(kubelet: FakeKubelet, since: number): number {
+  const lists = kubelet.history.slice(since).flatMap((event) =>
+    event.kind === "list" ? [event.devices.filter((device) => device.health === "Healthy").length] : []
+  );
+  return Math.min(DEVICES, ...lists);
+}
+
+export const ROLLING: readonly Fault[] = [
+  {
+    name:
+      "Rolling update: the new plugin has the resource, and the old one leaves without touching the new one's socket",
+    injected: "A second plugin process with the same resource name; SIGTERM to the first",
+    promise: "One registration more, no moment without devices; the old one says once that it stands by, and ends " +
+      "with status 0.",
+    async run() {
+      await using place = onHost(HOST);
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      const old = place.start();
+      await registrations(kubelet, 1);
+      const since = kubelet.history.length;
+      const plugin = await overtake(place, kubelet, old);
+      const socket = identityOf(join(place.kubeletDir, SOCKET));
+      const files = await filesAtRest(plugin.pid);
+      await endsCleanly(old, place.kubeletDir, [SOCKET]);
+      equal(identityOf(join(place.kubeletDir, SOCKET)), socket, "the new one's socket");
+      equal(leastOffered(kubelet, since), DEVICES);
+      equal(kubelet.history.slice(since).filter((event) => event.kind === "stream-ended").length, 0);
+      await servesAPod(kubelet, DEVICE);
+      await filesAsBefore(plugin.pid, files);
+      saidOnce(old, STANDS_BY);
+      quiet(old, 7);
+      quiet(plugin, 4);
+      equal(count(kubelet, "registered"), 2);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
+  {
+    name: "Rolling update gone wrong: kill -9 of the new plugin, and the old one takes the resource back",
+    injected: "SIGKILL to the newer of two plugins; its socket file stays",
+    promise: "The one that stands by looks every second; it serves and registers again, with the same devices.",
+    async run() {
+      await using place = onHost(HOST);
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      const old = place.start();
+      await registrations(kubelet, 1);
+      const plugin = await overtake(place, kubelet, old);
+      const files = await filesAtRest(old.pid);
+      const killed = performance.now();
+      plugin.kill("SIGKILL");
+      await plugin.ended;
+      await offered(kubelet, 0);
+      await registrations(kubelet, 3);
+      ok(performance.now() - killed < 8_000, "not by the poll of ten seconds, which is for what no event tells of");
+      await servesAPod(kubelet, DEVICE);
+      deepEqual(ours(place.kubeletDir), [SOCKET]);
+      saidOnce(old, STANDS_BY);
+      equal(said(old, /registered with the kubelet/).length, 2);
+      quiet(old, 7);
+      ok((await filesAtRest(old.pid)).length >= files.length, "it serves again");
+      await endsCleanly(old, place.kubeletDir);
+    },
+  },
+  {
+    name: "Rolling update: kill -9 of the old plugin that stands by is not noticed by anybody",
+    injected: "SIGKILL to the older of two plugins",
+    promise: "No registration, no list, no line in the log.",
+    async run() {
+      await using place = onHost(HOST);
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      const old = place.start();
+      await registrations(kubelet, 1);
+      const plugin = await overtake(place, kubelet, old);
+      const socket = identityOf(join(place.kubeletDir, SOCKET));
+      const events = kubelet.history.length;
+      const lines = plugin.log.length;
+      old.kill("SIGKILL");
+      equal((await old.ended).signal, "SIGKILL");
+      await filesAtRest(plugin.pid);
+      equal(identityOf(join(place.kubeletDir, SOCKET)), socket);
+      await servesAPod(kubelet, DEVICE);
+      deepEqual(kubelet.history.slice(events), []);
+      equal(plugin.log.length, lines);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
+  {
+    name: "Three plugins in a row: the newest has the resource; when it dies one of the others takes it, and only one",
+    injected: "Three plugin processes, SIGKILL to the third, SIGTERM to whichever of the others serves then",
+    promise: "Exactly one is registered at the end of every step; the others stand by and do not take turns.",
+    async run() {
+      await using place = onHost(HOST);
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      const first = place.start();
+      await registrations(kubelet, 1);
+      const second = await overtake(place, kubelet, first);
+      const third = await overtake(place, kubelet, second);
+      third.kill("SIGKILL");
+      await third.ended;
+      await offered(kubelet, 0);
+      await offered(kubelet, DEVICES);
+      // Both saw the death. Whoever was overtaken in it says so; one may have registered twice by then.
+      const turns = () => [first, second].map((plugin) => said(plugin, STANDS_BY).length);
+      await filesAtRest(first.pid);
+      await filesAtRest(second.pid);
+      const taken = count(kubelet, "registered") - 3;
+      ok(taken >= 1 && taken <= 3, `${taken} registrations after the death`);
+      const [a, b] = turns() as [number, number];
+      const serving = identityOf(join(place.kubeletDir, SOCKET));
+      await servesAPod(kubelet, DEVICE);
+      equal(identityOf(join(place.kubeletDir, SOCKET)), serving, "they do not take turns");
+      deepEqual(turns(), [a, b]);
+      const registered = [first, second].map((plugin) => said(plugin, /registered with the kubelet/).length);
+      const server = registered[0]! > a ? first : second;
+      const other = server === first ? second : first;
+      const before = count(kubelet, "registered");
+      server.kill("SIGTERM");
+      equal((await server.ended).code, 0);
+      await registrations(kubelet, before + 1);
+      await servesAPod(kubelet, DEVICE);
+      for (const plugin of [first, second]) quiet(plugin, 12);
+      await endsCleanly(other, place.kubeletDir);
+    },
+  },
+];

@@ -1,0 +1,201 @@
+/**
+ * Faults of time: a clock that is set while the plugin runs, and a plugin that is stopped while the world goes on.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok, rejects } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { get } from "node:http";
+import { Client, credentials } from "@grpc/grpc-js";
+import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { onHost } from "../support/plugin.ts";
+import { temporaryDir } from "../support/temp.ts";
+import { startIn } from "../support/wrapped.ts";
+import { settableClock } from "./clock.ts";
+import { eventually, type Fault } from "./fault.ts";
+import { RESOURCE, type Scene, underFault } from "./under_fault.ts";
+
+const HOUR = 3_600;
+const YEAR = 365 * 24 * HOUR;
+/** Where the clock is put, one after the other, in seconds from where it belongs; and whose port then goes down. */
+const JUMPS = [[10 * YEAR, "mlx5_0"], [-10 * YEAR, "mlx5_1"], [HOUR, "mlx5_0"]] as const;
+
+/** Status and body, by a connection of its own: one that is kept would be an open file. */
+function got(url: string): Promise<string> {
+  return new Promise((resolve, reject) =>
+    get(url, { agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8").on("data", (text) => body += text);
+      response.on("end", () => resolve(`${response.statusCode} ${body}`));
+    }).on("error", reject)
+  );
+}
+
+/** What the plugin tells about itself over HTTP. */
+async function metrics(plugin: PluginProcess): Promise<(name: string) => number> {
+  const [, url = ""] = /(http:\S+)/.exec(await plugin.logged(/metrics, probes and a status page on/)) ?? [];
+  const text = await got(`${url}metrics`);
+  for (const path of ["livez", "readyz"]) equal(await got(`${url}${path}`), "200 ok\n", path);
+  return (name) =>
+    [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].reduce((sum, [, n]) => sum + Number(n), 0);
+}
+
+const registrations = (kubelet: FakeKubelet) => kubelet.history.filter((event) => event.kind === "registered").length;
+
+/** Whether the process has been stopped; `/proc/PID/stat`, the letter after the name. */
+const isStopped = (pid: number) => /\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+
+async function stop(plugin: PluginProcess): Promise<void> {
+  plugin.kill("SIGSTOP");
+  await eventually(() => isStopped(plugin.pid), "the plugin to be stopped");
+}
+
+/** A bare Allocate that gives up after so many milliseconds, as a peer with a deadline does. */
+function impatient(socket: string, ms: number): Promise<string> {
+  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  const same = (bytes: Buffer) => bytes;
+  const request = Buffer.from("0a080a066d6c78355f30", "hex");
+  return new Promise<string>((resolve, reject) => {
+    const options = { deadline: Date.now() + ms };
+    client.makeUnaryRequest("/v1beta1.DevicePlugin/Allocate", same, same, request, options, (error) => {
+      if (error === null) resolve("answered");
+      else reject(error);
+    });
+  }).finally(() => client.close());
+}
+
+/** How a scene's metrics stand before and after something. */
+async function quietDuring({ plugin, kubelet }: Scene, what: () => Promise<void>): Promise<void> {
+  const [before, known] = [await metrics(plugin), registrations(kubelet)];
+  await what();
+  const after = await metrics(plugin);
+  const looks = after("rdma_device_plugin_looks_total") - before("rdma_device_plugin_looks_total");
+  equal(registrations(kubelet), known, "the kubelet was told nothing new");
+  // Each change is followed by a look, one when it has settled, and one a second later that reads everything.
+  ok(looks <= 24, `${looks} looks`);
+}
+
+export const TIME: readonly Fault[] = [
+  {
+    name: "A clock that is set by hours or years is a matter of the log's time stamps only",
+    injected:
+      "the plugin's time of day put 10 years ahead, 10 years back and 1 hour ahead; each time a port goes down and " +
+      "comes up, one of them twice",
+    promise: "health changes, damping and looks keep their pace, no registration, no storm of looks; /livez and " +
+      "/readyz stay 200; no age or duration in the metrics jumps; calls with a deadline are answered",
+    needs: ["gcc"],
+    async run() {
+      using dir = temporaryDir();
+      const clock = settableClock(dir.path);
+      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
+      const setting = {
+        preset: "connectx-roce-vfs",
+        flags: ["--http", "127.0.0.1:0"],
+        start: (place: Parameters<typeof startIn>[1], flags: readonly string[]) => startIn(wrapper, place, flags),
+        lines: 2 * JUMPS.length,
+      };
+      await underFault(setting, (scene) =>
+        quietDuring(scene, async () => {
+          const { place, plugin, socket, said } = scene;
+          const years: string[] = [];
+          for (const [jump, hca] of JUMPS) {
+            clock.set(jump);
+            const from = said().length;
+            await place.host.portDown(hca, 1);
+            await scene.devices(9);
+            await place.host.portUp(hca, 1);
+            await scene.devices(10);
+            equal(await impatient(socket, 10_000), "answered");
+            const lines = await eventually(() => said().length === from + 2 && said().slice(from), "two lines");
+            years.push(...lines.map((line) => line.slice(0, 4)));
+            const now = await metrics(plugin);
+            const here = Date.now() / 1e3 + jump;
+            const age = here - now("rdma_device_plugin_last_look_timestamp_seconds");
+            ok(age > -2 && age < 30, `the last look was ${age} s ago`);
+            ok(now("rdma_device_plugin_look_duration_seconds_sum") < 30);
+            ok(now("rdma_device_plugin_event_latency_seconds_sum") < 30);
+          }
+          // The clock was set for certain.
+          const year = (jump: number) => new Date(Date.now() + jump * 1e3).getUTCFullYear().toString();
+          deepEqual(years, JUMPS.flatMap(([jump]) => [year(jump), year(jump)]));
+        }));
+    },
+  },
+  {
+    name: "A clock that is set in the middle of a registration costs one try at most",
+    injected: "a kubelet that does not answer Register yet; the clock put 10 years ahead; then the kubelet answers",
+    promise: "registered, at once or by the next try; the deadline of the call is not fooled for longer",
+    needs: ["gcc"],
+    async run() {
+      using dir = temporaryDir();
+      const clock = settableClock(dir.path);
+      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
+      await using place = onHost("connectx-ib-dual");
+      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
+      await kubelet.start();
+      const plugin = startIn(wrapper, place, []);
+      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      // Between the start of the process and the kubelet's answer, which it gives only after it has dialled back.
+      await eventually(() => kubelet.history.some((event) => event.kind === "register"), "the call");
+      clock.set(10 * YEAR);
+      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1, { timeoutMs: 20_000 });
+      await kubelet.restart();
+      clock.set(-10 * YEAR);
+      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1, { timeoutMs: 20_000 });
+      await plugin.logged(/registered with the kubelet/);
+      ok(registrations(kubelet) <= 4, `${registrations(kubelet)} registrations`);
+      equal((await plugin.stop()).code, 0);
+    },
+  },
+  {
+    name: "A plugin that is stopped while its peers give up and the kubelet restarts tells the truth when it goes on",
+    injected:
+      "SIGSTOP; an Allocate runs into its deadline, four VFs go, the kubelet restarts and wipes its directory; " +
+      "SIGCONT. As long as these take and not a fixed time: nothing of it hangs on how long",
+    promise: "registered with the new kubelet, with the devices that there are now; the call that was given up is " +
+      "forgotten; one socket, no line too many",
+    run: () =>
+      underFault({ preset: "connectx-roce-vfs", lines: 12 }, async (scene) => {
+        const { place, plugin, kubelet, socket, said } = scene;
+        const known = registrations(kubelet);
+        await stop(plugin);
+        await rejects(impatient(socket, 300), /DEADLINE_EXCEEDED/);
+        await place.host.removeVfs("mlx5_0");
+        await kubelet.restart();
+        equal(
+          kubelet.state().resources[RESOURCE]?.endpoint ?? null,
+          null,
+          "nobody has registered with the new kubelet",
+        );
+        plugin.kill("SIGCONT");
+        await scene.devices(6);
+        equal(registrations(kubelet), known + 1);
+        await eventually(() => said().some((line) => /registered with the kubelet/.test(line)), "the line about it");
+        await place.host.addVfs("mlx5_0", 4);
+      }),
+  },
+  {
+    name: "A plugin that is stopped and goes on with the same kubelet has lost no change",
+    injected: "SIGSTOP; a port goes down and up forty times, and four VFs go; SIGCONT",
+    promise: "the kubelet's list is right again, by the stream that was open all the time, with one look and not forty",
+    run: () =>
+      underFault(
+        { preset: "connectx-roce-vfs", flags: ["--http", "127.0.0.1:0"], lines: 12 },
+        (scene) =>
+          quietDuring(scene, async () => {
+            const { place, plugin } = scene;
+            await stop(plugin);
+            for (let i = 0; i < 40; i++) {
+              await place.host.portDown("mlx5_1", 1);
+              await place.host.portUp("mlx5_1", 1);
+            }
+            await place.host.removeVfs("mlx5_0");
+            plugin.kill("SIGCONT");
+            await scene.devices(6);
+            await place.host.addVfs("mlx5_0", 4);
+            await scene.devices(10);
+          }),
+      ),
+  },
+];

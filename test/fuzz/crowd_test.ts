@@ -1,0 +1,58 @@
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { Discovery } from "../../src/hca/discover.ts";
+import { noVerbs } from "../../src/hca/verbs.ts";
+import { FakeHost, preset } from "../../sim/mod.ts";
+
+const CROWD = 100_000;
+
+/** MiB that a look may leave behind; what it holds of each entry must not grow with what the entry is. */
+const MOST = 150;
+
+function discovery(host: FakeHost): Discovery {
+  return new Discovery({
+    roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
+    verbs: noVerbs({ kind: "not-asked", detail: "test" }),
+    netnsMode: () => "shared",
+  });
+}
+
+function memory(): number {
+  return process.memoryUsage().rss / 1024 / 1024;
+}
+
+Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, tells some of them and counts the rest`, async () => {
+  using host = FakeHost.create(FakeHost.temporaryRoot(), preset("soft-roce"));
+  const before = await discovery(host).look("full");
+  const dir = join(host.sysfsRoot, "class/infiniband");
+  // Dangling links cost no inode's data and are what a broken mount is full of; every other name could be an HCA's.
+  for (let i = 0; i < CROWD; i++) symlinkSync("nowhere", join(dir, i % 2 === 0 ? `not an HCA ${i}` : `zz9_${i}`));
+  const start = memory();
+  const crowded = discovery(host);
+  const snapshot = await crowded.look("full");
+  equal(snapshot.unreadable.length, 100);
+  for (const { reason } of snapshot.unreadable) match(reason, /no name that the kernel gives|vanished|more than 8192/);
+  deepEqual(snapshot.hcas, before.hcas);
+  equal(snapshot.remarks.filter((one) => one.includes("99900 more entries that cannot be read")).length, 1);
+  const quick = await crowded.look("quick");
+  equal(quick, snapshot);
+  ok(memory() - start < MOST, `${(memory() - start).toFixed(0)} MiB more than before`);
+});
+
+Deno.test(`discover() reads an HCA that has ${CROWD} files too many in every directory as it was before`, async () => {
+  using host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
+  const before = await discovery(host).look("full");
+  const hca = host.hcaPath("mlx5_0");
+  for (const dir of ["", "device/", "ports/1/", "ports/1/gids/", "ports/"]) {
+    for (let i = 0; i < CROWD / 5; i++) writeFileSync(join(hca, `${dir}junk ${i}`), "");
+  }
+  mkdirSync(join(host.sysfsRoot, "class/infiniband_verbs/uverbs"));
+  const start = memory();
+  const crowded = discovery(host);
+  const snapshot = await crowded.look("full");
+  deepEqual(snapshot, before);
+  equal(await crowded.look("quick"), snapshot);
+  ok(memory() - start < MOST, `${(memory() - start).toFixed(0)} MiB more than before`);
+});
