@@ -23,15 +23,23 @@ export function threadCount(pid: number): number {
   return readdirSync(`/proc/${pid}/task`).length;
 }
 
-/** Milliseconds on a processor of all threads that are there now, by the scheduler's own count. */
-export function cpuTime(pid: number): number {
-  let nanoseconds = 0;
+/** Milliseconds on a processor by thread, by the scheduler's own count. */
+export type CpuTimes = ReadonlyMap<string, number>;
+
+/** From `/proc/PID/task/TID/schedstat`. */
+export function cpuTimes(pid: number): CpuTimes {
+  const times = new Map<string, number>();
   for (const id of readdirSync(`/proc/${pid}/task`)) {
     try {
-      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]);
+      times.set(id, Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]) / 1e6);
     } catch {
       continue; // the thread has ended
     }
   }
-  return nanoseconds / 1e6;
+  return times;
+}
+
+/** Milliseconds that the threads which are there now have had since then; what ended in between is not counted. */
+export function cpuSince(pid: number, before: CpuTimes): number {
+  return [...cpuTimes(pid)].reduce((sum, [id, time]) => sum + time - (before.get(id) ?? 0), 0);
 }

@@ -15,7 +15,7 @@ import { FakeHost, preset } from "../sim/mod.ts";
 import { ALLOCATES, CROWD } from "./catalogue.ts";
 import type { Figures } from "./figure.ts";
 import type { Client, Kubelet } from "./kubelet.ts";
-import { cpuTime, memoryOf, threadCount } from "./process_figures.ts";
+import { cpuSince, cpuTimes, memoryOf, threadCount } from "./process_figures.ts";
 import { quantile } from "./rig.ts";
 import type { Running, Subject } from "./subject.ts";
 
@@ -87,10 +87,10 @@ async function rest(stand: Stand, { restSeconds }: Effort, figures: Figures): Pr
   // What is left of the start (garbage, the compiler's threads) is no rest yet.
   await delay(Math.min(2, restSeconds) * 1e3);
   figures.add(subject.name, "threads", threadCount(pid));
-  const before = cpuTime(pid);
+  const before = cpuTimes(pid);
   const begin = performance.now();
   await delay(restSeconds * 1e3);
-  const part = (cpuTime(pid) - before) / (performance.now() - begin);
+  const part = cpuSince(pid, before) / (performance.now() - begin);
   figures.add(subject.name, "cpu.idle", part * 100);
   memory(stand, "idle", figures);
 }

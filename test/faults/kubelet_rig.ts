@@ -16,21 +16,8 @@ export const RESOURCE = DEFAULT_SPEC.name;
 
 /** A fake kubelet that listens. */
 export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptions> = {}): Promise<FakeKubelet> {
-  const lines: string[] = [];
-  const T0 = performance.now();
-  const kubelet = new FakeKubelet({
-    dir,
-    ...options,
-    log: (l) => lines.push(new Date().toISOString() + " " + l.slice(0, 200)),
-  });
+  const kubelet = new FakeKubelet({ dir, ...options });
   await kubelet.start();
-  const close = kubelet.close.bind(kubelet);
-  kubelet.close = async () => {
-    lines.push(new Date().toISOString() + " CLOSE");
-    await close();
-    lines.push(new Date().toISOString() + " CLOSED");
-    if (performance.now() - T0 > 5000) console.log(lines.join("\n"));
-  };
   return kubelet;
 }
 
@@ -178,7 +165,6 @@ export function quiet(plugin: PluginProcess, most: number, since = 0): void {
 
 /** Ends a plugin with SIGTERM: status 0 within the promised 2 s and a little, and `left` of its names remain. */
 export async function endsCleanly(plugin: PluginProcess, dir: string, left: readonly string[] = []): Promise<void> {
-  console.log("TERM", plugin.pid, new Date().toISOString(), "\n" + plugin.log.join("\n"));
   plugin.kill("SIGTERM");
   const { code, signal } = await within(plugin.ended, `the plugin's end; it said\n${plugin.log.join("\n")}`);
   equal(code, 0, `it ended with ${signal ?? code}:\n${plugin.log.join("\n")}`);

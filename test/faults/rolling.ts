@@ -30,11 +30,12 @@ const DEVICE = "mlx5_2";
 const SOCKET = socketName(RESOURCE);
 const STANDS_BY = /another process serves .* now and has the resource; this one stands by/;
 
-/** The kubelet has taken `n` registrations, and offers what the last one brought. */
+/** The kubelet has taken `n` registrations, and has got all devices from the plugin of the last one. */
 async function registrations(kubelet: FakeKubelet, n: number): Promise<void> {
-  await kubelet.waitFor((state) => {
-    const resource = state.resources[RESOURCE];
-    return count(kubelet, "registered") === n && resource?.allocatable === DEVICES && resource.endpoint !== null;
+  await kubelet.waitFor((_, history) => {
+    const last = history.findLastIndex((event) => event.kind === "registered");
+    return count(kubelet, "registered") === n &&
+      history.slice(last + 1).some((event) => event.kind === "list" && event.devices.length === DEVICES);
   }, { what: `${n} registrations and ${DEVICES} devices`, timeoutMs: 20_000 });
 }
 

@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { V8_FLAGS } from "../../bench/subject.ts";
 import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
 
@@ -84,13 +85,12 @@ export class World implements AsyncDisposable {
       "--registration",
       this.registration,
     ];
-    // V8's flag is the image's.
     this.#plugin = new PluginProcess([...pluginFlags(this.host, this.kubeletDir), ...flags], (line) => {
       if (/configuration .* is in force/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
       for (const look of this.#listeners) look();
-    }, ["--v8-flags=--max-semi-space-size=1"]);
+    }, [`--v8-flags=${V8_FLAGS}`]);
     await this.#hears("the first registrations", () => this.resources.every(({ name }) => this.#told.has(name)));
     await this.agrees("the start");
   }
