@@ -200,7 +200,7 @@ export class Session {
     if (this.#server !== null && there === this.#server.identity) return true;
     if (this.#server !== null && there !== null) {
       // What is being told now would come true of whoever is at our path, and must not pass for ours later.
-      this.#registering?.outdated.abort();
+      this.#registering = null;
       if (await isAlive(this.#socket)) {
         this.#yieldedTo = there;
         this.#note("warn", `another process serves ${this.#socket} now and has the resource; this one stands by`);
