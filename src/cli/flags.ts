@@ -6,7 +6,7 @@
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
 import { nameProblem } from "../config/name.ts";
 import { nearest } from "../config/nearest.ts";
-import { printable } from "../hca/files.ts";
+import { printable } from "../printable.ts";
 import { parseAddress } from "../observe/address.ts";
 
 /** One flag. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { printable } from "../printable.ts";
 
 /** One mistake, or one warning: where, under which key, and a sentence. */
 export interface Mistake {
@@ -49,7 +50,7 @@ export function formatMistakes(mistakes: readonly Mistake[]): string {
 export function inOrder(mistakes: readonly Mistake[]): readonly Mistake[] {
   const sorted = [...mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
   const seen = new Set<string>();
-  const distinct = sorted.filter((mistake) => {
+  const distinct = sorted.map(harmless).filter((mistake) => {
     const key = `${mistake.line}:${mistake.column}:${mistake.path}:${mistake.message}`;
     return seen.has(key) ? false : seen.add(key);
   });
@@ -57,4 +58,9 @@ export function inOrder(mistakes: readonly Mistake[]): readonly Mistake[] {
   if (next === undefined) return distinct;
   const more = `and ${distinct.length - SHOWN_AT_MOST} more mistakes from here on, not shown`;
   return [...distinct.slice(0, SHOWN_AT_MOST), { ...next, path: "", message: more }];
+}
+
+/** Quoted words of the file are escaped by {@link quote}, but not every character of theirs is harmless to a terminal. */
+function harmless(mistake: Mistake): Mistake {
+  return { ...mistake, path: printable(mistake.path), message: printable(mistake.message) };
 }

@@ -19,6 +19,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename } from "node:path";
+import { withoutUnprintable } from "../printable.ts";
 
 /**
  * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a
@@ -49,16 +50,8 @@ const LONGEST = 4096;
 
 function tidy(text: string): string | null {
   // A torn or binary attribute must not travel into tables, logs and variables as it is.
-  // deno-lint-ignore no-control-regex
-  const line = text.slice(0, LONGEST).split("\n", 1)[0]!.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]/g, "")
-    .trim();
+  const line = withoutUnprintable(text.slice(0, LONGEST).split("\n", 1)[0]!).trim();
   return line === "" ? null : line;
-}
-
-/** A name from a directory, as it may stand in logs and variables; whoever makes a net device chooses its name. */
-export function printable(name: string): string {
-  // deno-lint-ignore no-control-regex
-  return name.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]/g, "?");
 }
 
 /** First line of an attribute without white space around it; `null` when missing, unreadable or empty. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { endianness } from "node:os";
+import { printable } from "../printable.ts";
 import { C, OFFSET, SIZE } from "./abi.ts";
 
 /** Netlink is in host byte order. */
@@ -17,12 +18,6 @@ function align(length: number): number {
 
 function view(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Names come from whoever may rename a link; what ends up in a log must not steer a terminal. */
-function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
 }
 
 function text(bytes: Uint8Array): string {

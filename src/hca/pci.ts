@@ -4,7 +4,8 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { linkName, list, printable, readLine, resolve } from "./files.ts";
+import { printable } from "../printable.ts";
+import { linkName, list, readLine, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 

@@ -8,7 +8,8 @@
  * @module
  */
 import { join } from "node:path";
-import { entries, incarnation, isDirectory, list, natural, printable, readLine } from "./files.ts";
+import { printable } from "../printable.ts";
+import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readBelow, VfIndices } from "./pci.ts";

@@ -9,6 +9,7 @@
 import { writeSync } from "node:fs";
 import { stderr } from "node:process";
 import { configureSync, getLogger, type Logger, type LogRecord, resetSync } from "@std/log";
+import { escapeUnprintable } from "../printable.ts";
 
 /** What `--log-level` takes, in order of silence. */
 export const LEVELS = ["error", "warn", "info", "debug"] as const;
@@ -78,14 +79,17 @@ export function textLine(record: LogRecord): string {
     return ` ${key}=${/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)}`;
   });
   const level = levelName(record).toUpperCase().padEnd(5);
-  return `${new Date(record.timestamp).toISOString()} ${level} ${message.replaceAll("\n", "\n    ")}${tail.join("")}\n`;
+  const sentence = `${message.replaceAll("\n", "\n    ")}${tail.join("")}`;
+  return `${new Date(record.timestamp).toISOString()} ${level} ${escapeUnprintable(sentence)}\n`;
 }
 
 /** `{"time":…,"level":…,"message":…,"resource":…}` */
 export function jsonLine(record: LogRecord): string {
   const { message, fields } = parts(record);
   const time = new Date(record.timestamp).toISOString();
-  return `${JSON.stringify({ time, level: levelName(record), message, ...Object.fromEntries(fields) })}\n`;
+  return `${
+    escapeUnprintable(JSON.stringify({ time, level: levelName(record), message, ...Object.fromEntries(fields) }))
+  }\n`;
 }
 
 function toStderr(line: string): void {

@@ -5,7 +5,8 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import { natural, printable } from "../hca/files.ts";
+import { natural } from "../hca/files.ts";
+import { printable } from "../printable.ts";
 import { behind } from "./devices.ts";
 import { environment } from "./env.ts";
 import type { Account, Standing } from "./ledger.ts";

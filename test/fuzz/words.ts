@@ -4,8 +4,9 @@
  * @module
  */
 
+/** C0, C1, line separators, and what turns the reading direction around; said by number, not as the code says it. */
 // deno-lint-ignore no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
 
 /** Throws with a sentence unless the condition holds. */
 export function must(holds: boolean, what: string): asserts holds {

@@ -50,6 +50,8 @@ const PIECES = [
     "\u0000",
     "\uFEFF",
     "\u2028",
+    "\u202e",
+    "\u009b2J",
     "é",
     "💥",
     "\uD800",
@@ -104,6 +106,7 @@ const KEYS = ["name", "mode", "shares", "share", "ids", "select", "exclude", "he
     "toString",
     "",
     "hasOwnProperty",
+    "\u202edom",
   ]);
 
 const VALUES: readonly unknown[] = [
@@ -240,7 +243,9 @@ export function checkCandidate({ file, text }: Candidate): boolean {
 }
 
 function oneLine(text: string): void {
-  if (/[\n\r\0]/.test(text) || text.length > 1_000) throw new Error(`not one readable line: ${JSON.stringify(text)}`);
+  if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text) || text.length > 1_000) {
+    throw new Error(`not one readable line: ${JSON.stringify(text)}`);
+  }
 }
 
 /** What the policy relies on. */

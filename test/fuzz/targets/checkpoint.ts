@@ -14,7 +14,7 @@ import type { Prepared, Target } from "../target.ts";
 import { must } from "../words.ts";
 
 const NAMES = ["rdma/a", "rdma/b", "tencent.com/rdma", "__proto__", "constructor", ""];
-const IDS = ["mlx5_0", "mlx5_1", "0000:3b:00.2", "mlx5_0::3", "7", "", "__proto__", "\u001b[2J"];
+const IDS = ["mlx5_0", "mlx5_1", "0000:3b:00.2", "mlx5_0::3", "7", "", "__proto__", "\u001b[2J", "\u202e0_5xlm"];
 
 /** One container's devices as a good checkpoint has them: by NUMA node, or as a plain list (before Kubernetes 1.20). */
 const entry = fc.record({

@@ -40,6 +40,7 @@ const WORDS = ["-", "--", "---", "-h", "--help", "-help", "--version", "=", "--=
     "version",
     "c.yaml",
     "\u001b[2J",
+    "--\u202elevel-gol",
     "a\nb",
     "é",
     "--__proto__",

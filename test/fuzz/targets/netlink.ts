@@ -45,7 +45,9 @@ const attribute: fc.Arbitrary<Attribute> = fc.record({
   ),
   value: fc.oneof(
     fc.uint8Array({ maxLength: 40 }),
-    fc.constantFrom("eth1\0", "\u001b[2J\0", "a\nb", "ib0\0rest", "").map((text) => new TextEncoder().encode(text)),
+    fc.constantFrom("eth1\0", "\u001b[2J\0", "\u202e1hte\0", "a\nb", "ib0\0rest", "").map((text) =>
+      new TextEncoder().encode(text)
+    ),
   ),
 });
 
@@ -171,7 +173,7 @@ const uevent = fc.record({
     fc.tuple(
       fc.constantFrom("SUBSYSTEM", "DEVPATH_OLD", "SEQNUM", "", "__proto__"),
       fc.oneof(
-        fc.constantFrom("infiniband", "net", "pci", "misc", "auxiliary", "/x/rxe9", ""),
+        fc.constantFrom("infiniband", "net", "pci", "misc", "auxiliary", "/x/rxe9", "", "a\u2028b", "\u202eteb"),
         fc.string({ unit: "binary" }),
       ),
     ),

@@ -12,6 +12,7 @@ import { natural } from "../../../src/hca/files.ts";
 import { readNetnsMode } from "../../../src/hca/netns_mode.ts";
 import type { Hca, Snapshot } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
+import { withoutUnprintable } from "../../../src/printable.ts";
 import { type Ledger, track } from "../../../src/resource/ledger.ts";
 import { select } from "../../../src/resource/select.ts";
 import { DEFAULT_SPEC } from "../../../src/resource/spec.ts";
@@ -41,7 +42,20 @@ type Fault =
   | { readonly in: "whole"; readonly class: string; readonly by: Spoilt };
 
 const WORDS = ["4: ACTIVE", "1: DOWN", "04: ACTIVE", "4:ACTIVE", "99: x", "0x15b3", "-1", "99999999999", "uverbs0"]
-  .concat(["0", "1", "mlx5_9", "../../../x", "\u001b[2J", "a\u0000b", "\n\n4: ACTIVE", "\ufeff4: ACTIVE", "é💥", " "])
+  .concat([
+    "0",
+    "1",
+    "mlx5_9",
+    "../../../x",
+    "\u001b[2J",
+    "a\u0000b",
+    "\n\n4: ACTIVE",
+    "\ufeff4: ACTIVE",
+    "\u202eEVITCA",
+    "a\u2028b",
+    "é💥",
+    " ",
+  ])
   .concat(["__proto__", "constructor", "fe80:0000:0000:0000:0000:0000:0000:0001", "InfiniBand", "100 Gb/sec"]);
 
 const fileName = fc.oneof(
@@ -159,7 +173,9 @@ class Rig {
     const entry = (group: string, node: string | undefined | null, names: readonly string[]) => {
       if (node === undefined || node === null) return null;
       try {
-        return join(realpathSync(join(sysfs, "class", group, node)), pick(names));
+        const real = realpathSync(join(sysfs, "class", group, node));
+        // An earlier fault of this case may have made it a link to something else, which has other owners.
+        return basename(real) === node ? join(real, pick(names)) : null;
       } catch {
         return null; // an earlier fault of this case has spoilt the class
       }
@@ -200,9 +216,7 @@ class Rig {
     const { sysfsRoot, devRoot } = this.host;
     const first = (path: string) => {
       try {
-        // deno-lint-ignore no-control-regex
-        return readFileSync(path, "utf8").split("\n")[0]!.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd]/g, "")
-          .trim();
+        return withoutUnprintable(readFileSync(path, "utf8").split("\n")[0]!).trim();
       } catch {
         return "";
       }
