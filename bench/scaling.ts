@@ -13,7 +13,7 @@ import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { parseCommandLine } from "../src/cli/flags.ts";
 import { Surveyor } from "../src/cli/survey.ts";
 import type { Depth } from "../src/hca/trigger.ts";
-import { devicePluginServices } from "../src/kubelet/api.ts";
+import { CLIENT_OPTIONS, devicePluginServices } from "../src/kubelet/api.ts";
 import { protoCodec } from "../src/kubelet/codec.ts";
 import { PluginServer } from "../src/kubelet/server.ts";
 import { Offer } from "../src/offer.ts";
@@ -134,6 +134,7 @@ class Wire implements AsyncDisposable {
     this.#server = server;
     this.#dir = dir;
     this.#client = new Client(`unix:${server.path}`, credentials.createInsecure(), {
+      ...CLIENT_OPTIONS,
       "grpc.max_receive_message_length": -1,
     });
     const bytes = (buffer: Buffer) => buffer;

@@ -17,6 +17,7 @@ import {
 import {
   type AllocateRequest,
   type AllocateResponse,
+  CLIENT_OPTIONS,
   type ContainerAllocateResponse,
   type Device,
   devicePluginServices,
@@ -67,8 +68,8 @@ export interface StreamListener {
 export async function dial(path: string, timeoutMs: number, signal: AbortSignal): Promise<Client> {
   signal.throwIfAborted();
   const client = new Client(`unix:${path}`, credentials.createInsecure(), {
+    ...CLIENT_OPTIONS,
     "grpc.default_authority": "localhost",
-    "grpc.use_local_subchannel_pool": 1,
     "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
     "grpc.max_reconnect_backoff_ms": REDIAL_MS,
   });

@@ -5,7 +5,13 @@
  *
  * @module
  */
-import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
+import {
+  type ChannelOptions,
+  type MethodDefinition,
+  type ServiceDefinition,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { fromJSON } from "@grpc/proto-loader";
 import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
 import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
@@ -28,6 +34,19 @@ export const DEFAULT_KUBELET_DIR = "/var/lib/kubelet/device-plugins";
 export const KUBELET_SOCKET = "kubelet.sock";
 export const HEALTHY = "Healthy";
 export const UNHEALTHY = "Unhealthy";
+
+/**
+ * Options of every gRPC client of this project. A server whose GOAWAY comes in one read with its SETTINGS leaves grpc-js
+ * 1.14 with a connection that it takes for ready and that is closed; with retries it starts the call again and again
+ * without ever giving the event loop a turn, so that not even its deadline ends it. Without them the call fails. The
+ * pool is the client's own, because the shared one would hand such a connection to the next client.
+ */
+export const CLIENT_OPTIONS: ChannelOptions = { "grpc.enable_retries": 0, "grpc.use_local_subchannel_pool": 1 };
+
+/** Whether nobody took the call: it is as if nothing listened. */
+export function neverStarted(error: ServiceError): boolean {
+  return error.code === status.UNAVAILABLE || error.details.startsWith("Failed to start HTTP/2 stream");
+}
 
 /** How messages look here, for the plugin, the sim and the type generator: one place. */
 const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true } as const;

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
-import { method, podResourcesServices } from "./api.ts";
+import { CLIENT_OPTIONS, method, neverStarted, podResourcesServices } from "./api.ts";
 
 /** Where the kubelet serves it; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
 export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
@@ -69,8 +69,8 @@ export class PodLister {
       "List",
     );
     const client = this.#client ??= new Client(`unix:${socket}`, credentials.createInsecure(), {
+      ...CLIENT_OPTIONS,
       "grpc.max_receive_message_length": LONGEST_ANSWER,
-      "grpc.use_local_subchannel_pool": 1,
       // A restarted kubelet is on this machine: there is no reason to be shy.
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,
@@ -109,9 +109,10 @@ function byDevice(answer: ListPodResourcesResponse__Output): ReadonlyMap<string,
 }
 
 function sentence(socket: string, error: ServiceError, timeoutMs: number): string {
+  if (neverStarted(error)) {
+    return `nobody answers on ${socket}; the kubelet is down, or the plugin may not connect to it (${error.details})`;
+  }
   switch (error.code) {
-    case status.UNAVAILABLE:
-      return `nobody answers on ${socket}; the kubelet is down, or the plugin may not connect to it (${error.details})`;
     case status.DEADLINE_EXCEEDED:
       return `the kubelet did not answer on ${socket} within ${timeoutMs / 1e3} s`;
     case status.UNIMPLEMENTED:

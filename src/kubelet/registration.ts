@@ -4,15 +4,16 @@
  *
  * @module
  */
+import { Client, credentials, type sendUnaryData, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import {
-  Client,
-  credentials,
-  type sendUnaryData,
-  type ServerUnaryCall,
-  type ServiceError,
-  status,
-} from "@grpc/grpc-js";
-import { API_VERSION, devicePluginServices, method, type RegisterRequest, watcherServices } from "./api.ts";
+  API_VERSION,
+  CLIENT_OPTIONS,
+  devicePluginServices,
+  method,
+  neverStarted,
+  type RegisterRequest,
+  watcherServices,
+} from "./api.ts";
 import type { ExtraService } from "./server.ts";
 import type { PluginInfo } from "../gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus } from "../gen/pluginregistration/RegistrationStatus.ts";
@@ -54,14 +55,13 @@ export function register(
     resource_name: resource,
     options: { get_preferred_allocation_available: true },
   };
-  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure());
+  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure(), CLIENT_OPTIONS);
   return new Promise<void>((resolve, reject) => {
     const done = (error: ServiceError | null) => {
       signal.removeEventListener("abort", cancel);
       client.close();
       if (error === null) return resolve();
-      const unreachable = error.code === status.UNAVAILABLE;
-      reject(new RegistrationError(error.details || error.message, unreachable, { cause: error }));
+      reject(new RegistrationError(error.details || error.message, neverStarted(error), { cause: error }));
     };
     const deadline = Date.now() + REGISTER_DEADLINE_MS;
     const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);

@@ -197,6 +197,42 @@ export const KUBELET: readonly Fault[] = [
       await endsCleanly(plugin, place.kubeletDir);
     },
   },
+  {
+    name: "A kubelet whose first words are goodbye: the plugin goes on living, and registers with the next",
+    injected: "A kubelet.sock that answers every connection with SETTINGS and GOAWAY in one write, and hangs up",
+    promise:
+      "Taken for a kubelet that is not there, said once; nothing spins, calls are answered and SIGTERM is heard.",
+    async run() {
+      await using place = onHost(HOST);
+      const path = join(place.kubeletDir, "kubelet.sock");
+      const plugin = place.start();
+      await plugin.logged(/waiting for the kubelet/);
+      const files = await filesAtRest(plugin.pid);
+      const visits = new Set<Socket>();
+      const server = createServer((connection) => {
+        visits.add(connection);
+        connection.on("error", () => connection.destroy());
+        connection.end(Buffer.concat([settings(), frame(TYPE.goaway, FLAG.none, 0, Buffer.alloc(8))]));
+      });
+      await new Promise<void>((resolve) => server.listen(path, resolve));
+      await plugin.logged(/nobody answers on .*kubelet\.sock; waiting for the kubelet/);
+      await eventually(() => visits.size > 1, "a second try");
+      {
+        using _answered = await RawConnection.speaking(join(place.kubeletDir, SOCKET));
+      }
+      server.close();
+      for (const one of visits) one.destroy();
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      await offered(kubelet, DEVICES);
+      await servesAPod(kubelet, DEVICE);
+      equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+      saidOnce(plugin, /nobody answers on/);
+      await kubelet.stop();
+      await plugin.logged(/kubelet\.sock is not there/);
+      await filesAsBefore(plugin.pid, files);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
   ...CALLS.map(([call, make]) => diesInside(call, async (go, place) => void await inFlight(go, () => make(go, place)))),
   diesInside("ListAndWatch, with a list on its way", async (go, place) => {
     await place.host.portDown("mlx5_9", 1);

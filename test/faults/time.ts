@@ -13,6 +13,7 @@ import { onHost } from "../support/plugin.ts";
 import { temporaryDir } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { settableClock } from "./clock.ts";
+import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually, type Fault } from "./fault.ts";
 import { RESOURCE, type Scene, underFault } from "./under_fault.ts";
 
@@ -53,7 +54,7 @@ async function stop(plugin: PluginProcess): Promise<void> {
 
 /** A bare Allocate that gives up after so many milliseconds, as a peer with a deadline does. */
 function impatient(socket: string, ms: number): Promise<string> {
-  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), CLIENT_OPTIONS);
   const same = (bytes: Buffer) => bytes;
   const request = Buffer.from("0a080a066d6c78355f30", "hex");
   return new Promise<string>((resolve, reject) => {

@@ -19,6 +19,7 @@ import {
   settings,
   TYPE,
 } from "../support/raw_http2.ts";
+import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually, type Fault } from "./fault.ts";
 import { memory, RESOURCE, type Scene, underFault } from "./under_fault.ts";
 
@@ -76,7 +77,10 @@ async function flood(scene: Scene, batches: number, batch: () => readonly Buffer
 
 /** A client of gRPC that says its messages byte by byte. */
 function bareClient(socket: string): Disposable & { ask(path: string, message: Buffer): Promise<Reply> } {
-  const client = new Client(`unix:${socket}`, credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
+    ...CLIENT_OPTIONS,
+    "grpc.max_send_message_length": -1,
+  });
   const same = (bytes: Buffer) => bytes;
   return {
     ask: (path, message) =>

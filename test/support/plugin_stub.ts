@@ -19,6 +19,7 @@ import {
 } from "@grpc/grpc-js";
 import {
   type AllocateRequest,
+  CLIENT_OPTIONS,
   type ContainerAllocateResponse,
   type Device,
   devicePluginServices,
@@ -102,8 +103,8 @@ export class PluginStub {
   /** Registers at `dir`'s kubelet; rejects with grpc-js' ServiceError. */
   async register(request: Partial<RegisterRequest> = {}, timeoutMs = 10_000): Promise<void> {
     const client = new Client(`unix:${join(this.dir, KUBELET_SOCKET)}`, credentials.createInsecure(), {
+      ...CLIENT_OPTIONS,
       "grpc.default_authority": "localhost",
-      "grpc.use_local_subchannel_pool": 1,
       "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
       "grpc.max_reconnect_backoff_ms": REDIAL_MS,
     });

@@ -5,7 +5,7 @@
  * @module
  */
 import { Client, type ClientReadableStream, credentials } from "@grpc/grpc-js";
-import { devicePluginServices, type ListAndWatchResponse, method } from "../../src/kubelet/api.ts";
+import { CLIENT_OPTIONS, devicePluginServices, type ListAndWatchResponse, method } from "../../src/kubelet/api.ts";
 import type { Resource, World } from "./world.ts";
 
 /** What was done, by kind. */
@@ -262,6 +262,7 @@ class Watcher {
       "ListAndWatch",
     );
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure(), {
+      ...CLIENT_OPTIONS,
       "grpc.default_authority": "localhost",
     });
     this.#stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {});

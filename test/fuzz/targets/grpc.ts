@@ -9,7 +9,13 @@ import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { Client, credentials, status } from "@grpc/grpc-js";
 import * as fc from "fast-check";
-import { type AllocateRequest, type AllocateResponse, devicePluginServices, method } from "../../../src/kubelet/api.ts";
+import {
+  type AllocateRequest,
+  type AllocateResponse,
+  CLIENT_OPTIONS,
+  devicePluginServices,
+  method,
+} from "../../../src/kubelet/api.ts";
 import { protoCodec } from "../../../src/kubelet/codec.ts";
 import type { PreferredAllocationRequest__Output as Preferred } from "../../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../../../src/gen/v1beta1/PreferredAllocationResponse.ts";
@@ -214,6 +220,7 @@ async function check(served: readonly Served[], one: Question, tally: Tally): Pr
 
 function client(path: string): { readonly call: Served["call"]; close(): void } {
   const connection = new Client(`unix:${path}`, credentials.createInsecure(), {
+    ...CLIENT_OPTIONS,
     "grpc.default_authority": "localhost",
   });
   const same = (bytes: Buffer) => bytes;
