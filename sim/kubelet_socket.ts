@@ -5,8 +5,8 @@
  */
 import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials, status, type UntypedHandleCall } from "@grpc/grpc-js";
 import { devicePluginServices, KUBELET_SOCKET } from "../src/kubelet/api.ts";
 import type { RegisterRequest__Output } from "../src/gen/v1beta1/RegisterRequest.ts";
@@ -16,33 +16,55 @@ export type Registration = RegisterRequest__Output;
 /** Answers Register by resolving; a rejection's message goes to the plugin with code UNKNOWN. */
 export type RegisterHandler = (request: Registration) => Promise<void>;
 
-/** Milliseconds to wait for the server to say that it is closed, see `shutDown`. */
-const SHUT_DOWN_MS = 300;
+/** Sockets of one gRPC server that can be cut as a kill cuts them. */
+export class Connections {
+  readonly #listener: NetServer;
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
 
-/**
- * Cuts every connection of a grpc-js server and waits until its sockets are closed.
- *
- * tryShutdown alone would wait for calls under way, but its callback is what tells that all sockets are closed. That
- * callback sometimes never comes when a peer on grpc-go has closed its connection just before (seen with Deno 2.9.6 and
- * grpc-js 1.14.7), so nobody may wait for it for ever.
- */
-export async function shutDown(server: Server): Promise<void> {
-  const over = new AbortController();
-  const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-  server.forceShutdown();
-  const patience = delay(SHUT_DOWN_MS, undefined, { signal: over.signal }).catch(() => undefined);
-  await Promise.race([closed, patience]);
-  over.abort();
-  await patience;
+  private constructor(listener: NetServer, server: Server) {
+    this.#listener = listener;
+    this.#server = server;
+  }
+
+  /** Serves on a unix socket. @throws when the path is taken or too long. */
+  static async listen(server: Server, path: string): Promise<Connections> {
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const listener = createServer();
+    const connections = new Connections(listener, server);
+    listener.on("connection", (socket) => {
+      connections.#open.add(socket);
+      socket.once("close", () => connections.#open.delete(socket));
+      injector.injectConnection(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen(path, resolve);
+    });
+    return connections;
+  }
+
+  /**
+   * The process is gone: no goodbye on any connection, calls under way stay without an answer. The library's own way to
+   * end says goodbye (GOAWAY), which a killed kubelet does not, and which this runtime's HTTP/2 client does not always
+   * live through (denoland/deno#36788).
+   */
+  async cut(): Promise<void> {
+    const closed = [...this.#open].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    const listening = new Promise((resolve) => this.#listener.close(resolve));
+    for (const socket of this.#open) socket.destroy();
+    await Promise.all([listening, ...closed]);
+    this.#server.forceShutdown();
+  }
 }
 
 /** A listening kubelet.sock. */
 export class KubeletSocket {
-  readonly #server: Server;
+  readonly #connections: Connections;
   readonly #alias: string;
 
-  private constructor(server: Server, alias: string) {
-    this.#server = server;
+  private constructor(connections: Connections, alias: string) {
+    this.#connections = connections;
     this.#alias = alias;
   }
 
@@ -68,25 +90,19 @@ export class KubeletSocket {
     };
     server.addService(devicePluginServices()["v1beta1.Registration"], handlers);
     try {
-      await new Promise<void>((resolve, reject) => {
-        const path = join(alias, "dir", KUBELET_SOCKET);
-        server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
-          if (error === null) resolve();
-          else reject(new Error(`Cannot listen on ${join(dir, KUBELET_SOCKET)}: ${error.message}`, { cause: error }));
-        });
-      });
-    } catch (error) {
+      return new KubeletSocket(await Connections.listen(server, join(alias, "dir", KUBELET_SOCKET)), alias);
+    } catch (cause) {
       server.forceShutdown();
       rmSync(alias, { recursive: true, force: true });
-      throw error;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Error(`Cannot listen on ${join(dir, KUBELET_SOCKET)}: ${why}`, { cause });
     }
-    return new KubeletSocket(server, alias);
   }
 
   /** Cuts every connection. "stays" leaves kubelet.sock on disk, where nobody answers any more. */
   async close(socket: "stays" | "goes"): Promise<void> {
     if (socket === "stays") unlinkSync(join(this.#alias, "dir"));
-    await shutDown(this.#server);
+    await this.#connections.cut();
     rmSync(this.#alias, { recursive: true, force: true });
   }
 }

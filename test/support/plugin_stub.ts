@@ -11,7 +11,6 @@ import {
   Client,
   credentials,
   Server,
-  ServerCredentials,
   type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceError,
@@ -30,7 +29,7 @@ import {
   type RegisterRequest,
   watcherServices,
 } from "../../src/kubelet/api.ts";
-import { shutDown } from "../../sim/kubelet_socket.ts";
+import { Connections } from "../../sim/kubelet_socket.ts";
 import type { PreferredAllocationRequest__Output } from "../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus__Output } from "../../src/gen/pluginregistration/RegistrationStatus.ts";
@@ -74,29 +73,23 @@ export class PluginStub {
   readonly streams = new Set<Stream>();
   readonly #wake = new Set<() => void>();
   #devices: readonly Device[];
-  readonly #server: Server;
+  #connections: Connections | null = null;
 
-  private constructor(dir: string, socket: string, options: StubOptions, server: Server) {
+  private constructor(dir: string, socket: string, options: StubOptions) {
     this.dir = dir;
     this.socket = socket;
     this.resource = options.resource ?? RESOURCE;
     this.#devices = options.devices ?? healthy("a", "b");
-    this.#server = server;
   }
 
   static async listen(dir: string, options: StubOptions = {}): Promise<PluginStub> {
     const socket = join(dir, options.endpoint ?? "stub.sock");
     const server = new Server();
-    const stub = new PluginStub(dir, socket, options, server);
+    const stub = new PluginStub(dir, socket, options);
     server.addService(devicePluginServices()["v1beta1.DevicePlugin"], stub.#handlers(options));
     server.addService(watcherServices()["pluginregistration.Registration"], stub.#watcherHandlers(options));
     rmSync(socket, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) => {
-        if (error === null) resolve();
-        else reject(error);
-      });
-    });
+    stub.#connections = await Connections.listen(server, socket);
     return stub;
   }
 
@@ -177,7 +170,7 @@ export class PluginStub {
   }
 
   async close(): Promise<void> {
-    await shutDown(this.#server);
+    await this.#connections?.cut();
   }
 
   #handlers(options: StubOptions): Record<string, UntypedHandleCall> {
