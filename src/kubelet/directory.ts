@@ -51,6 +51,8 @@ export function watchDirectory(
     }
   };
   const happened = () => {
+    // An event that was on its way when the watch was closed is told all the same.
+    if (signal.aborted) return;
     // It may have been the directory itself that went, and another may be there already.
     const before = watched;
     start();

@@ -48,7 +48,15 @@ interface Rig extends AsyncDisposable {
 }
 
 /** A session on a directory, poked as the agent does it. */
-function rig(dir: string, mode: RegistrationMode = "socket", registryDir = join(dir, "../registry")): Rig {
+function rig(
+  dir: string,
+  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false }: {
+    readonly mode?: RegistrationMode;
+    readonly registryDir?: string;
+    /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
+    readonly kubeletStays?: boolean;
+  } = {},
+): Rig {
   const notes: SessionNote[] = [];
   const waiters = new Set<() => void>();
   const devices = new Devices("a", "b");
@@ -77,15 +85,27 @@ function rig(dir: string, mode: RegistrationMode = "socket", registryDir = join(
         `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
       ),
     async [Symbol.asyncDispose]() {
+      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+      for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
       stop.abort();
       await session.close();
     },
   };
 }
 
+/** Those of the test that runs. */
+const kubelets = new Set<FakeKubelet & { readonly dir: string }>();
+
 function kubeletIn(dir: string, options: Partial<ConstructorParameters<typeof FakeKubelet>[0]> = {}) {
-  const kubelet = new FakeKubelet({ dir, ...options });
-  return Object.assign(kubelet, { [Symbol.asyncDispose]: () => kubelet.close() });
+  const kubelet = Object.assign(new FakeKubelet({ dir, ...options }), {
+    dir,
+    [Symbol.asyncDispose]: async () => {
+      kubelets.delete(kubelet);
+      await kubelet.close();
+    },
+  });
+  kubelets.add(kubelet);
+  return kubelet;
 }
 const offered = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
   state.resources[RESOURCE]?.allocatable === n;
@@ -199,8 +219,9 @@ Deno.test("Session replaces the stale socket of a dead predecessor, and a dangli
   await new Promise((resolve) => dead.close(resolve));
   await Deno.rename(kept, socket);
   {
-    await using _plugin = rig(dir.path);
+    await using plugin = rig(dir.path, { kubeletStays: true });
     await kubelet.waitFor(offered(2), { what: "two devices over a stale socket" });
+    await plugin.status(registered, "registered");
   }
   symlinkSync("/nowhere", socket);
   await using _plugin = rig(dir.path);
@@ -233,7 +254,7 @@ Deno.test("Session yields to a newer process, keeps its hands off the newer sock
   await using old = rig(dir.path);
   await old.status(registered, "the old one is registered");
   {
-    await using young = rig(dir.path);
+    await using young = rig(dir.path, { kubeletStays: true });
     young.devices.set("a", "b", "c");
     await kubelet.waitFor(offered(3), { what: "the new one's three devices" });
     await old.status((status) => status.phase === "standby", "the old one stands by");
@@ -248,8 +269,9 @@ Deno.test("Session removes its socket when it is closed, and ends its streams", 
   using dir = temporaryDir();
   await using kubelet = kubeletIn(dir.path);
   await kubelet.start();
-  const plugin = rig(dir.path);
+  const plugin = rig(dir.path, { kubeletStays: true });
   await kubelet.waitFor(offered(2), { what: "two devices" });
+  await plugin.status(registered, "registered");
   await plugin[Symbol.asyncDispose]();
   equal(identityOf(join(dir.path, socketName(RESOURCE))), null);
   await kubelet.waitFor((state) => state.resources[RESOURCE]!.endpoint === null, { what: "the stream has ended" });
@@ -286,7 +308,7 @@ Deno.test("Session is found by the plugin watcher, and shows a new socket after 
   await using kubelet = kubeletIn(plugins, { pluginsRegistry: registry });
   await kubelet.start();
   kubelet.refuse("not today", { times: 1 });
-  await using plugin = rig(plugins, "auto", registry);
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
   await kubelet.waitFor(offered(2), { what: "two devices" });
   await plugin.status(registered, "registered");
   equal(plugin.session.status.via, "watcher");
@@ -301,7 +323,7 @@ Deno.test("Session in auto mode falls back to Register when no watcher comes", a
   mkdirSync(plugins);
   await using kubelet = kubeletIn(plugins);
   await kubelet.start();
-  await using plugin = rig(plugins, "auto", registry);
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
   await kubelet.waitFor(offered(2), { what: "two devices by Register" });
   equal(plugin.session.status.via, "socket");
   equal(identityOf(join(registry, socketName(RESOURCE))), null);
