@@ -5,8 +5,7 @@
  *
  *     deno task soak [--minutes 3] [--registration watcher] [--json]
  *
- * Registration is by the plugin watcher unless `--registration socket` is given. With that the plugin calls the kubelet,
- * and this runtime's HTTP/2 client does not live through hundreds of kubelets that die (denoland/deno#36788).
+ * Registration is by the plugin watcher unless `--registration socket` is given. With that the plugin calls the kubelet.
  *
  * Exits 1 when a figure is not flat; a change that is lost ends it at once.
  *
