@@ -206,24 +206,19 @@ export class Agent {
   }
 
   /**
-   * The first look after some that failed. Sessions are made anew when files had run out: a listener of this runtime
+   * The first look after some that failed. When files had run out sockets have to be proved: a listener of this runtime
    * that finds none for a connection accepts no other ever again, and there is no event that tells.
-   *
-   * @returns whether sessions have to be made
    */
-  #recover(trouble: string): boolean {
+  #recover(trouble: string): void {
     this.#lookTrouble = null;
-    const anew = trouble === OUT_OF_FILES;
-    this.#log.info(`the machine can be looked at again${anew ? "; sockets are made anew" : ""}`);
-    if (!anew) return false;
-    for (const { session } of this.#served.values()) this.#background.add(session.close());
-    this.#served.clear();
-    return true;
+    this.#log.info("the machine can be looked at again");
+    if (trouble !== OUT_OF_FILES) return;
+    for (const { session } of this.#served.values()) session.prove();
   }
 
   /** The pure steps, and then what they ask for. */
   #look(look: Look): void {
-    const renewed = this.#lookTrouble !== null && this.#recover(this.#lookTrouble);
+    if (this.#lookTrouble !== null) this.#recover(this.#lookTrouble);
     const { snapshot } = look;
     const now = performance.now();
     const held = snapshot.netnsMode === "exclusive" ? this.#held() : new Map<string, ReadonlySet<string>>();
@@ -237,7 +232,7 @@ export class Agent {
     this.#ledger = tracked.ledger;
     this.#leftOut = selection.leftOut;
     // What could not be written is tried again by every look: that a disk has room again is no event.
-    if (changed || renewed || this.#cdiTrouble.size > 0) this.#offer();
+    if (changed || this.#cdiTrouble.size > 0) this.#offer();
     clearTimeout(this.#wake);
     if (tracked.wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(tracked.wakeAt - now));

@@ -11,76 +11,23 @@ import { dirname, join } from "node:path";
 import { KUBELET_SOCKET } from "./api.ts";
 import { register, RegistrationError, watcherService } from "./registration.ts";
 import { PluginServer, type ServerEvents } from "./server.ts";
-import { type FileIdentity, identityOf, isAlive, socketName } from "./socket_file.ts";
+import { type FileIdentity, identityOf, isAlive, socketName, speaks } from "./socket_file.ts";
+import {
+  type Phase,
+  type SessionNote,
+  type SessionOptions,
+  type SessionStatus,
+  TIMING,
+  type Timing,
+} from "./session_options.ts";
 import type { DeviceSource } from "./source.ts";
 
-/** How to become known to the kubelet. `auto`: by the plugin watcher where its directory exists, else by Register. */
-export type RegistrationMode = "auto" | "socket" | "watcher";
+export type { Phase, RegistrationMode, SessionNote, SessionOptions, SessionStatus, Timing } from "./session_options.ts";
 
-/** Where a session stands. */
-export type Phase =
-  /** The kubelet is not there. */
-  | "waiting"
-  /** Serving; registration is under way or being retried. */
-  | "registering"
-  /** Registered, and the kubelet follows the list. */
-  | "registered"
-  /** Another process serves this resource on our path; it is left alone. */
-  | "standby"
-  | "stopped";
-
-/** What can be seen of a session from outside. */
-export interface SessionStatus {
-  readonly resource: string;
-  readonly phase: Phase;
-  readonly via: "socket" | "watcher";
-  readonly socket: string;
-  /** Open ListAndWatch streams. */
-  readonly streams: number;
-  /** Registrations that the kubelet accepted since the start. */
-  readonly registrations: number;
-  /** Why it is not registered; null when it is. */
-  readonly trouble: string | null;
-}
-
-/** One line for the log. */
-export interface SessionNote {
-  readonly level: "debug" | "info" | "warn" | "error";
-  readonly message: string;
-}
-
-export interface SessionOptions {
-  readonly kubeletDir: string;
-  readonly registryDir: string;
-  readonly mode: RegistrationMode;
-  readonly note: (note: SessionNote) => void;
-  readonly onStatus: (status: SessionStatus) => void;
-  readonly events: Omit<ServerEvents, "onStreams">;
-  /** Milliseconds; tests shorten them. */
-  readonly timing?: Partial<Timing>;
-}
-
-export interface Timing {
-  readonly firstRetryMs: number;
-  readonly longestRetryMs: number;
-  /** How long after a registration the kubelet may take to open its stream. */
-  readonly streamMs: number;
-  /** How often to look for a kubelet that is not there: its directory may be another one now, of which no event tells. */
-  readonly absentMs: number;
-  /** How long calls in flight may take at the end. */
-  readonly drainMs: number;
-  /** How long a kubelet may go on following our list when a newer plugin has our place. */
-  readonly handOverMs: number;
-}
-
-const TIMING: Timing = {
-  firstRetryMs: 200,
-  longestRetryMs: 15_000,
-  streamMs: 10_000,
-  absentMs: 1_000,
-  drainMs: 1_500,
-  handOverMs: 10_000,
-};
+/** So many streams that end at once are no restart any more. */
+const PATIENCE = 4;
+const OFF_AND_ON = "the kubelet takes the registration and ends its stream at once, again and again; " +
+  "its log says why, and it is tried with growing pauses";
 
 /** Serves and registers one resource until it is closed. */
 export class Session {
@@ -92,7 +39,12 @@ export class Session {
   readonly #closing = new Set<Promise<void>>();
   #via: "socket" | "watcher";
   #server: PluginServer | null = null;
-  #listeningSince = 0;
+  /** Since when a plugin watcher could have found our socket. */
+  #shownAt = 0;
+  /** Whether the plugin watcher has to be shown another socket: it comes for new files only. */
+  #stale = false;
+  /** Whether our socket has to be dialled before it counts as served on. */
+  #unproven = false;
   /** Somebody else's socket at our path, to whom we leave it as long as they live. */
   #yieldedTo: FileIdentity | null = null;
   /** The kubelet.sock that accepted us, or null when we have to register. */
@@ -104,8 +56,11 @@ export class Session {
   /** The kubelet.sock that was tried last: a new one need not wait for the back-off of the old. */
   #tried: FileIdentity | null = null;
   #failures = 0;
+  /** Streams in a row that the kubelet ended soon after it had registered us. */
+  #brief = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #look: ReturnType<typeof setTimeout> | undefined;
+  #proof: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
   /** The Register call that counts; what an older one brings is no longer of interest. */
   #registering: symbol | null = null;
@@ -142,15 +97,29 @@ export class Session {
   /** As {@link poke}, when the kubelet's directory changed: a new kubelet need not wait for the back-off of the old. */
   nudge(): void {
     const kubelet = identityOf(this.#kubeletSocket);
-    if (kubelet !== null && kubelet !== this.#tried) this.#forgetFailures();
+    if (kubelet !== null && kubelet !== this.#tried) {
+      this.#forgetFailures();
+      this.#brief = 0;
+    }
     this.poke();
   }
 
-  /** Registers again although nothing seems to be missing (SIGHUP); also after a registration that is under way. */
+  /**
+   * Registers again although nothing seems to be missing (SIGHUP), also after a registration that is under way, and
+   * proves that our socket is answered.
+   */
   reregister(): void {
     this.#round++;
     this.#knownTo = null;
+    this.#stale = this.#unproven = true;
+    this.#brief = 0;
     this.#forgetFailures();
+    this.poke();
+  }
+
+  /** As {@link poke}, and dials our own socket first: something happened that a listener may not have lived through. */
+  prove(): void {
+    this.#unproven = true;
     this.poke();
   }
 
@@ -159,6 +128,7 @@ export class Session {
     this.#stop.abort();
     this.#forgetFailures();
     clearTimeout(this.#look);
+    clearTimeout(this.#proof);
     this.#drop();
     await this.#running;
     this.#drop();
@@ -185,7 +155,7 @@ export class Session {
       this.#again = false;
       try {
         if (!await this.#serve()) continue;
-        if (this.#via === "watcher") this.#beFound();
+        if (this.#via === "watcher") await this.#beFound();
         else this.#beKnown();
       } catch (error) {
         this.#failed("error", error instanceof Error ? error.message : String(error));
@@ -197,7 +167,13 @@ export class Session {
   /** Step one: our socket is in place and ours. False when nothing more can be done now. */
   async #serve(): Promise<boolean> {
     const there = identityOf(this.#socket);
-    if (this.#server !== null && there === this.#server.identity) return true;
+    if (this.#server !== null && there === this.#server.identity) {
+      if (!this.#unproven || await this.#answers()) return this.#server !== null;
+      if (this.#stop.signal.aborted) return false;
+      this.#note("warn", `${this.#socket} takes no connections any more; serving anew`);
+      // Not ended at once: the kubelet's stream may be as good as ever.
+      this.#drop(this.#timing.handOverMs);
+    }
     if (this.#server !== null && there !== null) {
       // What is being told now would come true of whoever is at our path, and must not pass for ours later.
       this.#registering = null;
@@ -245,16 +221,36 @@ export class Session {
     const server = await PluginServer.listen(this.#socket, this.#source, events, watcher);
     this.#drop();
     this.#server = mine = server;
-    this.#listeningSince = performance.now();
+    this.#shownAt = performance.now();
+    this.#stale = this.#unproven = false;
+    this.#proveLater();
     this.#note("debug", `serving on ${this.#socket}`);
     if (server.swept > 0) {
       this.#note("info", `removed ${server.swept} unfinished sockets that killed plugins left behind`);
     }
   }
 
+  /** Twice, since a process that was stopped meanwhile finds its patience over when it goes on. */
+  async #answers(): Promise<boolean> {
+    const { answerMs } = this.#timing;
+    this.#unproven = false;
+    this.#proveLater();
+    return await speaks(this.#socket, answerMs) !== false || await speaks(this.#socket, answerMs) !== false;
+  }
+
+  #proveLater(): void {
+    clearTimeout(this.#proof);
+    if (this.#stop.signal.aborted) return;
+    this.#proof = setTimeout(() => this.prove(), this.#timing.proofMs);
+  }
+
   /** A stream was opened or has ended. The kubelet never opens a second one by itself: without one it has to be told. */
   #streams(open: number): void {
-    if (open === 0) this.#knownTo = null;
+    if (open === 0) {
+      this.#knownTo = null;
+      this.#stale = true;
+      this.#brief = performance.now() - this.#registeredAt < this.#timing.streamMs ? this.#brief + 1 : 0;
+    } else if (open > this.#status.streams) this.#stale = false;
     this.#report(this.#status.phase, this.#status.trouble);
     this.poke();
   }
@@ -276,6 +272,7 @@ export class Session {
     // What is being told to a kubelet that is no more may take until the deadline; the new one should not wait for it.
     if (this.#registering !== null && this.#tried !== kubelet) this.#registering = null;
     if (this.#retry !== undefined || this.#registering !== null) return;
+    if (this.#tried === kubelet && this.#tooSoon(this.#registeredAt)) return;
     this.#tried = kubelet;
     if (this.#status.phase !== "waiting") {
       this.#report("registering", this.#status.trouble ?? "the kubelet is being told");
@@ -311,10 +308,35 @@ export class Session {
     }
   }
 
+  /** Whether a kubelet that ends its streams as soon as they are there is to be left alone for a while longer. */
+  #tooSoon(last: number): boolean {
+    if (this.#brief === 0) return false;
+    const pause = Math.min(this.#timing.firstRetryMs * 2 ** (this.#brief - 1), this.#timing.longestRetryMs);
+    const due = last + pause - performance.now();
+    if (due <= 0) return false;
+    const trouble = this.#brief < PATIENCE ? "the kubelet has ended its stream" : OFF_AND_ON;
+    if (this.#brief === PATIENCE && this.#status.trouble !== trouble) this.#note("warn", trouble);
+    this.#report("registering", trouble);
+    this.#lookIn(due);
+    return true;
+  }
+
   /** Step two, by the plugin watcher: the kubelet finds the socket by itself, and comes. */
-  #beFound(): void {
-    if (this.#server!.streams > 0) return this.#report("registered", null);
-    const due = this.#listeningSince + this.#timing.streamMs - performance.now();
+  async #beFound(): Promise<void> {
+    if (this.#server!.streams > 0 && !this.#stale) return this.#report("registered", null);
+    if (!await this.#kubeletIsUp()) {
+      // A kubelet that starts looks at every socket that is there.
+      this.#stale = false;
+      this.#shownAt = performance.now();
+      return this.#wait(`nobody answers on ${this.#kubeletSocket}; the kubelet is down`);
+    }
+    if (this.#stale) {
+      if (this.#tooSoon(this.#shownAt)) return;
+      this.#note("debug", "the plugin watcher is shown a new socket");
+      this.#drop(this.#timing.handOverMs);
+      return this.poke();
+    }
+    const due = this.#shownAt + this.#timing.streamMs - performance.now();
     if (due > 0) {
       if (this.#status.phase !== "waiting") this.#report("registering", "the plugin watcher has not come yet");
       return this.#lookIn(due);
@@ -329,6 +351,11 @@ export class Session {
     // The watcher comes for new files only, so it is shown one.
     this.#drop();
     this.#failed("info", `no plugin watcher came to ${this.#socket}; is the kubelet up?`);
+  }
+
+  /** Where its directory is not mounted, it is taken to be up. */
+  async #kubeletIsUp(): Promise<boolean> {
+    return !existsSync(this.#options.kubeletDir) || await isAlive(this.#kubeletSocket);
   }
 
   #watcherSaid(refused: string | null): void {

@@ -140,6 +140,31 @@ export async function isAlive(path: string): Promise<boolean> {
   return answer === "connected" || answer === "EAGAIN";
 }
 
+/**
+ * Whether the server behind a socket speaks: an HTTP/2 server's SETTINGS come without being asked for. That somebody
+ * listens is not enough, since a connection waits in the kernel's queue for a listener that never takes it.
+ *
+ * @param ms how long it may take
+ * @returns null when it cannot be told, because this process may open no more files
+ */
+export function speaks(path: string, ms: number): Promise<boolean | null> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const settle = (answer: boolean | null) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => settle(false), ms);
+    socket.once("data", () => settle(true));
+    socket.once("end", () => settle(false));
+    socket.once(
+      "error",
+      ({ code }: Error & { code?: string }) => settle(code === "EMFILE" || code === "ENFILE" ? null : false),
+    );
+  });
+}
+
 /** Connects and hangs up. @returns "connected" or the error's code */
 function connectionTo(path: string): Promise<string> {
   return new Promise((resolve) => {

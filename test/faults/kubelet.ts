@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { V8_FLAGS } from "../../bench/subject.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
@@ -330,6 +331,8 @@ export const KUBELET: readonly Fault[] = [
           changed.count++;
           changed.tell();
         },
+        // The image's. With the defaults the heap takes what it finds, and says nothing about what is held.
+        [`--v8-flags=${V8_FLAGS}`],
       );
       await using _plugin = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
       await offeredTo(go, 3_000);

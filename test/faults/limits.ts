@@ -103,8 +103,8 @@ export const LIMITS: readonly Fault[] = [
       "down; then the limit is raised while they stay",
     promise:
       "the list stays as it was last seen; Allocate, which cannot check its nodes, is refused in a sentence; one " +
-      "line says why; when files can be opened again, what changed meanwhile is told and sockets are made anew, " +
-      "because a listener of the runtime that found no file for a connection would take no other",
+      "line says why; when files can be opened again, what changed meanwhile is told, and a socket that takes no " +
+      "connections any more, as a listener of the runtime that found no file for one does, is made anew",
     run: () =>
       underFault({ lines: 12 }, async ({ place, plugin, socket, kubelet, said, devices }) => {
         const before = limitFiles(plugin.pid, lowestFree(plugin.pid));
@@ -122,8 +122,30 @@ export const LIMITS: readonly Fault[] = [
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
-        equal(count(said(), /INFO {2}the machine can be looked at again; sockets are made anew/), 1);
+        equal(count(said(), /INFO {2}the machine can be looked at again/), 1);
+        equal(count(said(), /WARN .* takes no connections any more; serving anew/), 1);
         equal(count(said(), FAILED), 1);
+        using _connection = await RawConnection.speaking(socket);
+      }),
+  },
+  {
+    name: "Connections come while no file can be opened, and nothing else happens: SIGHUP finds the deaf socket out",
+    injected: "as before, but the limit is raised before anything is looked at; then SIGHUP, in place of a minute",
+    promise:
+      "the plugin dials its own socket every minute, and at SIGHUP: one that does not answer is made anew, while the " +
+      "kubelet keeps its stream until it has the new one",
+    run: () =>
+      underFault({ lines: 8, flags: ["--rescan", "300"] }, async ({ plugin, socket, kubelet, said, devices }) => {
+        const before = limitFiles(plugin.pid, lowestFree(plugin.pid));
+        using _crowd = crowd(socket, 50);
+        // Answered by the same event loop, after it has heard of the connections.
+        for (let i = 0; i < 3; i++) await kubelet.options(RESOURCE);
+        limitFiles(plugin.pid, before);
+        plugin.kill("SIGHUP");
+        await eventually(() => count(said(), /WARN .* takes no connections any more; serving anew/) === 1, "the words");
+        await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
+        await devices(1);
+        equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);
         using _connection = await RawConnection.speaking(socket);
       }),
   },

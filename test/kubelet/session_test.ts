@@ -1,12 +1,12 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { lstatSync, mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { protoCodec } from "../../src/kubelet/codec.ts";
 import { watchDirectory } from "../../src/kubelet/directory.ts";
 import { type RegistrationMode, Session, type SessionNote, type SessionStatus } from "../../src/kubelet/session.ts";
-import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
+import { identityOf, socketName, speaks } from "../../src/kubelet/socket_file.ts";
 import type { DeviceSource } from "../../src/kubelet/source.ts";
 import { FakeKubelet } from "../../sim/kubelet.ts";
 import { temporaryDir, within } from "../support/temp.ts";
@@ -313,6 +313,70 @@ Deno.test("Session is found by the plugin watcher, and shows a new socket after 
   await plugin.status(registered, "registered");
   equal(plugin.session.status.via, "watcher");
   match(plugin.notes.map((note) => note.message).join("\n"), /plugin watcher refused the registration: .*not today/);
+});
+
+Deno.test("Session that was found by the plugin watcher is found again after a restart, a lost stream and a wish", async () => {
+  using dir = temporaryDir();
+  const registry = join(dir.path, "registry");
+  const plugins = join(dir.path, "device-plugins");
+  mkdirSync(registry);
+  mkdirSync(plugins);
+  await using kubelet = kubeletIn(plugins, { pluginsRegistry: registry });
+  await kubelet.start();
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
+  await plugin.status(registered, "registered");
+  const times = (n: number) => (status: SessionStatus) => registered(status) && status.registrations === n;
+  const socket = join(registry, socketName(RESOURCE));
+  const first = identityOf(socket);
+  for (const end of ["stays", "goes"] as const) {
+    await kubelet.stop({ socket: end });
+    await plugin.status((status) => status.phase === "waiting", "it waits for the kubelet");
+    equal(identityOf(socket), first, "a kubelet that starts looks at what is there");
+    await kubelet.start();
+    await plugin.status(times(end === "stays" ? 2 : 3), `registered after a kubelet whose socket ${end}`);
+  }
+  kubelet.dropStream(RESOURCE);
+  await plugin.status(times(4), "registered after a lost stream");
+  const before = identityOf(socket);
+  plugin.session.reregister();
+  await plugin.status(times(5), "registered because somebody wished it");
+  ok(identityOf(socket) !== before, "the watcher was shown another socket");
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  equal(plugin.session.status.via, "watcher");
+});
+
+Deno.test("Session does not spin when the kubelet ends every stream at once, says so, and goes on when it is over", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await plugin.status(registered, "registered");
+  let drops = 0;
+  const said = () => plugin.notes.filter((note) => /ends its stream at once, again and again/.test(note.message));
+  for (; said().length === 0; drops++) {
+    kubelet.dropStream(RESOURCE);
+    await plugin.status((status) => status.streams === 0, "the stream has ended");
+    await plugin.status((status) => registered(status) || said().length > 0, "registered again");
+  }
+  equal(drops, 4);
+  await plugin.status(registered, "registered when the pause is over");
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  equal(said().length, 1);
+});
+
+Deno.test("speaks() tells a server that answers from one that never will, and from nobody", async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, "deaf.sock");
+  const connections = new Set<Socket>();
+  const deaf = createServer((connection) => connections.add(connection));
+  await new Promise<void>((resolve) => deaf.listen(path, resolve));
+  equal(await speaks(path, 50), false);
+  for (const one of connections) one.destroy();
+  await new Promise((resolve) => deaf.close(resolve));
+  equal(await speaks(join(dir.path, "nobody.sock"), 1_000), false);
+  await using plugin = rig(dir.path);
+  await plugin.status((status) => status.phase === "waiting", "it serves, and waits for a kubelet");
+  equal(await speaks(join(dir.path, socketName(RESOURCE)), 5_000), true);
 });
 
 Deno.test("Session in auto mode falls back to Register when no watcher comes", async () => {
