@@ -117,17 +117,23 @@ export async function stopped(pid: number): Promise<Disposable & { resume(): voi
   return { resume, [Symbol.dispose]: resume };
 }
 
-/** Open files once the process rests: the same in two looks 100 ms apart. */
-export async function filesAtRest(pid: number): Promise<readonly string[]> {
-  let last = "";
+/** What is read once it rests: the same text, or number, for 100 ms. */
+export async function atRest<T extends string | number>(read: () => T, what: string): Promise<T> {
+  let last = read();
   let since = performance.now();
-  return await eventually(() => {
-    const files = openFiles(pid);
-    const now = files.join("\n");
+  await eventually(() => {
+    const now = read();
     if (now !== last) since = performance.now();
     last = now;
-    return performance.now() - since > 100 && files;
-  }, "the process' open files to stay the same");
+    return performance.now() - since > 100;
+  }, what);
+  return last;
+}
+
+/** Open files once the process rests. */
+export async function filesAtRest(pid: number): Promise<readonly string[]> {
+  const files = await atRest(() => openFiles(pid).join("\n"), "the process' open files to stay the same");
+  return files.split("\n");
 }
 
 /** Waits until a process has the sockets and pipes open again that it had before; caches of the runtime may have come. */

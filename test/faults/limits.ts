@@ -13,6 +13,7 @@ import { onHost } from "../support/plugin.ts";
 import { RawConnection } from "../support/raw_http2.ts";
 import { afterScript, startIn } from "../support/wrapped.ts";
 import { eventually, type Fault, openFiles } from "./fault.ts";
+import { filesAtRest } from "./kubelet_rig.ts";
 import { RESOURCE, underFault } from "./under_fault.ts";
 
 const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
@@ -79,12 +80,16 @@ function limitFiles(pid: number, files: number): number {
   return Number(before);
 }
 
-/** The lowest number that no open file of the process has: with it as the limit, nothing more can be opened. */
-function lowestFree(pid: number): number {
+/**
+ * Leaves a running process not one file to open; gives what its limit was. What it has open for a moment only would be
+ * room once it is closed, so it is waited for.
+ */
+async function leaveNoFile(pid: number): Promise<number> {
+  await filesAtRest(pid);
   const taken = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
   let free = 0;
   while (taken.has(free)) free++;
-  return free;
+  return limitFiles(pid, free);
 }
 
 /** Connections that say nothing; disposing hangs up. */
@@ -114,7 +119,7 @@ export const LIMITS: readonly Fault[] = [
       "connections any more, as a listener of the runtime that found no file for one does, is made anew",
     run: () =>
       underFault({ lines: 12 }, async ({ place, plugin, socket, kubelet, said, devices }) => {
-        const before = limitFiles(plugin.pid, lowestFree(plugin.pid));
+        const before = await leaveNoFile(plugin.pid);
         using _crowd = crowd(socket, 50);
         await place.host.carrierLost("mlx5_0", 1);
         await eventually(() => count(said(), FAILED) === 1, "the sentence");
@@ -143,7 +148,7 @@ export const LIMITS: readonly Fault[] = [
       "kubelet keeps its stream until it has the new one",
     run: () =>
       underFault({ lines: 8, flags: ["--rescan", "300"] }, async ({ plugin, socket, kubelet, said, devices }) => {
-        const before = limitFiles(plugin.pid, lowestFree(plugin.pid));
+        const before = await leaveNoFile(plugin.pid);
         using _crowd = crowd(socket, 50);
         // Answered by the same event loop, after it has heard of the connections.
         for (let i = 0; i < 3; i++) await kubelet.options(RESOURCE);

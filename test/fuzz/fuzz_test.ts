@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import * as fc from "fast-check";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import { TARGETS } from "./catalogue.ts";
 import seeds from "./seeds.json" with { type: "json" };
 import { fuzz, type Outcome, replayCommand, type Target } from "./target.ts";
@@ -75,4 +76,20 @@ Deno.test("fuzz() ends in time and without a complaint when a promise holds", as
   }, { seed: 1, forMs: 50 });
   equal(outcome.broken, null);
   ok(outcome.runs > 10);
+});
+
+Deno.test("fuzz() returns when the case that is under way at the end of the time is over", async () => {
+  let underWay = 0;
+  await fuzz({
+    ...broken,
+    prepare: async () => ({
+      ...await broken.prepare(),
+      property: fc.asyncProperty(fc.nat(), async () => {
+        underWay++;
+        await delay(10);
+        underWay--;
+      }),
+    }),
+  }, { seed: 1, forMs: 25 });
+  equal(underWay, 0);
 });

@@ -62,6 +62,7 @@ const SHRINKING = 20_000;
 /** Runs one target. Never rejects because of what a case did. */
 export async function fuzz(target: Target, options: FuzzOptions): Promise<Outcome> {
   await using prepared = await target.prepare();
+  const last = lastCase(prepared.property);
   const start = performance.now();
   const parameters = (forMs: number | undefined): fc.Parameters<unknown> => ({
     seed: options.seed,
@@ -73,6 +74,7 @@ export async function fuzz(target: Target, options: FuzzOptions): Promise<Outcom
   const first = await fc.check(prepared.property, { ...parameters(options.forMs), ...path });
   const seconds = (performance.now() - start) / 1e3;
   const found = first.failed ? await smaller(prepared.property, first, parameters(SHRINKING)) : null;
+  await last();
   return {
     target: target.name,
     seed: first.seed,
@@ -81,6 +83,15 @@ export async function fuzz(target: Target, options: FuzzOptions): Promise<Outcom
     tally: { ...prepared.tally },
     broken: found === null ? null : describe(found),
   };
+}
+
+/** Waits for the case that a property was given last: fast-check leaves the one that the time has run out on under way. */
+function lastCase(property: Property): () => Promise<void> {
+  const run: (...args: Parameters<Property["run"]>) => ReturnType<Property["run"]> = property.run.bind(property);
+  let last: unknown = null;
+  const watched = (...args: Parameters<Property["run"]>) => last = run(...args);
+  Object.assign(property, { run: watched });
+  return async () => void await last;
 }
 
 /** Goes on making the case smaller where the time for it was over; the first one when it does not fail again. */
