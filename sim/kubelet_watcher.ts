@@ -9,6 +9,7 @@
 import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import { API_VERSION, method, watcherServices } from "../src/kubelet/api.ts";
+import { identityOf } from "../src/kubelet/socket_file.ts";
 import type { PluginInfo__Output as PluginInfo } from "../src/gen/pluginregistration/PluginInfo.ts";
 import { dial, unary } from "./kubelet_endpoint.ts";
 
@@ -92,8 +93,9 @@ export class PluginWatcher {
     const found = new Map<string, string>();
     for (const name of readdirSync(this.#dir)) {
       if (name.startsWith(".")) continue;
-      const stat = statSync(join(this.#dir, name), { throwIfNoEntry: false });
-      if (stat?.isSocket()) found.set(name, `${stat.ino}:${stat.ctimeMs}`);
+      const path = join(this.#dir, name);
+      const identity = identityOf(path);
+      if (identity !== null && statSync(path, { throwIfNoEntry: false })?.isSocket()) found.set(name, identity);
     }
     return found;
   }
