@@ -98,8 +98,7 @@ export class Session {
   nudge(): void {
     const kubelet = identityOf(this.#kubeletSocket);
     if (kubelet !== null && kubelet !== this.#tried) {
-      this.#forgetFailures();
-      this.#brief = 0;
+      this.#forgetTrouble();
     }
     this.poke();
   }
@@ -112,8 +111,7 @@ export class Session {
     this.#round++;
     this.#knownTo = null;
     this.#stale = this.#unproven = true;
-    this.#brief = 0;
-    this.#forgetFailures();
+    this.#forgetTrouble();
     this.poke();
   }
 
@@ -311,8 +309,7 @@ export class Session {
   /** Whether a kubelet that ends its streams as soon as they are there is to be left alone for a while longer. */
   #tooSoon(last: number): boolean {
     if (this.#brief === 0) return false;
-    const pause = Math.min(this.#timing.firstRetryMs * 2 ** (this.#brief - 1), this.#timing.longestRetryMs);
-    const due = last + pause - performance.now();
+    const due = last + this.#pause(this.#brief - 1) - performance.now();
     if (due <= 0) return false;
     const trouble = this.#brief < PATIENCE ? "the kubelet has ended its stream" : OFF_AND_ON;
     if (this.#brief === PATIENCE && this.#status.trouble !== trouble) this.#note("warn", trouble);
@@ -388,7 +385,7 @@ export class Session {
   /** Retries later: 0.2 s, 0.4 s, … capped. What fails in the same way again is not said again above debug. */
   #failed(level: "info" | "warn" | "error", trouble: string): void {
     if (this.#stop.signal.aborted) return;
-    const delay = Math.min(this.#timing.firstRetryMs * 2 ** this.#failures, this.#timing.longestRetryMs);
+    const delay = this.#pause(this.#failures);
     this.#failures++;
     const again = this.#status.trouble === trouble;
     this.#note(again ? "debug" : level, again ? `${trouble}; try ${this.#failures}` : `${trouble}; will be retried`);
@@ -398,6 +395,17 @@ export class Session {
       this.#retry = undefined;
       this.poke();
     }, delay);
+  }
+
+  /** Milliseconds to wait after one more than so many failures. */
+  #pause(before: number): number {
+    return Math.min(this.#timing.firstRetryMs * 2 ** before, this.#timing.longestRetryMs);
+  }
+
+  /** Nothing that went wrong before holds the next try back. */
+  #forgetTrouble(): void {
+    this.#brief = 0;
+    this.#forgetFailures();
   }
 
   #forgetFailures(): void {

@@ -19,7 +19,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import { onHost } from "../support/plugin.ts";
-import type { Fault } from "./fault.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import {
   count,
   endsCleanly,
@@ -28,7 +28,6 @@ import {
   filesAtRest,
   offered,
   quiet,
-  RESOURCE,
   said,
   saidOnce,
   servesAPod,

@@ -5,7 +5,11 @@
  * @module
  */
 import { readdirSync, readlinkSync } from "node:fs";
+import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
 import { type Need, needs } from "../support/need.ts";
+
+/** The resource that a plugin without a configuration offers. */
+export const RESOURCE = DEFAULT_SPEC.name;
 
 /** One fault. */
 export interface Fault {

@@ -8,15 +8,15 @@ import { Buffer } from "node:buffer";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { memoryOf } from "../../bench/process_figures.ts";
 import { V8_FLAGS } from "../../bench/subject.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { FLAG, frame, grpcHeaders, grpcMessage, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, openFiles } from "./fault.ts";
+import { eventually, type Fault, openFiles, RESOURCE } from "./fault.ts";
 import {
-  anonymousMemory,
   atRest,
   count,
   endsCleanly,
@@ -32,7 +32,6 @@ import {
   offeredTo,
   ours,
   quiet,
-  RESOURCE,
   said,
   saidOnce,
   servesAPod,
@@ -172,7 +171,6 @@ async function patiently(path: string): Promise<RawConnection> {
   }
 }
 
-const MB = 1024 * 1024;
 export const KUBELET: readonly Fault[] = [
   {
     name: "The kubelet dies inside Register, at each stage of it: the plugin waits quietly and registers with the next",
@@ -351,14 +349,14 @@ export const KUBELET: readonly Fault[] = [
       await atRest(lists, "the kubelet to have read what there was");
       ok(lastList(go).includes("mlx5_0::5999:Healthy"), "lists for a kubelet that reads");
       const files = await filesAtRest(plugin.pid);
-      const before = anonymousMemory(plugin.pid);
+      const before = memoryOf(plugin.pid).anonymous;
       let seen = 0;
       {
         using _held = await stopped(go.pid);
         seen = lists();
         await changes(501);
-        const grown = anonymousMemory(plugin.pid) - before;
-        ok(grown < 50 * MB, `anonymous memory grew by ${(grown / MB).toFixed(1)} MB`);
+        const grown = memoryOf(plugin.pid).anonymous - before;
+        ok(grown < 50, `anonymous memory grew by ${grown.toFixed(1)} MiB`);
       }
       await eventually(() => lastList(go).includes("mlx5_0::5999:Unhealthy"), "the latest list");
       // gRPC in Go may open the stream's window to 16 MB, which is a hundred lists; a queue would have 501.
@@ -383,7 +381,7 @@ export const KUBELET: readonly Fault[] = [
       await using kubelet = go.kubelet;
       const plugin = await registeredWith(go, place);
       const files = await filesAtRest(plugin.pid);
-      const before = anonymousMemory(plugin.pid);
+      const before = memoryOf(plugin.pid).anonymous;
       const path = join(place.kubeletDir, SOCKET);
       const connections = await Promise.all(Array.from({ length: 1_000 }, () => patiently(path)));
       for (const one of connections.slice(0, 200)) one.say(PREFACE, settings());
@@ -392,8 +390,8 @@ export const KUBELET: readonly Fault[] = [
       );
       await eventually(() => openFiles(plugin.pid).length >= files.length + 1_000, "1,000 more files");
       for (let i = 0; i < 20; i++) await servesThe(go);
-      const grown = anonymousMemory(plugin.pid) - before;
-      ok(grown < 100 * MB, `anonymous memory grew by ${(grown / MB).toFixed(1)} MB`);
+      const grown = memoryOf(plugin.pid).anonymous - before;
+      ok(grown < 100, `anonymous memory grew by ${grown.toFixed(1)} MiB`);
       equal(connections.filter((one) => one.over).length, 0, "nobody was hung up on");
       for (const one of connections) one[Symbol.dispose]();
       await filesAsBefore(plugin.pid, files);

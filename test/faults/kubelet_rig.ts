@@ -6,13 +6,10 @@
 import { deepEqual, equal, ok, rejects } from "@std/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
 import { FakeKubelet, type FakeKubeletOptions, type PluginProcess } from "../../sim/mod.ts";
 import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
 import { within } from "../support/temp.ts";
-import { eventually, openFiles } from "./fault.ts";
-
-export const RESOURCE = DEFAULT_SPEC.name;
+import { eventually, openFiles, RESOURCE } from "./fault.ts";
 
 /** A fake kubelet that listens. */
 export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptions> = {}): Promise<FakeKubelet> {
@@ -87,11 +84,6 @@ function processOn(program: string, dir: string): number {
 /** Bytes that a process has written so far; `/proc/PID/io`. */
 export function written(pid: number): number {
   return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
-}
-
-/** A process' anonymous memory in bytes: what its heap takes, without the files that it maps. */
-export function anonymousMemory(pid: number): number {
-  return 1024 * Number(/^Anonymous:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]);
 }
 
 /** Makes a call of the Go kubelet's and waits until it is on the wire, which is as far as it gets with a stopped plugin. */

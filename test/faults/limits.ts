@@ -12,9 +12,9 @@ import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { onHost } from "../support/plugin.ts";
 import { RawConnection } from "../support/raw_http2.ts";
 import { afterScript, startIn } from "../support/wrapped.ts";
-import { eventually, type Fault, openFiles } from "./fault.ts";
+import { eventually, type Fault, openFiles, RESOURCE } from "./fault.ts";
 import { filesAtRest } from "./kubelet_rig.ts";
-import { RESOURCE, underFault } from "./under_fault.ts";
+import { underFault } from "./under_fault.ts";
 
 const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
 

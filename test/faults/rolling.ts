@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
-import type { Fault } from "./fault.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import {
   count,
   endsCleanly,
@@ -18,7 +18,6 @@ import {
   offered,
   ours,
   quiet,
-  RESOURCE,
   said,
   saidOnce,
   servesAPod,

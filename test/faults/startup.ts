@@ -13,7 +13,7 @@ import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
 import { compileDieAt, startWith, type Step } from "./die_at.ts";
-import type { Fault } from "./fault.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import {
   count,
   endsCleanly,
@@ -24,7 +24,6 @@ import {
   offeredTo,
   ours,
   quiet,
-  RESOURCE,
   said,
   servesAPod,
   stopped,

@@ -5,16 +5,13 @@
  * @module
  */
 import { equal, ok } from "@std/assert";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { eventually, openFiles } from "./fault.ts";
-
-export const RESOURCE = DEFAULT_SPEC.name;
+import { eventually, openFiles, RESOURCE } from "./fault.ts";
 
 /** What one fault is done to. */
 export interface Scene {
@@ -114,9 +111,4 @@ function surplus(now: readonly string[], before: readonly string[]): readonly st
     if (at >= 0) left.splice(at, 1);
     return at < 0;
   });
-}
-
-/** Memory of a process that is its own, in MiB. */
-export function memory(pid: number): number {
-  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
 }

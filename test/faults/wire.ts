@@ -20,8 +20,9 @@ import {
   TYPE,
 } from "../support/raw_http2.ts";
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
-import { eventually, type Fault } from "./fault.ts";
-import { memory, RESOURCE, type Scene, underFault } from "./under_fault.ts";
+import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { memoryOf } from "../../bench/process_figures.ts";
+import { type Scene, underFault } from "./under_fault.ts";
 
 const SERVICE = "/v1beta1.DevicePlugin";
 const ALLOCATE = `${SERVICE}/Allocate`;
@@ -72,7 +73,7 @@ async function flood(scene: Scene, batches: number, batch: () => readonly Buffer
   // The node's own business goes on beside it.
   equal(await scene.allocate("mlx5_0"), "/dev/infiniband/uverbs0");
   equal(await connection.settled(), "hung up");
-  await eventually(() => memory(scene.plugin.pid) < MOST_MEMORY * 2, `less than ${MOST_MEMORY * 2} MiB`);
+  await eventually(() => memoryOf(scene.plugin.pid).anonymous < MOST_MEMORY * 2, `less than ${MOST_MEMORY * 2} MiB`);
 }
 
 /** A client of gRPC that says its messages byte by byte. */
@@ -257,7 +258,7 @@ export const WIRE: readonly Fault[] = [
           await connection.tell(frame(TYPE.headers, FLAG.endHeaders, stream, bomb));
         }
         await connection.settled();
-        ok(memory(plugin.pid) < 2 * MOST_MEMORY, `${memory(plugin.pid)} MiB`);
+        ok(memoryOf(plugin.pid).anonymous < 2 * MOST_MEMORY, `${memoryOf(plugin.pid).anonymous} MiB`);
       }),
   },
   {
@@ -351,7 +352,7 @@ export const WIRE: readonly Fault[] = [
         deepEqual(codes, [large, unknown, many, many, large, "OK", many, many]);
         await eventually(() => said().length === 5, "a line for each that got as far as the plugin");
         ok(said().every((line) => line.length < 400), said().join("\n"));
-        ok(memory(plugin.pid) < 300, `${memory(plugin.pid)} MiB`);
+        ok(memoryOf(plugin.pid).anonymous < 300, `${memoryOf(plugin.pid).anonymous} MiB`);
       }),
   },
   {

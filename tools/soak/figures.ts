@@ -3,7 +3,10 @@
  *
  * @module
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
+import { memoryOf, threadCount } from "../../bench/process_figures.ts";
+
+const MIB = 1024 ** 2;
 
 /** One sample. Bytes and counts. */
 export interface Figures {
@@ -21,16 +24,15 @@ export interface Figures {
 export async function figuresOf(pid: number, http: string, rest: () => Promise<void>): Promise<Figures> {
   const heap = await heapOf(http);
   await rest();
-  const memory = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  const bytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(memory)?.[1]) * 1024;
+  const memory = memoryOf(pid);
   const { fds, sockets } = descriptors(pid);
   return {
-    rss: bytes("Rss"),
-    anonymous: bytes("Anonymous"),
+    rss: memory.rss * MIB,
+    anonymous: memory.anonymous * MIB,
     heap,
     fds,
     sockets,
-    threads: readdirSync(`/proc/${pid}/task`).length,
+    threads: threadCount(pid),
   };
 }
 
