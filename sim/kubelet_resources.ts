@@ -50,6 +50,8 @@ export interface ResourcesOptions {
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
+  /** Connections on their way out. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -66,7 +68,7 @@ export class Resources {
     const before = resource.endpoint;
     clearTimeout(resource.expiry ?? undefined);
     Object.assign(resource, { endpoint, options, via, expiry: null });
-    before?.close();
+    this.#close(before);
     this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
   }
 
@@ -89,7 +91,7 @@ export class Resources {
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
-    endpoint.close();
+    this.#close(endpoint);
     resource.endpoint = null;
     resource.devices = resource.devices.map((device) =>
       device.health === HEALTHY ? { ...device, health: UNHEALTHY } : device
@@ -133,13 +135,20 @@ export class Resources {
     );
   }
 
-  /** Closes every connection and forgets everything, as the end of the process does. */
-  clear(): void {
+  /** Forgets everything at once and closes every connection, as the end of the process does. */
+  async clear(): Promise<void> {
     for (const { endpoint, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);
-      endpoint?.close();
+      this.#close(endpoint);
     }
     this.#table.clear();
+    await Promise.all(this.#closing);
+  }
+
+  #close(endpoint: PluginEndpoint | null): void {
+    if (endpoint === null) return;
+    const closing = endpoint.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
   }
 
   #get(name: string): Resource {

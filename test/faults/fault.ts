@@ -40,7 +40,8 @@ export function openFiles(pid: number): readonly string[] {
   const targets: string[] = [];
   for (const fd of readdirSync(directory)) {
     try {
-      targets.push(readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1"));
+      // The runtime's caches are removed by a runtime that could not open them; whoever has them open keeps them.
+      targets.push(readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1").replace(/ \(deleted\)$/, ""));
     } catch {
       continue; // closed in the meantime
     }
