@@ -185,6 +185,8 @@ export class Session {
     }
     // The newer process wins. It is asked whether it lives, not who it is: it may have made its socket anew.
     if (this.#yieldedTo !== null && there !== null && await isAlive(this.#socket)) {
+      // A process that is killed leaves its file as it was: nothing tells of its end but dialling it.
+      this.#lookIn(this.#timing.absentMs);
       this.#report("standby", `${this.#socket} is served by another process`);
       return false;
     }

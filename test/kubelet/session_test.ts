@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { lstatSync, mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { protoCodec } from "../../src/kubelet/codec.ts";
@@ -50,11 +50,13 @@ interface Rig extends AsyncDisposable {
 /** A session on a directory, poked as the agent does it. */
 function rig(
   dir: string,
-  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false }: {
+  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false, watched = true }: {
     readonly mode?: RegistrationMode;
     readonly registryDir?: string;
     /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
     readonly kubeletStays?: boolean;
+    /** Whether the session is told of changes in its directory, and all ten seconds. */
+    readonly watched?: boolean;
   } = {},
 ): Rig {
   const notes: SessionNote[] = [];
@@ -70,7 +72,8 @@ function rig(
     timing: TIMING,
   });
   const stop = new AbortController();
-  watchDirectory(dir, () => session.nudge(), stop.signal, () => {});
+  if (watched) watchDirectory(dir, () => session.nudge(), stop.signal, () => {});
+  else session.poke();
   return {
     session,
     notes,
@@ -263,6 +266,27 @@ Deno.test("Session yields to a newer process, keeps its hands off the newer sock
     equal(kubelet.state().resources[RESOURCE]!.allocatable, 3);
   }
   await kubelet.waitFor(offered(2), { what: "the old one's two devices again" });
+});
+
+Deno.test("Session that stands by takes over from a process that died without removing its socket", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path, { watched: false });
+  await plugin.status(registered, "registered");
+  const socket = join(dir.path, socketName(RESOURCE));
+  const elsewhere = join(dir.path, ".elsewhere");
+  const young = createServer((connection) => connection.destroy());
+  await new Promise<void>((resolve) => young.listen(elsewhere, resolve));
+  renameSync(elsewhere, socket);
+  plugin.session.nudge();
+  await plugin.status((status) => status.phase === "standby", "stands by");
+  // Nothing tells of it: the file is as it was, and only dialling it shows that nobody listens any more.
+  const there = identityOf(socket);
+  await new Promise((resolve) => young.close(resolve));
+  equal(identityOf(socket), there);
+  await plugin.status(registered, "registered again");
+  await kubelet.waitFor(offered(2), { what: "two devices again" });
 });
 
 Deno.test("Session removes its socket when it is closed, and ends its streams", async () => {
