@@ -138,7 +138,7 @@ export class FakeKubelet {
     if (process === null) return;
     this.#process = null;
     this.#life.abort();
-    await this.#resources.clear();
+    this.#resources.clear();
     await process.socket.close(socket);
     await process.watcher?.stop();
     this.#history.record({ kind: "stopped", socket });
@@ -313,7 +313,7 @@ export class FakeKubelet {
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {
-      await endpoint?.close();
+      endpoint?.close();
       this.#refused(resource, socket, via, error instanceof Error ? error.message : String(error));
     }
     const connected = endpoint;

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { setImmediate, setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   Client,
   type ClientReadableStream,
@@ -122,8 +122,6 @@ export class PluginEndpoint {
   readonly #client: Client;
   readonly #service: ServiceDefinition = devicePluginServices()["v1beta1.DevicePlugin"];
   #stream: ClientReadableStream<ListAndWatchResponse> | null = null;
-  /** Calls and the stream. */
-  readonly #underway = new Set<Promise<unknown>>();
   readonly #life = new AbortController();
 
   private constructor(socket: string, client: Client) {
@@ -182,7 +180,6 @@ export class PluginEndpoint {
     };
     stream.on("error", (error: ServiceError) => end(`${error.details || error.message} (code ${error.code})`));
     stream.on("end", () => end("the plugin ended the stream"));
-    this.#track(new Promise((resolve) => stream.once("status", resolve)));
     if (paused) stream.pause();
     stream.on("data", (list: ListAndWatchResponse) => {
       if (!this.#life.signal.aborted) listener.onList(list.devices ?? []);
@@ -203,29 +200,15 @@ export class PluginEndpoint {
     this.#stream?.cancel();
   }
 
-  /**
-   * Ends the stream and the calls under way at once, and then the connection; no listener is called any more. The
-   * connection says goodbye and is answered with one, which this runtime's HTTP/2 client does not always live through
-   * while there are streams on it (denoland/deno#36788).
-   */
-  async close(): Promise<void> {
+  /** Ends the stream, the calls under way and the connection; no listener is called any more. */
+  close(): void {
     this.#life.abort();
     this.#stream?.cancel();
-    await Promise.allSettled(this.#underway);
-    // The library speaks of an end before it is written.
-    await setImmediate();
     this.#client.close();
   }
 
   #call<Req, Res>(name: string, request: Req, timeoutMs?: number): Promise<Res> {
-    const call = unary(this.#client, method<Req, Res>(this.#service, name), request, this.#life.signal, timeoutMs);
-    this.#track(call);
-    return call;
-  }
-
-  #track(work: Promise<unknown>): void {
-    const done = work.then(() => {}, () => {}).finally(() => this.#underway.delete(done));
-    this.#underway.add(done);
+    return unary(this.#client, method<Req, Res>(this.#service, name), request, this.#life.signal, timeoutMs);
   }
 }
 

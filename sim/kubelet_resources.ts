@@ -50,8 +50,6 @@ export interface ResourcesOptions {
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
-  /** Connections on their way out. */
-  readonly #closing = new Set<Promise<void>>();
 
   constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -68,7 +66,7 @@ export class Resources {
     const before = resource.endpoint;
     clearTimeout(resource.expiry ?? undefined);
     Object.assign(resource, { endpoint, options, via, expiry: null });
-    this.#close(before);
+    before?.close();
     this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
   }
 
@@ -91,7 +89,7 @@ export class Resources {
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
-    this.#close(endpoint);
+    endpoint.close();
     resource.endpoint = null;
     resource.devices = resource.devices.map((device) =>
       device.health === HEALTHY ? { ...device, health: UNHEALTHY } : device
@@ -135,20 +133,13 @@ export class Resources {
     );
   }
 
-  /** Forgets everything at once and closes every connection, as the end of the process does. */
-  async clear(): Promise<void> {
+  /** Closes every connection and forgets everything, as the end of the process does. */
+  clear(): void {
     for (const { endpoint, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);
-      this.#close(endpoint);
+      endpoint?.close();
     }
     this.#table.clear();
-    await Promise.all(this.#closing);
-  }
-
-  #close(endpoint: PluginEndpoint | null): void {
-    if (endpoint === null) return;
-    const closing = endpoint.close().finally(() => this.#closing.delete(closing));
-    this.#closing.add(closing);
   }
 
   #get(name: string): Resource {

@@ -5,16 +5,68 @@
  */
 import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { Server, status, type UntypedHandleCall } from "@grpc/grpc-js";
+import { setTimeout as delay } from "node:timers/promises";
+import { Server, ServerCredentials, status, type UntypedHandleCall } from "@grpc/grpc-js";
 import { devicePluginServices, KUBELET_SOCKET } from "../src/kubelet/api.ts";
-import { Connections } from "../src/kubelet/connections.ts";
 import type { RegisterRequest__Output } from "../src/gen/v1beta1/RegisterRequest.ts";
 
 export type Registration = RegisterRequest__Output;
 
 /** Answers Register by resolving; a rejection's message goes to the plugin with code UNKNOWN. */
 export type RegisterHandler = (request: Registration) => Promise<void>;
+
+/** Milliseconds that sockets may take to be closed with their sessions. */
+const CLOSED_MS = 300;
+
+/** Sockets of one gRPC server that can be cut as a kill cuts them. */
+export class Connections {
+  readonly #listener: NetServer;
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+
+  private constructor(listener: NetServer, server: Server) {
+    this.#listener = listener;
+    this.#server = server;
+  }
+
+  /** Serves on a unix socket. @throws when the path is taken or too long. */
+  static async listen(server: Server, path: string): Promise<Connections> {
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const listener = createServer();
+    const connections = new Connections(listener, server);
+    listener.on("connection", (socket) => {
+      connections.#open.add(socket);
+      socket.once("close", () => connections.#open.delete(socket));
+      injector.injectConnection(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen(path, resolve);
+    });
+    return connections;
+  }
+
+  /**
+   * The process is gone: no goodbye on any connection, calls under way stay without an answer. The library's own way to
+   * end says goodbye (GOAWAY), which a killed kubelet does not, and which this runtime's HTTP/2 client does not always
+   * live through (denoland/deno#36788). Sockets are ended first: one that is destroyed under its session may crash the
+   * runtime later.
+   */
+  async cut(): Promise<void> {
+    const over = new AbortController();
+    const closed = [...this.#open].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    const listening = new Promise((resolve) => this.#listener.close(resolve));
+    for (const socket of this.#open) socket.end();
+    const patience = delay(CLOSED_MS, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([Promise.all([listening, ...closed]), patience]);
+    over.abort();
+    await patience;
+    for (const socket of this.#open) socket.destroy();
+    this.#server.forceShutdown();
+  }
+}
 
 /** A listening kubelet.sock. */
 export class KubeletSocket {
@@ -57,10 +109,7 @@ export class KubeletSocket {
     }
   }
 
-  /**
-   * Cuts every connection, as a kill does: without a word. "stays" leaves kubelet.sock on disk, where nobody answers any
-   * more.
-   */
+  /** Cuts every connection. "stays" leaves kubelet.sock on disk, where nobody answers any more. */
   async close(socket: "stays" | "goes"): Promise<void> {
     if (socket === "stays") unlinkSync(join(this.#alias, "dir"));
     await this.#connections.cut();

@@ -7,12 +7,12 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { EventEmitter } from "node:events";
 import { dirname } from "node:path";
 import {
   type handleUnaryCall,
   logVerbosity,
   Server,
+  ServerCredentials,
   type ServerWritableStream,
   type ServiceDefinition,
   setLogVerbosity,
@@ -20,7 +20,6 @@ import {
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { devicePluginServices } from "./api.ts";
-import { Connections } from "./connections.ts";
 import { checkContainers } from "./request_limits.ts";
 import {
   checkSocketPath,
@@ -52,52 +51,51 @@ type Stream = ServerWritableStream<Buffer, Buffer>;
 
 const NOTHING = Buffer.alloc(0);
 
-/** What is open just now; whoever waits for the last of it to end is told. */
-class Open<T> {
-  readonly #changed: (size: number) => void;
-  readonly #all = new Set<T>();
+/** Open ListAndWatch streams; whoever waits for the last one to end is told. */
+class Streams {
+  readonly #events: ServerEvents;
+  readonly #open = new Set<Stream>();
   readonly #waiting = new Set<() => void>();
 
-  constructor(changed: (size: number) => void = () => {}) {
-    this.#changed = changed;
+  constructor(events: ServerEvents) {
+    this.#events = events;
   }
 
   get size(): number {
-    return this.#all.size;
+    return this.#open.size;
   }
 
-  has(one: T): boolean {
-    return this.#all.has(one);
+  has(stream: Stream): boolean {
+    return this.#open.has(stream);
   }
 
-  add(one: T): void {
-    this.#all.add(one);
-    this.#changed(this.size);
+  add(stream: Stream): void {
+    this.#open.add(stream);
+    this.#events.onStreams(this.size);
   }
 
-  delete(one: T): void {
-    this.#all.delete(one);
-    this.#changed(this.size);
+  delete(stream: Stream): void {
+    this.#open.delete(stream);
+    this.#events.onStreams(this.size);
     if (this.size === 0) { for (const tell of [...this.#waiting]) tell(); }
   }
 
-  [Symbol.iterator](): Iterator<T> {
-    return [...this.#all].values();
+  end(): void {
+    for (const stream of [...this.#open]) stream.end();
   }
 
-  /** Resolves when there is none, after so many milliseconds, or when it is aborted. */
-  async none(ms: number, signal?: AbortSignal): Promise<void> {
-    if (this.size === 0 || signal?.aborted) return;
+  async left(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.size === 0 || signal.aborted) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let tell = () => {};
     await new Promise<void>((resolve) => {
       tell = resolve;
       this.#waiting.add(tell);
-      signal?.addEventListener("abort", tell);
+      signal.addEventListener("abort", tell);
       timer = setTimeout(tell, ms);
     });
     clearTimeout(timer);
-    signal?.removeEventListener("abort", tell);
+    signal.removeEventListener("abort", tell);
     this.#waiting.delete(tell);
   }
 }
@@ -109,24 +107,15 @@ export class PluginServer {
   readonly identity: FileIdentity;
   /** Unfinished sockets of killed predecessors that were removed on the way. */
   readonly swept: number;
-  readonly #connections: Connections;
-  readonly #streams: Open<Stream>;
-  readonly #calls: Open<object>;
+  readonly #server: Server;
+  readonly #streams: Streams;
 
-  private constructor(
-    connections: Connections,
-    path: string,
-    identity: FileIdentity,
-    swept: number,
-    streams: Open<Stream>,
-    calls: Open<object>,
-  ) {
-    this.#connections = connections;
+  private constructor(server: Server, path: string, identity: FileIdentity, swept: number, streams: Streams) {
+    this.#server = server;
     this.path = path;
     this.identity = identity;
     this.swept = swept;
     this.#streams = streams;
-    this.#calls = calls;
   }
 
   /**
@@ -142,21 +131,17 @@ export class PluginServer {
   ): Promise<PluginServer> {
     checkSocketPath(path);
     const swept = await sweep(path);
-    const streams = new Open<Stream>((open) => events.onStreams(open));
-    const calls = new Open<object>();
+    const streams = new Streams(events);
     // channelz, gRPC's book-keeping for its own debugging service, which is not served here, is a tenth of a call.
     const server = new Server({ "grpc.max_concurrent_streams": 1024, "grpc.enable_channelz": 0 });
-    server.addService(
-      bytesOnly(devicePluginServices()["v1beta1.DevicePlugin"]),
-      counted(handlers(source, events, streams), calls),
-    );
-    if (extra !== null) server.addService(extra.definition, counted(extra.handlers, calls));
+    server.addService(bytesOnly(devicePluginServices()["v1beta1.DevicePlugin"]), handlers(source, events, streams));
+    if (extra !== null) server.addService(extra.definition, { ...extra.handlers });
     const bound = temporaryPath(path);
-    const connections = await bind(server, bound);
     try {
-      return new PluginServer(connections, path, moveIntoPlace(bound, path), swept, streams, calls);
+      await bind(server, bound);
+      return new PluginServer(server, path, moveIntoPlace(bound, path), swept, streams);
     } catch (error) {
-      await connections.cut();
+      server.forceShutdown();
       throw error;
     }
   }
@@ -168,7 +153,7 @@ export class PluginServer {
 
   /** Resolves when the last stream has been ended by its reader, after so many milliseconds, or when it is aborted. */
   left(ms: number, signal: AbortSignal): Promise<void> {
-    return this.#streams.none(ms, signal);
+    return this.#streams.left(ms, signal);
   }
 
   /**
@@ -179,9 +164,14 @@ export class PluginServer {
    */
   async close(graceMs: number): Promise<void> {
     const trouble = attempt(() => removeIfOurs(this.path, this.identity));
-    for (const stream of this.#streams) stream.end();
-    await this.#calls.none(graceMs);
-    await this.#connections.leave();
+    this.#streams.end();
+    const drained = new Promise<true>((resolve) => this.#server.tryShutdown(() => resolve(true)));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), graceMs));
+    // The library sometimes never calls back when a peer closes its connection at the same moment, so the end of the
+    // drain is waited for this once only.
+    if (!await Promise.race([drained, late])) this.#server.forceShutdown();
+    clearTimeout(timer);
     if (trouble !== null) throw trouble;
   }
 }
@@ -196,17 +186,18 @@ function attempt(work: () => void): unknown {
   }
 }
 
-async function bind(server: Server, path: string): Promise<Connections> {
-  // The library has a log of its own on standard error, in no format of ours.
+function bind(server: Server, path: string): Promise<void> {
+  // The library has a log of its own on standard error, which repeats what is thrown here in no format of ours.
   setLogVerbosity(logVerbosity.NONE);
-  try {
-    return await Connections.listen(server, path);
-  } catch (error) {
-    server.forceShutdown();
-    // "listen ENOSPC: no space left on device /dir/.hidden", whose last word is another one every time.
-    const reason = (error as Error).message.replace(/^listen /, "").replace(` ${path}`, "");
-    throw new Error(`Cannot make a socket in ${dirname(path)}: ${reason}`, { cause: error });
-  }
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
+      if (error === null) return resolve();
+      // "… errors: [listen ENOSPC: no space left on device /dir/.hidden]", whose last word is another one every time.
+      const [, reason = error.message] = /\[listen (.*)\]/.exec(error.message) ?? [];
+      const words = `Cannot make a socket in ${dirname(path)}: ${reason.replace(` ${path}`, "")}`;
+      reject(new Error(words, { cause: error }));
+    });
+  });
 }
 
 /** The same service with messages left as bytes in both directions. */
@@ -226,19 +217,7 @@ function bytesOnly(service: ServiceDefinition): ServiceDefinition {
 /** DevicePluginOptions{get_preferred_allocation_available: true}: field 2, varint 1. */
 const OPTIONS = Buffer.from([0x10, 0x01]);
 
-/** The same handlers, whose calls are in `calls` until the last byte of the answer was handed over, or nobody waits. */
-function counted(handlers: ExtraService["handlers"], calls: Open<object>): Record<string, UntypedHandleCall> {
-  return Object.fromEntries(
-    Object.entries(handlers).map(([name, handler]) => [name, (call: EventEmitter, callback: unknown) => {
-      calls.add(call);
-      // grpc-js says this of every call when its status was sent, and when its stream was closed before.
-      call.once("cancelled", () => calls.delete(call));
-      (handler as (call: EventEmitter, callback: unknown) => void)(call, callback);
-    }]),
-  );
-}
-
-function handlers(source: DeviceSource, events: ServerEvents, streams: Open<Stream>): ExtraService["handlers"] {
+function handlers(source: DeviceSource, events: ServerEvents, streams: Streams): Record<string, UntypedHandleCall> {
   const unary = (
     name: string,
     answer: (request: Buffer) => Buffer | Promise<Buffer>,
@@ -282,7 +261,7 @@ function refusal(error: unknown): { code: RequestError["code"] | "INTERNAL"; mes
  * One list at once, then the latest after each change. A reader that does not read gets no queue: while the transport
  * is full nothing is written, and when it drains the list of that moment is.
  */
-function follow(stream: Stream, source: DeviceSource, events: ServerEvents, streams: Open<Stream>): void {
+function follow(stream: Stream, source: DeviceSource, events: ServerEvents, streams: Streams): void {
   let sent: Buffer | null = null;
   let full = false;
   const send = () => {
