@@ -9,16 +9,16 @@
 import process from "node:process";
 import { main } from "./src/cli/main.ts";
 
-export { Agent, type AgentObserver, type AgentOptions, type AgentState } from "./src/agent.ts";
+export { Agent, type AgentObserver, type AgentOptions, type AgentState } from "./src/agent/agent.ts";
 export { Discovery, type DiscoverySources } from "./src/hca/discover.ts";
 export { openVerbs, type Verbs } from "./src/hca/verbs.ts";
-export type { Depth, EventSource, Trigger } from "./src/hca/trigger.ts";
+export type { Depth, EventSource, Trigger } from "./src/hca/events/trigger.ts";
 export type * from "./src/hca/types.ts";
-export { allocate, type Grant, type Outcome } from "./src/resource/allocate.ts";
-export { devices, type OfferedDevice } from "./src/resource/devices.ts";
-export { type Change, type Ledger, type Standing, track } from "./src/resource/ledger.ts";
-export { prefer, type Wish } from "./src/resource/prefer.ts";
-export { type Member, type Pool, select, type Selection } from "./src/resource/select.ts";
-export { DEFAULT_SPEC, type ResourceSpec, type Selector } from "./src/resource/spec.ts";
+export { allocate, type Grant, type Outcome } from "./src/pool/allocate.ts";
+export { devices, type OfferedDevice } from "./src/pool/devices.ts";
+export { type Change, type Ledger, type Standing, track } from "./src/pool/states.ts";
+export { prefer, type Wish } from "./src/pool/prefer.ts";
+export { type Member, type Pool, select, type Selection } from "./src/pool/select.ts";
+export { DEFAULT_SPEC, type ResourceSpec, type Selector } from "./src/pool/spec.ts";
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));

@@ -16,7 +16,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { C, OFFSET, SIZE } from "../src/hca/abi.ts";
 import { type Bytes, type Libc, openLibc } from "../src/hca/libc.ts";
-import { parseError, parseMessages } from "../src/hca/netlink_parse.ts";
+import { parseError, parseMessages } from "../src/hca/events/netlink_parse.ts";
 import { memoryOf } from "./process_figures.ts";
 import { inOwnNetns, ip, quantile, RESOURCE, type Rig, rig } from "./rig.ts";
 

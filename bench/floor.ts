@@ -14,9 +14,9 @@ import { join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { devicePluginServices } from "../src/kubelet/api.ts";
-import { protoCodec } from "../src/kubelet/codec.ts";
-import { register } from "../src/kubelet/registration.ts";
-import type { NodeGrant } from "../src/resource/allocate.ts";
+import { protoCodec } from "../src/device_plugin/codec.ts";
+import { register } from "../src/device_plugin/registration.ts";
+import type { NodeGrant } from "../src/pool/allocate.ts";
 import { byCommand, type Subject, V8_FLAGS } from "./subject.ts";
 
 const KINDS = { http2: overHttp2, grpc: overGrpc } as const;

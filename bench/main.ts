@@ -22,7 +22,7 @@ import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundle, PROGRAM } from "../tools/bundle.ts";
-import { missingTools, Workshop } from "../tools/ship/workshop.ts";
+import { missingTools, Workshop } from "../tools/ship/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
 import { floors } from "./floor.ts";

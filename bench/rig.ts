@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { DEFAULT_SPEC } from "../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
 import { bundle } from "../tools/bundle.ts";
 import { plugin } from "./subject.ts";

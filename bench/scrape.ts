@@ -16,8 +16,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { FakeHost, manyHcas } from "../sim/host.ts";
-import { FakeKubelet } from "../sim/kubelet.ts";
+import { FakeHost, manyHcas } from "../sim/host/host.ts";
+import { FakeKubelet } from "../sim/kubelet/kubelet.ts";
 
 const RESOURCE = "tencent.com/rdma";
 /** Files of `hw_counters` besides those that the fake host has: about what a ConnectX shows. */

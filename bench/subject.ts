@@ -10,8 +10,8 @@ import { join, resolve } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { type FakeHost, pluginFlags } from "../sim/mod.ts";
-import { register } from "../src/kubelet/registration.ts";
-import { DEFAULT_SPEC } from "../src/resource/spec.ts";
+import { register } from "../src/device_plugin/registration.ts";
+import { DEFAULT_SPEC } from "../src/pool/spec.ts";
 
 /** Where a subject finds the world that it is put into. */
 export interface World {

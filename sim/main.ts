@@ -5,11 +5,11 @@
  */
 import process from "node:process";
 import { parseArgs, styleText } from "@std/cli";
-import { commandLine } from "./plugin_process.ts";
-import { play, type Played } from "./play.ts";
-import { builtIn, loadScenario } from "./scenario.ts";
-import { Stage } from "./stage.ts";
-import { inOneLine } from "./kubelet_words.ts";
+import { commandLine } from "./story/plugin_process.ts";
+import { play, type Played } from "./story/play.ts";
+import { builtIn, loadScenario } from "./story/scenario.ts";
+import { Stage } from "./story/stage.ts";
+import { inOneLine } from "./kubelet/format.ts";
 
 const HELP = `deno task sim [--scenario NAME|FILE] [--all] [--json] [--verbose] [--keep] [--list]
   --scenario NAME|FILE  which story to play (default: story)

@@ -4,17 +4,17 @@
  *
  * @module
  */
-export { FakeHost } from "./host.ts";
-export { manyHcas, preset, type PresetName, PRESETS } from "./host_presets.ts";
-export type * from "./host_types.ts";
+export { FakeHost } from "./host/host.ts";
+export { manyHcas, preset, type PresetName, PRESETS } from "./host/presets.ts";
+export type * from "./host/types.ts";
 export {
   AdmissionError,
   type AdmittedPod,
   FakeKubelet,
   type FakeKubeletOptions,
   type KubeletState,
-} from "./kubelet.ts";
-export { commandLine, pluginFlags, PluginProcess } from "./plugin_process.ts";
-export { play, type Played } from "./play.ts";
-export { builtIn, loadScenario, type Scenario, type Step } from "./scenario.ts";
-export { Stage } from "./stage.ts";
+} from "./kubelet/kubelet.ts";
+export { commandLine, pluginFlags, PluginProcess } from "./story/plugin_process.ts";
+export { play, type Played } from "./story/play.ts";
+export { builtIn, loadScenario, type Scenario, type Step } from "./story/scenario.ts";
+export { Stage } from "./story/stage.ts";

@@ -50,7 +50,7 @@ export async function bundle(directory = DEFAULT_DIRECTORY, interpreter: string 
     const plain = join(dir, "plain.js");
     const run = spawnSync(
       execPath,
-      ["bundle", "--quiet", "--frozen", "--platform", "deno", "--output", plain, "src/program.ts"],
+      ["bundle", "--quiet", "--frozen", "--platform", "deno", "--output", plain, "src/cli/program.ts"],
       { cwd: ROOT, encoding: "utf8" },
     );
     if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);

@@ -13,7 +13,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "@std/cli";
 import { FakeHost, FakeKubelet, preset } from "../sim/mod.ts";
-import { type Architecture, ARCHITECTURES, missingTools, Workshop } from "./ship/workshop.ts";
+import { type Architecture, ARCHITECTURES, missingTools, Workshop } from "./ship/image_builder.ts";
 import { type Figures, figuresRow, writeFigures } from "./ship/figures.ts";
 
 const RESOURCE = "tencent.com/rdma";

@@ -7,11 +7,11 @@ import process from "node:process";
 import { examine } from "../doctor/checks.ts";
 import { gatherFacts } from "../doctor/facts.ts";
 import { count, type Finding, type Severity } from "../doctor/finding.ts";
-import { print } from "../observe/print.ts";
-import { type Painter, painter, wrap } from "../observe/table.ts";
+import { print } from "../text/print.ts";
+import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
-import { Surveyor } from "./survey.ts";
+import { Surveyor } from "../agent/inventory.ts";
 
 /** Status 0 when there is no problem (warnings may be), 1 when there is one. */
 export async function doctorCommand(values: Values): Promise<number> {

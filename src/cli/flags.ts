@@ -5,8 +5,8 @@
  */
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
 import { nameProblem } from "../config/name.ts";
-import { nearest } from "../config/nearest.ts";
-import { printable } from "../printable.ts";
+import { nearest } from "../text/nearest.ts";
+import { printable } from "../text/printable.ts";
 import { parseAddress } from "../observe/address.ts";
 
 /** One flag. */

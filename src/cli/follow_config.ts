@@ -6,9 +6,9 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import type { Agent } from "../agent.ts";
-import { watchDirectory } from "../kubelet/directory.ts";
-import type { Log } from "../observe/log.ts";
+import type { Agent } from "../agent/agent.ts";
+import { watchDirectory } from "../kubelet/directory_watch.ts";
+import type { Log } from "../text/log.ts";
 import type { Values } from "./flags.ts";
 import { UsageError, wanted } from "./machine.ts";
 

@@ -9,14 +9,14 @@ import process from "node:process";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
-import { Looks } from "../looks.ts";
-import { print } from "../observe/print.ts";
-import { type Painter, painter, table, wrap } from "../observe/table.ts";
-import { behind, devices } from "../resource/devices.ts";
+import { Looks } from "../agent/rescan_loop.ts";
+import { print } from "../text/print.ts";
+import { type Painter, painter, table, wrap } from "../text/table.ts";
+import { behind, devices } from "../pool/devices.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
-import { type Survey, Surveyor } from "./survey.ts";
+import { type Survey, Surveyor } from "../agent/inventory.ts";
 
 /** What the narrowest terminal has. */
 const COLUMNS = 80;

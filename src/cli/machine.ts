@@ -13,7 +13,7 @@ import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../resource/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
 
 /** What the operator asked for cannot be; the message is a sentence for people and the process ends with status 2. */

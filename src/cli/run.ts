@@ -6,10 +6,10 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
-import { Agent } from "../agent.ts";
-import type { RegistrationMode } from "../kubelet/session.ts";
+import { Agent } from "../agent/agent.ts";
+import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
-import { type Format, type Level, type Log, openLog } from "../observe/log.ts";
+import { type Format, type Level, type Log, openLog } from "../text/log.ts";
 import { summary } from "../observe/summary.ts";
 import { followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
@@ -74,7 +74,7 @@ export async function run(values: Values): Promise<number> {
 async function openObservatory(values: Values, rescanMs: number, log: Log) {
   const address = values.http === undefined ? null : parseAddress(values.http);
   if (address === null) return null;
-  const { Observatory } = await import("../observe/observatory.ts");
+  const { Observatory } = await import("../observe/status_server.ts");
   return await Observatory.start({
     address,
     node: process.env.NODE_NAME ?? hostname(),

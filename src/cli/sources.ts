@@ -4,9 +4,9 @@
  * @module
  */
 import { resolve } from "node:path";
-import { fileSource } from "../hca/file_source.ts";
-import { netlinkSource } from "../hca/netlink.ts";
-import type { EventSource } from "../hca/trigger.ts";
+import { fileSource } from "../hca/events/file_source.ts";
+import { netlinkSource } from "../hca/events/netlink.ts";
+import type { EventSource } from "../hca/events/trigger.ts";
 
 /** @param onTrouble gets a sentence when a part of a source cannot be had */
 export function eventSources(events: string, onTrouble: (sentence: string) => void): readonly EventSource[] {

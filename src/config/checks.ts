@@ -4,7 +4,7 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { ResourceSpec } from "../resource/spec.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
 import type { Path } from "./mistakes.ts";
 import { asList, toSelector } from "./own.ts";
 import type { ResourceInput } from "./schema.ts";

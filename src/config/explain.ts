@@ -7,7 +7,7 @@ import type { core } from "zod";
 import type { Source, Tree } from "./document.ts";
 import type { Mistake, Path } from "./mistakes.ts";
 import { pathText, quote } from "./mistakes.ts";
-import { hint, nearest } from "./nearest.ts";
+import { hint, nearest } from "../text/nearest.ts";
 import { keyAt, valueAt } from "./tree.ts";
 
 type Issue = core.$ZodIssue;

@@ -10,7 +10,7 @@ import { mapping } from "./document.ts";
 import type { Entry, Tree } from "./document.ts";
 import type { Path } from "./mistakes.ts";
 import { quote } from "./mistakes.ts";
-import { hint } from "./nearest.ts";
+import { hint } from "../text/nearest.ts";
 
 /** Receives what the peer would have passed over in silence. */
 export type Warn = (at: number, path: Path, message: string) => void;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { printable } from "../printable.ts";
+import { printable } from "../text/printable.ts";
 
 /** One mistake, or one warning: where, under which key, and a sentence. */
 export interface Mistake {

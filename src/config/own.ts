@@ -3,15 +3,7 @@
  *
  * @module
  */
-import type {
-  EnvPolicy,
-  ExtraDevice,
-  ExtraMount,
-  HealthPolicy,
-  Mode,
-  ResourceSpec,
-  Selector,
-} from "../resource/spec.ts";
+import type { EnvPolicy, ExtraDevice, ExtraMount, HealthPolicy, Mode, ResourceSpec, Selector } from "../pool/spec.ts";
 import { parseDuration } from "./duration.ts";
 import type { ResourceInput, SelectorInput } from "./schema.ts";
 import { toPfRange } from "./vf_ranges.ts";

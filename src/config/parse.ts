@@ -4,7 +4,7 @@
  * @module
  */
 import type * as z from "zod";
-import type { ResourceSpec } from "../resource/spec.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
 import { duplicateNames, MOST_VFS, resourceProblems, specWarnings, vfBudget } from "./checks.ts";
 import type { Finding } from "./checks.ts";
 import { duplicateKeys, readDocument } from "./document.ts";

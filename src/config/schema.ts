@@ -5,7 +5,7 @@
  * @module
  */
 import * as z from "zod";
-import { DEFAULT_SPEC } from "../resource/spec.ts";
+import { DEFAULT_SPEC } from "../pool/spec.ts";
 import { durationText } from "./duration.ts";
 import { nameProblem } from "./name.ts";
 import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";

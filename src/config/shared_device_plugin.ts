@@ -4,8 +4,8 @@
  * @module
  */
 import * as z from "zod";
-import { DEFAULT_SPEC } from "../resource/spec.ts";
-import type { ResourceSpec } from "../resource/spec.ts";
+import { DEFAULT_SPEC } from "../pool/spec.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
 import type { Finding } from "./checks.ts";
 import { nameProblem } from "./name.ts";
 import { hexId, without } from "./own.ts";

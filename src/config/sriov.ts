@@ -4,8 +4,8 @@
  * @module
  */
 import * as z from "zod";
-import { DEFAULT_SPEC } from "../resource/spec.ts";
-import type { ExtraDevice, ResourceSpec, Selector } from "../resource/spec.ts";
+import { DEFAULT_SPEC } from "../pool/spec.ts";
+import type { ExtraDevice, ResourceSpec, Selector } from "../pool/spec.ts";
 import type { Finding } from "./checks.ts";
 import { vfBudget } from "./checks.ts";
 import { nameProblem } from "./name.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PfRange } from "../resource/spec.ts";
+import type { PfRange } from "../pool/spec.ts";
 
 /** SR-IOV's NumVFs is a 16-bit register. */
 const LAST_VF = 65_535;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { netnsRemarks } from "../resource/netns.ts";
+import { netnsRemarks } from "../pool/netns.ts";
 import type { Facts } from "./facts.ts";
 import { count, type Finding, ok, problem, warning } from "./finding.ts";
 

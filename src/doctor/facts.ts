@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Values } from "../cli/flags.ts";
 import { registryDir } from "../cli/machine.ts";
-import type { Survey } from "../cli/survey.ts";
+import type { Survey } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { isDirectory, linkName, list, readLine } from "../hca/files.ts";
 import { parseNumber } from "../hca/parse.ts";
-import type { ResourceSpec, Selector } from "../resource/spec.ts";
+import type { ResourceSpec, Selector } from "../pool/spec.ts";
 
 /** One physical function that the configuration names. */
 export interface WantedFunction {

@@ -5,11 +5,11 @@
  */
 import { connect } from "node:net";
 import { join } from "node:path";
-import { registeredResources } from "../checkpoint.ts";
+import { registeredResources } from "../kubelet/checkpoint.ts";
 import { list } from "../hca/files.ts";
 import { KUBELET_SOCKET } from "../kubelet/api.ts";
 import { checkSocketPath, identityOf, socketName } from "../kubelet/socket_file.ts";
-import type { ResourceSpec } from "../resource/spec.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
 import { codeOf, type DirectoryState, isSandboxed, type Rights } from "./rights.ts";
 
 /** What comes of connecting to a socket. `denied`: there may be a listener, but this process may not reach it. */

@@ -6,7 +6,7 @@
  */
 import { exists, natural } from "./files.ts";
 import { type Roots, SysfsScanner, type SysfsView } from "./sysfs.ts";
-import type { Depth } from "./trigger.ts";
+import type { Depth } from "./events/trigger.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "./types.ts";
 import type { Verbs } from "./verbs.ts";
 

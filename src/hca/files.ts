@@ -19,7 +19,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename } from "node:path";
-import { withoutUnprintable } from "../printable.ts";
+import { withoutUnprintable } from "../text/printable.ts";
 
 /**
  * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a

@@ -9,7 +9,7 @@
 import { C, OFFSET, SIZE } from "./abi.ts";
 import { readLine } from "./files.ts";
 import { type Bytes, type Libc, openLibc } from "./libc.ts";
-import { encodeRequest, type Message, parseAttributes, parseError, parseMessages } from "./netlink_parse.ts";
+import { encodeRequest, type Message, parseAttributes, parseError, parseMessages } from "./events/netlink_parse.ts";
 import type { NetnsMode } from "./types.ts";
 
 export interface NetnsModeOptions {

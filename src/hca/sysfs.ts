@@ -8,13 +8,13 @@
  * @module
  */
 import { join } from "node:path";
-import { printable } from "../printable.ts";
+import { printable } from "../text/printable.ts";
 import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readBelow, VfIndices } from "./pci.ts";
 import { emptyPort, type LivePort, portNumbers, readDetails, readGids, readLive, withLive } from "./port.ts";
-import type { Depth } from "./trigger.ts";
+import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
 
 /** Where the two trees are; both move for the sim, the tests, and containers that mount the host's aside. */

@@ -8,10 +8,10 @@
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AgentObserver, AgentState } from "../agent.ts";
+import type { AgentObserver, AgentState } from "../agent/agent.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
-import type { Phase } from "../kubelet/session.ts";
-import { devices } from "../resource/devices.ts";
+import type { Phase } from "../device_plugin/session.ts";
+import { devices } from "../pool/devices.ts";
 import { portCounterText } from "./metrics_ports.ts";
 import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
 import type { PortCounters } from "./port_counters.ts";

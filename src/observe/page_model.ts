@@ -4,13 +4,13 @@
  *
  * @module
  */
-import type { AgentState } from "../agent.ts";
+import type { AgentState } from "../agent/agent.ts";
 import { natural } from "../hca/files.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
-import type { SessionStatus } from "../kubelet/session.ts";
-import { behind, devices } from "../resource/devices.ts";
-import type { Account, Standing } from "../resource/ledger.ts";
+import type { SessionStatus } from "../device_plugin/session.ts";
+import { behind, devices } from "../pool/devices.ts";
+import type { Account, Standing } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
 /** How an HCA stands: a word, a colour and a shape on the page. */

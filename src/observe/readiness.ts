@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SessionStatus } from "../kubelet/session.ts";
+import type { SessionStatus } from "../device_plugin/session.ts";
 
 /**
  * Why the plugin is not ready, a line per reason; empty when every resource is registered and its stream open.

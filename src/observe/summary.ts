@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { AgentState } from "../agent.ts";
+import type { AgentState } from "../agent/agent.ts";
 import type { Hca } from "../hca/types.ts";
-import { devices } from "../resource/devices.ts";
+import { devices } from "../pool/devices.ts";
 
 /** Several lines, the first a sentence. */
 export function summary(state: AgentState): string {

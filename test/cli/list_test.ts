@@ -2,11 +2,11 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { asJson, asText } from "../../src/cli/list.ts";
 import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
 import { onHost } from "../support/plugin.ts";
-import { surveyed } from "../support/surveyed.ts";
+import { surveyed } from "../support/inspected.ts";
 
 const plain = (_style: string, words: string) => words;
 

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../../src/config/mod.ts";
 import type { Config } from "../../src/config/mod.ts";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/config/", import.meta.url));
 

@@ -2,8 +2,8 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
 import type { Config } from "../../src/config/mod.ts";
 import { parseDuration } from "../../src/config/duration.ts";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
-import type { ResourceSpec } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import type { ResourceSpec } from "../../src/pool/spec.ts";
 
 function config(text: string, file = "c.yaml", resourcePrefix = ""): Config {
   const result = parseConfig(text, file, { resourcePrefix });

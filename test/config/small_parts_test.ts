@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { durationText, parseDuration } from "../../src/config/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";
 import { nameProblem } from "../../src/config/name.ts";
-import { distance, nearest } from "../../src/config/nearest.ts";
+import { distance, nearest } from "../../src/text/nearest.ts";
 import { readPf, toPfRange } from "../../src/config/vf_ranges.ts";
 
 Deno.test("parseDuration() reads units and seconds, and nothing else", () => {

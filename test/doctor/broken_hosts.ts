@@ -6,9 +6,9 @@
 import type { Facts } from "../../src/doctor/facts.ts";
 import type { NodeFile } from "../../src/doctor/node_files.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
-import { HEALTHY_KUBELET as kubelet, type surveyed } from "../support/surveyed.ts";
+import { HEALTHY_KUBELET as kubelet, type surveyed } from "../support/inspected.ts";
 
 /** A broken host, and exactly the findings that it gives. */
 export interface Broken {

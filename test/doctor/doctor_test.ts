@@ -5,7 +5,7 @@ import { examine } from "../../src/doctor/checks.ts";
 import { type Finding, FINDING_IDS } from "../../src/doctor/finding.ts";
 import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
-import { facts, HEALTHY_KUBELET as kubelet, surveyed } from "../support/surveyed.ts";
+import { facts, HEALTHY_KUBELET as kubelet, surveyed } from "../support/inspected.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 
 const plain = (_style: string, words: string) => words;

@@ -9,10 +9,10 @@ import { deviceNumber, readNodeFiles } from "../../src/doctor/node_files.ts";
 import { providerNames, providerOf } from "../../src/doctor/providers.ts";
 import { readProviders } from "../../src/doctor/provider_files.ts";
 import { openRights } from "../../src/doctor/rights.ts";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { needs } from "../support/need.ts";
-import { surveyed } from "../support/surveyed.ts";
+import { surveyed } from "../support/inspected.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 Deno.test("memlockOf() reads the soft limit, and nothing out of nothing", () => {

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok, rejects } from "@std/assert";
 import { status } from "@grpc/grpc-js";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { buildGoKubelet, type ForeignError, ForeignKubelet } from "../support/foreign.ts";
 import { type Need, needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";

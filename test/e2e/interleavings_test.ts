@@ -1,7 +1,7 @@
 import { deepEqual, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { FakeHost, MutationOptions } from "../../sim/mod.ts";
 import { seen, type World, world } from "../support/world.ts";
 

@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, rejects } from "@std/assert";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
 import { onHost } from "../support/plugin.ts";
 import { QUICK_HEALTH, seen, world } from "../support/world.ts";

@@ -1,7 +1,7 @@
 import { equal, match, ok } from "@std/assert";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";

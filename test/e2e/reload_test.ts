@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { onHost } from "../support/plugin.ts";
 import { QUICK_HEALTH, seen, world } from "../support/world.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { type Need, needs } from "../support/need.ts";
 
 /** The resource that a plugin without a configuration offers. */

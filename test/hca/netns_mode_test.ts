@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { C } from "../../src/hca/abi.ts";
 import type { Libc } from "../../src/hca/libc.ts";
-import { parseMessages } from "../../src/hca/netlink_parse.ts";
+import { parseMessages } from "../../src/hca/events/netlink_parse.ts";
 import { parseNetnsReply, readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { temporaryDir } from "../support/temp.ts";
 

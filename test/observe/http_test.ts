@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { connect } from "node:net";
-import { PRESETS } from "../../sim/host.ts";
+import { PRESETS } from "../../sim/host/host.ts";
 import { parseAddress } from "../../src/observe/address.ts";
 import { HttpServer, plain } from "../../src/observe/http.ts";
 import { dead, unready } from "../../src/observe/readiness.ts";

@@ -6,16 +6,16 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { request } from "node:http";
 import { join } from "node:path";
-import { Agent, type AgentState } from "../../src/agent.ts";
-import type { EventSource } from "../../src/hca/trigger.ts";
+import { Agent, type AgentState } from "../../src/agent/agent.ts";
+import type { EventSource } from "../../src/hca/events/trigger.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import { podResourcesServices } from "../../src/kubelet/api.ts";
 import type { Limits } from "../../src/observe/http.ts";
-import { SILENT } from "../../src/observe/log.ts";
-import { Observatory } from "../../src/observe/observatory.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
-import { FakeHost, type HostDescription, manyHcas } from "../../sim/host.ts";
-import { FakeKubelet } from "../../sim/kubelet.ts";
+import { SILENT } from "../../src/text/log.ts";
+import { Observatory } from "../../src/observe/status_server.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
+import { FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
+import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
 export const RESOURCE = DEFAULT_SPEC.name;

@@ -4,7 +4,7 @@
  * @module
  */
 import { deepEqual, ok } from "@std/assert";
-import { type AdmittedPod, FakeKubelet, type ResourceState } from "../../sim/kubelet.ts";
+import { type AdmittedPod, FakeKubelet, type ResourceState } from "../../sim/kubelet/kubelet.ts";
 import { must } from "./commands.ts";
 import { Plugin } from "./plugin.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { statSync } from "node:fs";
-import type { AdmittedPod } from "../../sim/kubelet.ts";
+import type { AdmittedPod } from "../../sim/kubelet/kubelet.ts";
 import { type Running, start } from "./commands.ts";
 
 /** A private /dev, then the nodes (three words each: path, major, minor) up to "--", then the program. */

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { LIMITS } from "../../src/observe/http.ts";
-import { DEFAULT_SPEC } from "../../src/resource/spec.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { bundle } from "../../tools/bundle.ts";
 import { needs } from "../support/need.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, ok, rejects, throws } from "@std/assert";
 import fc from "fast-check";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { FakeHost, type HostDescription, manyHcas, preset, type PresetName, PRESETS } from "../../sim/host.ts";
+import { FakeHost, type HostDescription, manyHcas, preset, type PresetName, PRESETS } from "../../sim/host/host.ts";
 import { listVerbs } from "../support/list_verbs.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";

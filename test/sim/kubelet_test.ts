@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AdmissionError, FakeKubelet, type FakeKubeletOptions } from "../../sim/kubelet.ts";
+import { type AdmissionError, FakeKubelet, type FakeKubeletOptions } from "../../sim/kubelet/kubelet.ts";
 import { healthy, PluginStub, RESOURCE, type StubOptions } from "../support/plugin_stub.ts";
 
 const CHECKPOINT = "kubelet_internal_checkpoint";

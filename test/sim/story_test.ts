@@ -59,7 +59,7 @@ Deno.test("sim ends with status 1 at the first thing that is wrong: Allocate bro
   for (const part of ["src", "sim", "proto", "mod.ts", "deno.json", "deno.lock"]) {
     cpSync(join(ROOT, part), join(dir.path, part), { recursive: true });
   }
-  const file = join(dir.path, "src/resource/allocate.ts");
+  const file = join(dir.path, "src/pool/allocate.ts");
   const source = readFileSync(file, "utf8");
   const broken = source.replace("perHca.push(node(`${DEV}/${name}`));", "");
   ok(broken !== source, "the line to break has moved");

@@ -4,11 +4,11 @@
  * @module
  */
 import type { Hca, PciFunction, Port, Snapshot } from "../../src/hca/types.ts";
-import type { Account, Ledger } from "../../src/resource/ledger.ts";
-import { track } from "../../src/resource/ledger.ts";
-import { select } from "../../src/resource/select.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
-import type { HostFacts } from "../../src/resource/allocate.ts";
+import type { Account, Ledger } from "../../src/pool/states.ts";
+import { track } from "../../src/pool/states.ts";
+import { select } from "../../src/pool/select.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
+import type { HostFacts } from "../../src/pool/allocate.ts";
 
 export function port(number: number, over: Partial<Port> = {}): Port {
   return {

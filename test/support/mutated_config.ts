@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { parse, stringify } from "yaml";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
-import type { ResourceSpec } from "../../src/resource/spec.ts";
+import type { ResourceSpec } from "../../src/pool/spec.ts";
 import { MALFORMED } from "../config/malformed.ts";
 
 const EXAMPLES = new URL("../../examples/config/", import.meta.url);

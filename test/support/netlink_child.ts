@@ -13,8 +13,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { C, OFFSET, SIZE } from "../../src/hca/abi.ts";
 import { openLibc } from "../../src/hca/libc.ts";
-import { netlinkSource } from "../../src/hca/netlink.ts";
-import type { Trigger } from "../../src/hca/trigger.ts";
+import { netlinkSource } from "../../src/hca/events/netlink.ts";
+import type { Trigger } from "../../src/hca/events/trigger.ts";
 
 /** What the script prints. */
 export interface ChildLine {

@@ -29,7 +29,7 @@ import {
   type RegisterRequest,
   watcherServices,
 } from "../../src/kubelet/api.ts";
-import { Connections } from "../../sim/kubelet_socket.ts";
+import { Connections } from "../../sim/kubelet/socket.ts";
 import type { PreferredAllocationRequest__Output } from "../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus__Output } from "../../src/gen/pluginregistration/RegistrationStatus.ts";

@@ -4,12 +4,12 @@
  * @module
  */
 import { join } from "node:path";
-import { Agent, type AgentObserver, type AgentOptions } from "../../src/agent.ts";
-import { fileSource } from "../../src/hca/file_source.ts";
+import { Agent, type AgentObserver, type AgentOptions } from "../../src/agent/agent.ts";
+import { fileSource } from "../../src/hca/events/file_source.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
-import { type Log, SILENT } from "../../src/observe/log.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../src/resource/spec.ts";
+import { type Log, SILENT } from "../../src/text/log.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, type FakeKubeletOptions, preset } from "../../sim/mod.ts";
 import type { HostDescription } from "../../sim/mod.ts";
 import { temporaryDir } from "./temp.ts";

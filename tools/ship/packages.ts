@@ -28,7 +28,7 @@ const TEXT_FILE = /^(licen[cs]e|copying)(\.(md|txt))?$/i;
 /** All packages of the bundle, by name. @throws with the bundler's own words */
 export function bundledPackages(): readonly BundledPackage[] {
   const cache = npmCache();
-  const run = spawnSync(execPath, ["bundle", "--quiet", "--frozen", "--platform", "deno", "src/program.ts"], {
+  const run = spawnSync(execPath, ["bundle", "--quiet", "--frozen", "--platform", "deno", "src/cli/program.ts"], {
     cwd: ROOT,
     encoding: "utf8",
     maxBuffer: 1 << 26,

@@ -8,7 +8,7 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { formatMistakes, loadConfig, parseConfig } from "../../../src/config/mod.ts";
-import { select } from "../../../src/resource/select.ts";
+import { select } from "../../../src/pool/select.ts";
 import { checkCandidate, mutatedConfigs } from "../../support/mutated_config.ts";
 import { hca } from "../../support/hcas.ts";
 import { temporaryDir } from "../../support/temp.ts";

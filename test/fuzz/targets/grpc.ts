@@ -16,18 +16,18 @@ import {
   devicePluginServices,
   method,
 } from "../../../src/kubelet/api.ts";
-import { protoCodec } from "../../../src/kubelet/codec.ts";
+import { protoCodec } from "../../../src/device_plugin/codec.ts";
 import type { PreferredAllocationRequest__Output as Preferred } from "../../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../../../src/gen/v1beta1/PreferredAllocationResponse.ts";
-import { PluginServer } from "../../../src/kubelet/server.ts";
+import { PluginServer } from "../../../src/device_plugin/server.ts";
 import { Discovery } from "../../../src/hca/discover.ts";
 import type { Hca } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
-import { Offer } from "../../../src/offer.ts";
-import { behind, devices } from "../../../src/resource/devices.ts";
-import { type Account, track } from "../../../src/resource/ledger.ts";
-import { select } from "../../../src/resource/select.ts";
-import { DEFAULT_SPEC, type ResourceSpec } from "../../../src/resource/spec.ts";
+import { Offer } from "../../../src/agent/resource.ts";
+import { behind, devices } from "../../../src/pool/devices.ts";
+import { type Account, track } from "../../../src/pool/states.ts";
+import { select } from "../../../src/pool/select.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
 import { temporaryDir, within } from "../../support/temp.ts";
 import { LONGEST_CASE, type Prepared, type Target } from "../target.ts";

@@ -7,7 +7,7 @@ import { deepEqual, equal } from "@std/assert";
 import { Buffer } from "node:buffer";
 import * as fc from "fast-check";
 import { C, SIZE } from "../../../src/hca/abi.ts";
-import { LinkTable } from "../../../src/hca/link_table.ts";
+import { LinkTable } from "../../../src/hca/events/link_table.ts";
 import {
   concernsRdma,
   describeUevent,
@@ -16,7 +16,7 @@ import {
   parseMessages,
   parseRoute,
   parseUevent,
-} from "../../../src/hca/netlink_parse.ts";
+} from "../../../src/hca/events/netlink_parse.ts";
 import type { Prepared, Target } from "../target.ts";
 import { clean, must, sentence } from "../words.ts";
 

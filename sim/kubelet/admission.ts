@@ -1,0 +1,218 @@
+/**
+ * Pods coming and going: which devices a container gets, the calls to the plugin on the way, and what the container
+ * sees in the end. One pod at a time, as the kubelet admits them.
+ *
+ * @module
+ */
+import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
+import { type ContainerView, injectCdi, viewOf } from "./cdi.ts";
+import { decodeResponse, encodeResponse, type PluginEndpoint } from "./endpoint.ts";
+import type { History } from "./history.ts";
+import { type Allocation, choose, idsOf, perNuma } from "./allocations.ts";
+import type { Resources, ResourceState } from "./resources.ts";
+
+/** A container that asks for devices. */
+export interface PodRequest {
+  readonly name: string;
+  /** "main" unless told. */
+  readonly container?: string;
+  readonly resource: string;
+  readonly count: number;
+  /** Device IDs the container must get, as devices of the pod's init containers are handed on. */
+  readonly mustInclude?: readonly string[];
+  /** NUMA node that the topology manager wants; without it there is no alignment. */
+  readonly numaNode?: number;
+}
+
+/** A container that may start. */
+export interface AdmittedPod {
+  readonly name: string;
+  readonly container: string;
+  readonly resource: string;
+  readonly ids: readonly string[];
+  /** The plugin's answer as it came (or as the checkpoint kept it). */
+  readonly response: ContainerAllocateResponse;
+  /** Names in `response.cdi_devices`. */
+  readonly cdiDevices: readonly string[];
+  /** What the runtime gives the container: the answer and, with `cdiDirs`, what the CDI specs say. */
+  readonly view: ContainerView;
+}
+
+/** Why a pod was not admitted: what an operator would read in the pod's status. */
+export class AdmissionError extends Error {
+  override readonly name = "AdmissionError";
+  /** The pod's `status.reason`. */
+  readonly reason = "UnexpectedAdmissionError";
+  /** gRPC code when the plugin answered with an error; null when the kubelet itself refused. */
+  readonly code: number | null;
+  readonly resource: string;
+
+  constructor(pod: PodRequest, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`UnexpectedAdmissionError: pod ${pod.name} cannot have ${pod.count} ${pod.resource}: ${why}`, { cause });
+    this.code = codeOf(cause);
+    this.resource = pod.resource;
+  }
+}
+
+/** What admission needs of the kubelet around it. */
+export interface AdmissionContext {
+  readonly resources: Resources;
+  readonly history: History;
+  readonly cdiDirs: readonly string[] | null;
+  readonly preStartTimeoutMs: number;
+  readonly persist: () => void;
+}
+
+/** The containers that hold devices. */
+export class Admission {
+  readonly #context: AdmissionContext;
+  #allocations: readonly Allocation[] = [];
+
+  constructor(context: AdmissionContext) {
+    this.#context = context;
+  }
+
+  get allocations(): readonly Allocation[] {
+    return this.#allocations;
+  }
+
+  /** Replaces everything by what the checkpoint says. */
+  load(allocations: readonly Allocation[]): void {
+    this.#allocations = allocations;
+  }
+
+  /** Takes the pod's devices back; true when it held any. */
+  release(pod: string): boolean {
+    const kept = this.#allocations.filter((allocation) => allocation.pod !== pod);
+    if (kept.length === this.#allocations.length) return false;
+    this.#allocations = kept;
+    this.#context.persist();
+    this.#context.history.record({ kind: "released", pod });
+    return true;
+  }
+
+  /** @throws AdmissionError */
+  async admit(pod: PodRequest): Promise<AdmittedPod> {
+    try {
+      const resource = this.#context.resources.get(pod.resource);
+      const allocation = this.#held(pod) ?? await this.#allocate(pod, resource);
+      await this.#preStart(pod, allocation, resource);
+      return this.#start(pod, allocation);
+    } catch (cause) {
+      const error = new AdmissionError(pod, cause);
+      this.#context.history.record({
+        kind: "admission-failed",
+        resource: pod.resource,
+        pod: pod.name,
+        reason: error.message,
+      });
+      throw error;
+    }
+  }
+
+  /** A container that restarts keeps its devices, and the plugin is not asked again. */
+  #held(pod: PodRequest): Allocation | null {
+    const held = this.#allocations.find((allocation) =>
+      allocation.pod === pod.name && allocation.container === containerOf(pod) && allocation.resource === pod.resource
+    );
+    if (held === undefined) return null;
+    const count = idsOf(held).length;
+    if (count !== pod.count) throw new Error(`the container holds ${count} of it already and may not change that`);
+    return held;
+  }
+
+  async #allocate(pod: PodRequest, resource: ResourceState | null): Promise<Allocation> {
+    const { resources, history } = this.#context;
+    if (resource === null) throw new Error("no device plugin has registered this resource here");
+    const ask = resource.options?.get_preferred_allocation_available
+      ? (available: readonly string[], mustInclude: readonly string[], size: number) =>
+        this.#prefer(pod.resource, available, mustInclude, size)
+      : null;
+    const ids = await choose({
+      resource: pod.resource,
+      devices: resource.devices,
+      inUse: new Set(this.#allocations.filter((each) => each.resource === pod.resource).flatMap(idsOf)),
+      count: pod.count,
+      mustInclude: pod.mustInclude ?? [],
+      numaNode: pod.numaNode ?? null,
+    }, ask);
+    const [response] = await inWords("Allocate", endpointOf(resources, pod.resource).allocate([ids]));
+    if (response === undefined) throw new Error("the plugin answered Allocate without a container response");
+    const allocation: Allocation = {
+      pod: pod.name,
+      container: containerOf(pod),
+      resource: pod.resource,
+      perNuma: perNuma(ids, resource.devices),
+      response: encodeResponse(response),
+    };
+    this.#allocations = [...this.#allocations, allocation];
+    this.#context.persist();
+    history.record({ kind: "allocated", resource: pod.resource, pod: pod.name, ids });
+    return allocation;
+  }
+
+  async #prefer(
+    resource: string,
+    available: readonly string[],
+    mustInclude: readonly string[],
+    size: number,
+  ): Promise<readonly string[]> {
+    const endpoint = endpointOf(this.#context.resources, resource);
+    const answers = await inWords("GetPreferredAllocation", endpoint.preferred([{ available, mustInclude, size }]));
+    const answer = answers[0] ?? [];
+    const offered = new Set(available);
+    const ignored = answer.filter((id, at) => !offered.has(id) || answer.indexOf(id) !== at || at >= size);
+    this.#context.history.record({ kind: "preferred", resource, available, mustInclude, size, answer, ignored });
+    return answer;
+  }
+
+  async #preStart(pod: PodRequest, allocation: Allocation, resource: ResourceState | null): Promise<void> {
+    if (!resource?.options?.pre_start_required) return;
+    const ids = idsOf(allocation);
+    const endpoint = endpointOf(this.#context.resources, pod.resource);
+    await inWords("PreStartContainer", endpoint.preStart(ids, this.#context.preStartTimeoutMs));
+    this.#context.history.record({ kind: "pre-started", resource: pod.resource, pod: pod.name, ids });
+  }
+
+  #start(pod: PodRequest, allocation: Allocation): AdmittedPod {
+    const response = decodeResponse(allocation.response);
+    const cdiDevices = (response.cdi_devices ?? []).map((device) => device.name ?? "");
+    const view = viewOf(response);
+    const { cdiDirs } = this.#context;
+    return {
+      name: pod.name,
+      container: containerOf(pod),
+      resource: pod.resource,
+      ids: idsOf(allocation),
+      response,
+      cdiDevices,
+      view: cdiDirs === null ? view : injectCdi(view, cdiDevices, cdiDirs),
+    };
+  }
+}
+
+function containerOf(pod: PodRequest): string {
+  return pod.container ?? "main";
+}
+
+function endpointOf(resources: Resources, name: string): PluginEndpoint {
+  const [endpoint] = resources.endpoints(name);
+  if (endpoint === undefined) throw new Error(`the device plugin of ${name} is not connected`);
+  return endpoint;
+}
+
+/** Says which call failed, in the plugin's own words, and keeps the gRPC error as the cause. */
+async function inWords<T>(call: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    throw new Error(`${call} failed: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+function codeOf(error: unknown): number | null {
+  if (!(error instanceof Error)) return null;
+  const code: unknown = Reflect.get(error, "code");
+  return typeof code === "number" ? code : codeOf(error.cause);
+}

@@ -1,0 +1,378 @@
+/**
+ * A kubelet that is only its device manager, and behaves as the real one does: it serves Registration on
+ * `kubelet.sock`, dials back inside the call, keeps one ListAndWatch stream per resource, counts capacity and
+ * allocatable, admits pods, keeps its checkpoint, and dies and comes back. It also has the bad moods that a plugin must
+ * live through.
+ *
+ * @example
+ * ```ts
+ * const kubelet = new FakeKubelet({ dir: "/tmp/device-plugins" });
+ * await kubelet.start();
+ * await kubelet.waitFor((state) => state.resources["example.com/rdma"]?.allocatable === 2, { what: "two devices" });
+ * const pod = await kubelet.admit({ name: "mpi-0", resource: "example.com/rdma", count: 1 });
+ * await kubelet.close();
+ * ```
+ *
+ * @module
+ */
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
+import { Admission, type AdmittedPod, type PodRequest } from "./admission.ts";
+import { CHECKPOINT, type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import {
+  type DevicePluginOptions,
+  DIAL_TIMEOUT_MS,
+  PluginEndpoint,
+  PRE_START_TIMEOUT_MS,
+  type PreferenceQuestion,
+} from "./endpoint.ts";
+import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
+import { type Allocation, idsOf } from "./allocations.ts";
+import { Moods, type SlowWhere } from "./fault_injector.ts";
+import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
+import { Resources } from "./resources.ts";
+import { KubeletSocket, type Registration } from "./socket.ts";
+import { PluginWatcher } from "./watcher.ts";
+import { describe, inOneLine, type KubeletState } from "./format.ts";
+
+export { AdmissionError, type AdmittedPod, type PodRequest } from "./admission.ts";
+export type { ContainerDevice, ContainerMount, ContainerView } from "./cdi.ts";
+export type { DevicePluginOptions, PreferenceQuestion } from "./endpoint.ts";
+export type { KubeletEvent, KubeletHappening, Via, WaitOptions } from "./history.ts";
+export type { Allocation, DeviceState } from "./allocations.ts";
+export type { SlowWhere } from "./fault_injector.ts";
+export type { ResourceState } from "./resources.ts";
+export type { KubeletState } from "./format.ts";
+
+/** Milliseconds. A resource whose plugin does not come back leaves the node after this. */
+const ENDPOINT_TTL_MS = 5 * 60_000;
+
+/** How a fake kubelet is set up. */
+export interface FakeKubeletOptions {
+  /** The device-plugins directory; made when it is missing, emptied at every start. */
+  readonly dir: string;
+  /** The plugins_registry directory; without it there is no plugin watcher. */
+  readonly pluginsRegistry?: string;
+  /** Directories of CDI specs; without them CDI names are handed through unresolved. */
+  readonly cdiDirs?: readonly string[];
+  /** Whether GetDevicePluginOptions is called inside Register (kubelets of today do); default true. */
+  readonly askOptions?: boolean;
+  /** Milliseconds for dialling a plugin; default 10,000 as in the kubelet. */
+  readonly dialTimeoutMs?: number;
+  /** Milliseconds for PreStartContainer; default 30,000 as in the kubelet. */
+  readonly preStartTimeoutMs?: number;
+  /** Milliseconds that a resource without plugin stays; default 5 minutes as in the kubelet. */
+  readonly endpointTtlMs?: number;
+  /** Gets one line for people per event. */
+  readonly log?: (line: string) => void;
+}
+
+/** What lives as long as one kubelet process. */
+interface Process {
+  readonly socket: KubeletSocket;
+  readonly watcher: PluginWatcher | null;
+}
+
+export class FakeKubelet {
+  readonly #options: FakeKubeletOptions;
+  readonly #moods = new Moods();
+  readonly #history: History;
+  readonly #resources: Resources;
+  readonly #admission: Admission;
+  readonly #underway = new Set<Promise<unknown>>();
+  #process: Process | null = null;
+  #life = new AbortController();
+  #reading = true;
+  #admitting: Promise<unknown> = Promise.resolve();
+
+  constructor(options: FakeKubeletOptions) {
+    this.#options = options;
+    this.#history = new History((event) => options.log?.(inOneLine(event)));
+    this.#resources = new Resources({
+      history: this.#history,
+      endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
+      paused: () => !this.#reading,
+      changed: () => this.#persist(),
+    });
+    this.#admission = new Admission({
+      resources: this.#resources,
+      history: this.#history,
+      cdiDirs: options.cdiDirs ?? null,
+      preStartTimeoutMs: options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS,
+      persist: () => this.#persist(),
+    });
+  }
+
+  /** Everything that happened, oldest first, over restarts. */
+  get history(): readonly KubeletEvent[] {
+    return this.#history.events;
+  }
+
+  /**
+   * Empties the device-plugins directory except for the checkpoint, reads that, and listens on kubelet.sock (and on
+   * plugins_registry).
+   */
+  async start(): Promise<void> {
+    if (this.#process !== null) throw new Error("Cannot start the fake kubelet: it runs already");
+    const { dir, pluginsRegistry } = this.#options;
+    this.#life = new AbortController();
+    mkdirSync(dir, { recursive: true });
+    for (const entry of readdirSync(dir, { withFileTypes: true })) {
+      if (entry.name !== CHECKPOINT && !entry.isDirectory()) rmSync(join(dir, entry.name), { force: true });
+    }
+    this.#recall();
+    const socket = await KubeletSocket.listen(dir, (request) => this.#track(this.#register(request)));
+    const watcher = pluginsRegistry === undefined ? null : this.#watcher(pluginsRegistry);
+    this.#process = { socket, watcher };
+    this.#history.record({ kind: "listening" });
+    watcher?.start();
+  }
+
+  /**
+   * Dies: every connection is cut, calls under way too. kubelet.sock goes with an orderly stop and "stays" after a
+   * kill. Devices are forgotten; allocations come back from the checkpoint at the next start.
+   */
+  async stop({ socket = "goes" }: { readonly socket?: "stays" | "goes" } = {}): Promise<void> {
+    const process = this.#process;
+    if (process === null) return;
+    this.#process = null;
+    this.#life.abort();
+    this.#resources.clear();
+    await process.socket.close(socket);
+    await process.watcher?.stop();
+    this.#history.record({ kind: "stopped", socket });
+  }
+
+  /** Stops and starts again, as `systemctl restart kubelet` does. */
+  async restart(options: { readonly socket?: "stays" | "goes" } = {}): Promise<void> {
+    await this.stop(options);
+    await this.start();
+  }
+
+  /** Stops, waits for everything under way to end and fails whoever still waits. The directories are left. */
+  async close(): Promise<void> {
+    await this.stop();
+    await Promise.allSettled(this.#underway);
+    this.#history.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** What the kubelet knows now. */
+  state(): KubeletState {
+    const resources = this.#resources.names().flatMap((name) => {
+      const resource = this.#resources.get(name);
+      return resource === null ? [] : [[name, resource] as const];
+    });
+    return {
+      running: this.#process !== null,
+      resources: Object.fromEntries(resources),
+      allocations: this.#admission.allocations.map((allocation) => ({
+        pod: allocation.pod,
+        container: allocation.container,
+        resource: allocation.resource,
+        ids: idsOf(allocation),
+      })),
+    };
+  }
+
+  /**
+   * Resolves with the first truthy value that `predicate` gives, asked now and after every event; never polls.
+   *
+   * @throws Error with what was waited for and the state at that time, after `timeoutMs` (10,000).
+   */
+  waitFor<T>(
+    predicate: (state: KubeletState, history: readonly KubeletEvent[]) => T | false | null | undefined,
+    options: WaitOptions = {},
+  ): Promise<T> {
+    return this.#history.wait(
+      () => predicate(this.state(), this.history),
+      () => describe(this.state(), this.history),
+      options,
+    );
+  }
+
+  /**
+   * Gives a container its devices, with every call that the real kubelet makes; one pod after the other. A container
+   * that holds them already starts again with the same ones.
+   *
+   * @throws AdmissionError with the plugin's words when it refused.
+   */
+  admit(pod: PodRequest): Promise<AdmittedPod> {
+    const turn = this.#admitting.then(async () => {
+      await this.#moods.dawdle("admission", this.#life.signal);
+      return await this.#admission.admit(pod);
+    });
+    // The next pod has its turn whatever became of this one; the caller gets the outcome.
+    this.#admitting = turn.catch(() => undefined);
+    return this.#track(turn);
+  }
+
+  /** The pod is gone: its devices are free again. True when it held any. */
+  release(pod: string): boolean {
+    return this.#admission.release(pod);
+  }
+
+  /** A bare Allocate call with any IDs and any number of container requests; nothing is booked. */
+  allocate(
+    resource: string,
+    containerRequests: readonly (readonly string[])[],
+  ): Promise<readonly ContainerAllocateResponse[]> {
+    return this.#track(this.#endpoint(resource).allocate(containerRequests));
+  }
+
+  /** A bare GetPreferredAllocation call; the answers unfiltered. */
+  preferred(resource: string, questions: readonly PreferenceQuestion[]): Promise<readonly (readonly string[])[]> {
+    return this.#track(this.#endpoint(resource).preferred(questions));
+  }
+
+  /** A bare PreStartContainer call. */
+  preStart(resource: string, ids: readonly string[]): Promise<void> {
+    const timeout = this.#options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS;
+    return this.#track(this.#endpoint(resource).preStart(ids, timeout));
+  }
+
+  /** A bare GetDevicePluginOptions call. */
+  options(resource: string): Promise<DevicePluginOptions> {
+    return this.#track(this.#endpoint(resource).options());
+  }
+
+  /** The next `times` registrations (all, unless told), by call or by watcher, are refused with this sentence. */
+  refuse(reason: string, { times = Infinity }: { readonly times?: number } = {}): void {
+    this.#moods.setFate({ kind: "refuse", reason }, times);
+  }
+
+  /** Loses `ms` milliseconds before it looks at a Register call, before it admits a pod, or both (default). */
+  slow(ms: number, { where = "both", times = Infinity }: { where?: SlowWhere; times?: number } = {}): void {
+    this.#moods.setSlow(ms, where, times);
+  }
+
+  /** Dies in the middle of the next Register call, which is never answered; stays dead until `start()`. */
+  dieInRegister({ socket = "stays" }: { readonly socket?: "stays" | "goes" } = {}): void {
+    this.#moods.setFate({ kind: "die", socket }, 1);
+  }
+
+  /** The next `times` Register calls (all, unless told) are answered well, but nobody ever connects to the plugin. */
+  neverDial({ times = Infinity }: { readonly times?: number } = {}): void {
+    this.#moods.setFate({ kind: "never-dial" }, times);
+  }
+
+  /** Cancels the ListAndWatch stream of a resource; its devices turn unhealthy and the connection is closed. */
+  dropStream(resource: string): void {
+    this.#endpoint(resource).cancelWatch();
+  }
+
+  /** Reads no more lists, of no resource, until `resumeReading()`: the streams stay open. */
+  stopReading(): void {
+    this.#reading = false;
+    for (const endpoint of this.#resources.endpoints()) endpoint.pause();
+  }
+
+  resumeReading(): void {
+    this.#reading = true;
+    for (const endpoint of this.#resources.endpoints()) endpoint.resume();
+  }
+
+  /** Ends every bad mood. */
+  calm(): void {
+    this.#moods.calm();
+    this.resumeReading();
+  }
+
+  async #register(request: Registration): Promise<void> {
+    const { version, endpoint, resource_name: resource } = request;
+    this.#history.record({ kind: "register", resource, endpoint, version });
+    const { signal } = this.#life;
+    const fate = this.#moods.takeFate();
+    await this.#moods.dawdle("register", signal);
+    if (fate.kind === "die") {
+      await this.stop({ socket: fate.socket });
+      throw new Error("the kubelet died");
+    }
+    const fault = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ??
+      (fate.kind === "refuse" ? fate.reason : null);
+    if (fault !== null) this.#refused(resource, endpoint, "register", fault);
+    const socket = join(this.#options.dir, endpoint);
+    if (fate.kind === "never-dial") {
+      this.#history.record({ kind: "registered", resource, endpoint: socket, via: "register" });
+      return;
+    }
+    await this.#connect(resource, socket, "register", signal);
+  }
+
+  /** Dials the plugin and puts it in charge of its resource; its stream is opened after the caller was answered. */
+  async #connect(resource: string, socket: string, via: Via, signal: AbortSignal): Promise<void> {
+    const { dialTimeoutMs = DIAL_TIMEOUT_MS, askOptions = true } = this.#options;
+    let endpoint: PluginEndpoint | null = null;
+    try {
+      endpoint = await PluginEndpoint.connect(socket, dialTimeoutMs, signal);
+      const options = askOptions ? await endpoint.options() : null;
+      signal.throwIfAborted();
+      this.#resources.adopt(resource, endpoint, options, via);
+    } catch (error) {
+      endpoint?.close();
+      this.#refused(resource, socket, via, error instanceof Error ? error.message : String(error));
+    }
+    const connected = endpoint;
+    queueMicrotask(() => this.#resources.watch(resource, connected));
+  }
+
+  #refused(resource: string, endpoint: string, via: Via, reason: string): never {
+    this.#history.record({ kind: "refused", resource, endpoint, via, reason });
+    throw new Error(reason);
+  }
+
+  #watcher(dir: string): PluginWatcher {
+    mkdirSync(dir, { recursive: true });
+    const { signal } = this.#life;
+    return new PluginWatcher(dir, this.#options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, signal, {
+      register: async ({ resource, endpoint, versions }) => {
+        const fate = this.#moods.takeFate();
+        const fault = versionFault(versions) ?? resourceNameFault(resource) ??
+          (fate.kind === "refuse" ? fate.reason : null);
+        if (fault !== null) this.#refused(resource, endpoint, "watcher", fault);
+        await this.#connect(resource, endpoint, "watcher", signal);
+      },
+      deregister: (resource, socket) => {
+        const endpoint = this.#resources.endpoints(resource).find((each) => each.socket === socket);
+        if (endpoint !== undefined) this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
+      },
+      log: (line) => this.#options.log?.(line),
+    });
+  }
+
+  #recall(): void {
+    let checkpoint: Checkpoint | null = null;
+    try {
+      checkpoint = readCheckpoint(this.#options.dir);
+    } catch (error) {
+      // As the real one: an unusable checkpoint is said and passed over.
+      this.#options.log?.(error instanceof Error ? error.message : String(error));
+    }
+    const allocations: readonly Allocation[] = checkpoint?.allocations ?? [];
+    this.#admission.load(allocations);
+    for (const name of Object.keys(checkpoint?.registered ?? {})) this.#resources.remember(name);
+  }
+
+  #persist(): void {
+    writeCheckpoint(this.#options.dir, {
+      allocations: this.#admission.allocations,
+      registered: this.#resources.healthyIds(),
+    });
+  }
+
+  #endpoint(resource: string): PluginEndpoint {
+    const [endpoint] = this.#resources.endpoints(resource);
+    if (endpoint !== undefined) return endpoint;
+    throw new Error(`Cannot call the plugin of ${resource}: none is connected. ${describe(this.state(), [])}`);
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.catch(() => undefined).finally(() => this.#underway.delete(settled));
+    this.#underway.add(settled);
+    return work;
+  }
+}

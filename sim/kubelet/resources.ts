@@ -1,0 +1,160 @@
+/**
+ * The resources that plugins registered: for each the endpoint in charge, its last list, and the clock that runs when
+ * the endpoint is gone.
+ *
+ * @module
+ */
+import { HEALTHY, UNHEALTHY } from "../../src/kubelet/api.ts";
+import type { DevicePluginOptions, PluginEndpoint } from "./endpoint.ts";
+import type { History, Via } from "./history.ts";
+import { type DeviceState, fromList } from "./allocations.ts";
+
+/** One resource as a snapshot shows it. */
+export interface ResourceState {
+  readonly name: string;
+  /** Socket path of the endpoint in charge; null after its stream ended, or when known from the checkpoint only. */
+  readonly endpoint: string | null;
+  readonly via: Via | null;
+  readonly devices: readonly DeviceState[];
+  /** Healthy and unhealthy devices. */
+  readonly capacity: number;
+  /** Healthy devices. */
+  readonly allocatable: number;
+  /** Lists received over all endpoints of this resource since the kubelet started. */
+  readonly lists: number;
+  /** null when the kubelet did not ask. */
+  readonly options: DevicePluginOptions | null;
+}
+
+interface Resource {
+  endpoint: PluginEndpoint | null;
+  via: Via | null;
+  devices: readonly DeviceState[];
+  lists: number;
+  options: DevicePluginOptions | null;
+  expiry: ReturnType<typeof setTimeout> | null;
+}
+
+/** What the table needs of the kubelet around it. */
+export interface ResourcesOptions {
+  readonly history: History;
+  /** Milliseconds that a resource without endpoint stays on the node. */
+  readonly endpointTtlMs: number;
+  /** Whether a new stream starts unread. */
+  readonly paused: () => boolean;
+  /** Called after the devices of a resource changed, before the event is recorded. */
+  readonly changed: () => void;
+}
+
+/** Resources by name. */
+export class Resources {
+  readonly #options: ResourcesOptions;
+  readonly #table = new Map<string, Resource>();
+
+  constructor(options: ResourcesOptions) {
+    this.#options = options;
+  }
+
+  /** A resource that the checkpoint knows: on the node, empty, until its plugin comes back or the time is over. */
+  remember(name: string): void {
+    this.#expire(name, this.#get(name));
+  }
+
+  /** Puts a connected endpoint in charge of `name`; the one before it is closed afterwards. */
+  adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
+    const resource = this.#get(name);
+    const before = resource.endpoint;
+    clearTimeout(resource.expiry ?? undefined);
+    Object.assign(resource, { endpoint, options, via, expiry: null });
+    before?.close();
+    this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
+  }
+
+  /** Opens ListAndWatch on `endpoint`, if it is still in charge of `name`. */
+  watch(name: string, endpoint: PluginEndpoint): void {
+    const resource = this.#table.get(name);
+    if (resource?.endpoint !== endpoint) return;
+    endpoint.watch({
+      onList: (list) => {
+        resource.devices = fromList(list);
+        resource.lists += 1;
+        this.#options.changed();
+        this.#options.history.record({ kind: "list", resource: name, devices: resource.devices });
+      },
+      onEnd: (reason) => this.disconnect(name, endpoint, reason),
+    }, this.#options.paused());
+  }
+
+  /** The endpoint is lost, or thrown out: its devices are unhealthy from now on. No effect if another is in charge. */
+  disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
+    const resource = this.#table.get(name);
+    if (resource?.endpoint !== endpoint) return;
+    endpoint.close();
+    resource.endpoint = null;
+    resource.devices = resource.devices.map((device) =>
+      device.health === HEALTHY ? { ...device, health: UNHEALTHY } : device
+    );
+    this.#expire(name, resource);
+    this.#options.changed();
+    this.#options.history.record({ kind: "stream-ended", resource: name, reason });
+  }
+
+  /** Endpoints in charge, all or of one resource. */
+  endpoints(name?: string): readonly PluginEndpoint[] {
+    const resources = name === undefined ? [...this.#table.values()] : [this.#table.get(name)];
+    return resources.flatMap((resource) => resource?.endpoint ? [resource.endpoint] : []);
+  }
+
+  get(name: string): ResourceState | null {
+    const resource = this.#table.get(name);
+    if (resource === undefined) return null;
+    const { endpoint, via, devices, lists, options } = resource;
+    return {
+      name,
+      endpoint: endpoint?.socket ?? null,
+      via,
+      devices,
+      capacity: devices.length,
+      allocatable: devices.filter((device) => device.health === HEALTHY).length,
+      lists,
+      options,
+    };
+  }
+
+  names(): readonly string[] {
+    return [...this.#table.keys()].sort();
+  }
+
+  /** Resource name → healthy device IDs, for the checkpoint. */
+  healthyIds(): Record<string, readonly string[]> {
+    const healthy = (resource: Resource) => resource.devices.filter(({ health }) => health === HEALTHY);
+    return Object.fromEntries(
+      [...this.#table].map(([name, resource]) => [name, healthy(resource).map(({ id }) => id)]),
+    );
+  }
+
+  /** Closes every connection and forgets everything, as the end of the process does. */
+  clear(): void {
+    for (const { endpoint, expiry } of this.#table.values()) {
+      clearTimeout(expiry ?? undefined);
+      endpoint?.close();
+    }
+    this.#table.clear();
+  }
+
+  #get(name: string): Resource {
+    const known = this.#table.get(name);
+    if (known !== undefined) return known;
+    const fresh: Resource = { endpoint: null, via: null, devices: [], lists: 0, options: null, expiry: null };
+    this.#table.set(name, fresh);
+    return fresh;
+  }
+
+  #expire(name: string, resource: Resource): void {
+    resource.expiry = setTimeout(() => {
+      this.#table.delete(name);
+      this.#options.changed();
+      this.#options.history.record({ kind: "dropped", resource: name });
+    }, this.#options.endpointTtlMs);
+  }
+}

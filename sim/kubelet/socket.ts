@@ -1,0 +1,118 @@
+/**
+ * kubelet.sock: the gRPC server of v1beta1.Registration, bound at its final path as the real one binds it.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Server, ServerCredentials, status, type UntypedHandleCall } from "@grpc/grpc-js";
+import { devicePluginServices, KUBELET_SOCKET } from "../../src/kubelet/api.ts";
+import type { RegisterRequest__Output } from "../../src/gen/v1beta1/RegisterRequest.ts";
+
+export type Registration = RegisterRequest__Output;
+
+/** Answers Register by resolving; a rejection's message goes to the plugin with code UNKNOWN. */
+export type RegisterHandler = (request: Registration) => Promise<void>;
+
+/** Milliseconds that sockets may take to be closed with their sessions. */
+const CLOSED_MS = 300;
+
+/** Sockets of one gRPC server that can be cut as a kill cuts them. */
+export class Connections {
+  readonly #listener: NetServer;
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+
+  private constructor(listener: NetServer, server: Server) {
+    this.#listener = listener;
+    this.#server = server;
+  }
+
+  /** Serves on a unix socket. @throws when the path is taken or too long. */
+  static async listen(server: Server, path: string): Promise<Connections> {
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    const listener = createServer();
+    const connections = new Connections(listener, server);
+    listener.on("connection", (socket) => {
+      connections.#open.add(socket);
+      socket.once("close", () => connections.#open.delete(socket));
+      injector.injectConnection(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      listener.once("error", reject);
+      listener.listen(path, resolve);
+    });
+    return connections;
+  }
+
+  /**
+   * The process is gone: no goodbye on any connection, calls under way stay without an answer. The library's own way to
+   * end says goodbye (GOAWAY), which a killed kubelet does not, and which this runtime's HTTP/2 client does not always
+   * live through (denoland/deno#36788). Sockets are ended first: one that is destroyed under its session may crash the
+   * runtime later.
+   */
+  async cut(): Promise<void> {
+    const over = new AbortController();
+    const closed = [...this.#open].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    const listening = new Promise((resolve) => this.#listener.close(resolve));
+    for (const socket of this.#open) socket.end();
+    const patience = delay(CLOSED_MS, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([Promise.all([listening, ...closed]), patience]);
+    over.abort();
+    await patience;
+    for (const socket of this.#open) socket.destroy();
+    this.#server.forceShutdown();
+  }
+}
+
+/** A listening kubelet.sock. */
+export class KubeletSocket {
+  readonly #connections: Connections;
+  readonly #alias: string;
+
+  private constructor(connections: Connections, alias: string) {
+    this.#connections = connections;
+    this.#alias = alias;
+  }
+
+  /**
+   * Listens on `DIR/kubelet.sock`.
+   *
+   * @throws Error when the path is taken or too long for a unix socket.
+   */
+  static async listen(dir: string, register: RegisterHandler): Promise<KubeletSocket> {
+    // The server removes the path that it was given when it closes. Given a path through a link, the socket itself can
+    // be left behind, as a killed kubelet leaves it, by taking the link away first.
+    const alias = mkdtempSync(join(tmpdir(), "kubelet-"));
+    symlinkSync(dir, join(alias, "dir"));
+    const server = new Server();
+    const handlers: Record<string, UntypedHandleCall> = {
+      Register: (call: { request: Registration }, answer: (error: object | null, value?: object) => void) => {
+        register(call.request).then(
+          () => answer(null, {}),
+          (error: unknown) =>
+            answer({ code: status.UNKNOWN, details: error instanceof Error ? error.message : String(error) }),
+        );
+      },
+    };
+    server.addService(devicePluginServices()["v1beta1.Registration"], handlers);
+    try {
+      return new KubeletSocket(await Connections.listen(server, join(alias, "dir", KUBELET_SOCKET)), alias);
+    } catch (cause) {
+      server.forceShutdown();
+      rmSync(alias, { recursive: true, force: true });
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Error(`Cannot listen on ${join(dir, KUBELET_SOCKET)}: ${why}`, { cause });
+    }
+  }
+
+  /** Cuts every connection. "stays" leaves kubelet.sock on disk, where nobody answers any more. */
+  async close(socket: "stays" | "goes"): Promise<void> {
+    if (socket === "stays") unlinkSync(join(this.#alias, "dir"));
+    await this.#connections.cut();
+    rmSync(this.#alias, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The kubelet's plugin watcher: every socket that appears in `plugins_registry` is asked what it is, and when it is a
+ * device plugin of ours it is registered and told so; a socket that goes away is deregistered.
+ *
+ * The real watcher also descends into subdirectories; this one does not.
+ *
+ * @module
+ */
+import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { join } from "node:path";
+import { API_VERSION, method, watcherServices } from "../../src/kubelet/api.ts";
+import { identityOf } from "../../src/kubelet/socket_file.ts";
+import type { PluginInfo__Output as PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
+import { dial, unary } from "./endpoint.ts";
+
+/** The plugin type that the kubelet's device manager handles. */
+const DEVICE_PLUGIN = "DevicePlugin";
+/** Milliseconds. The pause before a failed socket is asked again, doubled each time. */
+const RETRY_MS = 500;
+const RETRY_MAX_MS = 120_000;
+
+/** What a watcher does with what it finds. */
+export interface WatcherHandler {
+  /** Takes the plugin in; rejects with the reason why not. */
+  register(found: { resource: string; endpoint: string; versions: readonly string[] }): Promise<void>;
+  deregister(resource: string, endpoint: string): void;
+  /** For people; also about sockets that turn out not to be plugins. */
+  log(line: string): void;
+}
+
+interface Watched {
+  /** Changes when the socket file is another one under the same name. */
+  readonly identity: string;
+  registered: { resource: string; endpoint: string } | null;
+  retry: ReturnType<typeof setTimeout> | null;
+}
+
+/** Watches one directory from `start()` to `stop()`. */
+export class PluginWatcher {
+  readonly #dir: string;
+  readonly #dialTimeoutMs: number;
+  readonly #signal: AbortSignal;
+  readonly #handler: WatcherHandler;
+  readonly #sockets = new Map<string, Watched>();
+  readonly #busy = new Set<Promise<void>>();
+  #watcher: FSWatcher | null = null;
+
+  /** `signal` ends dialling under way; abort it before `stop()`. */
+  constructor(dir: string, dialTimeoutMs: number, signal: AbortSignal, handler: WatcherHandler) {
+    this.#dir = dir;
+    this.#signal = signal;
+    this.#dialTimeoutMs = dialTimeoutMs;
+    this.#handler = handler;
+  }
+
+  start(): void {
+    // Watching before looking: what appears in between is seen twice, never missed.
+    this.#watcher = watch(this.#dir, () => this.#look());
+    this.#watcher.on("error", (error) => this.#handler.log(`plugin watcher: ${error.message}`));
+    this.#look();
+  }
+
+  /** Stops watching and waits for conversations under way; deregisters nobody. */
+  async stop(): Promise<void> {
+    this.#watcher?.close();
+    this.#watcher = null;
+    for (const watched of this.#sockets.values()) clearTimeout(watched.retry ?? undefined);
+    this.#sockets.clear();
+    await Promise.all(this.#busy);
+  }
+
+  #look(): void {
+    if (this.#watcher === null) return;
+    const found = this.#list();
+    for (const [name, watched] of [...this.#sockets]) {
+      if (found.get(name) === watched.identity) continue;
+      this.#sockets.delete(name);
+      clearTimeout(watched.retry ?? undefined);
+      if (watched.registered !== null) {
+        this.#handler.deregister(watched.registered.resource, watched.registered.endpoint);
+      }
+    }
+    for (const [name, identity] of found) {
+      if (this.#sockets.has(name)) continue;
+      const watched: Watched = { identity, registered: null, retry: null };
+      this.#sockets.set(name, watched);
+      this.#attend(name, watched, RETRY_MS);
+    }
+  }
+
+  /** Sockets by name with their identity; names with a leading dot are none of the kubelet's business. */
+  #list(): Map<string, string> {
+    const found = new Map<string, string>();
+    for (const name of readdirSync(this.#dir)) {
+      if (name.startsWith(".")) continue;
+      const path = join(this.#dir, name);
+      const identity = identityOf(path);
+      if (identity !== null && statSync(path, { throwIfNoEntry: false })?.isSocket()) found.set(name, identity);
+    }
+    return found;
+  }
+
+  #attend(name: string, watched: Watched, retryMs: number): void {
+    const current = () => this.#watcher !== null && this.#sockets.get(name) === watched;
+    const talk = this.#introduce(join(this.#dir, name), watched, current).catch((error: unknown) => {
+      this.#handler.log(`plugin watcher: ${name}: ${error instanceof Error ? error.message : error}`);
+      if (!current()) return;
+      watched.retry = setTimeout(() => this.#attend(name, watched, Math.min(2 * retryMs, RETRY_MAX_MS)), retryMs);
+    }).finally(() => this.#busy.delete(talk));
+    this.#busy.add(talk);
+  }
+
+  async #introduce(path: string, watched: Watched, current: () => boolean): Promise<void> {
+    const service = watcherServices()["pluginregistration.Registration"];
+    const client = await dial(path, this.#dialTimeoutMs, this.#signal);
+    try {
+      const info = await unary(client, method<object, PluginInfo>(service, "GetInfo"), {}, this.#signal);
+      const notify = (error: string) =>
+        unary(client, method<object, object>(service, "NotifyRegistrationStatus"), {
+          plugin_registered: error === "",
+          error,
+        }, this.#signal);
+      const fault = await this.#take(path, info, watched, current);
+      await notify(fault ?? "");
+      if (fault !== null) throw new Error(fault);
+    } finally {
+      client.close();
+    }
+  }
+
+  async #take(path: string, info: PluginInfo, watched: Watched, current: () => boolean): Promise<string | null> {
+    if (info.type !== DEVICE_PLUGIN) {
+      return `no handler here for plugins of type ${JSON.stringify(info.type)}, only for ${DEVICE_PLUGIN}`;
+    }
+    const endpoint = info.endpoint === "" ? path : info.endpoint;
+    const versions = info.supported_versions;
+    if (!versions.includes(API_VERSION)) {
+      return `${info.name} supports versions [${versions.join(", ")}], this kubelet needs ${API_VERSION}`;
+    }
+    try {
+      await this.#handler.register({ resource: info.name, endpoint, versions });
+    } catch (error) {
+      return `registration of ${info.name} failed: ${error instanceof Error ? error.message : error}`;
+    }
+    if (current()) watched.registered = { resource: info.name, endpoint };
+    else this.#handler.deregister(info.name, endpoint);
+    return null;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Plays a scenario step by step and checks after each what the kubelet saw. The first thing that is not as it should
+ * be ends the story.
+ *
+ * @module
+ */
+import { AdmissionError, type FakeKubelet, type ResourceState } from "../kubelet/kubelet.ts";
+import type { Admit, Scenario, Seen, Step } from "./scenario.ts";
+import type { Stage } from "./stage.ts";
+
+/** What came of one step. */
+export interface Played {
+  readonly say: string;
+  readonly ok: boolean;
+  /** Milliseconds from the step's deed to the kubelet seeing what was expected. */
+  readonly ms: number;
+  /** What the kubelet saw, a line each. */
+  readonly saw: readonly string[];
+  /** What is not as it should be; null when all is. */
+  readonly fault: string | null;
+}
+
+/** How long the kubelet may take to see what is expected; generous, because machines can be slow and stories are no benchmarks. */
+const PATIENCE_MS = 20_000;
+
+/** Plays the steps; tells of each as it is over. True when all were as they should be. */
+export async function play(scenario: Scenario, stage: Stage, tell: (played: Played) => void): Promise<boolean> {
+  for (const step of scenario.steps) {
+    const start = performance.now();
+    let saw: string[] = [];
+    let fault: string | null = null;
+    try {
+      saw = await playStep(step, stage);
+    } catch (error) {
+      fault = error instanceof Error ? error.message : String(error);
+    }
+    tell({ say: step.say, ok: fault === null, ms: performance.now() - start, saw, fault });
+    if (fault !== null) return false;
+  }
+  return true;
+}
+
+async function playStep(step: Step, stage: Stage): Promise<string[]> {
+  const { kubelet } = stage;
+  await stage.act(step);
+  const saw: string[] = [];
+  if (step.plugin === "SIGTERM") {
+    const { code, signal } = await stage.plugin!.ended;
+    if (code !== 0) throw new Error(`the plugin ended with status ${code ?? signal} and not with 0`);
+    stage.plugin = null;
+    saw.push("the plugin ended with status 0");
+  }
+  if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), PATIENCE_MS)}`);
+  if (step.expect !== undefined) saw.push(...await expectSeen(kubelet, step.expect, stage));
+  if (step.admit !== undefined) saw.push(...await admitPod(kubelet, step.admit));
+  return saw;
+}
+
+async function expectSeen(kubelet: FakeKubelet, seen: Seen, stage: Stage): Promise<string[]> {
+  let fault: string | null = "";
+  const plugin = stage.plugin;
+  const died = plugin?.ended.then(({ code }) => {
+    throw new Error(`the plugin ended with status ${code}; its log:\n${plugin.log.slice(-20).join("\n")}`);
+  });
+  const holds = kubelet.waitFor((state) => {
+    fault = difference(resourceOf(state.resources, seen.resource), seen);
+    return fault === null;
+  }, { timeoutMs: PATIENCE_MS, what: JSON.stringify(seen) });
+  try {
+    await (died === undefined ? holds : Promise.race([holds, died]));
+  } catch (error) {
+    holds.catch(() => {});
+    throw new Error(fault ? `${fault} (${(error as Error).message})` : (error as Error).message, { cause: error });
+  } finally {
+    died?.catch(() => {});
+  }
+  return [describe(resourceOf(kubelet.state().resources, seen.resource))];
+}
+
+function resourceOf(
+  resources: Readonly<Record<string, ResourceState>>,
+  name: string | undefined,
+): ResourceState | null {
+  const all = Object.values(resources);
+  return name === undefined ? all.length === 1 ? all[0]! : null : resources[name] ?? null;
+}
+
+/** What of the expectation does not hold; null when all does. */
+function difference(is: ResourceState | null, seen: Seen): string | null {
+  if (is === null) {
+    return seen.gone || seen.capacity === 0 ? null : `the kubelet does not know ${seen.resource ?? "the resource"}`;
+  }
+  const health = Object.fromEntries(is.devices.map((device) => [device.id, device.health]));
+  const numa = Object.fromEntries(is.devices.map((device) => [device.id, device.numa]));
+  const pairs: [string, unknown, unknown][] = [
+    ["capacity", is.capacity, seen.capacity],
+    ["allocatable", is.allocatable, seen.allocatable],
+    ["devices", sorted(health), seen.devices && sorted(seen.devices)],
+    ["numa", sorted(numa), seen.numa && sorted(seen.numa)],
+    ["gone", is.endpoint === null, seen.gone],
+  ];
+  const wrong = pairs.find(([, has, wants]) => wants !== undefined && JSON.stringify(has) !== JSON.stringify(wants));
+  return wrong === undefined ? null : `${wrong[0]} is ${JSON.stringify(wrong[1])} and not ${JSON.stringify(wrong[2])}`;
+}
+
+function sorted<T>(record: Readonly<Record<string, T>>): [string, T][] {
+  return Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
+}
+
+function describe(is: ResourceState | null): string {
+  if (is === null) return "the kubelet knows no such resource";
+  const shown = is.devices.slice(0, 8).map((device) => {
+    const nodes = device.numa.length === 0 ? "" : ` NUMA ${device.numa.join("+")}`;
+    return `${device.id} ${device.health}${nodes}`;
+  });
+  const more = is.devices.length > 8 ? `, … ${is.devices.length - 8} more` : "";
+  return `${is.name}: capacity ${is.capacity}, allocatable ${is.allocatable}${
+    shown.length ? ` (${shown.join(", ")}${more})` : ""
+  }`;
+}
+
+async function admitPod(kubelet: FakeKubelet, wish: Admit): Promise<string[]> {
+  const resource = wish.resource ?? Object.keys(kubelet.state().resources)[0] ?? "?";
+  try {
+    const { ids, view, cdiDevices } = await kubelet.admit({ name: wish.pod, resource, count: wish.count });
+    if (wish.refused !== undefined) {
+      throw new Error(`pod ${wish.pod} got ${ids.join(", ")} and should have been refused`);
+    }
+    const nodes = view.devices.map((device) => device.containerPath);
+    const hcas = (view.envs.RDMA_HCAS ?? "").split(",").filter((name) => name !== "");
+    const repeated = nodes.find((path, i) => nodes.indexOf(path) !== i);
+    if (repeated !== undefined) throw new Error(`pod ${wish.pod} got ${repeated} twice`);
+    const uverbs = nodes.filter((path) => path.includes("/uverbs")).length;
+    if (uverbs !== hcas.length) throw new Error(`pod ${wish.pod} got ${uverbs} uverbs nodes for ${hcas.length} HCAs`);
+    same(`device IDs of ${wish.pod}`, ids, wish.ids);
+    same(`device nodes of ${wish.pod}`, nodes, wish.nodes);
+    same(`HCAs of ${wish.pod}`, hcas, wish.hcas);
+    same(`number of HCAs of ${wish.pod}`, hcas.length, wish.hcaCount);
+    same(`CDI names of ${wish.pod}`, cdiDevices, wish.cdi);
+    for (const [name, value] of Object.entries(wish.env ?? {})) same(`${name} of ${wish.pod}`, view.envs[name], value);
+    const cdi = cdiDevices.length === 0 ? "" : `, by CDI ${cdiDevices.join(" ")}`;
+    return [`pod ${wish.pod} got ${ids.join(", ")}: ${nodes.join(" ")}, RDMA_HCAS=${hcas.join(",")}${cdi}`];
+  } catch (error) {
+    if (!(error instanceof AdmissionError) || wish.refused === undefined) throw error;
+    if (!new RegExp(wish.refused).test(error.message)) {
+      throw new Error(`pod ${wish.pod} was refused with other words than /${wish.refused}/: ${error.message}`, {
+        cause: error,
+      });
+    }
+    return [error.message];
+  }
+}
+
+function same(what: string, has: unknown, wants: unknown): void {
+  if (wants !== undefined && JSON.stringify(has) !== JSON.stringify(wants)) {
+    throw new Error(`${what}: ${JSON.stringify(has)} and not ${JSON.stringify(wants)}`);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What a scenario file may say: a host, how the plugin is started, and steps with what must be seen after each. One
+ * schema gives the types and the checks.
+ *
+ * @module
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { z } from "zod";
+import { PRESETS } from "../host/presets.ts";
+
+const resource = z.string().describe("extended resource; may be left out when the plugin offers one");
+
+/** What the kubelet must see. */
+const seen = z.strictObject({
+  resource: resource.optional(),
+  capacity: z.number().int().optional().describe("healthy and unhealthy devices"),
+  allocatable: z.number().int().optional().describe("healthy devices"),
+  devices: z.record(z.string(), z.enum(["Healthy", "Unhealthy"])).optional().describe("exactly these devices"),
+  numa: z.record(z.string(), z.array(z.number().int())).optional().describe("NUMA nodes by device"),
+  gone: z.boolean().optional().describe("the resource has no plugin any more"),
+});
+
+const admit = z.strictObject({
+  pod: z.string(),
+  resource: resource.optional(),
+  count: z.number().int().positive().default(1),
+  ids: z.array(z.string()).optional().describe("exactly these device IDs"),
+  nodes: z.array(z.string()).optional().describe("exactly these device nodes"),
+  hcas: z.array(z.string()).optional().describe("RDMA_HCAS says exactly these"),
+  hcaCount: z.number().int().optional(),
+  env: z.record(z.string(), z.string()).optional().describe("at least these variables"),
+  cdi: z.array(z.string()).optional().describe("exactly these CDI names"),
+  refused: z.string().optional().describe("the pod must be refused with words that match"),
+});
+
+const step = z.strictObject({
+  say: z.string().describe("the story in a sentence"),
+  port: z.strictObject({
+    hca: z.string(),
+    number: z.number().int().default(1),
+    to: z.enum(["up", "down", "carrier-lost", "init"]),
+  }).optional(),
+  hca: z.strictObject({
+    name: z.string(),
+    to: z.enum(["gone", "back", "renamed"]),
+    as: z.string().optional(),
+    uverbs: z.number().int().optional(),
+  }).optional(),
+  swapNodes: z.tuple([z.string(), z.string()]).optional().describe("two HCAs exchange their uverbs numbers"),
+  vfs: z.strictObject({ pf: z.string(), count: z.number().int().min(0) }).optional(),
+  admit: admit.optional(),
+  release: z.string().optional(),
+  kubelet: z.enum(["start", "stop", "restart"]).optional(),
+  refuse: z.strictObject({ reason: z.string(), times: z.number().int().positive() }).optional(),
+  plugin: z.enum(["start", "SIGHUP", "SIGTERM"]).optional(),
+  config: z.unknown().optional().describe("the configuration file is replaced by this"),
+  expect: seen.optional(),
+  logs: z.string().optional().describe("the plugin's log must hold a line that matches"),
+});
+
+const scenario = z.strictObject({
+  title: z.string(),
+  host: z.enum(Object.keys(PRESETS) as [string, ...string[]]),
+  flags: z.array(z.string()).default([]).describe("flags for the plugin besides those that put it on the fake host"),
+  config: z.unknown().optional().describe("configuration file for the plugin"),
+  watcher: z.boolean().default(false).describe("the kubelet runs its plugin watcher"),
+  steps: z.array(step).min(1),
+});
+
+export type Scenario = z.infer<typeof scenario>;
+export type Step = Scenario["steps"][number];
+export type Seen = z.infer<typeof seen>;
+export type Admit = z.infer<typeof admit>;
+
+const DIR = fileURLToPath(new URL("../scenarios", import.meta.url));
+
+/** Names and titles of the stories that come with the sim. */
+export function builtIn(): readonly { readonly name: string; readonly title: string }[] {
+  return readdirSync(DIR).filter((file) => file.endsWith(".yaml")).sort().map((file) => ({
+    name: basename(file, ".yaml"),
+    title: readScenario(join(DIR, file)).title,
+  }));
+}
+
+/**
+ * Reads a scenario by the name of a built-in one or by file.
+ * @throws with a sentence and the place of every mistake
+ */
+export function loadScenario(nameOrFile: string): Scenario {
+  const known = builtIn().some((one) => one.name === nameOrFile);
+  return readScenario(known ? join(DIR, `${nameOrFile}.yaml`) : nameOrFile);
+}
+
+function readScenario(path: string): Scenario {
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new Error(`Cannot read the scenario ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  const result = scenario.safeParse(raw);
+  if (!result.success) throw new Error(`The scenario ${path} has mistakes:\n${z.prettifyError(result.error)}`);
+  return result.data;
+}

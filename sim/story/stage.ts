@@ -1,0 +1,98 @@
+/**
+ * Where a story is played: a fake host, a fake kubelet, the real plugin between them, and the hands that change them.
+ *
+ * @module
+ */
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FakeHost } from "../host/host.ts";
+import { preset } from "../host/presets.ts";
+import { FakeKubelet } from "../kubelet/kubelet.ts";
+import { pluginFlags, PluginProcess } from "./plugin_process.ts";
+import type { Scenario, Step } from "./scenario.ts";
+
+/** Everything on the stage. */
+export class Stage {
+  readonly dir: string;
+  readonly host: FakeHost;
+  readonly kubelet: FakeKubelet;
+  readonly flags: readonly string[];
+  plugin: PluginProcess | null = null;
+  readonly #onLine: (line: string) => void;
+  readonly #configPath: string;
+
+  private constructor(dir: string, host: FakeHost, scenario: Scenario, onLine: (line: string) => void) {
+    this.dir = dir;
+    this.host = host;
+    this.#onLine = onLine;
+    this.#configPath = join(dir, "config.yaml");
+    const kubeletDir = join(dir, "kubelet/device-plugins");
+    const registry = join(dir, "kubelet/plugins_registry");
+    const cdiDir = join(dir, "cdi");
+    mkdirSync(cdiDir);
+    if (scenario.watcher) mkdirSync(registry, { recursive: true });
+    this.kubelet = new FakeKubelet({
+      dir: kubeletDir,
+      cdiDirs: [cdiDir],
+      ...scenario.watcher ? { pluginsRegistry: registry } : {},
+    });
+    const config = scenario.config === undefined ? [] : ["--config", this.#configPath];
+    if (scenario.config !== undefined) this.writeConfig(scenario.config);
+    this.flags = [...pluginFlags(host, kubeletDir), "--cdi-dir", cdiDir, ...config, ...scenario.flags];
+  }
+
+  static async set(scenario: Scenario, onLine: (line: string) => void): Promise<Stage> {
+    const dir = mkdtempSync(join(tmpdir(), "rdma-sim-"));
+    const host = await FakeHost.create(join(dir, "host"), preset(scenario.host));
+    return new Stage(dir, host, scenario, onLine);
+  }
+
+  /** Does what a step says, without looking at what comes of it. Gives nothing back; pods are admitted elsewhere. */
+  async act(step: Step): Promise<void> {
+    const { host } = this;
+    if (step.port !== undefined) {
+      const { hca, number, to } = step.port;
+      if (to === "up") await host.portUp(hca, number);
+      else if (to === "down") await host.portDown(hca, number);
+      else if (to === "init") await host.portInit(hca, number);
+      else await host.carrierLost(hca, number);
+    }
+    if (step.hca !== undefined) {
+      const { name, to, as, uverbs } = step.hca;
+      if (to === "gone") await host.removeHca(name);
+      else if (to === "back") await host.restoreHca(name, uverbs === undefined ? {} : { uverbs });
+      else await host.renameHca(name, as ?? `${name}_new`);
+    }
+    if (step.swapNodes !== undefined) await host.swapUverbs(...step.swapNodes);
+    if (step.vfs !== undefined) {
+      await host.removeVfs(step.vfs.pf);
+      if (step.vfs.count > 0) await host.addVfs(step.vfs.pf, step.vfs.count);
+    }
+    if (step.release !== undefined) this.kubelet.release(step.release);
+    if (step.refuse !== undefined) this.kubelet.refuse(step.refuse.reason, { times: step.refuse.times });
+    if (step.config !== undefined) this.writeConfig(step.config);
+    if (step.kubelet === "start") await this.kubelet.start();
+    if (step.kubelet === "stop") await this.kubelet.stop();
+    if (step.kubelet === "restart") await this.kubelet.restart();
+    if (step.plugin === "start") this.plugin = new PluginProcess(this.flags, this.#onLine);
+    else if (step.plugin !== undefined) this.plugin?.kill(step.plugin);
+  }
+
+  /** Replaces the plugin's configuration file as an editor does. */
+  writeConfig(config: unknown): void {
+    // JSON is YAML
+    writeFileSync(`${this.#configPath}.new`, JSON.stringify(config, null, 2));
+    renameSync(`${this.#configPath}.new`, this.#configPath);
+  }
+
+  /** Ends the plugin, and unless `keep` is set everything else, too. */
+  async close(keep = false): Promise<void> {
+    await this.plugin?.stop();
+    this.plugin = null;
+    if (keep) return;
+    await this.kubelet.close();
+    await this.host.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

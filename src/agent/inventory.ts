@@ -1,0 +1,58 @@
+/**
+ * One look at the machine with everything that follows from it, without serving anything: what `list` prints and
+ * `doctor` judges.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { heldDevices } from "../kubelet/checkpoint.ts";
+import { Discovery } from "../hca/discover.ts";
+import type { Depth } from "../hca/events/trigger.ts";
+import type { Snapshot } from "../hca/types.ts";
+import { type Ledger, track } from "../pool/states.ts";
+import { type LeftOut, select } from "../pool/select.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
+import type { Values } from "../cli/flags.ts";
+import { machine } from "../cli/machine.ts";
+
+/** What was found, what is offered, and why the rest is not. */
+export interface Survey {
+  readonly snapshot: Snapshot;
+  readonly specs: readonly ResourceSpec[];
+  readonly ledger: Ledger;
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** Surveys the machine again and again. */
+export class Surveyor implements Disposable {
+  readonly #host: ReturnType<typeof machine>;
+  readonly #specs: readonly ResourceSpec[];
+  readonly #kubeletDir: string;
+  readonly discovery: Discovery;
+
+  constructor(values: Values, specs: readonly ResourceSpec[]) {
+    this.#host = machine(values);
+    this.#specs = specs;
+    this.#kubeletDir = resolve(values["kubelet-dir"]);
+    this.discovery = new Discovery(this.#host);
+  }
+
+  async look(depth: Depth): Promise<Survey> {
+    return this.of(await this.discovery.look(depth));
+  }
+
+  /** What follows from a snapshot. Every survey is a first sight: nothing has to settle. */
+  of(snapshot: Snapshot): Survey {
+    const specs = this.#specs;
+    const { leftOut, pools } = select(specs, snapshot);
+    const held = snapshot.netnsMode === "exclusive"
+      ? heldDevices(this.#kubeletDir)
+      : new Map<string, ReadonlySet<string>>();
+    const { ledger } = track(new Map(), { leftOut, pools }, held, 0);
+    return { snapshot, specs, ledger, leftOut };
+  }
+
+  [Symbol.dispose](): void {
+    this.#host.verbs[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * When to look at the machine: triggers in, snapshots out. Triggers that arrive together make one look, a look never
+ * overlaps another, and what a trigger said is forgotten once it has been looked at.
+ *
+ * @module
+ */
+import type { Discovery } from "../hca/discover.ts";
+import type { Depth, Trigger } from "../hca/events/trigger.ts";
+import type { Snapshot } from "../hca/types.ts";
+
+/** One look that was made. */
+export interface Look {
+  readonly snapshot: Snapshot;
+  /** What led to it, oldest first; never empty. */
+  readonly triggers: readonly Trigger[];
+  readonly depth: Depth;
+  /** Seconds that reading took. */
+  readonly seconds: number;
+}
+
+export interface LooksOptions {
+  readonly discovery: Discovery;
+  readonly onLook: (look: Look) => void;
+  /** A look, or what was made of it, failed. It is tried again soon, and by every trigger. */
+  readonly onError?: (error: unknown) => void;
+  /** Milliseconds between timer looks; 0 switches the timer off. */
+  readonly rescanMs: number;
+  /** How long full looks that events ask for are collected, in milliseconds. */
+  readonly collectMs?: number;
+  /** How long after a link event a second look is made, in milliseconds. */
+  readonly settleMs?: number;
+}
+
+/** Every so many timer looks one reads everything: GID tables and PCI attributes send no event of their own. */
+const FULL_EVERY = 10;
+
+/** After a failed look: 1 s, 2 s, 4 s, … and then this, in milliseconds. */
+const LONGEST_RETRY_MS = 30_000;
+/** After so many milliseconds without one it starts at 1 s again: what fails every other time is no storm. */
+const FORGOTTEN_MS = 60_000;
+
+/** Sources whose full look is wanted now and not after a while. */
+const AT_ONCE = new Set(["start", "SIGHUP", "allocate", "config"]);
+
+/** The loop. It runs from construction until {@link Looks.close}. */
+export class Looks {
+  readonly #options: LooksOptions;
+  readonly #collectMs: number;
+  #waiting: Trigger[] = [];
+  #full = false;
+  #running: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #collect: ReturnType<typeof setTimeout> | undefined;
+  #second: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  /** Looks that failed lately, and when the last one did. */
+  #failures = 0;
+  #failedAt = 0;
+  #timerLooks = 0;
+  #closed = false;
+
+  constructor(options: LooksOptions) {
+    this.#options = options;
+    this.#collectMs = options.collectMs ?? 1_000;
+    this.#schedule();
+  }
+
+  /**
+   * Asks for a look. A quick one starts at once (or follows the running one); a full one that an event asks for is
+   * preceded by a quick look at once, and then waits a little, because events that ask for one come in swarms.
+   */
+  trigger(trigger: Trigger): void {
+    if (this.#closed) return;
+    this.#waiting.push(trigger);
+    if (trigger.depth === "full") {
+      if (AT_ONCE.has(trigger.source)) this.#full = true;
+      else this.#collectFull(trigger);
+    }
+    if (trigger.source === "link") this.#lookAgain();
+    this.#running ??= this.#work();
+  }
+
+  /** A look that begins after this call; resolves when its result has been handed on. */
+  async now(source: string, detail: string): Promise<void> {
+    await this.#running;
+    this.trigger({ source, depth: "quick", detail, at: performance.now() });
+    await this.#running;
+  }
+
+  /** Stops the timers and waits for a look under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#collect);
+    clearTimeout(this.#second);
+    clearTimeout(this.#retry);
+    await this.#running;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0 && !this.#closed) {
+        const triggers = this.#waiting;
+        const depth: Depth = this.#full ? "full" : "quick";
+        this.#waiting = [];
+        this.#full = false;
+        try {
+          const start = performance.now();
+          const snapshot = await this.#options.discovery.look(depth);
+          const seconds = (performance.now() - start) / 1e3;
+          if (!this.#closed) this.#options.onLook({ snapshot, triggers, depth, seconds });
+        } catch (error) {
+          // A plugin that dies of an odd host takes every resource of the node with it.
+          this.#options.onError?.(error);
+          this.#tryAgain(depth);
+        }
+      }
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  /** What made a look fail may be over without an event: files that were all in use, for one. */
+  #tryAgain(depth: Depth): void {
+    if (this.#closed) return;
+    clearTimeout(this.#retry);
+    const now = performance.now();
+    if (now - this.#failedAt > FORGOTTEN_MS) this.#failures = 0;
+    this.#failedAt = now;
+    const delay = Math.min(1_000 * 2 ** this.#failures++, LONGEST_RETRY_MS);
+    this.#retry = setTimeout(() => {
+      if (depth === "full") this.#full = true;
+      this.trigger({ source: "retry", depth: "quick", detail: "the last look failed", at: performance.now() });
+    }, delay);
+  }
+
+  /**
+   * A link message can be ahead of the RDMA port: the kernel announces the link first and tells its own listeners, of
+   * which RoCE is one, afterwards. A look at once is right almost always, and one shortly after always.
+   */
+  #lookAgain(): void {
+    clearTimeout(this.#second);
+    const again = (): Trigger => ({
+      source: "link again",
+      depth: "quick",
+      detail: "after link events",
+      at: performance.now(),
+    });
+    this.#second = setTimeout(() => this.trigger(again()), this.#options.settleMs ?? 200);
+  }
+
+  #collectFull(trigger: Trigger): void {
+    if (this.#collect !== undefined) return;
+    this.#collect = setTimeout(() => {
+      this.#collect = undefined;
+      this.#full = true;
+      // The event's own look has been made; this one only reads what that one left out.
+      this.trigger({ ...trigger, depth: "quick", at: performance.now(), detail: `${trigger.detail} (everything)` });
+    }, this.#collectMs);
+  }
+
+  #schedule(): void {
+    if (this.#options.rescanMs === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timerLooks++;
+      if (this.#timerLooks % FULL_EVERY === 0) this.#full = true;
+      this.trigger({ source: "timer", depth: "quick", detail: "time to look", at: performance.now() });
+      this.#schedule();
+    }, this.#options.rescanMs);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * Telling the kubelet about a resource: the Register call on `kubelet.sock`, and the service that the plugin watcher
+ * calls instead.
+ *
+ * @module
+ */
+import { Client, credentials, type sendUnaryData, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
+import {
+  API_VERSION,
+  CLIENT_OPTIONS,
+  devicePluginServices,
+  method,
+  neverStarted,
+  type RegisterRequest,
+  watcherServices,
+} from "../kubelet/api.ts";
+import type { ExtraService } from "./server.ts";
+import type { PluginInfo } from "../gen/pluginregistration/PluginInfo.ts";
+import type { RegistrationStatus } from "../gen/pluginregistration/RegistrationStatus.ts";
+
+/** The kubelet dials back for up to 10 s inside Register, so less patience than that would give up on a slow one. */
+const REGISTER_DEADLINE_MS = 15_000;
+
+/** The kubelet said no, or nobody answered. */
+export class RegistrationError extends Error {
+  override readonly name = "RegistrationError";
+  /** True when nothing listens on the kubelet's socket: it is down or restarting, which is no refusal. */
+  readonly unreachable: boolean;
+
+  constructor(message: string, unreachable: boolean, options?: ErrorOptions) {
+    super(message, options);
+    this.unreachable = unreachable;
+  }
+}
+
+/**
+ * Calls Register once.
+ *
+ * @param endpoint file name of the plugin's socket in the kubelet's directory
+ * @throws {RegistrationError} with the kubelet's own words
+ */
+export function register(
+  kubeletSocket: string,
+  resource: string,
+  endpoint: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { path, requestSerialize, responseDeserialize } = method<RegisterRequest, object>(
+    devicePluginServices()["v1beta1.Registration"],
+    "Register",
+  );
+  const request: RegisterRequest = {
+    version: API_VERSION,
+    endpoint,
+    resource_name: resource,
+    options: { get_preferred_allocation_available: true },
+  };
+  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure(), CLIENT_OPTIONS);
+  return new Promise<void>((resolve, reject) => {
+    const done = (error: ServiceError | null) => {
+      signal.removeEventListener("abort", cancel);
+      client.close();
+      if (error === null) return resolve();
+      reject(new RegistrationError(error.details || error.message, neverStarted(error), { cause: error }));
+    };
+    const deadline = Date.now() + REGISTER_DEADLINE_MS;
+    const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
+    const cancel = () => {
+      call.cancel();
+      // Not left to the library: a call that is cancelled while its channel connects may never come back.
+      reject(new RegistrationError("the plugin is stopping", true, { cause: signal.reason }));
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    if (signal.aborted) cancel();
+  });
+}
+
+/**
+ * The Registration service of the plugin watcher, for a socket in plugins_registry.
+ *
+ * @param endpoint full path of the socket that serves the device-plugin API
+ * @param onStatus what the kubelet said in the end: null when it accepted, else its words
+ */
+export function watcherService(
+  resource: string,
+  endpoint: string,
+  onStatus: (refused: string | null) => void,
+): ExtraService {
+  const info: PluginInfo = { type: "DevicePlugin", name: resource, endpoint, supported_versions: [API_VERSION] };
+  return {
+    definition: watcherServices()["pluginregistration.Registration"],
+    handlers: {
+      GetInfo: (_call: unknown, callback: sendUnaryData<PluginInfo>) => callback(null, info),
+      NotifyRegistrationStatus: (
+        call: ServerUnaryCall<RegistrationStatus, object>,
+        callback: sendUnaryData<object>,
+      ) => {
+        callback(null, {});
+        onStatus(call.request.plugin_registered ? null : call.request.error || "without a word");
+      },
+    },
+  };
+}

@@ -1,0 +1,208 @@
+/**
+ * Changes of the hardware as the kernel announces them: uevents (HCAs, uverbs nodes, VFs come, go, are renamed) and
+ * rtnetlink (carrier, up and down, renames, addresses). No privilege is needed for either.
+ *
+ * @module
+ */
+import { C, OFFSET, SIZE } from "../abi.ts";
+import { type Bytes, errnoName, type Libc, openLibc } from "../libc.ts";
+import { LinkTable } from "./link_table.ts";
+import { concernsRdma, describeUevent, parseMessages, parseRoute, parseUevent } from "./netlink_parse.ts";
+import type { EventSource, Trigger } from "./trigger.ts";
+
+export interface NetlinkOptions {
+  /** Gets a sentence when one of the two sockets cannot be had; the other one works on. */
+  readonly onTrouble?: (sentence: string) => void;
+  /** Links whose changes are of no interest, by name. */
+  readonly ignoreLink?: (name: string) => boolean;
+  /** Bytes of SO_RCVBUF; the kernel drops events that do not fit, which costs a full look. */
+  readonly receiveBuffer?: number;
+  /** Opens libc; tests give a stand-in. */
+  readonly libc?: () => Libc;
+}
+
+/** One megabyte holds some thousand events: more than one driver reload raises. */
+const RECEIVE_BUFFER = 1 << 20;
+
+/** A datagram of rtnetlink is at most 32 KiB (NLMSG_GOODSIZE and jumbo VF lists), a uevent at most 2 KiB. */
+const LARGEST = 64 << 10;
+
+/** UEVENT group of the kernel; udev's own messages go to group 2. */
+const KERNEL_GROUP = 1;
+
+interface Channel {
+  readonly fd: number;
+  readonly name: "uevent" | "link";
+}
+
+/** Emits a trigger for every kernel message that may concern RDMA. */
+export function netlinkSource(options: NetlinkOptions = {}): EventSource {
+  return {
+    name: "netlink",
+    async run(emit, signal) {
+      using libc = (options.libc ?? openLibc)();
+      const open: number[] = [];
+      try {
+        const channels = openChannels(libc, options, open);
+        const waker = check(libc, libc.eventfd(0, C.EFD_NONBLOCK | C.EFD_CLOEXEC), "eventfd");
+        open.push(waker);
+        await follow(libc, channels, waker, new LinkTable(options.ignoreLink), emit, signal);
+      } finally {
+        for (const fd of open) libc.close(fd);
+      }
+    },
+  };
+}
+
+/** Both sockets, or the one that can be had. Throws when there is none. */
+function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): readonly Channel[] {
+  const wanted = [
+    { name: "uevent", protocol: C.NETLINK_KOBJECT_UEVENT, groups: KERNEL_GROUP, costs: "HCAs that come and go" },
+    {
+      name: "link",
+      protocol: C.NETLINK_ROUTE,
+      groups: C.RTMGRP_LINK | C.RTMGRP_IPV4_IFADDR | C.RTMGRP_IPV6_IFADDR,
+      costs: "links that go up and down",
+    },
+  ] as const;
+  const troubles: string[] = [];
+  const channels: Channel[] = [];
+  for (const { name, protocol, groups, costs } of wanted) {
+    try {
+      const type = C.SOCK_RAW | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC;
+      const fd = check(libc, libc.socket(C.AF_NETLINK, type, protocol), "socket");
+      open.push(fd);
+      enlarge(libc, fd, options.receiveBuffer ?? RECEIVE_BUFFER);
+      check(libc, libc.bind(fd, address(groups)), "bind");
+      channels.push({ fd, name });
+    } catch (error) {
+      troubles.push(
+        `Cannot listen to ${name} events (${(error as Error).message}): ${costs} are found by looking only`,
+      );
+    }
+  }
+  if (channels.length === 0) throw new Error(troubles.join("; "));
+  for (const trouble of troubles) options.onTrouble?.(trouble);
+  return channels;
+}
+
+/** FORCE passes the limit of net.core.rmem_max, but needs CAP_NET_ADMIN; without it the limit is what there is. */
+function enlarge(libc: Libc, fd: number, bytes: number): void {
+  if (libc.setsockopt(fd, C.SOL_SOCKET, C.SO_RCVBUFFORCE, bytes) === 0) return;
+  libc.setsockopt(fd, C.SOL_SOCKET, C.SO_RCVBUF, bytes);
+}
+
+/**
+ * Waits for messages and hands them on until the signal aborts.
+ *
+ * One poll() waits for everything, on one thread of the runtime's blocking pool. That pool has 32 threads, which file
+ * reads share: a thread parked per socket, or per HCA, would stall them. The eventfd ends the wait on abort.
+ */
+async function follow(
+  libc: Libc,
+  channels: readonly Channel[],
+  waker: number,
+  links: LinkTable,
+  emit: (trigger: Trigger) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const fds = [...channels.map((channel) => channel.fd), waker];
+  const wake = () => libc.write(waker, new Uint8Array(new BigUint64Array([1n]).buffer));
+  signal.addEventListener("abort", wake);
+  const buffer: Bytes = new Uint8Array(new ArrayBuffer(LARGEST));
+  try {
+    while (!signal.aborted) {
+      const ready = await libc.pollWaiting(pollSet(fds), fds.length, -1);
+      if (signal.aborted) return;
+      for (const channel of channels) drain(libc, channel, buffer, links, emit);
+      // errno belongs to the thread that polled and is lost. EINTR is the one failure that can be expected, and the
+      // sockets have just been drained; but a failure that repeats must not become a busy loop.
+      if (ready < 0) await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  } finally {
+    signal.removeEventListener("abort", wake);
+  }
+}
+
+/**
+ * Reads until nothing is left.
+ *
+ * The kernel reports an overrun once, before the messages that were queued until then, and drops everything that comes
+ * until the queue is empty (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c). So only at the end of the queue is it
+ * known that nothing more was lost: what was read before that is forgotten, and the look happens after it.
+ */
+function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, emit: (trigger: Trigger) => void): void {
+  const from: Bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));
+  let lost: string | null = null;
+  for (;;) {
+    const length = libc.recvfrom(channel.fd, buffer, C.MSG_DONTWAIT | C.MSG_TRUNC, from);
+    if (length < 0) {
+      const errno = libc.errno();
+      if (errno === C.EAGAIN) break;
+      if (errno === C.EINTR) continue;
+      if (errno === C.ENOBUFS) {
+        lost = "the kernel's buffer overflowed";
+        continue;
+      }
+      throw new Error(`Cannot read ${channel.name} events: recvfrom fails with ${errnoName(errno)}`);
+    }
+    if (length > buffer.byteLength) {
+      lost = `one had ${length} bytes`;
+      continue;
+    }
+    // Only the kernel has port ID 0; anybody else on the machine who sends here is not believed.
+    const sender = new DataView(from.buffer).getUint32(OFFSET.sockaddr_nl.nl_pid, true);
+    if (sender !== 0) continue;
+    const bytes = buffer.subarray(0, length);
+    for (const { depth, detail } of channel.name === "uevent" ? ofUevent(bytes) : ofRoute(bytes, links)) {
+      emit({ source: channel.name, depth, detail, at: performance.now() });
+    }
+  }
+  if (lost === null) return;
+  links.forget();
+  emit({
+    source: "overrun",
+    depth: "full",
+    detail: `${channel.name} messages were lost: ${lost}`,
+    at: performance.now(),
+  });
+}
+
+type News = Pick<Trigger, "depth" | "detail">;
+
+function ofUevent(bytes: Uint8Array): readonly News[] {
+  const event = parseUevent(bytes);
+  return event !== null && concernsRdma(event) ? [{ depth: "full", detail: describeUevent(event) }] : [];
+}
+
+function ofRoute(bytes: Uint8Array, links: LinkTable): readonly News[] {
+  return parseMessages(bytes).flatMap((message) => {
+    const parsed = parseRoute(message);
+    const change = parsed === null ? null : links.note(parsed);
+    return change === null ? [] : [change];
+  });
+}
+
+function address(groups: number): Bytes {
+  const bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));
+  const data = new DataView(bytes.buffer);
+  data.setUint16(OFFSET.sockaddr_nl.nl_family, C.AF_NETLINK, true);
+  data.setUint32(OFFSET.sockaddr_nl.nl_groups, groups, true);
+  return bytes;
+}
+
+/** A fresh array for every poll: the one before may not be touched while its call is pending. */
+function pollSet(fds: readonly number[]): Bytes {
+  const bytes = new Uint8Array(new ArrayBuffer(SIZE.pollfd * fds.length));
+  const data = new DataView(bytes.buffer);
+  fds.forEach((fd, i) => {
+    data.setInt32(i * SIZE.pollfd + OFFSET.pollfd.fd, fd, true);
+    data.setInt16(i * SIZE.pollfd + OFFSET.pollfd.events, C.POLLIN, true);
+  });
+  return bytes;
+}
+
+function check(libc: Libc, result: number, call: string): number {
+  if (result < 0) throw new Error(`${call} fails with ${errnoName(libc.errno())}`);
+  return result;
+}

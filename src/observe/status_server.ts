@@ -1,0 +1,194 @@
+/**
+ * Everything behind `--http`: metrics, probes and the status page of one plugin. Loaded only when it is asked for.
+ *
+ * @module
+ */
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Agent, AgentObserver, AgentState } from "../agent/agent.ts";
+import { PodLister, PodResources } from "../kubelet/pod_resources.ts";
+import type { ListenAddress } from "./address.ts";
+import { EventStreams } from "./event_streams.ts";
+import { type Answer, HttpServer, type Limits, openStream, plain, type Route } from "./http.ts";
+import type { Log } from "../text/log.ts";
+import { Metrics } from "./metrics.ts";
+import { fragment, page } from "./page.ts";
+import { type StatusModel, statusModel } from "./page_model.ts";
+import { PortCounters } from "./port_counters.ts";
+import { dead, unready } from "./readiness.ts";
+
+export interface ObservatoryOptions {
+  readonly address: ListenAddress;
+  /** What the page calls this machine. */
+  readonly node: string;
+  readonly version: string;
+  readonly sysfsRoot: string;
+  /** Milliseconds between looks; 0 for never. */
+  readonly rescanMs: number;
+  /** The kubelet's PodResources socket; null: pods are not asked for. */
+  readonly podResources: string | null;
+  readonly log: Log;
+  readonly limits?: Partial<Limits>;
+  /** Milliseconds between attempts to listen on an address that is taken. */
+  readonly listenAgainMs?: number;
+}
+
+/** An address that is taken is the old pod's, while a DaemonSet is rolled, and free soon. */
+const LISTEN_AGAIN_MS = 5_000;
+
+/** Watches one agent and tells about it over HTTP. */
+export class Observatory {
+  /** Give it to {@link Agent.start}, so that the first look is seen, too. */
+  readonly observer: AgentObserver;
+  readonly #options: ObservatoryOptions;
+  readonly #pods: PodResources | null;
+  readonly #metrics: Metrics;
+  readonly #streams: EventStreams;
+  readonly #stop = new AbortController();
+  #listening: Promise<void> = Promise.resolve();
+  #server: HttpServer | null = null;
+  #agent: Pick<Agent, "state"> | null = null;
+  #lookedAt = performance.now();
+
+  private constructor(options: ObservatoryOptions) {
+    this.#options = options;
+    const { podResources, sysfsRoot, version, log } = options;
+    this.#pods = podResources === null ? null : new PodResources(new PodLister(podResources));
+    this.#streams = new EventStreams({
+      render: async () => await fragment(await this.#model()),
+      onTrouble: (sentence) => log.error(sentence),
+    });
+    this.#metrics = new Metrics({
+      version,
+      counters: new PortCounters({ sysfs: sysfsRoot }),
+      pods: this.#pods,
+      watchers: () => this.#streams.size,
+    });
+    this.observer = this.#observe();
+  }
+
+  /**
+   * Listens. An address that is taken is no reason to keep pods waiting: the plugin goes on without, and tries again.
+   */
+  static async start(options: ObservatoryOptions): Promise<Observatory> {
+    const observatory = new Observatory(options);
+    const trouble = await observatory.#listen();
+    if (trouble !== null) {
+      options.log.error(`${trouble}; no metrics, probes and status page for now, will be tried again`);
+      observatory.#listening = observatory.#listenLater();
+    }
+    return observatory;
+  }
+
+  /** The port that is listened on; null while the address is taken. */
+  get port(): number | null {
+    return this.#server?.port ?? null;
+  }
+
+  /** From now on this is the agent that is spoken of. */
+  attach(agent: Pick<Agent, "state">): void {
+    this.#agent = agent;
+    this.#metrics.onChanges(agent.state.changes);
+    this.#streams.changed();
+  }
+
+  /** Cuts every connection. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#listening;
+    await this.#streams.close();
+    await this.#server?.close();
+    this.#pods?.close();
+  }
+
+  /** Null, or why not. */
+  async #listen(): Promise<string | null> {
+    const { address, limits, log } = this.#options;
+    try {
+      this.#server = await HttpServer.listen(address, {
+        routes: this.#routes(),
+        onRequest: (path, code) => this.#metrics.onRequest(path, code),
+        onTrouble: (sentence) => log.warn(sentence),
+        ...limits === undefined ? {} : { limits },
+      });
+      log.info(`metrics, probes and a status page on http://${address.host ?? "localhost"}:${this.#server.port}/`);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  async #listenLater(): Promise<void> {
+    const { signal } = this.#stop;
+    const pause = this.#options.listenAgainMs ?? LISTEN_AGAIN_MS;
+    do {
+      // Rejects only when the plugin stops, and then the loop is over.
+      await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
+    } while (!signal.aborted && await this.#listen() !== null);
+  }
+
+  #routes(): Readonly<Record<string, Route>> {
+    const answer = (make: () => Answer | Promise<Answer>): Route => ({ kind: "answer", answer: make });
+    return {
+      "/": answer(() => this.#page()),
+      "/metrics": answer(async () => ({
+        status: 200,
+        type: this.#metrics.contentType,
+        body: await this.#metrics.text(this.#state),
+      })),
+      "/livez": answer(() => {
+        const why = dead(performance.now() - this.#lookedAt, this.#options.rescanMs);
+        return why === null ? plain(200, "ok") : plain(503, why);
+      }),
+      "/readyz": answer(() => {
+        const reasons = unready(this.#state?.sessions ?? null);
+        return reasons.length === 0 ? plain(200, "ok") : plain(503, reasons.join("\n"));
+      }),
+      "/state.json": answer(async () => ({
+        status: 200,
+        type: "application/json",
+        body: `${JSON.stringify(await this.#model(), null, 1)}\n`,
+      })),
+      "/events": {
+        kind: "stream",
+        open: (response) => {
+          if (this.#streams.full) return plain(503, "enough pages are being kept up to date already; load / instead");
+          openStream(response);
+          this.#streams.add(response);
+          return null;
+        },
+      },
+    };
+  }
+
+  async #page(): Promise<Answer> {
+    const nonce = randomBytes(16).toString("base64");
+    const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; ` +
+      "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    const body = await page(await this.#model(), nonce);
+    return { status: 200, type: "text/html; charset=utf-8", body, headers: { "content-security-policy": policy } };
+  }
+
+  get #state(): AgentState | null {
+    return this.#agent?.state ?? null;
+  }
+
+  async #model(): Promise<StatusModel> {
+    const pods = await this.#pods?.get() ?? null;
+    return statusModel(this.#state, pods, this.#options);
+  }
+
+  #observe(): AgentObserver {
+    return {
+      ...this.#metrics.observer,
+      onLook: (look, changed) => {
+        this.#lookedAt = performance.now();
+        this.#metrics.observer.onLook?.(look, changed);
+      },
+      onState: () => {
+        if (this.#agent !== null) this.#metrics.onChanges(this.#agent.state.changes);
+        this.#streams.changed();
+      },
+    };
+  }
+}

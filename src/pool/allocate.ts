@@ -1,0 +1,140 @@
+/**
+ * What a container gets for its device IDs. Pure: the answer, and beside it the evidence that the caller checks
+ * against the machine before it lets the answer out, because uverbs numbers are reused.
+ *
+ * @module
+ */
+import type { Hca } from "../hca/types.ts";
+import { natural } from "../hca/files.ts";
+import { printable } from "../text/printable.ts";
+import { behind } from "./devices.ts";
+import { environment } from "./env.ts";
+import type { Account, Standing } from "./states.ts";
+import type { ResourceSpec } from "./spec.ts";
+
+/** One device node or other file of the host in the container. */
+export interface NodeGrant {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly permissions: string;
+}
+
+export interface MountGrant {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+}
+
+/** Everything one container gets. */
+export interface Grant {
+  readonly hcas: readonly Hca[];
+  readonly nodes: readonly NodeGrant[];
+  readonly mounts: readonly MountGrant[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** A sysfs file, relative to the root, and what it must say for the grant to be right. */
+export interface Evidence {
+  readonly path: string;
+  readonly says: string;
+}
+
+/** Facts about the host that are not about one HCA. */
+export interface HostFacts {
+  readonly rdmaCm: boolean;
+  readonly knem: boolean;
+  /** Whether a path exists on the host; asked for optional extra devices only. */
+  readonly has: (hostPath: string) => boolean;
+}
+
+/** The answer for one container, or why there is none. */
+export type Outcome =
+  | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly Evidence[] }
+  | { readonly ok: false; readonly why: "unknown" | "unhealthy"; readonly message: string };
+
+/** Where containers expect the nodes, and where every host has them, whatever the plugin's own view of /dev is. */
+const DEV = "/dev/infiniband";
+
+/** Decides for one container request on its own; nothing of one container leaks into the next. */
+export function allocate(account: Account, host: HostFacts, ids: readonly string[]): Outcome {
+  const resource = account.spec.name;
+  const standings = new Set<Standing>();
+  for (const id of ids) {
+    const found = behind(account, id);
+    if (found === null) {
+      return { ok: false, why: "unknown", message: `${resource} has no device ${quote(id)}; ${known(account)}` };
+    }
+    const moved = found.find((standing) => standing.member.moved);
+    if (found.length === 1 && moved !== undefined) {
+      const message = `${resource} device ${quote(id)} is in the network namespace of a pod that still holds it`;
+      return { ok: false, why: "unhealthy", message };
+    }
+    if (!found.some((standing) => standing.healthy)) {
+      const causes = [...new Set(found.map((standing) => standing.cause))].join("; ") || "no HCA is left";
+      return { ok: false, why: "unhealthy", message: `${resource} device ${quote(id)} is Unhealthy: ${causes}` };
+    }
+    for (const standing of found) standings.add(standing);
+  }
+  // Of a device on several HCAs the container gets each one that is there, also one whose link is down just now: it can
+  // use it when the link comes back. One that is gone or has no node would keep the container from starting.
+  const hcas = [...standings].filter((standing) => standing.present && !standing.member.moved)
+    .flatMap((standing) => standing.member.hcas).filter((hca) => hca.uverbs?.present)
+    .sort((a, b) => natural(a.name, b.name));
+  return { ok: true, ...grant(account, host, ids, [...new Set(hcas)]) };
+}
+
+function grant(account: Account, host: HostFacts, ids: readonly string[], hcas: readonly Hca[]) {
+  const { perHca, common, evidence } = allocateNodes(account.spec, host, hcas);
+  const nodes = unique([...perHca, ...common]);
+  const env = environment(account.spec, ids, hcas, nodes);
+  return { grant: { hcas, nodes, mounts: account.spec.expose.mounts, env }, evidence };
+}
+
+/** The nodes of these HCAs, what comes once however many there are, and what sysfs must say for them to be right. */
+export function allocateNodes(
+  spec: ResourceSpec,
+  host: HostFacts,
+  hcas: readonly Hca[],
+): { perHca: readonly NodeGrant[]; common: readonly NodeGrant[]; evidence: readonly Evidence[] } {
+  const { expose } = spec;
+  const evidence: Evidence[] = [];
+  const perHca: NodeGrant[] = [];
+  const add = (name: string, group: string, hca: Hca) => {
+    perHca.push(node(`${DEV}/${name}`));
+    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name });
+  };
+  for (const hca of hcas) {
+    if (hca.uverbs !== null) add(hca.uverbs.name, "infiniband_verbs", hca);
+    for (const port of hca.ports) {
+      if (expose.umad && port.umad !== null) add(port.umad, "infiniband_mad", hca);
+      if (expose.issm && port.issm !== null) add(port.issm, "infiniband_mad", hca);
+    }
+  }
+  const common: NodeGrant[] = [];
+  if (expose.rdmaCm && host.rdmaCm && hcas.length > 0) common.push(node(`${DEV}/rdma_cm`));
+  if (expose.knem && host.knem && hcas.length > 0) common.push(node("/dev/knem"));
+  for (const { optional, ...extra } of expose.devices) {
+    if (!optional || host.has(extra.hostPath)) common.push(extra);
+  }
+  return { perHca, common, evidence };
+}
+
+function node(path: string): NodeGrant {
+  return { hostPath: path, containerPath: path, permissions: "rw" };
+}
+
+/** The first of several grants for one container path; a runtime refuses a path twice. */
+function unique(nodes: readonly NodeGrant[]): readonly NodeGrant[] {
+  return [...new Map([...nodes].reverse().map((one) => [one.containerPath, one])).values()].reverse();
+}
+
+function known(account: Account): string {
+  const ids = [...account.standings.keys()];
+  if (ids.length === 0) return "it has no devices at all now";
+  return `it knows ${ids.slice(0, 8).join(", ")}${ids.length > 8 ? ` and ${ids.length - 8} more` : ""}`;
+}
+
+/** An ID from the wire in a message: quoted, and not at any length. */
+function quote(id: string): string {
+  return printable(JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id));
+}

@@ -1,0 +1,179 @@
+/**
+ * Which of the available devices the kubelet should take. Pure, deterministic, and an optimum of the policy's cost.
+ *
+ * Devices hang in a tree: NUMA node, PCIe root, physical function, HCA. Every policy prices how many devices are taken
+ * below each knot of that tree, so the cheapest way to take n devices is found from the leaves up, by combining the
+ * cheapest ways to take 0, 1, 2, … of each child (a knapsack on a tree).
+ *
+ * @module
+ */
+import { natural } from "../hca/files.ts";
+import { behind } from "./devices.ts";
+import type { Account, Standing } from "./states.ts";
+import type { Prefer } from "./spec.ts";
+
+/** One container's question, as the kubelet asks it. */
+export interface Wish {
+  readonly available: readonly string[];
+  readonly mustInclude: readonly string[];
+  readonly size: number;
+}
+
+/** Where a device sits; the strings only have to be equal for equal places. */
+export interface Place {
+  readonly id: string;
+  readonly numa: string;
+  readonly root: string;
+  /** The physical function: all its VFs send through the same port. */
+  readonly pf: string;
+  readonly hca: string;
+  /** How many devices of the same HCA are in use already. */
+  readonly used: number;
+}
+
+const LEVELS = ["numa", "root", "pf", "hca"] as const;
+type Level = typeof LEVELS[number];
+
+/** Apart far enough that a thousand of a lesser unit never outweigh one of the greater. */
+const UNIT = 2 ** 17;
+
+/** Above so many steps a search would hold up the kubelet; devices are then taken in order. */
+const MOST_STEPS = 4_000_000;
+
+/** What it costs to take `count` devices below a knot of the tree. */
+export function price(policy: Prefer, level: Level, count: number, used: number): number {
+  if (count === 0) return 0;
+  switch (policy) {
+    case "pack": // as few NUMA nodes as can be, then PCIe roots, then HCAs
+      return level === "numa" ? UNIT * UNIT : level === "root" ? UNIT : level === "hca" ? 1 : 0;
+    case "spread": // squares are least when counts are even, and even counts use as many knots as there are
+      return level === "pf" ? count * count * 2 ** 21 : level === "root" ? count * count : 0;
+    case "least-used": // the n-th device on an HCA costs n; then as few NUMA nodes as can be
+      return level === "hca" ? (count * used + count * (count - 1) / 2) * UNIT : level === "numa" ? 1 : 0;
+  }
+}
+
+/** The device IDs to prefer: must-includes first, then by the policy; all there are when fewer are available. */
+export function prefer(account: Account, wish: Wish): readonly string[] {
+  const { available, mustInclude, size } = wish;
+  const needed = new Set(mustInclude);
+  const must = [...needed];
+  const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
+  const wanted = Math.max(0, size - must.length);
+  const { mode } = account.spec;
+  // Devices that each hand over the whole pool are all the same.
+  if (wanted === 0 || wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
+    return [...must, ...rest.slice(0, wanted)];
+  }
+  const sharesPerHca = mode.kind === "shared" ? mode.shares : 1;
+  const ids = [...must, ...rest];
+  const free = new Map<Standing, number>();
+  for (const id of available) for (const one of behind(account, id) ?? []) free.set(one, (free.get(one) ?? 0) + 1);
+  const places = ids.map((id) => place(id, behind(account, id)?.[0], sharesPerHca, free));
+  const chosen = choose(account.spec.prefer, places, must.length, must.length + wanted);
+  return [...must, ...chosen.filter((id) => !needed.has(id))];
+}
+
+function place(id: string, standing: Standing | undefined, shares: number, free: ReadonlyMap<Standing, number>): Place {
+  const pci = standing?.member.hcas[0]?.pci ?? null;
+  const numa = pci?.numaNode ?? null;
+  const hca = standing?.member.id ?? id;
+  return {
+    id,
+    // What has no place, such as soft-RoCE, shares its place with nothing.
+    numa: numa === null ? `?${pci?.address ?? hca}` : String(numa),
+    root: pci?.path[0] ?? `?${hca}`,
+    pf: pci?.physfn ?? pci?.address ?? hca,
+    hca,
+    used: standing === undefined ? 0 : Math.max(0, shares - (free.get(standing) ?? 0)),
+  };
+}
+
+interface Knot {
+  readonly level: Level | "top";
+  readonly children: Map<string, Knot>;
+  readonly places: Place[];
+  must: number;
+}
+
+/**
+ * The cheapest `size` of the places with the first `must` of them among those.
+ *
+ * @returns IDs, in the order of the places within each HCA
+ */
+export function choose(policy: Prefer, places: readonly Place[], must: number, size: number): readonly string[] {
+  const top: Knot = { level: "top", children: new Map(), places: [], must: 0 };
+  places.forEach((one, i) => hang(top, one, i < must));
+  if (top.children.size * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
+    return places.slice(0, size).map((one) => one.id);
+  }
+  return solve(policy, top, size).take(size);
+}
+
+function hang(top: Knot, one: Place, must: boolean): void {
+  let knot = top;
+  for (const level of LEVELS) {
+    let child = knot.children.get(one[level]);
+    if (child === undefined) {
+      child = { level, children: new Map(), places: [], must: 0 };
+      knot.children.set(one[level], child);
+    }
+    knot = child;
+  }
+  knot.places.push(one);
+  if (must) knot.must++;
+}
+
+interface Solution {
+  /** Least price of taking n devices; Infinity where that cannot be (fewer than must be, more than there are). */
+  readonly prices: Float64Array;
+  readonly take: (count: number) => readonly string[];
+}
+
+function solve(policy: Prefer, knot: Knot, size: number): Solution {
+  const below = knot.children.size === 0 ? leaf(knot, size) : combine([...knot.children.values()], policy, size);
+  if (knot.level === "top") return below;
+  const used = knot.places[0]?.used ?? 0;
+  const { level } = knot;
+  return { prices: below.prices.map((sum, n) => sum + price(policy, level, n, used)), take: below.take };
+}
+
+function leaf(knot: Knot, size: number): Solution {
+  const most = Math.min(size, knot.places.length);
+  const prices = new Float64Array(most + 1).fill(0).fill(Infinity, 0, Math.min(knot.must, most + 1));
+  return { prices, take: (count) => knot.places.slice(0, count).map((one) => one.id) };
+}
+
+function combine(children: readonly Knot[], policy: Prefer, size: number): Solution {
+  const parts = children.map((child) => solve(policy, child, size));
+  let prices: Float64Array = new Float64Array(1);
+  /** For every part, how many of it are in the cheapest n of all parts up to it. */
+  const shares: Int32Array[] = [];
+  for (const part of parts) {
+    const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
+    const sums = new Float64Array(most + 1).fill(Infinity);
+    const share = new Int32Array(most + 1);
+    for (let before = 0; before < prices.length; before++) {
+      for (let here = 0; here < part.prices.length && before + here <= most; here++) {
+        const sum = prices[before]! + part.prices[here]!;
+        // `<=` with more of an earlier part wins a tie: the first devices in natural order are taken first.
+        if (sum < sums[before + here]! || (sum === sums[before + here]! && here < share[before + here]!)) {
+          sums[before + here] = sum;
+          share[before + here] = here;
+        }
+      }
+    }
+    prices = sums;
+    shares.push(share);
+  }
+  const take = (count: number): readonly string[] => {
+    const ids: (readonly string[])[] = [];
+    for (let i = parts.length - 1, left = count; i >= 0; i--) {
+      const here = shares[i]![left]!;
+      ids.push(parts[i]!.take(here));
+      left -= here;
+    }
+    return ids.reverse().flat();
+  };
+  return { prices, take };
+}

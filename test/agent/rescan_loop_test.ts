@@ -1,0 +1,258 @@
+import { deepEqual, equal, ok } from "@std/assert";
+import fc from "fast-check";
+import { mock } from "node:test";
+import type { Discovery } from "../../src/hca/discover.ts";
+import type { Depth, Trigger } from "../../src/hca/events/trigger.ts";
+import type { Snapshot } from "../../src/hca/types.ts";
+import { type Look, Looks, type LooksOptions } from "../../src/agent/rescan_loop.ts";
+
+/** A machine whose looks last until the test ends them, and time that passes when the test says so. */
+class Bench implements AsyncDisposable {
+  readonly looks: Looks;
+  /** How deep each look was that has begun. */
+  readonly begun: Depth[] = [];
+  /** Looks whose result was handed on. */
+  readonly made: Look[] = [];
+  /** The most looks that were under way at a time. */
+  most = 0;
+  readonly #underway: (() => void)[] = [];
+
+  constructor(options: Partial<LooksOptions> = {}) {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    const discovery = {
+      look: (depth: Depth) => {
+        const { promise, resolve } = Promise.withResolvers<Snapshot>();
+        this.begun.push(depth);
+        this.#underway.push(() => resolve(snapshot()));
+        this.most = Math.max(this.most, this.#underway.length);
+        return promise;
+      },
+    } as Pick<Discovery, "look"> as Discovery;
+    this.looks = new Looks({ discovery, rescanMs: 0, onLook: (look) => void this.made.push(look), ...options });
+  }
+
+  /** Ends the look under way and lets what follows from it happen. */
+  async finish(): Promise<void> {
+    this.#underway.shift()?.();
+    await turn();
+  }
+
+  /** Lets time pass, ending every look at once. */
+  async pass(ms: number): Promise<void> {
+    mock.timers.tick(ms);
+    await turn();
+    while (this.#underway.length > 0) await this.finish();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = this.looks.close();
+    while (this.#underway.length > 0) await this.finish();
+    await closed;
+    mock.timers.reset();
+  }
+}
+
+/** Longer than any chain of promises in there. */
+async function turn(): Promise<void> {
+  for (let n = 0; n < 20; n++) await Promise.resolve();
+}
+
+function snapshot(): Snapshot {
+  const verbs = { kind: "not-asked", detail: "test" } as const;
+  return { hcas: [], moved: [], verbs, rdmaCm: true, knem: false, netnsMode: "shared", unreadable: [], remarks: [] };
+}
+
+function trigger(detail: string, depth: Depth = "quick", source = "uevent"): Trigger {
+  return { source, depth, detail, at: performance.now() };
+}
+
+const details = (look: Look | undefined) => look?.triggers.map((one) => one.detail);
+
+Deno.test("Looks.trigger() makes one look of a hundred triggers that come during one, and keeps their order", async () => {
+  await using bench = new Bench();
+  bench.looks.trigger(trigger("first"));
+  for (let n = 0; n < 100; n++) bench.looks.trigger(trigger(`${n}`));
+  deepEqual(bench.begun, ["quick"]);
+  await bench.finish();
+  deepEqual(bench.begun, ["quick", "quick"]);
+  await bench.finish();
+  await bench.pass(60_000);
+  deepEqual(bench.made.map((look) => look.triggers.length), [1, 100]);
+  deepEqual(details(bench.made[1]), Array.from({ length: 100 }, (_, n) => `${n}`));
+});
+
+Deno.test("Looks.trigger() looks again for a trigger that comes while the last result is being handed on", async () => {
+  let again: () => void = () => {};
+  await using bench = new Bench({ onLook: () => again() });
+  again = () => {
+    again = () => {};
+    bench.looks.trigger(trigger("because of the result"));
+  };
+  bench.looks.trigger(trigger("first"));
+  await bench.finish();
+  equal(bench.begun.length, 2);
+});
+
+Deno.test("Looks.trigger() never has two looks under way, and looks after every trigger", async () => {
+  const step = fc.oneof(
+    fc.constantFrom("quick" as const, "full" as const).map((depth) => ({ depth })),
+    fc.constant("finish" as const),
+    fc.nat(3_000),
+    fc.constantFrom("start", "SIGHUP", "link", "allocate").map((now) => ({ now })),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      await using bench = new Bench({ rescanMs: 700 });
+      let sent = 0;
+      const waiting: Promise<void>[] = [];
+      for (const one of steps) {
+        if (one === "finish") await bench.finish();
+        else if (typeof one === "number") mock.timers.tick(one);
+        else if ("now" in one) waiting.push(bench.looks.now(one.now, `${sent++}`));
+        else bench.looks.trigger(trigger(`${sent++}`, one.depth));
+        await turn();
+      }
+      await bench.pass(1_000);
+      await Promise.all(waiting);
+      ok(bench.most <= 1);
+      const told = bench.made.flatMap((look) => look.triggers.map((one) => one.detail)).filter((one) =>
+        /^\d+$/.test(one)
+      );
+      deepEqual(told.map(Number).toSorted((a, b) => a - b), Array.from({ length: sent }, (_, n) => n));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+Deno.test("Looks.trigger() answers an event that wants everything with a quick look, and one full look a while later", async () => {
+  await using bench = new Bench({ collectMs: 1_000 });
+  bench.looks.trigger(trigger("add mlx5_0 (infiniband)", "full"));
+  await bench.pass(0);
+  for (let n = 0; n < 9; n++) {
+    await bench.pass(100);
+    bench.looks.trigger(trigger(`add mlx5_${n} (infiniband)`, "full"));
+    await bench.finish();
+  }
+  deepEqual(new Set(bench.begun), new Set(["quick"]));
+  await bench.pass(100);
+  deepEqual(bench.begun.slice(10), ["full"]);
+  deepEqual(details(bench.made[10]), ["add mlx5_0 (infiniband) (everything)"]);
+  await bench.pass(10_000);
+  equal(bench.begun.length, 11);
+  // and the next swarm is collected anew
+  bench.looks.trigger(trigger("remove mlx5_0 (infiniband)", "full"));
+  await bench.pass(0);
+  await bench.pass(1_000);
+  deepEqual(bench.begun.slice(11), ["quick", "full"]);
+});
+
+Deno.test("Looks.trigger() looks at everything at once when a person or the start asks for it", async () => {
+  for (const source of ["start", "SIGHUP", "allocate", "config"]) {
+    await using bench = new Bench();
+    bench.looks.trigger(trigger(source, "full", source));
+    await bench.finish();
+    bench.looks.trigger(trigger("next"));
+    await bench.finish();
+    await bench.pass(60_000);
+    deepEqual(bench.begun, ["full", "quick"], source);
+    equal(bench.made[0]?.depth, "full");
+  }
+});
+
+Deno.test("Looks.trigger() makes the look after a running one a full one when anything of what waits wants that", async () => {
+  await using bench = new Bench();
+  bench.looks.trigger(trigger("first"));
+  bench.looks.trigger(trigger("SIGHUP", "full", "SIGHUP"));
+  bench.looks.trigger(trigger("second"));
+  await bench.finish();
+  await bench.finish();
+  deepEqual(bench.begun, ["quick", "full"]);
+});
+
+Deno.test("Looks.trigger() looks a second time when link events have settled, since they can be ahead of the port", async () => {
+  await using bench = new Bench({ settleMs: 200 });
+  for (let n = 0; n < 5; n++) {
+    bench.looks.trigger(trigger("eth1 down", "quick", "link"));
+    await bench.finish();
+    await bench.pass(150);
+  }
+  equal(bench.begun.length, 5);
+  await bench.pass(50);
+  equal(bench.begun.length, 6);
+  deepEqual(details(bench.made[5]), ["after link events"]);
+  await bench.pass(10_000);
+  equal(bench.begun.length, 6);
+});
+
+Deno.test("Looks looks by itself every so often, and every tenth time at everything", async () => {
+  await using bench = new Bench({ rescanMs: 30_000 });
+  await bench.pass(29_999);
+  equal(bench.begun.length, 0);
+  await bench.pass(1);
+  deepEqual(bench.made[0]?.triggers.map(({ source, depth }) => ({ source, depth })), [{
+    source: "timer",
+    depth: "quick",
+  }]);
+  for (let n = 1; n < 20; n++) await bench.pass(30_000);
+  equal(bench.begun.length, 20);
+  deepEqual(bench.begun.flatMap((depth, n) => depth === "full" ? [n + 1] : []), [10, 20]);
+});
+
+Deno.test("Looks never looks by itself when the time between looks is 0", async () => {
+  await using bench = new Bench({ rescanMs: 0 });
+  await bench.pass(24 * 3_600_000);
+  deepEqual(bench.begun, []);
+});
+
+Deno.test("Looks.now() resolves with a look that began after the call, not with the one under way", async () => {
+  await using bench = new Bench();
+  bench.looks.trigger(trigger("before"));
+  let done = 0;
+  const two = [1, 2].map((n) => bench.looks.now("allocate", `now ${n}`).then(() => done++));
+  await bench.finish();
+  equal(done, 0);
+  equal(bench.begun.length, 2);
+  while (done < 2 && bench.begun.length < 4) await bench.finish();
+  await Promise.all(two);
+  const [before, ...after] = bench.made;
+  deepEqual(details(before), ["before"]);
+  deepEqual(after.flatMap((look) => details(look)).toSorted(), ["now 1", "now 2"]);
+});
+
+Deno.test("Looks.close() waits for the look under way, keeps its result to itself, and nothing follows", async () => {
+  await using bench = new Bench({ rescanMs: 1_000, collectMs: 500, settleMs: 200 });
+  bench.looks.trigger(trigger("add", "full"));
+  bench.looks.trigger(trigger("eth1 down", "quick", "link"));
+  let closed = false;
+  const closing = bench.looks.close().then(() => closed = true);
+  await turn();
+  equal(closed, false);
+  await bench.finish();
+  await closing;
+  bench.looks.trigger(trigger("late"));
+  await bench.looks.now("allocate", "late");
+  await bench.pass(100_000);
+  deepEqual(bench.begun, ["quick"]);
+  deepEqual(bench.made, []);
+});
+
+Deno.test("a look that fails is told, and the next trigger looks again", async () => {
+  const troubles: unknown[] = [];
+  let fails = true;
+  const discovery = {
+    look: () => fails ? Promise.reject(new Error("odd host")) : Promise.resolve(snapshot()),
+  } as Pick<Discovery, "look"> as Discovery;
+  const made: Look[] = [];
+  const looks = new Looks({
+    discovery,
+    rescanMs: 0,
+    onLook: (look) => void made.push(look),
+    onError: (error) => void troubles.push(error),
+  });
+  await looks.now("test", "fails");
+  equal(troubles.length, 1);
+  fails = false;
+  await looks.now("test", "works");
+  equal(made.length, 1);
+  await looks.close();
+});

@@ -1,0 +1,431 @@
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { protoCodec } from "../../src/device_plugin/codec.ts";
+import { watchDirectory } from "../../src/kubelet/directory_watch.ts";
+import {
+  type RegistrationMode,
+  Session,
+  type SessionNote,
+  type SessionStatus,
+} from "../../src/device_plugin/session.ts";
+import { identityOf, socketName, speaks } from "../../src/kubelet/socket_file.ts";
+import type { DeviceSource } from "../../src/device_plugin/source.ts";
+import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
+import { temporaryDir, within } from "../support/temp.ts";
+
+const RESOURCE = "example.com/rdma";
+const codec = protoCodec();
+const TIMING = { firstRetryMs: 20, longestRetryMs: 100, streamMs: 400, drainMs: 500 };
+
+/** A resource with a settable list of healthy devices and nothing behind it. */
+class Devices implements DeviceSource {
+  readonly resource = RESOURCE;
+  readonly listeners = new Set<() => void>();
+  bytes: Buffer;
+  constructor(...ids: string[]) {
+    this.bytes = Devices.encode(ids);
+  }
+  static encode(ids: string[]): Buffer {
+    return codec.list(ids.map((id) => ({ id, healthy: true, numaNodes: [] })));
+  }
+  set(...ids: string[]) {
+    this.bytes = Devices.encode(ids);
+    for (const listener of this.listeners) listener();
+  }
+  list = () => this.bytes;
+  subscribe(listener: () => void) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+  allocate = () => codec.allocateResponse([]);
+  prefer = () => codec.preferredResponse([]);
+}
+
+interface Rig extends AsyncDisposable {
+  readonly session: Session;
+  readonly notes: SessionNote[];
+  readonly devices: Devices;
+  /** Resolves when the session's status satisfies. */
+  status(holds: (status: SessionStatus) => boolean, what: string): Promise<void>;
+}
+
+/** A session on a directory, poked as the agent does it. */
+function rig(
+  dir: string,
+  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false, watched = true }: {
+    readonly mode?: RegistrationMode;
+    readonly registryDir?: string;
+    /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
+    readonly kubeletStays?: boolean;
+    /** Whether the session is told of changes in its directory, and all ten seconds. */
+    readonly watched?: boolean;
+  } = {},
+): Rig {
+  const notes: SessionNote[] = [];
+  const waiters = new Set<() => void>();
+  const devices = new Devices("a", "b");
+  const session = new Session(devices, {
+    kubeletDir: dir,
+    registryDir,
+    mode,
+    note: (note) => notes.push(note),
+    onStatus: () => waiters.forEach((look) => look()),
+    events: { onListSent: () => {}, onCall: () => {} },
+    timing: TIMING,
+  });
+  const stop = new AbortController();
+  if (watched) watchDirectory(dir, () => session.nudge(), stop.signal, () => {});
+  else session.poke();
+  return {
+    session,
+    notes,
+    devices,
+    status: (holds, what) =>
+      within(
+        new Promise((resolve) => {
+          const look = () => holds(session.status) && resolve();
+          waiters.add(look);
+          look();
+        }),
+        `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
+      ),
+    async [Symbol.asyncDispose]() {
+      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+      for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
+      stop.abort();
+      await session.close();
+    },
+  };
+}
+
+/** Those of the test that runs. */
+const kubelets = new Set<FakeKubelet & { readonly dir: string }>();
+
+function kubeletIn(dir: string, options: Partial<ConstructorParameters<typeof FakeKubelet>[0]> = {}) {
+  const kubelet = Object.assign(new FakeKubelet({ dir, ...options }), {
+    dir,
+    [Symbol.asyncDispose]: async () => {
+      kubelets.delete(kubelet);
+      await kubelet.close();
+    },
+  });
+  kubelets.add(kubelet);
+  return kubelet;
+}
+const offered = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
+  state.resources[RESOURCE]?.allocatable === n;
+const registered = (status: SessionStatus) => status.phase === "registered";
+
+Deno.test("Session registers, and the kubelet that dials back inside Register gets its answer", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  await plugin.status(registered, "registered");
+  deepEqual(await kubelet.options(RESOURCE), { pre_start_required: false, get_preferred_allocation_available: true });
+  equal(lstatSync(join(dir.path, socketName(RESOURCE))).mode & 0o777, 0o600);
+  plugin.devices.set("a", "b", "c");
+  await kubelet.waitFor(offered(3), { what: "three devices" });
+  equal(kubelet.state().resources[RESOURCE]!.lists, 2);
+});
+
+Deno.test("Session waits for a kubelet that is not there, says so once, and registers when it comes", async () => {
+  using dir = temporaryDir();
+  const kubeletDir = join(dir.path, "device-plugins");
+  await using plugin = rig(kubeletDir);
+  await plugin.status((status) => status.trouble?.includes("does not exist") ?? false, "waits for the directory");
+  mkdirSync(kubeletDir);
+  await plugin.status(
+    (status) => status.trouble?.includes("kubelet.sock is not there") ?? false,
+    "waits for kubelet.sock",
+  );
+  await using kubelet = kubeletIn(kubeletDir);
+  await kubelet.start();
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  equal(
+    plugin.notes.filter((note) => note.level === "info" && note.message.includes("kubelet.sock is not there")).length,
+    1,
+  );
+});
+
+Deno.test("Session serves and registers again when the kubelet restarts and wipes the directory", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  for (let restart = 1; restart <= 3; restart++) {
+    await kubelet.waitFor(offered(2), { what: "two devices" });
+    await plugin.status(registered, "registered");
+    const before = identityOf(join(dir.path, socketName(RESOURCE)));
+    await kubelet.restart({ socket: restart === 2 ? "stays" : "goes" });
+    await kubelet.waitFor(offered(2), { what: `two devices after restart ${restart}` });
+    ok(identityOf(join(dir.path, socketName(RESOURCE))) !== before, "the wiped socket must be another one now");
+  }
+});
+
+Deno.test("Session retries a refused registration with the kubelet's own words in the log, once", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  kubelet.refuse("the moon is full", { times: 3 });
+  await using plugin = rig(dir.path);
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  await plugin.status(registered, "registered");
+  const warnings = plugin.notes.filter((note) => note.level === "warn");
+  equal(warnings.length, 1);
+  match(warnings[0]!.message, /refused the registration: .*the moon is full/);
+  ok(plugin.notes.some((note) => note.message === "registered with the kubelet, after 3 failed tries"));
+});
+
+Deno.test("Session lives with a slow kubelet, and one that dies inside Register", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  kubelet.slow(300, { times: 1 });
+  await using plugin = rig(dir.path);
+  await kubelet.waitFor(offered(2), { what: "two devices from a slow kubelet" });
+  kubelet.dieInRegister();
+  plugin.session.reregister();
+  await kubelet.waitFor((state) => !state.running, { what: "the kubelet died" });
+  await kubelet.start();
+  await kubelet.waitFor(offered(2), { what: "two devices after a death inside Register" });
+});
+
+Deno.test("Session registers again when the kubelet drops its stream or never opens one", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await plugin.status(registered, "registered");
+  kubelet.dropStream(RESOURCE);
+  await kubelet.waitFor((state) => offered(2)(state) && count(kubelet, "registered") === 2, {
+    what: "registered twice",
+  });
+  kubelet.neverDial({ times: 1 });
+  await kubelet.restart();
+  await kubelet.waitFor(offered(2), { what: "two devices although the first Register led nowhere" });
+});
+
+function count(kubelet: FakeKubelet, kind: string): number {
+  return kubelet.history.filter((event) => event.kind === kind).length;
+}
+
+Deno.test("Session replaces the stale socket of a dead predecessor, and a dangling link", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  const socket = join(dir.path, socketName(RESOURCE));
+  const kept = join(dir.path, "kept");
+  // A process that dies leaves its socket file: bound here under another name, so that closing does not remove it.
+  const dead = createServer();
+  await new Promise<void>((resolve) => dead.listen(socket, resolve));
+  await Deno.rename(socket, kept);
+  await new Promise((resolve) => dead.close(resolve));
+  await Deno.rename(kept, socket);
+  {
+    await using plugin = rig(dir.path, { kubeletStays: true });
+    await kubelet.waitFor(offered(2), { what: "two devices over a stale socket" });
+    await plugin.status(registered, "registered");
+  }
+  symlinkSync("/nowhere", socket);
+  await using _plugin = rig(dir.path);
+  await kubelet.waitFor(offered(2), { what: "two devices over a dangling link" });
+});
+
+Deno.test("Session leaves alone what is no socket, and serves once it is gone", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  const socket = join(dir.path, socketName(RESOURCE));
+  mkdirSync(socket);
+  await using plugin = rig(dir.path);
+  await plugin.status((status) => status.trouble?.includes("there is a directory") ?? false, "says what is in the way");
+  rmSync(socket, { recursive: true });
+  writeFileSync(socket, "precious");
+  await plugin.status(
+    (status) => status.trouble?.includes("a file that is no socket") ?? false,
+    "says what is in the way",
+  );
+  equal(lstatSync(socket).size, 8);
+  unlinkSync(socket);
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+});
+
+Deno.test("Session yields to a newer process, keeps its hands off the newer socket, and takes over when it dies", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using old = rig(dir.path);
+  await old.status(registered, "the old one is registered");
+  {
+    await using young = rig(dir.path, { kubeletStays: true });
+    young.devices.set("a", "b", "c");
+    await kubelet.waitFor(offered(3), { what: "the new one's three devices" });
+    await old.status((status) => status.phase === "standby", "the old one stands by");
+    old.session.nudge();
+    await young.status(registered, "the new one is registered");
+    equal(kubelet.state().resources[RESOURCE]!.allocatable, 3);
+  }
+  await kubelet.waitFor(offered(2), { what: "the old one's two devices again" });
+});
+
+Deno.test("Session that stands by takes over from a process that died without removing its socket", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path, { watched: false });
+  await plugin.status(registered, "registered");
+  const socket = join(dir.path, socketName(RESOURCE));
+  const elsewhere = join(dir.path, ".elsewhere");
+  const young = createServer((connection) => connection.destroy());
+  await new Promise<void>((resolve) => young.listen(elsewhere, resolve));
+  renameSync(elsewhere, socket);
+  plugin.session.nudge();
+  await plugin.status((status) => status.phase === "standby", "stands by");
+  // Nothing tells of it: the file is as it was, and only dialling it shows that nobody listens any more.
+  const there = identityOf(socket);
+  await new Promise((resolve) => young.close(resolve));
+  equal(identityOf(socket), there);
+  await plugin.status(registered, "registered again");
+  await kubelet.waitFor(offered(2), { what: "two devices again" });
+});
+
+Deno.test("Session removes its socket when it is closed, and ends its streams", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  const plugin = rig(dir.path, { kubeletStays: true });
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  await plugin.status(registered, "registered");
+  await plugin[Symbol.asyncDispose]();
+  equal(identityOf(join(dir.path, socketName(RESOURCE))), null);
+  await kubelet.waitFor((state) => state.resources[RESOURCE]!.endpoint === null, { what: "the stream has ended" });
+  equal(plugin.session.status.phase, "stopped");
+});
+
+Deno.test("Session sends a kubelet that does not read the latest list only", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await plugin.status(registered, "registered");
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  kubelet.stopReading();
+  const many = Array.from({ length: 5_000 }, (_, i) => `device-with-a-long-name-${i}`);
+  for (let i = 0; i < 50; i++) plugin.devices.set(...many, `last-${i}`);
+  kubelet.resumeReading();
+  await kubelet.waitFor(
+    (state) => state.resources[RESOURCE]!.devices.some((device) => device.id === "last-49"),
+    { what: "the last of fifty lists" },
+  );
+  ok(
+    kubelet.state().resources[RESOURCE]!.lists < 20,
+    `${kubelet.state().resources[RESOURCE]!.lists} lists were queued`,
+  );
+});
+
+Deno.test("Session is found by the plugin watcher, and shows a new socket after a refusal", async () => {
+  using dir = temporaryDir();
+  const registry = join(dir.path, "registry");
+  const plugins = join(dir.path, "device-plugins");
+  mkdirSync(registry);
+  mkdirSync(plugins);
+  await using kubelet = kubeletIn(plugins, { pluginsRegistry: registry });
+  await kubelet.start();
+  kubelet.refuse("not today", { times: 1 });
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  await plugin.status(registered, "registered");
+  equal(plugin.session.status.via, "watcher");
+  match(plugin.notes.map((note) => note.message).join("\n"), /plugin watcher refused the registration: .*not today/);
+});
+
+Deno.test("Session that was found by the plugin watcher is found again after a restart, a lost stream and a wish", async () => {
+  using dir = temporaryDir();
+  const registry = join(dir.path, "registry");
+  const plugins = join(dir.path, "device-plugins");
+  mkdirSync(registry);
+  mkdirSync(plugins);
+  await using kubelet = kubeletIn(plugins, { pluginsRegistry: registry });
+  await kubelet.start();
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
+  await plugin.status(registered, "registered");
+  const times = (n: number) => (status: SessionStatus) => registered(status) && status.registrations === n;
+  const socket = join(registry, socketName(RESOURCE));
+  const first = identityOf(socket);
+  for (const end of ["stays", "goes"] as const) {
+    await kubelet.stop({ socket: end });
+    await plugin.status((status) => status.phase === "waiting", "it waits for the kubelet");
+    equal(identityOf(socket), first, "a kubelet that starts looks at what is there");
+    await kubelet.start();
+    await plugin.status(times(end === "stays" ? 2 : 3), `registered after a kubelet whose socket ${end}`);
+  }
+  kubelet.dropStream(RESOURCE);
+  await plugin.status(times(4), "registered after a lost stream");
+  const before = identityOf(socket);
+  plugin.session.reregister();
+  await plugin.status(times(5), "registered because somebody wished it");
+  ok(identityOf(socket) !== before, "the watcher was shown another socket");
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  equal(plugin.session.status.via, "watcher");
+});
+
+Deno.test("Session does not spin when the kubelet ends every stream at once, says so, and goes on when it is over", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await plugin.status(registered, "registered");
+  let drops = 0;
+  const said = () => plugin.notes.filter((note) => /ends its stream at once, again and again/.test(note.message));
+  for (; said().length === 0; drops++) {
+    kubelet.dropStream(RESOURCE);
+    await plugin.status((status) => status.streams === 0, "the stream has ended");
+    await plugin.status((status) => registered(status) || said().length > 0, "registered again");
+  }
+  equal(drops, 4);
+  await plugin.status(registered, "registered when the pause is over");
+  await kubelet.waitFor(offered(2), { what: "two devices" });
+  equal(said().length, 1);
+});
+
+Deno.test("speaks() tells a server that answers from one that never will, and from nobody", async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, "deaf.sock");
+  const connections = new Set<Socket>();
+  const deaf = createServer((connection) => connections.add(connection));
+  await new Promise<void>((resolve) => deaf.listen(path, resolve));
+  equal(await speaks(path, 50), false);
+  for (const one of connections) one.destroy();
+  await new Promise((resolve) => deaf.close(resolve));
+  equal(await speaks(join(dir.path, "nobody.sock"), 1_000), false);
+  await using plugin = rig(dir.path);
+  await plugin.status((status) => status.phase === "waiting", "it serves, and waits for a kubelet");
+  equal(await speaks(join(dir.path, socketName(RESOURCE)), 5_000), true);
+});
+
+Deno.test("Session in auto mode falls back to Register when no watcher comes", async () => {
+  using dir = temporaryDir();
+  const registry = join(dir.path, "registry");
+  const plugins = join(dir.path, "device-plugins");
+  mkdirSync(registry);
+  mkdirSync(plugins);
+  await using kubelet = kubeletIn(plugins);
+  await kubelet.start();
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
+  await kubelet.waitFor(offered(2), { what: "two devices by Register" });
+  equal(plugin.session.status.via, "socket");
+  equal(identityOf(join(registry, socketName(RESOURCE))), null);
+});
+
+Deno.test("Session says when a path is too long for a socket", async () => {
+  using dir = temporaryDir();
+  const deep = join(dir.path, "d".repeat(90));
+  mkdirSync(deep);
+  await using plugin = rig(deep);
+  await plugin.status((status) => status.trouble?.includes("a unix socket's at most 107") ?? false, "refuses the path");
+});

@@ -1,0 +1,143 @@
+import { equal, match, ok } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import type { ServerResponse } from "node:http";
+import { connect } from "node:net";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { EventStreams } from "../../src/observe/event_streams.ts";
+import { HttpServer, openStream } from "../../src/observe/http.ts";
+import { SILENT } from "../../src/text/log.ts";
+import { Observatory, type ObservatoryOptions } from "../../src/observe/status_server.ts";
+import { within } from "../support/temp.ts";
+import { get } from "./rig.ts";
+
+function options(port: number, over: Partial<ObservatoryOptions> = {}): ObservatoryOptions {
+  const address = { host: "127.0.0.1", port };
+  const about = { node: "n", version: "1", sysfsRoot: "/nonexistent", rescanMs: 0, podResources: null, log: SILENT };
+  return { address, ...about, ...over };
+}
+
+Deno.test("an address that is taken is said once and tried again until it is free", async () => {
+  const first = await Observatory.start(options(0));
+  const port = first.port!;
+  const said: string[] = [];
+  const free = Promise.withResolvers<void>();
+  const log = {
+    ...SILENT,
+    error: (sentence: string) => said.push(sentence),
+    info: (sentence: string) => {
+      if (sentence.includes("status page on")) free.resolve();
+    },
+  };
+  const second = await Observatory.start(options(port, { log, listenAgainMs: 10 }));
+  equal(second.port, null);
+  await first.close();
+  await within(free.promise, "the address is free and got");
+  equal((await get(port, "/readyz")).status, 503);
+  await second.close();
+  equal(said.length, 1);
+  match(said[0]!, /^Cannot listen on 127\.0\.0\.1:\d+: .*; no metrics, probes and status page for now/);
+});
+
+Deno.test("an observatory that waits for its address can be closed", async () => {
+  const first = await Observatory.start(options(0));
+  const second = await Observatory.start(options(first.port!));
+  await within(second.close(), "it closes");
+  await first.close();
+});
+
+Deno.test("everything answers before the agent has started", async () => {
+  const alone = await Observatory.start(options(0));
+  const answers = [];
+  for (const path of ["/", "/metrics", "/livez", "/state.json"]) answers.push(await get(alone.port!, path));
+  const ready = await get(alone.port!, "/readyz");
+  await alone.close();
+  ok(answers.every(({ status }) => status === 200));
+  equal(ready.body, "the first look at the machine is not finished\n");
+});
+
+Deno.test("a page that does not read is cut off, one that reads gets the latest and not a queue", async () => {
+  let serial = 0;
+  const filler = "x".repeat(256 * 1024);
+  const streams = new EventStreams({
+    render: () => Promise.resolve(`${serial} ${filler}`),
+    onTrouble: (sentence) => ok(false, sentence),
+    pauseMs: 1,
+    beatMs: 50,
+  });
+  const opened: ServerResponse[] = [];
+  const server = await HttpServer.listen({ host: "127.0.0.1", port: 0 }, {
+    routes: {
+      "/": {
+        kind: "stream",
+        open: (response) => {
+          openStream(response);
+          opened.push(response);
+          streams.add(response);
+          return null;
+        },
+      },
+    },
+    onRequest: () => {},
+    onTrouble: () => {},
+  });
+  const ask = () => {
+    const socket = connect(server.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    socket.on("error", () => socket.destroy());
+    return socket;
+  };
+  const lazy = ask();
+  await within(new Promise((resolve) => lazy.once("readable", resolve)), "the lazy one is served");
+  const eager = ask();
+  let seen = 0;
+  eager.on("data", (bytes) => {
+    const numbers = String(bytes).matchAll(/data: "(\d+) /g);
+    for (const [, number] of numbers) {
+      ok(Number(number) >= seen, "an older state after a newer one");
+      seen = Number(number);
+    }
+    // Each one that arrives makes the next: as fast as this reader reads, and never faster.
+    serial++;
+    streams.changed();
+  });
+  await within(new Promise<void>((resolve) => opened[0]!.once("close", resolve)), "the lazy one is cut off");
+  ok(lazy.bytesRead < 64 * 1024 * 1024);
+  equal(streams.size, 1);
+  ok(seen > 0);
+  eager.destroy();
+  lazy.destroy();
+  await streams.close();
+  await server.close();
+});
+
+Deno.test("nothing of the HTTP server is loaded without --http", () => {
+  const entry = fileURLToPath(new URL("../../src/cli/run.ts", import.meta.url));
+  const { stdout, stderr } = spawnSync(process.execPath, ["info", "--json", entry], { encoding: "utf8" });
+  ok(stdout !== "", stderr);
+  const { roots, modules } = JSON.parse(stdout) as Graph;
+  const byName = new Map(modules.map((one) => [one.specifier, one]));
+  const loaded = new Set<string>();
+  const visit = (name: string) => {
+    if (loaded.has(name)) return;
+    loaded.add(name);
+    for (const { specifier, code, isDynamic } of byName.get(name)?.dependencies ?? []) {
+      if (isDynamic !== true && code !== undefined) visit(code.specifier ?? specifier);
+    }
+  };
+  for (const root of roots) visit(root);
+  ok(loaded.size > 20, "the graph was walked");
+  const unwanted = [...loaded].filter((name) => /prom-client|hono|observatory|node:http$/.test(name));
+  equal(unwanted.join("\n"), "");
+});
+
+interface Graph {
+  readonly roots: readonly string[];
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly dependencies?: readonly {
+      readonly specifier: string;
+      readonly code?: { readonly specifier?: string };
+      readonly isDynamic?: boolean;
+    }[];
+  }[];
+}
