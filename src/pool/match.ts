@@ -3,37 +3,20 @@
  *
  * @module
  */
+import { driverNames } from "../hca/drivers.ts";
 import type { Hca } from "../hca/types.ts";
 import type { PfRange, Selector } from "./spec.ts";
-
-/**
- * RDMA drivers by the PCI driver they sit on: operators name either. The RDMA driver of a function is not in the PCI
- * function's `driver` link; the pairs are fixed in the kernel tree (drivers/infiniband/hw/).
- */
-const RDMA_DRIVERS: Readonly<Record<string, readonly string[]>> = {
-  mlx5_core: ["mlx5_ib"],
-  mlx4_core: ["mlx4_ib"],
-  ice: ["irdma"],
-  i40e: ["irdma", "i40iw"],
-  idpf: ["irdma"],
-  bnxt_en: ["bnxt_re"],
-  qede: ["qedr"],
-  cxgb4: ["iw_cxgb4"],
-  hns3: ["hns_roce_hw_v2"],
-  mana: ["mana_ib"],
-};
 
 /** Null when every given condition holds for the HCA, else the first that does not, as a sentence. */
 export function mismatch(selector: Selector, hca: Hca): string | null {
   const pci = hca.pci;
-  const drivers = pci?.driver ? [pci.driver, ...RDMA_DRIVERS[pci.driver] ?? []] : [];
   const rate = Math.max(0, ...hca.ports.map((port) => port.rateGbps ?? 0));
   const pkeys = hca.ports.flatMap((port) => port.pkey0 === null ? [] : [port.pkey0.toLowerCase()]);
   const layers = [...new Set(hca.ports.map((port) => port.linkLayer))];
   return among("name", selector.hcas, [hca.name]) ??
     among("vendor", selector.vendors, pci?.vendor ? [pci.vendor] : []) ??
     among("PCI device ID", selector.devices, pci?.device ? [pci.device] : []) ??
-    among("driver", selector.drivers, drivers) ??
+    among("driver", selector.drivers, driverNames(hca)) ??
     among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
     among("net device", selector.netdevs, hca.netdevs) ??
     pfMismatch(selector.pfs, hca) ??
