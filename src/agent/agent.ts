@@ -9,7 +9,7 @@ import { existsSync } from "node:fs";
 import { CdiFiles } from "../kubelet/cdi_files.ts";
 import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
-import { OutOfFiles } from "../hca/files.ts";
+import { hostHas, OutOfFiles } from "../hca/files.ts";
 import type { EventSource, Trigger } from "../hca/events/trigger.ts";
 import type { NetnsMode, Snapshot } from "../hca/types.ts";
 import { type Codec, protoCodec } from "../device_plugin/codec.ts";
@@ -21,7 +21,8 @@ import { DevicePluginResource } from "./resource.ts";
 import type { Grant, HostFacts } from "../pool/allocate.ts";
 import { cdiSpec } from "../pool/cdi.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
-import { type Change, type PoolState, type PoolStates, track } from "../pool/states.ts";
+import { type Change, type MissingNode, type PoolState, type PoolStates, track } from "../pool/states.ts";
+import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -84,6 +85,7 @@ export class Agent {
   readonly #stop = new AbortController();
   readonly #rescans: RescanLoop;
   readonly #cdi: CdiFiles;
+  readonly #has: HostFacts["has"];
   readonly #served = new Map<string, Served>();
   readonly #observers = new Set<AgentObserver>();
   readonly #background = new Set<Promise<void>>();
@@ -102,6 +104,7 @@ export class Agent {
     this.#log = options.log;
     this.#specs = options.specs;
     this.#cdi = new CdiFiles(options.cdiDir);
+    this.#has = hostHas(options.machine.roots.dev);
     const discovery = new Discovery({
       ...options.machine,
       onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
@@ -223,7 +226,9 @@ export class Agent {
     const now = performance.now();
     const held = snapshot.netnsMode === "exclusive" ? this.#held() : new Map<string, ReadonlySet<string>>();
     const selection = select(this.#specs, snapshot);
-    const tracked = track(this.#states, selection, held, now);
+    const facts = { has: this.#has, ownersOf: nodeOwners(snapshot.hcas) };
+    const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
+    const tracked = track(this.#states, selection, held, now, missing);
     const hostChanged = snapshot !== this.#snapshot;
     const changed = tracked.states !== this.#states || hostChanged;
     const first = this.#snapshot === null;
@@ -251,7 +256,8 @@ export class Agent {
     const host: HostFacts = {
       rdmaCm: this.#snapshot?.rdmaCm ?? false,
       knem: this.#snapshot?.knem ?? false,
-      has: (path) => existsSync(path.replace(/^\/dev(?=\/)/, this.#options.machine.roots.dev)),
+      has: this.#has,
+      ownersOf: nodeOwners(this.#snapshot?.hcas ?? []),
     };
     for (const [name, { session }] of this.#served) {
       if (this.#states.has(name)) continue;

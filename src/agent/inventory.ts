@@ -8,7 +8,9 @@ import { resolve } from "node:path";
 import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
+import { hostHas } from "../hca/files.ts";
 import type { Snapshot } from "../hca/types.ts";
+import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { type PoolStates, track } from "../pool/states.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -48,7 +50,8 @@ export class Inspector implements Disposable {
     const held = snapshot.netnsMode === "exclusive"
       ? heldDevices(this.#kubeletDir)
       : new Map<string, ReadonlySet<string>>();
-    const { states } = track(new Map(), { leftOut, pools }, held, 0);
+    const facts = { has: hostHas(this.#host.roots.dev), ownersOf: nodeOwners(snapshot.hcas) };
+    const { states } = track(new Map(), { leftOut, pools }, held, 0, (spec, hca) => missingNode(spec, hca, facts));
     return { snapshot, specs, states, leftOut };
   }
 

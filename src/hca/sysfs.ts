@@ -10,6 +10,7 @@
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
 import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
+import { lackingClass, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readParentDevice, VfIndices } from "./pci.ts";
@@ -176,7 +177,11 @@ export class SysfsScanner {
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
-    return { ...hca, pci, uverbs: this.#uverbs.get(hca.name) ?? null };
+    // The driver registers its verbs device first, and some need a further module for the other.
+    const classNodes = lackingClass(hca) === null
+      ? refreshClassNodes(this.#roots.dev, hca.classNodes)
+      : readClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
+    return { ...hca, pci, classNodes, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 
   #readWhole(name: string, dir: string, vfIndices: VfIndices): Hca {
@@ -198,6 +203,7 @@ export class SysfsScanner {
       ports,
       netdevs: [],
       uverbs: this.#uverbs.get(name) ?? null,
+      classNodes: readClassNodes(this.#roots.sysfs, this.#roots.dev, { name, kind: below.kind, pci: below.pci }),
       inVerbs: null,
       notes: [],
     };
@@ -265,7 +271,8 @@ function notAName(name: string): { readonly name: string; readonly reason: strin
 function alike(a: Hca, b: Hca): boolean {
   if (
     a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
-    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
+    a.classNodes === b.classNodes
   ) return true;
   return JSON.stringify(a) === JSON.stringify(b);
 }

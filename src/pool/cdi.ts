@@ -9,6 +9,7 @@
 import type { Hca } from "../hca/types.ts";
 import type { PoolState } from "./states.ts";
 import { allocateNodes, type Grant, type HostFacts, type MountGrant, type NodeGrant } from "./allocate.ts";
+import { missingNode } from "./extra_nodes.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** 0.6.0 is the first version with annotations, and what every runtime that reads `cdi_devices` understands. */
@@ -51,7 +52,9 @@ export function cdiKind(resource: string): string {
 export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string): CdiSpec {
   const { spec } = poolState;
   const members = [...poolState.deviceStates.values()].filter((one) => one.present && !one.member.inPodNetns);
-  const hcas = [...new Set(members.flatMap((one) => one.member.hcas))].filter((hca) => hca.uverbs?.present);
+  const hcas = [...new Set(members.flatMap((one) => one.member.hcas))].filter((hca) =>
+    hca.uverbs?.present && missingNode(spec, hca, host) === null
+  );
   const { common } = allocateNodes(spec, host, hcas);
   return {
     cdiVersion: CDI_VERSION,

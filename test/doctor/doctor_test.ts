@@ -10,7 +10,9 @@ import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 
 const plain = (_style: string, words: string) => words;
 const troubles = (findings: readonly Finding[]) =>
-  findings.filter((one) => one.severity === "problem" || one.severity === "warning").map((one) => `${one.severity} ${one.id}`);
+  findings.filter((one) => one.severity === "problem" || one.severity === "warning").map((one) =>
+    `${one.severity} ${one.id}`
+  );
 
 for (const name of Object.keys(PRESETS)) {
   Deno.test(`doctor on the host ${name}`, async () => {

@@ -57,5 +57,8 @@ Deno.test("doctor: a provider is ok only when the table knows the driver and the
     "ok 1 HCA has its provider library, with a fitting ABI",
     "unchecked provider libraries not checked: mlx5_0, driver nobody_knows is not in this plugin's table",
   ]);
-  match(said([on("iavf", { uverbs: abi(9) })]).join(), /^problem .*ABI version 9 for mlx5_0.*irdma of rdma-core 0 to 5/);
+  match(
+    said([on("iavf", { uverbs: abi(9) })]).join(),
+    /^problem .*ABI version 9 for mlx5_0.*irdma of rdma-core 0 to 5/,
+  );
 });
