@@ -6,7 +6,6 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { CdiFiles } from "../kubelet/cdi_files.ts";
 import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hostHas, OutOfFiles } from "../hca/files.ts";
@@ -15,11 +14,12 @@ import type { NetnsMode, Snapshot } from "../hca/types.ts";
 import { type Codec, protoCodec } from "../device_plugin/codec.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { type RegistrationMode, Session, type SessionStatus, type Timing } from "../device_plugin/session.ts";
+import { Background } from "./background.ts";
+import { CdiSpecs } from "./cdi.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import type { Log } from "../text/log.ts";
 import { DevicePluginResource } from "./resource.ts";
 import type { Grant, HostFacts } from "../pool/allocate.ts";
-import { cdiSpec } from "../pool/cdi.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
 import { type Change, type MissingNode, type PoolState, type PoolStates, track } from "../pool/states.ts";
 import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
@@ -84,18 +84,17 @@ export class Agent {
   readonly #codec: Codec = protoCodec();
   readonly #stop = new AbortController();
   readonly #rescans: RescanLoop;
-  readonly #cdi: CdiFiles;
+  readonly #cdi: CdiSpecs;
   readonly #has: HostFacts["has"];
   readonly #served = new Map<string, Served>();
   readonly #observers = new Set<AgentObserver>();
-  readonly #background = new Set<Promise<void>>();
+  readonly #background = new Background();
   #specs: readonly ResourceSpec[];
   #snapshot: Snapshot | null = null;
   #states: PoolStates = new Map();
   #leftOut: readonly LeftOut[] = [];
   #changes: (Change & { time: number })[] = [];
   #wake: ReturnType<typeof setTimeout> | undefined;
-  #cdiTrouble = new Set<string>();
   /** Why the last scan failed; null when it did not. */
   #scanFailure: string | null = null;
 
@@ -103,7 +102,7 @@ export class Agent {
     this.#options = options;
     this.#log = options.log;
     this.#specs = options.specs;
-    this.#cdi = new CdiFiles(options.cdiDir);
+    this.#cdi = new CdiSpecs(options.cdiDir, options.kubeletDir, options.log);
     this.#has = hostHas(options.machine.roots.dev);
     const discovery = new Discovery({
       ...options.machine,
@@ -126,8 +125,8 @@ export class Agent {
     for (const source of options.sources) agent.#listen(source);
     agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
     await agent.#rescans.now("start", "start");
-    const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
-    for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left behind`);
+    const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
+    await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
     if (options.registration !== "socket" && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
@@ -170,14 +169,14 @@ export class Agent {
     await this.#rescans.now("config", "new configuration");
   }
 
-  /** Finishes calls in flight, removes sockets and CDI specs. */
+  /** Finishes calls in flight, removes sockets, and CDI specs that no container needs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
     await this.#rescans.close();
     await Promise.all([...this.#served.values()].map(({ session }) => session.close()));
-    for (const path of this.#cdi.removeAll()) this.#leave(path);
-    await Promise.all(this.#background);
+    this.#cdi.close();
+    await this.#background.done();
   }
 
   #listen(source: EventSource): void {
@@ -236,8 +235,9 @@ export class Agent {
     this.#snapshot = snapshot;
     this.#states = tracked.states;
     this.#leftOut = selection.leftOut;
-    // What could not be written is tried again by every scan: that a disk has room again is no event.
-    if (changed || this.#cdiTrouble.size > 0) this.#offer();
+    // That a disk has room again, or that somebody deleted a spec, is no event: every scan looks.
+    if (changed || this.#cdi.needsWriting) this.#offer();
+    this.#cdi.tend(facts.ownersOf);
     clearTimeout(this.#wake);
     if (tracked.wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(tracked.wakeAt - now));
@@ -262,7 +262,7 @@ export class Agent {
     for (const [name, { session }] of this.#served) {
       if (this.#states.has(name)) continue;
       this.#served.delete(name);
-      this.#removeCdi(name);
+      this.#cdi.end(name);
       this.#background.add(session.close());
       this.#log.info(`${name} is no longer offered`, { resource: name });
     }
@@ -279,6 +279,7 @@ export class Agent {
       codec: this.#codec,
       sysfsRoot: this.#options.machine.roots.sysfs,
       rescan: () => this.#rescans.now("allocate", `an Allocate of ${resource} found something in its way`),
+      cdiInPlace: () => this.#cdi.isInPlace(resource),
       onAllocated: (name, ids, grant) => this.#each((one) => one.onAllocated?.(name, ids, grant)),
     });
     const session = new Session(offer, {
@@ -309,31 +310,9 @@ export class Agent {
 
   /** Null when the spec is written (or none is wanted), else the sentence that says why not. */
   #writeCdi(poolState: PoolState, host: HostFacts, owner: string): string | null {
-    const { name, cdi } = poolState.spec;
-    if (!cdi) {
-      this.#removeCdi(name);
-      return null;
-    }
-    try {
-      this.#cdi.write(name, cdiSpec(poolState, host, owner));
-      if (this.#cdiTrouble.delete(name)) this.#log.info("the CDI spec is written now", { resource: name });
-      return null;
-    } catch (error) {
-      const { message } = error as Error;
-      if (!this.#cdiTrouble.has(name)) this.#log.error(message, { resource: name });
-      this.#cdiTrouble.add(name);
-      return message;
-    }
-  }
-
-  #removeCdi(name: string): void {
-    this.#cdiTrouble.delete(name);
-    const left = this.#cdi.remove(name);
-    if (left !== null) this.#leave(left);
-  }
-
-  #leave(path: string): void {
-    this.#log.warn(`Cannot remove ${path}; the next plugin that starts does, when it can`);
+    if (poolState.spec.cdi) return this.#cdi.write(poolState, host, owner, this.#snapshot?.hcas ?? []);
+    this.#cdi.end(poolState.spec.name);
+    return null;
   }
 
   /** Member IDs that pods hold; only exclusive resources have HCAs that can be in a pod's namespace. */

@@ -19,6 +19,8 @@ export interface DevicePluginResourceOptions {
   readonly sysfsRoot: string;
   /** Scans of the machine now and updates the offer; resolves when that is done. */
   readonly rescan: () => Promise<void>;
+  /** Whether the CDI spec that an answer would name is on disk; asked when the resource has one. */
+  readonly cdiInPlace?: () => boolean;
   readonly onAllocated: (resource: string, ids: readonly string[], grant: Grant) => void;
 }
 
@@ -92,7 +94,7 @@ export class DevicePluginResource implements DeviceSource {
 
   /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
-    if (this.#refusal !== null) return this.#retry(request);
+    if (this.#refusal !== null || !this.#named()) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
     if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
@@ -115,7 +117,16 @@ export class DevicePluginResource implements DeviceSource {
   async #retry(request: Buffer): Promise<Buffer> {
     await this.#options.rescan();
     if (this.#refusal !== null) throw new RequestError("FAILED_PRECONDITION", this.#refusal);
+    if (!this.#named()) {
+      const message = `${this.resource}: its CDI spec vanishes as soon as it is written; see who cleans the directory`;
+      throw new RequestError("FAILED_PRECONDITION", message);
+    }
     return this.allocate(request);
+  }
+
+  /** Whether what an answer would name can be found by the runtime. */
+  #named(): boolean {
+    return !this.#poolState.spec.cdi || (this.#options.cdiInPlace?.() ?? true);
   }
 
   async #allocate(request: Buffer, key: string): Promise<Buffer> {

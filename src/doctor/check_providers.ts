@@ -60,7 +60,7 @@ function notChecked(hca: Hca): string | null {
   if (driverOf(hca) === null) return `${hca.name}, ${driver} is not in this plugin's table`;
   if (provider === null) return `${hca.name}, no provider of rdma-core is known for ${driver}`;
   if (provider.abi === null) return `${hca.name}, which ABI versions ${provider.name} covers is not known`;
-  return hca.uverbs?.abiVersion == null ? `${hca.name}, the kernel does not tell its ABI version` : null;
+  return (hca.uverbs?.abiVersion ?? null) === null ? `${hca.name}, the kernel does not tell its ABI version` : null;
 }
 
 function providerOf(hca: Hca): Provider | null {
