@@ -10,7 +10,7 @@ import { heldDevices } from "../kubelet/checkpoint.ts";
 import { isAlive } from "../kubelet/socket_file.ts";
 import type { Hca } from "../hca/types.ts";
 import type { HostFacts } from "../pool/allocate.ts";
-import { cdiSpec, withoutForeign } from "../pool/cdi.ts";
+import { asCdiSpec, cdiSpec, withoutForeign } from "../pool/cdi.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
 import { nodesOf, sharedNodes } from "../pool/extra_nodes.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -44,7 +44,7 @@ export class CdiSpecs {
   write(poolState: PoolState, host: HostFacts, owner: string, hcas: readonly Hca[]): string | null {
     const { spec } = poolState;
     this.#orphans.delete(spec.name);
-    const before = this.#files.read(spec.name);
+    const before = asCdiSpec(this.#files.read(spec.name));
     const isHeld = (name: string) => this.#isHeld(spec, name);
     try {
       this.#files.write(spec.name, cdiSpec(poolState, host, owner, { before, isHeld, hcas }));
@@ -66,9 +66,9 @@ export class CdiSpecs {
       assumed.optional.every(({ hostPath, exists }) => assumed.has(hostPath) === exists);
   }
 
-  /** Whether a scan has to write a spec although no state changed. */
-  get needsWriting(): boolean {
-    return this.#failed.size > 0 || this.#files.resources.some((resource) => !this.isInPlace(resource));
+  /** Whether a scan has to write the resource's spec although no state changed. */
+  needsWriting(resource: string): boolean {
+    return this.#failed.has(resource) || (this.#files.has(resource) && !this.isInPlace(resource));
   }
 
   /** The plugin has the resource no longer, or answers without CDI names now. */
@@ -102,16 +102,11 @@ export class CdiSpecs {
   tend(ownersOf: HostFacts["ownersOf"]): void {
     if (this.#orphans.size === 0) return;
     for (const other of this.#files.others().filter(({ resource }) => this.#orphans.has(resource))) {
-      const spec = this.#files.read(other.resource);
+      const spec = asCdiSpec(this.#files.read(other.resource));
       const devices = spec === null ? [] : withoutForeign(spec.devices, ownersOf);
       if (spec === null || devices.length === 0 || !this.#anyHeld(other.resource)) this.#removeOther(other);
       else if (devices.length < spec.devices.length) this.#rewrite(other.resource, { ...spec, devices });
     }
-  }
-
-  /** At the end of the plugin: removes the specs of resources that no container holds a device of. */
-  close(): void {
-    for (const resource of this.#files.resources) this.end(resource);
   }
 
   #rewrite(resource: string, spec: ReturnType<typeof cdiSpec>): void {

@@ -6,10 +6,14 @@
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type CdiSpec } from "../pool/cdi.ts";
 
 /** Where runtimes look for specs that do not outlive a boot. */
 export const DEFAULT_CDI_DIR = "/var/run/cdi";
+
+/** What this room has to know of a CDI spec: the annotations that say who keeps the file. */
+export interface AnnotatedSpec {
+  readonly annotations: Readonly<Record<string, string>>;
+}
 
 const PREFIX = "rdma-device-plugin_";
 
@@ -42,7 +46,7 @@ export class CdiFiles {
    * Writes the resource's spec unless it is there in these words already.
    * @throws when the directory cannot be written to; Allocate must then not answer with names
    */
-  write(resource: string, spec: CdiSpec): void {
+  write(resource: string, spec: AnnotatedSpec): void {
     const text = `${JSON.stringify(spec, null, 2)}\n`;
     const path = this.#path(resource);
     if (this.#written.get(resource)?.text === text && this.isInPlace(resource)) return;
@@ -81,7 +85,7 @@ export class CdiFiles {
   }
 
   /** The spec on disk, whoever wrote it; null when there is none that is this program's. */
-  read(resource: string): CdiSpec | null {
+  read(resource: string): AnnotatedSpec | null {
     const spec = specAt(this.#path(resource));
     return spec !== null && spec.annotations["rdma-device-plugin/resource"] === resource ? spec : null;
   }
@@ -157,14 +161,11 @@ function namesIn(dir: string): readonly string[] {
   }
 }
 
-/** A file as far as it is a spec of this program; null for anything else. */
-function specAt(path: string): CdiSpec | null {
+/** A file as far as it says whose it is; null for anything else. */
+function specAt(path: string): AnnotatedSpec | null {
   try {
-    const spec = JSON.parse(readFileSync(path, "utf8")) as Partial<CdiSpec> | null;
-    const { annotations, devices, containerEdits } = spec ?? {};
-    if (typeof annotations !== "object" || annotations === null || !Array.isArray(devices)) return null;
-    const named = devices.every((one: unknown) => typeof (one as { name?: unknown } | null)?.name === "string");
-    return named && typeof containerEdits === "object" && containerEdits !== null ? spec as CdiSpec : null;
+    const spec = JSON.parse(readFileSync(path, "utf8")) as Partial<AnnotatedSpec> | null;
+    return typeof spec?.annotations === "object" && spec.annotations !== null ? spec as AnnotatedSpec : null;
   } catch {
     return null;
   }

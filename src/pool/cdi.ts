@@ -42,6 +42,22 @@ export interface CdiSpec {
   readonly containerEdits: ContainerEdits;
 }
 
+/** A file's content as a spec, as far as it looks like one that was made here; null for anything else. */
+export function asCdiSpec(content: unknown): CdiSpec | null {
+  const { devices, containerEdits } = (content ?? {}) as Partial<CdiSpec>;
+  const good = (edits: unknown) => {
+    const nodes = (edits as ContainerEdits | null | undefined)?.deviceNodes ?? [];
+    return typeof edits === "object" && edits !== null && Array.isArray(nodes) &&
+      nodes.every((node: unknown) => typeof (node as { hostPath?: unknown } | null)?.hostPath === "string");
+  };
+  if (!Array.isArray(devices) || !good(containerEdits)) return null;
+  const all = devices.every((one: unknown) => {
+    const { name, containerEdits } = (one ?? {}) as Partial<CdiDevice>;
+    return typeof name === "string" && good(containerEdits);
+  });
+  return all ? content as CdiSpec : null;
+}
+
 /** "tencent.com/rdma.x" → "tencent.com/rdma_x": a class has letters, digits, `_` and `-` only. */
 export function cdiKind(resource: string): string {
   const [domain = "", name = ""] = resource.split("/", 2);

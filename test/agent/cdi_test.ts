@@ -2,7 +2,6 @@ import { deepEqual, equal, match, rejects } from "@std/assert";
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent } from "../../src/agent/agent.ts";
-import { Background } from "../../src/agent/background.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { CdiSpec } from "../../src/pool/cdi.ts";
@@ -149,17 +148,4 @@ Deno.test("a plugin that ends leaves the spec that its successor has written", a
   deepEqual(files(one), [FILE]);
   await second.close();
   deepEqual(files(one), []);
-});
-
-Deno.test("Background forgets what is done", async () => {
-  const background = new Background();
-  const gate = Promise.withResolvers<void>();
-  background.add(Promise.resolve());
-  background.add(gate.promise);
-  equal(background.size, 2);
-  await Promise.resolve();
-  equal(background.size, 1);
-  gate.resolve();
-  await background.done();
-  equal(background.size, 0);
 });
