@@ -188,7 +188,7 @@ export class DevicePluginResource implements DeviceSource {
       return `${this.resource}: ${check.hostPath} ${check.exists ? "has just gone" : "has just appeared"}; ${later}`;
     }
     const says = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
-    return `${this.resource}: the nodes of ${check.says} are changing right now (${check.path} says ${says}); ${later}`;
+    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} says ${says}); ${later}`;
   }
 }
 

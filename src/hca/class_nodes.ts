@@ -41,10 +41,7 @@ export function isCompanion(node: ClassNode): boolean {
 }
 
 /** The class of which the HCA should have a device and has none (yet); null when it lacks nothing. */
-export function lackingClass(hca: {
-  readonly pci: { readonly driver: string | null } | null;
-  readonly classNodes: readonly ClassNode[];
-}): string | null {
+export function lackingClass(hca: Pick<Owner, "pci"> & { readonly classNodes: readonly ClassNode[] }): string | null {
   return hca.classNodes.some(isCompanion) ? null : BY_DRIVER.get(hca.pci?.driver ?? "") ?? null;
 }
 
@@ -52,7 +49,7 @@ export function lackingClass(hca: {
 interface Owner {
   readonly name: string;
   readonly kind: HcaKind;
-  readonly pci: { readonly address: string } | null;
+  readonly pci: { readonly address: string; readonly driver: string | null } | null;
 }
 
 /** The nodes of the HCA's PCI function, in natural order of class and name. */
@@ -80,13 +77,22 @@ export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): 
   return [...found.values()].sort((a, b) => `${a.class} ${a.name}` < `${b.class} ${b.name}` ? -1 : 1);
 }
 
-/** The same nodes with what /dev has now; the same list when nothing differs. */
-export function refreshClassNodes(devRoot: string, nodes: readonly ClassNode[]): readonly ClassNode[] {
-  const next = nodes.map((node) => {
+/**
+ * The same nodes with what /dev has now; the same list when nothing differs. Read again when sysfs says that one is
+ * another device now, and while a driver has not registered the one that its HCA needs.
+ */
+export function refreshClassNodes(
+  sysfsRoot: string,
+  devRoot: string,
+  hca: Owner & { readonly classNodes: readonly ClassNode[] },
+): readonly ClassNode[] {
+  const moved = hca.classNodes.some(({ entry, dev }) => parseDev(readLine(`${sysfsRoot}/${entry}/dev`)) !== dev);
+  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca);
+  const next = hca.classNodes.map((node) => {
     const present = isThere(devRoot, node.path);
     return present === node.present ? node : { ...node, present };
   });
-  return next.every((node, i) => node === nodes[i]) ? nodes : next;
+  return next.every((node, i) => node === hca.classNodes[i]) ? hca.classNodes : next;
 }
 
 /**

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
 import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
-import { lackingClass, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
+import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readParentDevice, VfIndices } from "./pci.ts";
@@ -177,10 +177,7 @@ export class SysfsScanner {
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
-    // The driver registers its verbs device first, and some need a further module for the other.
-    const classNodes = lackingClass(hca) === null
-      ? refreshClassNodes(this.#roots.dev, hca.classNodes)
-      : readClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
+    const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
     return { ...hca, pci, classNodes, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 

@@ -38,6 +38,8 @@ export interface Grant {
 export interface SysfsCheck {
   readonly path: string;
   readonly says: string;
+  /** The HCA that the grant takes it for. */
+  readonly hca: string;
 }
 
 /** A path of the host, and whether it must exist for the grant to be right. */
@@ -117,7 +119,7 @@ export function allocateNodes(
   const perHca: NodeGrant[] = [];
   const add = (name: string, group: string, hca: Hca) => {
     perHca.push(node(`${DEV}/${name}`));
-    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name });
+    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name, hca: hca.name });
   };
   /** Extra nodes come and go without an event; an answer that was right is not while one does. */
   const addExtra = (to: NodeGrant[], { optional, ...extra }: ExtraDevice) => {
@@ -133,7 +135,9 @@ export function allocateNodes(
     }
     for (const { node, ...extra } of nodesOf(spec, hca, host)) {
       // Their numbers are given out again as those of uverbs are: the entry below the function says whose it is now.
-      if (node !== null && node.dev !== null) evidence.push({ path: `${node.entry}/dev`, says: node.dev });
+      if (node !== null && node.dev !== null) {
+        evidence.push({ path: `${node.entry}/dev`, says: node.dev, hca: hca.name });
+      }
       addExtra(perHca, extra);
     }
   }

@@ -1,4 +1,5 @@
-import { deepEqual } from "@std/assert";
+import { deepEqual, equal } from "@std/assert";
+import { rmSync } from "node:fs";
 import { FakeHost } from "../../sim/mod.ts";
 import { isCompanion, lackingClass, readClassNodes, refreshClassNodes } from "../../src/hca/class_nodes.ts";
 import type { HcaKind } from "../../src/hca/types.ts";
@@ -9,7 +10,7 @@ const SECOND = "0000:af:00.0";
 
 /** Paths of an HCA's nodes, with a mark for companions. */
 function nodes(host: FakeHost, name: string, address: string, kind: HcaKind = "pf") {
-  return readClassNodes(host.sysfsRoot, host.devRoot, { name, kind, pci: { address } })
+  return readClassNodes(host.sysfsRoot, host.devRoot, { name, kind, pci: { address, driver: "hfi1" } })
     .map((node) => `${isCompanion(node) ? "+" : ""}${node.path}${node.present ? "" : " missing"}`);
 }
 
@@ -63,14 +64,21 @@ Deno.test("a DEVNAME that leads out of /dev is not followed", () =>
 Deno.test("refreshClassNodes() follows /dev, and gives the same list while nothing differs", () =>
   onHost((host) => {
     addHfis(host);
-    const pci = { address: FIRST, driver: "hfi1" };
-    const first = readClassNodes(host.sysfsRoot, host.devRoot, { name: "hfi1_0", kind: "pf", pci });
-    deepEqual(refreshClassNodes(host.devRoot, first) === first, true);
+    const hca = { name: "hfi1_0", kind: "pf" as const, pci: { address: FIRST, driver: "hfi1" } };
+    const first = readClassNodes(host.sysfsRoot, host.devRoot, hca);
+    const now = () => refreshClassNodes(host.sysfsRoot, host.devRoot, { ...hca, classNodes: first });
+    deepEqual(now() === first, true);
     removeNode(host, "hfi1_1");
-    deepEqual(refreshClassNodes(host.devRoot, first).map((node) => node.present), [false]);
+    deepEqual(now().map((node) => node.present), [false]);
     addNode(host, "hfi1_1");
-    deepEqual(refreshClassNodes(host.devRoot, first) === first, true);
-    deepEqual(lackingClass({ pci, classNodes: first }), null);
-    deepEqual(lackingClass({ pci, classNodes: [] }), "hfi1_user");
-    deepEqual(lackingClass({ pci: { driver: "mlx5_core" }, classNodes: [] }), null);
+    deepEqual(now() === first, true);
+    rmSync(`${host.sysfsRoot}/bus/pci/devices/${FIRST}/hfi1_user/hfi1_1`, { recursive: true });
+    deepEqual(now(), [], "what is not below the function any more is not its own");
   }));
+
+Deno.test("lackingClass() names the class that a driver is bound to register", () => {
+  const pci = (driver: string) => ({ address: FIRST, driver });
+  equal(lackingClass({ pci: pci("hfi1"), classNodes: [] }), "hfi1_user");
+  equal(lackingClass({ pci: pci("cxi_ss1"), classNodes: [] }), "cxi_user");
+  equal(lackingClass({ pci: pci("mlx5_core"), classNodes: [] }), null);
+});
