@@ -138,8 +138,14 @@ export class Agent {
     for (const resource of this.#resources.values()) resource.reregister();
   }
 
-  /** Serves other resources from now on. Those whose spec is the same do not notice. */
-  async reconfigure(specs: readonly ResourceSpec[]): Promise<void> {
+  /** Milliseconds between scans that nothing triggered; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescans.rescanMs;
+  }
+
+  /** Serves other resources from now on, and scans as often. Resources whose spec is the same do not notice. */
+  async reconfigure(specs: readonly ResourceSpec[], rescanMs = this.rescanMs): Promise<void> {
+    this.#rescans.setRescan(rescanMs);
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // The old object for an equal spec: identity is how `track` sees that nothing changed.
@@ -161,7 +167,7 @@ export class Agent {
       source.run((one) => this.#rescans.trigger(one), this.#stop.signal).catch((error: unknown) => {
         if (this.#stop.signal.aborted) return;
         const reason = error instanceof Error ? error.message : String(error);
-        const seconds = this.#options.rescanMs / 1e3;
+        const seconds = this.rescanMs / 1e3;
         this.#log.warn(
           `no events from ${source.name}: ${reason}; changes are found by the scan every ${seconds} s instead`,
         );

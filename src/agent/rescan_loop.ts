@@ -57,11 +57,13 @@ export class RescanLoop {
   #failures = 0;
   #failedAt = 0;
   #timerLooks = 0;
+  #rescanMs: number;
   #closed = false;
 
   constructor(options: RescanLoopOptions) {
     this.#options = options;
     this.#collectMs = options.collectMs ?? 1_000;
+    this.#rescanMs = options.rescanMs;
     this.#schedule();
   }
 
@@ -85,6 +87,19 @@ export class RescanLoop {
     await this.#running;
     this.trigger({ source, depth: "quick", detail, at: performance.now() });
     await this.#running;
+  }
+
+  /** Milliseconds between timer scans; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescanMs;
+  }
+
+  /** Sets the time between timer scans; the next one is that far away then. */
+  setRescan(ms: number): void {
+    if (ms === this.#rescanMs || this.#closed) return;
+    this.#rescanMs = ms;
+    clearTimeout(this.#timer);
+    this.#schedule();
   }
 
   /** Stops the timers and waits for a scan under way. */
@@ -160,12 +175,12 @@ export class RescanLoop {
   }
 
   #schedule(): void {
-    if (this.#options.rescanMs === 0) return;
+    if (this.#rescanMs === 0) return;
     this.#timer = setTimeout(() => {
       this.#timerLooks++;
       if (this.#timerLooks % FULL_EVERY === 0) this.#full = true;
       this.trigger({ source: "timer", depth: "quick", detail: "time to look", at: performance.now() });
       this.#schedule();
-    }, this.#options.rescanMs);
+    }, this.#rescanMs);
   }
 }
