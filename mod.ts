@@ -16,8 +16,8 @@ export type { Depth, EventSource, Trigger } from "./src/hca/events/trigger.ts";
 export type * from "./src/hca/types.ts";
 export { allocate, type Grant, type Outcome } from "./src/pool/allocate.ts";
 export { devices, type OfferedDevice } from "./src/pool/devices.ts";
-export { type Change, type Ledger, type Standing, track } from "./src/pool/states.ts";
-export { prefer, type Wish } from "./src/pool/prefer.ts";
+export { type Change, type DeviceState, type PoolStates, track } from "./src/pool/states.ts";
+export { prefer, type PreferenceRequest } from "./src/pool/prefer.ts";
 export { type Member, type Pool, select, type Selection } from "./src/pool/select.ts";
 export { DEFAULT_SPEC, type ResourceSpec, type Selector } from "./src/pool/spec.ts";
 

@@ -70,14 +70,14 @@ export const QUANTITIES: readonly Quantity[] = [
   ours("event.p99", "link event → list at the kubelet, p99", "ms"),
   ours("event.max", "link event → list at the kubelet, max", "ms"),
   ...HCAS.flatMap((n) => [
-    ours(`look.quick.${n}`, `a quick look, ${plural(n, "HCA")}`, "µs"),
-    ours(`look.full.${n}`, `a full look, ${plural(n, "HCA")}`, "µs"),
+    ours(`scan.quick.${n}`, `a quick scan, ${plural(n, "HCA")}`, "µs"),
+    ours(`scan.full.${n}`, `a full scan, ${plural(n, "HCA")}`, "µs"),
     ours(`list.${n}.bytes`, `list of ${plural(n, "HCA")}`, "bytes"),
   ]),
   ...RESOURCES.flatMap((n) => [
     ours(
-      `resources.${n}.look`,
-      `a quick look, 100 HCAs as ${plural(n, "resource")} of ${grouped(SHARES)} shares`,
+      `resources.${n}.scan`,
+      `a quick scan, 100 HCAs as ${plural(n, "resource")} of ${grouped(SHARES)} shares`,
       "µs",
     ),
     ours(`resources.${n}.bytes`, `lists of ${plural(n, "resource")} of ${grouped(SHARES)} shares`, "bytes"),

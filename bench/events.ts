@@ -4,7 +4,7 @@
  *     deno task bench:events [--events 200] [--hcas 8] [--pause 70] [--json]
  *
  * A port of the fake host changes on disk without a word; then a real veth link is set down or up, and the kernel's own
- * netlink message is what makes the plugin look. The clock starts just before the request goes to the kernel, and ends
+ * netlink message is what makes the plugin scan. The clock starts just before the request goes to the kernel, and ends
  * when the list, decoded, is in the hands of the kubelet's gRPC client. The kernel's own share is shown beside it.
  *
  * Only the way down is measured: the way up waits for the settle time on purpose.

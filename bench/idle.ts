@@ -61,7 +61,7 @@ async function main(): Promise<void> {
   });
   await using plant = await rig(Number(values.hcas), "--http", "127.0.0.1:0", ...positionals);
   const { pid } = plant;
-  // The first full look, the compiler's work on it and the last garbage of the start are not idleness.
+  // The first full scan, the compiler's work on it and the last garbage of the start are not idleness.
   await delay(Number(values["warm-up"]) * 1e3);
   const from = { at: performance.now(), cpu: processTime(pid), threads: threadsOf(pid) };
   await delay(Number(values.seconds) * 1e3);

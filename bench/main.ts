@@ -22,7 +22,7 @@ import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundle, PROGRAM } from "../tools/bundle.ts";
-import { missingTools, Workshop } from "../tools/ship/image_builder.ts";
+import { ImageBuilder, missingTools } from "../tools/ship/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
 import { floors } from "./floor.ts";
@@ -34,7 +34,7 @@ import { byCommand, bySocket, plugin, reference, type Subject, V8_FLAGS } from "
 
 /** How much is done in one run. */
 interface Amount extends Effort {
-  /** Looks at each host. */
+  /** Scans of each host. */
   readonly looks: number;
   /** Link events, and the HCAs they happen to. An hour of a flap a second is 3,600. */
   readonly flaps: number;
@@ -116,7 +116,7 @@ function sizes(bundled: string, figures: Figures): void {
   figures.add(PLUGIN, "runtime.bytes", statSync(execPath).size);
   const given = options["image-store"];
   if (given !== undefined) {
-    figures.add(PLUGIN, "image.bytes", new Workshop(given, say).bytes("amd64"));
+    figures.add(PLUGIN, "image.bytes", new ImageBuilder(given, say).bytes("amd64"));
     return;
   }
   const missing = missingTools(["amd64"]);
@@ -126,11 +126,11 @@ function sizes(bundled: string, figures: Figures): void {
   }
   const store = mkdtempSync(join(tmpdir(), "rdma-store-"));
   try {
-    const workshop = new Workshop(store, say);
-    workshop.build("amd64");
-    figures.add(PLUGIN, "image.bytes", workshop.bytes("amd64"));
+    const builder = new ImageBuilder(store, say);
+    builder.build("amd64");
+    figures.add(PLUGIN, "image.bytes", builder.bytes("amd64"));
   } finally {
-    Workshop.remove(store);
+    ImageBuilder.remove(store);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * What grows with the machine: a look by its HCAs, a list by its devices, a change by the resources beside it. Ours
+ * What grows with the machine: a scan by its HCAs, a list by its devices, a change by the resources beside it. Ours
  * alone: nobody else's inside can be called.
  *
  * @module
@@ -11,15 +11,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { parseCommandLine } from "../src/cli/flags.ts";
-import { Surveyor } from "../src/agent/inventory.ts";
+import { Inspector } from "../src/agent/inventory.ts";
 import type { Depth } from "../src/hca/events/trigger.ts";
 import { CLIENT_OPTIONS, devicePluginServices } from "../src/kubelet/api.ts";
 import { protoCodec } from "../src/device_plugin/codec.ts";
 import { PluginServer } from "../src/device_plugin/server.ts";
-import { Offer } from "../src/agent/resource.ts";
+import { DevicePluginResource } from "../src/agent/resource.ts";
 import type { HostFacts } from "../src/pool/allocate.ts";
 import { devices } from "../src/pool/devices.ts";
-import type { Account } from "../src/pool/states.ts";
+import type { PoolState } from "../src/pool/states.ts";
 import { DEFAULT_SPEC, type Mode, type ResourceSpec } from "../src/pool/spec.ts";
 import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
@@ -30,16 +30,16 @@ import type { Subject } from "./subject.ts";
 const codec = protoCodec();
 const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false };
 
-/** A look at hosts of every size, with one device per HCA. */
+/** A scan at hosts of every size, with one device per HCA. */
 export async function looks(repeats: number, figures: Figures): Promise<void> {
   for (const hcas of HCAS) {
     using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas)));
-    using surveyor = survey(host.value, [DEFAULT_SPEC]);
+    using inspector = inventory(host.value, [DEFAULT_SPEC]);
     for (const depth of ["quick", "full"] as const) {
-      figures.add(PLUGIN, `look.${depth}.${hcas}`, await timed(surveyor, depth, repeats) * 1e3);
+      figures.add(PLUGIN, `scan.${depth}.${hcas}`, await timed(inspector, depth, repeats) * 1e3);
     }
-    const { ledger } = await surveyor.look("full");
-    const list = codec.list(devices(ledger.get(DEFAULT_SPEC.name)!));
+    const { states } = await inspector.scan("full");
+    const list = codec.list(devices(states.get(DEFAULT_SPEC.name)!));
     figures.add(PLUGIN, `list.${hcas}.bytes`, list.length);
   }
 }
@@ -49,10 +49,10 @@ export async function resources(repeats: number, figures: Figures): Promise<void
   using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(100)));
   for (const count of RESOURCES) {
     const specs = sharing(count);
-    using surveyor = survey(host.value, specs);
-    figures.add(PLUGIN, `resources.${count}.look`, await timed(surveyor, "quick", repeats) * 1e3);
-    const { ledger } = await surveyor.look("full");
-    const bytes = [...ledger.values()].reduce((sum, account) => sum + codec.list(devices(account)).length, 0);
+    using inspector = inventory(host.value, specs);
+    figures.add(PLUGIN, `resources.${count}.scan`, await timed(inspector, "quick", repeats) * 1e3);
+    const { states } = await inspector.scan("full");
+    const bytes = [...states.values()].reduce((sum, poolState) => sum + codec.list(devices(poolState)).length, 0);
     figures.add(PLUGIN, `resources.${count}.bytes`, bytes);
   }
 }
@@ -99,15 +99,15 @@ function are(resource: string, health: string): (list: List) => boolean {
     list.resource === resource && list.devices.length === SHARES && list.devices.every((one) => one.health === health);
 }
 
-/** From the account of a changed resource to the bytes of its list at the other end of a real socket. */
+/** From the state of a changed resource to the bytes of its list at the other end of a real socket. */
 export async function longList(repeats: number, figures: Figures): Promise<void> {
   using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(1)));
   const [spec] = sharing(1, LONG_LIST);
-  using surveyor = survey(host.value, [spec!]);
-  const account = async () => (await surveyor.look("quick")).ledger.get(spec!.name)!;
-  const up = await account();
+  using inspector = inventory(host.value, [spec!]);
+  const poolState = async () => (await inspector.scan("quick")).states.get(spec!.name)!;
+  const up = await poolState();
   await host.value.portDown("mlx5_0", 1);
-  const down = await account();
+  const down = await poolState();
   await using wire = await Wire.open(up);
   const took: number[] = [];
   for (let i = 0; i < 2 * repeats; i++) {
@@ -122,14 +122,14 @@ export async function longList(repeats: number, figures: Figures): Promise<void>
 
 /** An offer behind the plugin's own server, and a client that takes what comes as bytes. */
 class Wire implements AsyncDisposable {
-  readonly offer: Offer;
+  readonly offer: DevicePluginResource;
   readonly #server: PluginServer;
   readonly #client: Client;
   readonly #stream: ClientReadableStream<Buffer>;
   readonly #dir: string;
   #arrived = () => {};
 
-  private constructor(offer: Offer, server: PluginServer, dir: string) {
+  private constructor(offer: DevicePluginResource, server: PluginServer, dir: string) {
     this.offer = offer;
     this.#server = server;
     this.#dir = dir;
@@ -145,12 +145,12 @@ class Wire implements AsyncDisposable {
     this.#stream.on("error", () => {});
   }
 
-  static async open(account: Account): Promise<Wire> {
+  static async open(poolState: PoolState): Promise<Wire> {
     const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
-    const offer = new Offer(account, HOST, {
+    const offer = new DevicePluginResource(poolState, HOST, {
       codec,
       sysfsRoot: "/nowhere",
-      lookAgain: () => Promise.resolve(),
+      rescan: () => Promise.resolve(),
       onAllocated: () => {},
     });
     const events = { onStreams: () => {}, onListSent: () => {}, onCall: () => {} };
@@ -185,19 +185,19 @@ function sharing(count: number, shares = SHARES): readonly ResourceSpec[] {
   });
 }
 
-function survey(host: FakeHost, specs: readonly ResourceSpec[]): Surveyor {
+function inventory(host: FakeHost, specs: readonly ResourceSpec[]): Inspector {
   const parsed = parseCommandLine(["--sysfs-root", host.sysfsRoot, "--dev-root", host.devRoot], {});
   if (!parsed.ok) throw new Error(parsed.message);
-  return new Surveyor(parsed.values, specs);
+  return new Inspector(parsed.values, specs);
 }
 
-/** Milliseconds of a look with all that follows from it: the median. */
-async function timed(surveyor: Surveyor, depth: Depth, repeats: number): Promise<number> {
+/** Milliseconds of a scan with all that follows from it: the median. */
+async function timed(inspector: Inspector, depth: Depth, repeats: number): Promise<number> {
   const took: number[] = [];
-  await surveyor.look("full");
+  await inspector.scan("full");
   for (let i = 0; i < repeats; i++) {
     const begin = performance.now();
-    await surveyor.look(depth);
+    await inspector.scan(depth);
     took.push(performance.now() - begin);
   }
   return quantile(took.toSorted((a, b) => a - b), 0.5);

@@ -13,7 +13,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "@std/cli";
 import { FakeHost, FakeKubelet, preset } from "../sim/mod.ts";
-import { type Architecture, ARCHITECTURES, missingTools, Workshop } from "./ship/image_builder.ts";
+import { type Architecture, ARCHITECTURES, ImageBuilder, missingTools } from "./ship/image_builder.ts";
 import { type Figures, figuresRow, writeFigures } from "./ship/figures.ts";
 
 const RESOURCE = "tencent.com/rdma";
@@ -32,7 +32,7 @@ const UNPRIVILEGED = [
 class Failed extends Error {}
 
 /** Runs the image and answers for it; throws {@link Failed} with a sentence and the container's log. */
-async function tryImage(workshop: Workshop, architecture: Architecture): Promise<Figures> {
+async function tryImage(builder: ImageBuilder, architecture: Architecture): Promise<Figures> {
   const dir = mkdtempSync(join(tmpdir(), "rdma-image-"));
   const kubeletDir = join(dir, "device-plugins");
   mkdirSync(kubeletDir);
@@ -47,7 +47,7 @@ async function tryImage(workshop: Workshop, architecture: Architecture): Promise
   const child = spawn(
     "podman",
     [
-      ...workshop.podman,
+      ...builder.podman,
       "run",
       "--rm",
       `--name=${name}`,
@@ -58,7 +58,7 @@ async function tryImage(workshop: Workshop, architecture: Architecture): Promise
       `--volume=${host.sysfsRoot}:/host/sys:ro`,
       `--volume=${host.devRoot}:/host/dev:ro`,
       `--volume=${kubeletDir}:/var/lib/kubelet/device-plugins`,
-      ...workshop.runArguments(architecture),
+      ...builder.runArguments(architecture),
       "--sysfs-root=/host/sys",
       "--dev-root=/host/dev",
       "--rescan=1",
@@ -78,21 +78,21 @@ async function tryImage(workshop: Workshop, architecture: Architecture): Promise
     const [answer] = await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
     check(answer?.devices?.[0]?.host_path === "/dev/infiniband/uverbs0", "Allocate answers with another node");
     await ready(port, patience);
-    const pid = workshop.inspect(["container", "inspect", "--format", "{{.State.Pid}}", name]);
+    const pid = builder.inspect(["container", "inspect", "--format", "{{.State.Pid}}", name]);
     const idle = memory(pid);
     for (let i = 0; i < 1_000; i++) await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
     const busy = memory(pid);
     await host.carrierLost("mlx5_1", 1);
     await allocatable(9, "a port that went down");
-    workshop.inspect(["kill", "--signal=TERM", name]);
+    builder.inspect(["kill", "--signal=TERM", name]);
     const status = await ended;
     check(status === 0, `SIGTERM ended it with status ${status}`);
-    return { architecture, ...workshop.size(architecture), startMs, idle, busy };
+    return { architecture, ...builder.size(architecture), startMs, idle, busy };
   } catch (error) {
     throw new Failed(`${error instanceof Error ? error.message : String(error)}\n${log.join("")}`);
   } finally {
     if (child.exitCode === null) {
-      workshop.inspect(["kill", "--signal=KILL", name], { quiet: true });
+      builder.inspect(["kill", "--signal=KILL", name], { quiet: true });
       await ended;
     }
     await kubelet.close();
@@ -101,7 +101,7 @@ async function tryImage(workshop: Workshop, architecture: Architecture): Promise
   }
 }
 
-/** Waits as a probe does: the kubelet may know the devices a moment before the look that found them has ended. */
+/** Waits as a probe does: the kubelet may know the devices a moment before the scan that found them has ended. */
 async function ready(port: number, patience: number): Promise<void> {
   const end = performance.now() + patience;
   for (;;) {
@@ -146,18 +146,18 @@ async function main(): Promise<number> {
   const store = values.store ?? mkdtempSync(join(tmpdir(), "rdma-store-"));
   const rows: Figures[] = [];
   try {
-    const workshop = new Workshop(store, (sentence) => process.stdout.write(`${sentence}\n`));
+    const builder = new ImageBuilder(store, (sentence) => process.stdout.write(`${sentence}\n`));
     for (const architecture of wanted) {
-      workshop.build(architecture);
-      workshop.checkContents(architecture);
-      rows.push(await tryImage(workshop, architecture));
+      builder.build(architecture);
+      builder.checkContents(architecture);
+      rows.push(await tryImage(builder, architecture));
       process.stdout.write(`${figuresRow(rows.at(-1)!)}\n`);
     }
   } catch (error) {
     process.stderr.write(`the image failed: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   } finally {
-    if (values.store === undefined) Workshop.remove(store);
+    if (values.store === undefined) ImageBuilder.remove(store);
   }
   if (values.write) {
     writeFigures(rows, writeFileSync);

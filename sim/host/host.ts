@@ -8,7 +8,7 @@
  * using host = FakeHost.create(FakeHost.temporaryRoot(), PRESETS["connectx-roce-vfs"]);
  * await host.carrierLost("mlx5_0", 1);
  * await host.removeHca("mlx5_1");
- * host.describe(); // what a look must find now
+ * host.describe(); // what a scan must find now
  * ```
  *
  * @module
@@ -95,7 +95,7 @@ export class FakeHost {
     return this.describe().map((hca) => hca.name);
   }
 
-  /** What a full look must find now, in natural order of the names: the answer key for tests. */
+  /** What a full scan must find now, in natural order of the names: the answer key for tests. */
   describe(): HcaNow[] {
     return this.#kernel.hcas.filter((hca) => hca.where === "here").map((hca) => describeHca(hca))
       .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
@@ -252,7 +252,7 @@ export class FakeHost {
 
   /**
    * Spoils a file of sysfs in place ("class/infiniband/mlx5_0/node_guid"): keeps its first `bytes` bytes when that is a
-   * number, and writes those bytes when it is text or bytes. `mend` undoes it.
+   * number, and writes those bytes when it is text or bytes. `fix` undoes it.
    */
   async tear(path: string, bytes: number | string | Uint8Array, options?: MutationOptions): Promise<void> {
     await this.#once(
@@ -265,7 +265,7 @@ export class FakeHost {
     );
   }
 
-  /** Removes one file of sysfs; `mend` brings it back. */
+  /** Removes one file of sysfs; `fix` brings it back. */
   async removeFile(path: string, options?: MutationOptions): Promise<void> {
     await this.#once(
       () => {
@@ -278,9 +278,9 @@ export class FakeHost {
   }
 
   /** Undoes `tear` and `removeFile`. */
-  async mend(path: string, options?: MutationOptions): Promise<void> {
+  async fix(path: string, options?: MutationOptions): Promise<void> {
     const original = this.#originals.get(path);
-    if (original === undefined) throw new Error(`Cannot mend ${path}: it was neither torn nor removed`);
+    if (original === undefined) throw new Error(`Cannot fix ${path}: it was neither torn nor removed`);
     this.#originals.delete(path);
     await this.#once(() => writeFileSync(join(this.sysfsRoot, path), original), `change ${path}`, options);
   }

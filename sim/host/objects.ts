@@ -108,7 +108,7 @@ export function vfDescription(pf: HcaObject, index: number): HcaDescription {
   };
 }
 
-/** What a look must find of an HCA that the host sees. */
+/** What a scan must find of an HCA that the host sees. */
 export function describeHca(hca: HcaObject): HcaNow {
   const { description } = hca;
   const nodes = madsOf(hca);

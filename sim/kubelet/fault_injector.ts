@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 export type SlowWhere = "register" | "admission" | "both";
 
 /** What happens to the next Register call, apart from slowness. */
-export type RegisterFate =
+export type RegisterFault =
   | { readonly kind: "serve" }
   | { readonly kind: "refuse"; readonly reason: string }
   | { readonly kind: "die"; readonly socket: "stays" | "goes" }
@@ -22,15 +22,15 @@ interface Slowness {
   left: number;
 }
 
-/** Moods in force. `times` everywhere counts the calls that are still to be treated so. */
-export class Moods {
-  #fate: RegisterFate = { kind: "serve" };
+/** FaultInjector in force. `times` everywhere counts the calls that are still to be treated so. */
+export class FaultInjector {
+  #registerFault: RegisterFault = { kind: "serve" };
   #fateLeft = 0;
   #slow: Slowness | null = null;
 
   /** Replaces what happens to the next `times` Register calls. */
-  setFate(fate: RegisterFate, times: number): void {
-    this.#fate = fate;
+  setRegisterFault(fault: RegisterFault, times: number): void {
+    this.#registerFault = fault;
     this.#fateLeft = times;
   }
 
@@ -43,11 +43,11 @@ export class Moods {
     this.#slow = null;
   }
 
-  /** The fate of the Register call that has just arrived; counts it. */
-  takeFate(): RegisterFate {
+  /** The fault of the Register call that has just arrived; counts it. */
+  takeRegisterFault(): RegisterFault {
     if (this.#fateLeft <= 0) return { kind: "serve" };
     this.#fateLeft -= 1;
-    return this.#fate;
+    return this.#registerFault;
   }
 
   /** Waits as long as this step has to; at once when the kubelet is not slow there. Ends early when `signal` aborts. */

@@ -57,7 +57,7 @@ export interface WaitOptions {
 }
 
 interface Waiter {
-  readonly look: () => void;
+  readonly check: () => void;
   readonly giveUp: (why: string) => void;
 }
 
@@ -79,7 +79,7 @@ export class History {
     const event: KubeletEvent = { ...happening, at: performance.now() };
     this.#events.push(event);
     this.#listener(event);
-    for (const waiter of [...this.#waiters]) waiter.look();
+    for (const waiter of [...this.#waiters]) waiter.check();
   }
 
   /** Resolves with the first truthy value of `probe`, which is asked now and after every event. */
@@ -93,7 +93,7 @@ export class History {
       };
       const fail = (why: string) => new Error(`Cannot see ${what} at the kubelet: ${why}. ${describe()}`);
       const waiter: Waiter = {
-        look: () => {
+        check: () => {
           try {
             const value = probe();
             if (value) finish(() => resolve(value));
@@ -105,7 +105,7 @@ export class History {
       };
       const timer = setTimeout(() => waiter.giveUp(`waited ${timeoutMs} ms`), timeoutMs);
       this.#waiters.add(waiter);
-      waiter.look();
+      waiter.check();
     });
   }
 

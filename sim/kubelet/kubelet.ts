@@ -1,7 +1,7 @@
 /**
  * A kubelet that is only its device manager, and behaves as the real one does: it serves Registration on
  * `kubelet.sock`, dials back inside the call, keeps one ListAndWatch stream per resource, counts capacity and
- * allocatable, admits pods, keeps its checkpoint, and dies and comes back. It also has the bad moods that a plugin must
+ * allocatable, admits pods, keeps its checkpoint, and dies and comes back. It also has the bad faults that a plugin must
  * live through.
  *
  * @example
@@ -29,7 +29,7 @@ import {
 } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
 import { type Allocation, idsOf } from "./allocations.ts";
-import { Moods, type SlowWhere } from "./fault_injector.ts";
+import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
 import { Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
@@ -76,7 +76,7 @@ interface Process {
 
 export class FakeKubelet {
   readonly #options: FakeKubeletOptions;
-  readonly #moods = new Moods();
+  readonly #faults = new FaultInjector();
   readonly #history: History;
   readonly #resources: Resources;
   readonly #admission: Admission;
@@ -203,7 +203,7 @@ export class FakeKubelet {
    */
   admit(pod: PodRequest): Promise<AdmittedPod> {
     const turn = this.#admitting.then(async () => {
-      await this.#moods.dawdle("admission", this.#life.signal);
+      await this.#faults.dawdle("admission", this.#life.signal);
       return await this.#admission.admit(pod);
     });
     // The next pod has its turn whatever became of this one; the caller gets the outcome.
@@ -242,22 +242,22 @@ export class FakeKubelet {
 
   /** The next `times` registrations (all, unless told), by call or by watcher, are refused with this sentence. */
   refuse(reason: string, { times = Infinity }: { readonly times?: number } = {}): void {
-    this.#moods.setFate({ kind: "refuse", reason }, times);
+    this.#faults.setRegisterFault({ kind: "refuse", reason }, times);
   }
 
   /** Loses `ms` milliseconds before it looks at a Register call, before it admits a pod, or both (default). */
   slow(ms: number, { where = "both", times = Infinity }: { where?: SlowWhere; times?: number } = {}): void {
-    this.#moods.setSlow(ms, where, times);
+    this.#faults.setSlow(ms, where, times);
   }
 
   /** Dies in the middle of the next Register call, which is never answered; stays dead until `start()`. */
   dieInRegister({ socket = "stays" }: { readonly socket?: "stays" | "goes" } = {}): void {
-    this.#moods.setFate({ kind: "die", socket }, 1);
+    this.#faults.setRegisterFault({ kind: "die", socket }, 1);
   }
 
   /** The next `times` Register calls (all, unless told) are answered well, but nobody ever connects to the plugin. */
   neverDial({ times = Infinity }: { readonly times?: number } = {}): void {
-    this.#moods.setFate({ kind: "never-dial" }, times);
+    this.#faults.setRegisterFault({ kind: "never-dial" }, times);
   }
 
   /** Cancels the ListAndWatch stream of a resource; its devices turn unhealthy and the connection is closed. */
@@ -278,7 +278,7 @@ export class FakeKubelet {
 
   /** Ends every bad mood. */
   calm(): void {
-    this.#moods.calm();
+    this.#faults.calm();
     this.resumeReading();
   }
 
@@ -286,17 +286,17 @@ export class FakeKubelet {
     const { version, endpoint, resource_name: resource } = request;
     this.#history.record({ kind: "register", resource, endpoint, version });
     const { signal } = this.#life;
-    const fate = this.#moods.takeFate();
-    await this.#moods.dawdle("register", signal);
-    if (fate.kind === "die") {
-      await this.stop({ socket: fate.socket });
+    const injected = this.#faults.takeRegisterFault();
+    await this.#faults.dawdle("register", signal);
+    if (injected.kind === "die") {
+      await this.stop({ socket: injected.socket });
       throw new Error("the kubelet died");
     }
-    const fault = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ??
-      (fate.kind === "refuse" ? fate.reason : null);
-    if (fault !== null) this.#refused(resource, endpoint, "register", fault);
+    const refusal = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ??
+      (injected.kind === "refuse" ? injected.reason : null);
+    if (refusal !== null) this.#refused(resource, endpoint, "register", refusal);
     const socket = join(this.#options.dir, endpoint);
-    if (fate.kind === "never-dial") {
+    if (injected.kind === "never-dial") {
       this.#history.record({ kind: "registered", resource, endpoint: socket, via: "register" });
       return;
     }
@@ -330,10 +330,10 @@ export class FakeKubelet {
     const { signal } = this.#life;
     return new PluginWatcher(dir, this.#options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, signal, {
       register: async ({ resource, endpoint, versions }) => {
-        const fate = this.#moods.takeFate();
-        const fault = versionFault(versions) ?? resourceNameFault(resource) ??
-          (fate.kind === "refuse" ? fate.reason : null);
-        if (fault !== null) this.#refused(resource, endpoint, "watcher", fault);
+        const injected = this.#faults.takeRegisterFault();
+        const refusal = versionFault(versions) ?? resourceNameFault(resource) ??
+          (injected.kind === "refuse" ? injected.reason : null);
+        if (refusal !== null) this.#refused(resource, endpoint, "watcher", refusal);
         await this.#connect(resource, endpoint, "watcher", signal);
       },
       deregister: (resource, socket) => {

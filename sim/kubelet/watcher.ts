@@ -55,9 +55,9 @@ export class PluginWatcher {
 
   start(): void {
     // Watching before looking: what appears in between is seen twice, never missed.
-    this.#watcher = watch(this.#dir, () => this.#look());
+    this.#watcher = watch(this.#dir, () => this.#applyScan());
     this.#watcher.on("error", (error) => this.#handler.log(`plugin watcher: ${error.message}`));
-    this.#look();
+    this.#applyScan();
   }
 
   /** Stops watching and waits for conversations under way; deregisters nobody. */
@@ -69,7 +69,7 @@ export class PluginWatcher {
     await Promise.all(this.#busy);
   }
 
-  #look(): void {
+  #applyScan(): void {
     if (this.#watcher === null) return;
     const found = this.#list();
     for (const [name, watched] of [...this.#sockets]) {

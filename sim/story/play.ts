@@ -119,31 +119,35 @@ function describe(is: ResourceState | null): string {
   }`;
 }
 
-async function admitPod(kubelet: FakeKubelet, wish: Admit): Promise<string[]> {
-  const resource = wish.resource ?? Object.keys(kubelet.state().resources)[0] ?? "?";
+async function admitPod(kubelet: FakeKubelet, request: Admit): Promise<string[]> {
+  const resource = request.resource ?? Object.keys(kubelet.state().resources)[0] ?? "?";
   try {
-    const { ids, view, cdiDevices } = await kubelet.admit({ name: wish.pod, resource, count: wish.count });
-    if (wish.refused !== undefined) {
-      throw new Error(`pod ${wish.pod} got ${ids.join(", ")} and should have been refused`);
+    const { ids, view, cdiDevices } = await kubelet.admit({ name: request.pod, resource, count: request.count });
+    if (request.refused !== undefined) {
+      throw new Error(`pod ${request.pod} got ${ids.join(", ")} and should have been refused`);
     }
     const nodes = view.devices.map((device) => device.containerPath);
     const hcas = (view.envs.RDMA_HCAS ?? "").split(",").filter((name) => name !== "");
     const repeated = nodes.find((path, i) => nodes.indexOf(path) !== i);
-    if (repeated !== undefined) throw new Error(`pod ${wish.pod} got ${repeated} twice`);
+    if (repeated !== undefined) throw new Error(`pod ${request.pod} got ${repeated} twice`);
     const uverbs = nodes.filter((path) => path.includes("/uverbs")).length;
-    if (uverbs !== hcas.length) throw new Error(`pod ${wish.pod} got ${uverbs} uverbs nodes for ${hcas.length} HCAs`);
-    same(`device IDs of ${wish.pod}`, ids, wish.ids);
-    same(`device nodes of ${wish.pod}`, nodes, wish.nodes);
-    same(`HCAs of ${wish.pod}`, hcas, wish.hcas);
-    same(`number of HCAs of ${wish.pod}`, hcas.length, wish.hcaCount);
-    same(`CDI names of ${wish.pod}`, cdiDevices, wish.cdi);
-    for (const [name, value] of Object.entries(wish.env ?? {})) same(`${name} of ${wish.pod}`, view.envs[name], value);
+    if (uverbs !== hcas.length) {
+      throw new Error(`pod ${request.pod} got ${uverbs} uverbs nodes for ${hcas.length} HCAs`);
+    }
+    same(`device IDs of ${request.pod}`, ids, request.ids);
+    same(`device nodes of ${request.pod}`, nodes, request.nodes);
+    same(`HCAs of ${request.pod}`, hcas, request.hcas);
+    same(`number of HCAs of ${request.pod}`, hcas.length, request.hcaCount);
+    same(`CDI names of ${request.pod}`, cdiDevices, request.cdi);
+    for (const [name, value] of Object.entries(request.env ?? {})) {
+      same(`${name} of ${request.pod}`, view.envs[name], value);
+    }
     const cdi = cdiDevices.length === 0 ? "" : `, by CDI ${cdiDevices.join(" ")}`;
-    return [`pod ${wish.pod} got ${ids.join(", ")}: ${nodes.join(" ")}, RDMA_HCAS=${hcas.join(",")}${cdi}`];
+    return [`pod ${request.pod} got ${ids.join(", ")}: ${nodes.join(" ")}, RDMA_HCAS=${hcas.join(",")}${cdi}`];
   } catch (error) {
-    if (!(error instanceof AdmissionError) || wish.refused === undefined) throw error;
-    if (!new RegExp(wish.refused).test(error.message)) {
-      throw new Error(`pod ${wish.pod} was refused with other words than /${wish.refused}/: ${error.message}`, {
+    if (!(error instanceof AdmissionError) || request.refused === undefined) throw error;
+    if (!new RegExp(request.refused).test(error.message)) {
+      throw new Error(`pod ${request.pod} was refused with other words than /${request.refused}/: ${error.message}`, {
         cause: error,
       });
     }

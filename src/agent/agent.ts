@@ -15,14 +15,14 @@ import type { NetnsMode, Snapshot } from "../hca/types.ts";
 import { type Codec, protoCodec } from "../device_plugin/codec.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { type RegistrationMode, Session, type SessionStatus, type Timing } from "../device_plugin/session.ts";
-import { type Look, Looks } from "./rescan_loop.ts";
+import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import type { Log } from "../text/log.ts";
-import { Offer } from "./resource.ts";
+import { DevicePluginResource } from "./resource.ts";
 import type { Grant, HostFacts } from "../pool/allocate.ts";
 import { cdiSpec } from "../pool/cdi.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
-import { type Account, type Change, type Ledger, track } from "../pool/states.ts";
-import { netnsRemarks } from "../pool/netns.ts";
+import { type Change, type PoolState, type PoolStates, track } from "../pool/states.ts";
+import { netnsNotes } from "../pool/netns.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 
@@ -33,7 +33,7 @@ export interface AgentOptions {
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly cdiDir: string;
-  /** Milliseconds between looks that nothing triggered. */
+  /** Milliseconds between scans that nothing triggered. */
   readonly rescanMs: number;
   readonly machine: DiscoverySources;
   readonly sources: readonly EventSource[];
@@ -46,7 +46,7 @@ export interface AgentOptions {
 /** What the agent knows at one moment, for `list`, metrics and the status page. */
 export interface AgentState {
   readonly snapshot: Snapshot | null;
-  readonly ledger: Ledger;
+  readonly states: PoolStates;
   readonly leftOut: readonly LeftOut[];
   readonly sessions: readonly SessionStatus[];
   /** The last changes, newest last, with the time of day (ms since the epoch). */
@@ -55,7 +55,7 @@ export interface AgentState {
 
 /** Things that happen, for metrics and the status page; the agent itself counts nothing. */
 export interface AgentObserver {
-  onLook?(look: Look, changed: boolean): void;
+  onScan?(scan: Scan, changed: boolean): void;
   /** From the event that was noticed to the list handed to the streams, in seconds. */
   onEventLatency?(seconds: number, source: string): void;
   onCall?(resource: string, method: string, seconds: number, refused: { code: string; message: string } | null): void;
@@ -67,7 +67,7 @@ export interface AgentObserver {
 }
 
 interface Served {
-  readonly offer: Offer;
+  readonly offer: DevicePluginResource;
   readonly session: Session;
 }
 
@@ -82,20 +82,20 @@ export class Agent {
   readonly #log: Log;
   readonly #codec: Codec = protoCodec();
   readonly #stop = new AbortController();
-  readonly #looks: Looks;
+  readonly #rescans: RescanLoop;
   readonly #cdi: CdiFiles;
   readonly #served = new Map<string, Served>();
   readonly #observers = new Set<AgentObserver>();
   readonly #background = new Set<Promise<void>>();
   #specs: readonly ResourceSpec[];
   #snapshot: Snapshot | null = null;
-  #ledger: Ledger = new Map();
+  #states: PoolStates = new Map();
   #leftOut: readonly LeftOut[] = [];
   #changes: (Change & { time: number })[] = [];
   #wake: ReturnType<typeof setTimeout> | undefined;
   #cdiTrouble = new Set<string>();
-  /** Why the last look failed; null when it did not. */
-  #lookTrouble: string | null = null;
+  /** Why the last scan failed; null when it did not. */
+  #scanFailure: string | null = null;
 
   private constructor(options: AgentOptions) {
     this.#options = options;
@@ -104,25 +104,25 @@ export class Agent {
     this.#cdi = new CdiFiles(options.cdiDir);
     const discovery = new Discovery({
       ...options.machine,
-      onLateAnswer: (hca) => this.#looks.trigger(trigger("late answer", hca)),
+      onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
     });
-    this.#looks = new Looks({
+    this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
-      onLook: (look) => this.#look(look),
-      onError: (error) => this.#lookFailed(error),
+      onScan: (scan) => this.#applyScan(scan),
+      onError: (error) => this.#scanFailed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
   }
 
-  /** Looks at the machine once, then serves and registers. Resolves when every resource is being served or retried. */
+  /** Scans of the machine once, then serves and registers. Resolves when every resource is being served or retried. */
   static async start(options: AgentOptions, observer: AgentObserver = {}): Promise<Agent> {
     const agent = new Agent(options);
     agent.observe(observer);
-    // Sources first: what changes while the first look is under way must not be missed.
+    // Sources first: what changes while the first scan is under way must not be missed.
     for (const source of options.sources) agent.#listen(source);
-    agent.#looks.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
-    await agent.#looks.now("start", "start");
+    agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+    await agent.#rescans.now("start", "start");
     const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
     for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left behind`);
     agent.#watch(options.kubeletDir);
@@ -139,22 +139,22 @@ export class Agent {
   get state(): AgentState {
     return {
       snapshot: this.#snapshot,
-      ledger: this.#ledger,
+      states: this.#states,
       leftOut: this.#leftOut,
       sessions: [...this.#served.values()].map((one) => one.session.status),
       changes: this.#changes,
     };
   }
 
-  /** Looks at everything again; resolves when the offers are up to date. */
-  async look(source: string): Promise<void> {
-    this.#looks.trigger({ source, depth: "full", detail: source, at: performance.now() });
-    await this.#looks.now(source, source);
+  /** Scans everything again; resolves when the offers are up to date. */
+  async scan(source: string): Promise<void> {
+    this.#rescans.trigger({ source, depth: "full", detail: source, at: performance.now() });
+    await this.#rescans.now(source, source);
   }
 
   /** SIGHUP: looks again and registers every resource again. */
   async reregister(): Promise<void> {
-    await this.look("SIGHUP");
+    await this.scan("SIGHUP");
     for (const { session } of this.#served.values()) session.reregister();
   }
 
@@ -162,23 +162,23 @@ export class Agent {
   async reconfigure(specs: readonly ResourceSpec[]): Promise<void> {
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
-    // The old object for an equal spec: identity is how the ledger sees that nothing changed.
+    // The old object for an equal spec: identity is how `track` sees that nothing changed.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
-    await this.#looks.now("config", "new configuration");
+    await this.#rescans.now("config", "new configuration");
   }
 
   /** Finishes calls in flight, removes sockets and CDI specs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
-    await this.#looks.close();
+    await this.#rescans.close();
     await Promise.all([...this.#served.values()].map(({ session }) => session.close()));
     for (const path of this.#cdi.removeAll()) this.#leave(path);
     await Promise.all(this.#background);
   }
 
   #listen(source: EventSource): void {
-    const running = source.run((one) => this.#looks.trigger(one), this.#stop.signal).catch((error: unknown) => {
+    const running = source.run((one) => this.#rescans.trigger(one), this.#stop.signal).catch((error: unknown) => {
       if (this.#stop.signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);
       const seconds = this.#options.rescanMs / 1e3;
@@ -195,58 +195,58 @@ export class Agent {
   }
 
   /** The same trouble again is not told again. A stack is for what nobody foresaw. */
-  #lookFailed(error: unknown): void {
+  #scanFailed(error: unknown): void {
     const foreseen = error instanceof OutOfFiles;
     const words = error instanceof Error ? (foreseen ? null : error.stack) ?? error.message : String(error);
     const trouble = foreseen ? OUT_OF_FILES : words;
-    this.#log[trouble === this.#lookTrouble ? "debug" : "error"](
-      `A look at the machine failed; what was offered before still is, and it is tried again: ${words}`,
+    this.#log[trouble === this.#scanFailure ? "debug" : "error"](
+      `A scan at the machine failed; what was offered before still is, and it is tried again: ${words}`,
     );
-    this.#lookTrouble = trouble;
+    this.#scanFailure = trouble;
   }
 
   /**
-   * The first look after some that failed. When files had run out sockets have to be proved: a listener of this runtime
+   * The first scan after some that failed. When files had run out sockets have to be proved: a listener of this runtime
    * that finds none for a connection accepts no other ever again, and there is no event that tells.
    */
   #recover(trouble: string): void {
-    this.#lookTrouble = null;
+    this.#scanFailure = null;
     this.#log.info("the machine can be looked at again");
     if (trouble !== OUT_OF_FILES) return;
     for (const { session } of this.#served.values()) session.prove();
   }
 
   /** The pure steps, and then what they ask for. */
-  #look(look: Look): void {
-    if (this.#lookTrouble !== null) this.#recover(this.#lookTrouble);
-    const { snapshot } = look;
+  #applyScan(scan: Scan): void {
+    if (this.#scanFailure !== null) this.#recover(this.#scanFailure);
+    const { snapshot } = scan;
     const now = performance.now();
     const held = snapshot.netnsMode === "exclusive" ? this.#held() : new Map<string, ReadonlySet<string>>();
     const selection = select(this.#specs, snapshot);
-    const tracked = track(this.#ledger, selection, held, now);
+    const tracked = track(this.#states, selection, held, now);
     const hostChanged = snapshot !== this.#snapshot;
-    const changed = tracked.ledger !== this.#ledger || hostChanged;
+    const changed = tracked.states !== this.#states || hostChanged;
     const first = this.#snapshot === null;
     if (this.#snapshot?.netnsMode !== snapshot.netnsMode) this.#warnOfNetns(snapshot.netnsMode);
     this.#snapshot = snapshot;
-    this.#ledger = tracked.ledger;
+    this.#states = tracked.states;
     this.#leftOut = selection.leftOut;
-    // What could not be written is tried again by every look: that a disk has room again is no event.
+    // What could not be written is tried again by every scan: that a disk has room again is no event.
     if (changed || this.#cdiTrouble.size > 0) this.#offer();
     clearTimeout(this.#wake);
     if (tracked.wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(tracked.wakeAt - now));
-      this.#wake = setTimeout(() => this.#looks.trigger(trigger("deadline", "a settle or grace time is over")), wait);
+      this.#wake = setTimeout(() => this.#rescans.trigger(trigger("deadline", "a settle or grace time is over")), wait);
     }
-    this.#tell(look, tracked.changes, first, changed);
+    this.#tell(scan, tracked.changes, first, changed);
   }
 
   /** Says what a pod would find out too late. */
   #warnOfNetns(mode: NetnsMode): void {
-    for (const { what, why, mend } of netnsRemarks(this.#specs, mode)) this.#log.warn(`${what}: ${why}; ${mend}`);
+    for (const { what, reason, fix } of netnsNotes(this.#specs, mode)) this.#log.warn(`${what}: ${reason}; ${fix}`);
   }
 
-  /** Makes what is offered and served the same as the ledger. */
+  /** Makes what is offered and served the same as the states. */
   #offer(): void {
     const host: HostFacts = {
       rdmaCm: this.#snapshot?.rdmaCm ?? false,
@@ -254,25 +254,25 @@ export class Agent {
       has: (path) => existsSync(path.replace(/^\/dev(?=\/)/, this.#options.machine.roots.dev)),
     };
     for (const [name, { session }] of this.#served) {
-      if (this.#ledger.has(name)) continue;
+      if (this.#states.has(name)) continue;
       this.#served.delete(name);
       this.#removeCdi(name);
       this.#background.add(session.close());
       this.#log.info(`${name} is no longer offered`, { resource: name });
     }
-    for (const [name, account] of this.#ledger) {
-      const served = this.#served.get(name) ?? this.#serve(account, host);
-      const obstacle = this.#writeCdi(account, host, served.session.status.socket);
-      served.offer.update(account, host, obstacle);
+    for (const [name, poolState] of this.#states) {
+      const served = this.#served.get(name) ?? this.#serve(poolState, host);
+      const refusal = this.#writeCdi(poolState, host, served.session.status.socket);
+      served.offer.update(poolState, host, refusal);
     }
   }
 
-  #serve(account: Account, host: HostFacts): Served {
-    const resource = account.spec.name;
-    const offer = new Offer(account, host, {
+  #serve(poolState: PoolState, host: HostFacts): Served {
+    const resource = poolState.spec.name;
+    const offer = new DevicePluginResource(poolState, host, {
       codec: this.#codec,
       sysfsRoot: this.#options.machine.roots.sysfs,
-      lookAgain: () => this.#looks.now("allocate", `an Allocate of ${resource} found something in its way`),
+      rescan: () => this.#rescans.now("allocate", `an Allocate of ${resource} found something in its way`),
       onAllocated: (name, ids, grant) => this.#each((one) => one.onAllocated?.(name, ids, grant)),
     });
     const session = new Session(offer, {
@@ -302,14 +302,14 @@ export class Agent {
   }
 
   /** Null when the spec is written (or none is wanted), else the sentence that says why not. */
-  #writeCdi(account: Account, host: HostFacts, owner: string): string | null {
-    const { name, cdi } = account.spec;
+  #writeCdi(poolState: PoolState, host: HostFacts, owner: string): string | null {
+    const { name, cdi } = poolState.spec;
     if (!cdi) {
       this.#removeCdi(name);
       return null;
     }
     try {
-      this.#cdi.write(name, cdiSpec(account, host, owner));
+      this.#cdi.write(name, cdiSpec(poolState, host, owner));
       if (this.#cdiTrouble.delete(name)) this.#log.info("the CDI spec is written now", { resource: name });
       return null;
     } catch (error) {
@@ -343,24 +343,24 @@ export class Agent {
     );
   }
 
-  #tell(look: Look, changes: readonly Change[], first: boolean, changed: boolean): void {
+  #tell(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
     const time = Date.now();
     for (const change of changes) {
-      const { resource, device, hca, port, from, to, cause } = change;
+      const { resource, device, hca, port, from, to, reason } = change;
       // What is there at the start is said by one block, not by a line for each.
       const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
-      this.#log[level](`${device}: ${from} → ${to}: ${cause}`, { resource, hca, port });
+      this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port });
     }
     this.#changes = [...this.#changes, ...changes.map((one) => ({ ...one, time }))].slice(-CHANGES_KEPT);
-    this.#each((one) => one.onLook?.(look, changed));
-    const event = look.triggers[0]!;
+    this.#each((one) => one.onScan?.(scan, changed));
+    const event = scan.triggers[0]!;
     if (changes.length > 0 && !first) {
       this.#each((one) => one.onEventLatency?.((performance.now() - event.at) / 1e3, event.source));
     }
     if (changed || changes.length > 0) this.#each((one) => one.onState?.());
-    this.#log.debug(`looked (${look.depth}) because of ${event.source}: ${event.detail}`, {
-      ms: Math.round(look.seconds * 1e4) / 10,
-      hcas: look.snapshot.hcas.length,
+    this.#log.debug(`looked (${scan.depth}) because of ${event.source}: ${event.detail}`, {
+      ms: Math.round(scan.seconds * 1e4) / 10,
+      hcas: scan.snapshot.hcas.length,
       changes: changes.length,
     });
   }

@@ -1,5 +1,5 @@
 /**
- * One look at the machine with everything that follows from it, without serving anything: what `list` prints and
+ * One scan of the machine with everything that follows from it, without serving anything: what `list` prints and
  * `doctor` judges.
  *
  * @module
@@ -9,22 +9,22 @@ import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
-import { type Ledger, track } from "../pool/states.ts";
+import { type PoolStates, track } from "../pool/states.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "../cli/flags.ts";
 import { machine } from "../cli/machine.ts";
 
 /** What was found, what is offered, and why the rest is not. */
-export interface Survey {
+export interface Inventory {
   readonly snapshot: Snapshot;
   readonly specs: readonly ResourceSpec[];
-  readonly ledger: Ledger;
+  readonly states: PoolStates;
   readonly leftOut: readonly LeftOut[];
 }
 
 /** Surveys the machine again and again. */
-export class Surveyor implements Disposable {
+export class Inspector implements Disposable {
   readonly #host: ReturnType<typeof machine>;
   readonly #specs: readonly ResourceSpec[];
   readonly #kubeletDir: string;
@@ -37,19 +37,19 @@ export class Surveyor implements Disposable {
     this.discovery = new Discovery(this.#host);
   }
 
-  async look(depth: Depth): Promise<Survey> {
-    return this.of(await this.discovery.look(depth));
+  async scan(depth: Depth): Promise<Inventory> {
+    return this.of(await this.discovery.scan(depth));
   }
 
-  /** What follows from a snapshot. Every survey is a first sight: nothing has to settle. */
-  of(snapshot: Snapshot): Survey {
+  /** What follows from a snapshot. Every inventory is a first sight: nothing has to settle. */
+  of(snapshot: Snapshot): Inventory {
     const specs = this.#specs;
     const { leftOut, pools } = select(specs, snapshot);
     const held = snapshot.netnsMode === "exclusive"
       ? heldDevices(this.#kubeletDir)
       : new Map<string, ReadonlySet<string>>();
-    const { ledger } = track(new Map(), { leftOut, pools }, held, 0);
-    return { snapshot, specs, ledger, leftOut };
+    const { states } = track(new Map(), { leftOut, pools }, held, 0);
+    return { snapshot, specs, states, leftOut };
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 /**
- * When to look at the machine: triggers in, snapshots out. Triggers that arrive together make one look, a look never
+ * When to look at the machine: triggers in, snapshots out. Triggers that arrive together make one scan, a scan never
  * overlaps another, and what a trigger said is forgotten once it has been looked at.
  *
  * @module
@@ -8,8 +8,8 @@ import type { Discovery } from "../hca/discover.ts";
 import type { Depth, Trigger } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
 
-/** One look that was made. */
-export interface Look {
+/** One scan that was made. */
+export interface Scan {
   readonly snapshot: Snapshot;
   /** What led to it, oldest first; never empty. */
   readonly triggers: readonly Trigger[];
@@ -18,33 +18,33 @@ export interface Look {
   readonly seconds: number;
 }
 
-export interface LooksOptions {
+export interface RescanLoopOptions {
   readonly discovery: Discovery;
-  readonly onLook: (look: Look) => void;
-  /** A look, or what was made of it, failed. It is tried again soon, and by every trigger. */
+  readonly onScan: (scan: Scan) => void;
+  /** A scan, or what was made of it, failed. It is tried again soon, and by every trigger. */
   readonly onError?: (error: unknown) => void;
-  /** Milliseconds between timer looks; 0 switches the timer off. */
+  /** Milliseconds between timer scans; 0 switches the timer off. */
   readonly rescanMs: number;
-  /** How long full looks that events ask for are collected, in milliseconds. */
+  /** How long full scans that events ask for are collected, in milliseconds. */
   readonly collectMs?: number;
-  /** How long after a link event a second look is made, in milliseconds. */
+  /** How long after a link event a second scan is made, in milliseconds. */
   readonly settleMs?: number;
 }
 
-/** Every so many timer looks one reads everything: GID tables and PCI attributes send no event of their own. */
+/** Every so many timer scans one reads everything: GID tables and PCI attributes send no event of their own. */
 const FULL_EVERY = 10;
 
-/** After a failed look: 1 s, 2 s, 4 s, … and then this, in milliseconds. */
+/** After a failed scan: 1 s, 2 s, 4 s, … and then this, in milliseconds. */
 const LONGEST_RETRY_MS = 30_000;
 /** After so many milliseconds without one it starts at 1 s again: what fails every other time is no storm. */
 const FORGOTTEN_MS = 60_000;
 
-/** Sources whose full look is wanted now and not after a while. */
+/** Sources whose full scan is wanted now and not after a while. */
 const AT_ONCE = new Set(["start", "SIGHUP", "allocate", "config"]);
 
-/** The loop. It runs from construction until {@link Looks.close}. */
-export class Looks {
-  readonly #options: LooksOptions;
+/** The loop. It runs from construction until {@link RescanLoop.close}. */
+export class RescanLoop {
+  readonly #options: RescanLoopOptions;
   readonly #collectMs: number;
   #waiting: Trigger[] = [];
   #full = false;
@@ -53,21 +53,21 @@ export class Looks {
   #collect: ReturnType<typeof setTimeout> | undefined;
   #second: ReturnType<typeof setTimeout> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  /** Looks that failed lately, and when the last one did. */
+  /** Scans that failed lately, and when the last one did. */
   #failures = 0;
   #failedAt = 0;
   #timerLooks = 0;
   #closed = false;
 
-  constructor(options: LooksOptions) {
+  constructor(options: RescanLoopOptions) {
     this.#options = options;
     this.#collectMs = options.collectMs ?? 1_000;
     this.#schedule();
   }
 
   /**
-   * Asks for a look. A quick one starts at once (or follows the running one); a full one that an event asks for is
-   * preceded by a quick look at once, and then waits a little, because events that ask for one come in swarms.
+   * Asks for a scan. A quick one starts at once (or follows the running one); a full one that an event asks for is
+   * preceded by a quick scan at once, and then waits a little, because events that ask for one come in swarms.
    */
   trigger(trigger: Trigger): void {
     if (this.#closed) return;
@@ -80,14 +80,14 @@ export class Looks {
     this.#running ??= this.#work();
   }
 
-  /** A look that begins after this call; resolves when its result has been handed on. */
+  /** A scan that begins after this call; resolves when its result has been handed on. */
   async now(source: string, detail: string): Promise<void> {
     await this.#running;
     this.trigger({ source, depth: "quick", detail, at: performance.now() });
     await this.#running;
   }
 
-  /** Stops the timers and waits for a look under way. */
+  /** Stops the timers and waits for a scan under way. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -106,9 +106,9 @@ export class Looks {
         this.#full = false;
         try {
           const start = performance.now();
-          const snapshot = await this.#options.discovery.look(depth);
+          const snapshot = await this.#options.discovery.scan(depth);
           const seconds = (performance.now() - start) / 1e3;
-          if (!this.#closed) this.#options.onLook({ snapshot, triggers, depth, seconds });
+          if (!this.#closed) this.#options.onScan({ snapshot, triggers, depth, seconds });
         } catch (error) {
           // A plugin that dies of an odd host takes every resource of the node with it.
           this.#options.onError?.(error);
@@ -120,7 +120,7 @@ export class Looks {
     }
   }
 
-  /** What made a look fail may be over without an event: files that were all in use, for one. */
+  /** What made a scan fail may be over without an event: files that were all in use, for one. */
   #tryAgain(depth: Depth): void {
     if (this.#closed) return;
     clearTimeout(this.#retry);
@@ -130,13 +130,13 @@ export class Looks {
     const delay = Math.min(1_000 * 2 ** this.#failures++, LONGEST_RETRY_MS);
     this.#retry = setTimeout(() => {
       if (depth === "full") this.#full = true;
-      this.trigger({ source: "retry", depth: "quick", detail: "the last look failed", at: performance.now() });
+      this.trigger({ source: "retry", depth: "quick", detail: "the last scan failed", at: performance.now() });
     }, delay);
   }
 
   /**
    * A link message can be ahead of the RDMA port: the kernel announces the link first and tells its own listeners, of
-   * which RoCE is one, afterwards. A look at once is right almost always, and one shortly after always.
+   * which RoCE is one, afterwards. A scan at once is right almost always, and one shortly after always.
    */
   #lookAgain(): void {
     clearTimeout(this.#second);
@@ -154,7 +154,7 @@ export class Looks {
     this.#collect = setTimeout(() => {
       this.#collect = undefined;
       this.#full = true;
-      // The event's own look has been made; this one only reads what that one left out.
+      // The event's own scan has been made; this one only reads what that one left out.
       this.trigger({ ...trigger, depth: "quick", at: performance.now(), detail: `${trigger.detail} (everything)` });
     }, this.#collectMs);
   }

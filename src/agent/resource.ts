@@ -1,6 +1,6 @@
 /**
  * One resource as the kubelet sees it: the list, and answers to Allocate and GetPreferredAllocation, all made from the
- * last account of the resource. Here the pure policy meets the wire format and the one check against the machine.
+ * last state of the resource. Here the pure policy meets the wire format and the one check against the machine.
  *
  * @module
  */
@@ -8,24 +8,24 @@ import type { Buffer } from "node:buffer";
 import { readLine } from "../hca/files.ts";
 import type { Codec, ContainerAnswer } from "../device_plugin/codec.ts";
 import { type DeviceSource, RequestError } from "../device_plugin/source.ts";
-import { allocate, type Evidence, type Grant, type HostFacts } from "../pool/allocate.ts";
+import { allocate, type Grant, type HostFacts, type SysfsCheck } from "../pool/allocate.ts";
 import { cdiGrant } from "../pool/cdi.ts";
 import { devices } from "../pool/devices.ts";
-import type { Account } from "../pool/states.ts";
+import type { PoolState } from "../pool/states.ts";
 import { prefer } from "../pool/prefer.ts";
 
-export interface OfferOptions {
+export interface DevicePluginResourceOptions {
   readonly codec: Codec;
   readonly sysfsRoot: string;
-  /** Looks at the machine now and updates the offer; resolves when that is done. */
-  readonly lookAgain: () => Promise<void>;
+  /** Scans of the machine now and updates the offer; resolves when that is done. */
+  readonly rescan: () => Promise<void>;
   readonly onAllocated: (resource: string, ids: readonly string[], grant: Grant) => void;
 }
 
 /** An answer that was given before and still is right while its evidence holds. */
 interface Remembered {
   readonly answer: Buffer;
-  readonly evidence: readonly Evidence[];
+  readonly evidence: readonly SysfsCheck[];
   readonly containers: readonly { readonly ids: readonly string[]; readonly grant: Grant }[];
 }
 
@@ -36,43 +36,43 @@ const MEMORY = 1_000;
 const LONGEST_REMEMBERED = 4_096;
 
 /** The devices of one resource. */
-export class Offer implements DeviceSource {
+export class DevicePluginResource implements DeviceSource {
   readonly resource: string;
-  readonly #options: OfferOptions;
+  readonly #options: DevicePluginResourceOptions;
   readonly #listeners = new Set<() => void>();
   readonly #memory = new Map<string, Remembered>();
-  #account: Account;
+  #poolState: PoolState;
   #host: HostFacts;
   #list: Buffer;
   /** Why nothing can be allocated now although devices are healthy; null when nothing stands in the way. */
-  #obstacle: string | null = null;
+  #refusal: string | null = null;
 
-  constructor(account: Account, host: HostFacts, options: OfferOptions) {
-    this.resource = account.spec.name;
+  constructor(poolState: PoolState, host: HostFacts, options: DevicePluginResourceOptions) {
+    this.resource = poolState.spec.name;
     this.#options = options;
-    this.#account = account;
+    this.#poolState = poolState;
     this.#host = host;
-    this.#list = options.codec.list(devices(account));
+    this.#list = options.codec.list(devices(poolState));
   }
 
-  get account(): Account {
-    return this.#account;
+  get poolState(): PoolState {
+    return this.#poolState;
   }
 
   /**
    * Takes over what is known now. Subscribers hear of it only if the kubelet's list is another one.
    *
-   * @param obstacle why no container can be served at the moment, such as a CDI spec that could not be written
+   * @param refusal why no container can be served at the moment, such as a CDI spec that could not be written
    */
-  update(account: Account, host: HostFacts, obstacle: string | null = null): void {
-    this.#obstacle = obstacle;
+  update(poolState: PoolState, host: HostFacts, refusal: string | null = null): void {
+    this.#refusal = refusal;
     const sameHost = host.rdmaCm === this.#host.rdmaCm && host.knem === this.#host.knem;
-    if (account === this.#account && sameHost) return;
+    if (poolState === this.#poolState && sameHost) return;
     this.#host = host;
     this.#memory.clear();
-    if (account === this.#account) return;
-    this.#account = account;
-    const list = this.#options.codec.list(devices(account));
+    if (poolState === this.#poolState) return;
+    this.#poolState = poolState;
+    const list = this.#options.codec.list(devices(poolState));
     if (list.equals(this.#list)) return;
     this.#list = list;
     for (const listener of this.#listeners) listener();
@@ -89,7 +89,7 @@ export class Offer implements DeviceSource {
 
   /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
-    if (this.#obstacle !== null) return this.#retry(request);
+    if (this.#refusal !== null) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
     if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
@@ -100,7 +100,7 @@ export class Offer implements DeviceSource {
     const { codec } = this.#options;
     const { container_requests } = decode(() => codec.preferredRequest(request), "PreferredAllocationRequest");
     return codec.preferredResponse(container_requests.map((one) =>
-      prefer(this.#account, {
+      prefer(this.#poolState, {
         available: one.available_deviceIDs,
         mustInclude: one.must_include_deviceIDs,
         size: one.allocation_size,
@@ -108,21 +108,21 @@ export class Offer implements DeviceSource {
     ));
   }
 
-  /** What stood in the way may be gone, as when a disk has room again: a look tries once more, and the call waits. */
+  /** What stood in the way may be gone, as when a disk has room again: a scan tries once more, and the call waits. */
   async #retry(request: Buffer): Promise<Buffer> {
-    await this.#options.lookAgain();
-    if (this.#obstacle !== null) throw new RequestError("FAILED_PRECONDITION", this.#obstacle);
+    await this.#options.rescan();
+    if (this.#refusal !== null) throw new RequestError("FAILED_PRECONDITION", this.#refusal);
     return this.allocate(request);
   }
 
   async #allocate(request: Buffer, key: string): Promise<Buffer> {
-    const { codec, lookAgain } = this.#options;
+    const { codec, rescan } = this.#options;
     const asked = decode(() => codec.allocateRequest(request), "AllocateRequest").container_requests
       .map((container) => container.devices_ids);
     let made = this.#make(asked);
     if (!this.#holds(made.evidence)) {
-      // Nodes were renumbered since the last look. The machine is asked, not believed from memory.
-      await lookAgain();
+      // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
+      await rescan();
       made = this.#make(asked);
       const wrong = made.evidence.find((one) => !this.#true(one));
       if (wrong !== undefined) {
@@ -139,18 +139,21 @@ export class Offer implements DeviceSource {
 
   #make(asked: readonly (readonly string[])[]): Remembered {
     const containers: { ids: readonly string[]; grant: Grant }[] = [];
-    const evidence: Evidence[] = [];
+    const evidence: SysfsCheck[] = [];
     for (const ids of asked) {
-      const outcome = allocate(this.#account, this.#host, ids);
+      const outcome = allocate(this.#poolState, this.#host, ids);
       if (!outcome.ok) {
-        throw new RequestError(outcome.why === "unknown" ? "INVALID_ARGUMENT" : "FAILED_PRECONDITION", outcome.message);
+        throw new RequestError(
+          outcome.reason === "unknown" ? "INVALID_ARGUMENT" : "FAILED_PRECONDITION",
+          outcome.message,
+        );
       }
       containers.push({ ids, grant: outcome.grant });
       evidence.push(...outcome.evidence);
     }
     const answers = containers.map(({ grant }): ContainerAnswer => ({
       grant,
-      cdi: this.#account.spec.cdi ? cdiGrant(this.#account.spec, grant) : null,
+      cdi: this.#poolState.spec.cdi ? cdiGrant(this.#poolState.spec, grant) : null,
     }));
     return { answer: this.#options.codec.allocateResponse(answers), evidence, containers };
   }
@@ -160,11 +163,11 @@ export class Offer implements DeviceSource {
     return made.answer;
   }
 
-  #holds(evidence: readonly Evidence[]): boolean {
+  #holds(evidence: readonly SysfsCheck[]): boolean {
     return evidence.every((one) => this.#true(one));
   }
 
-  #true(evidence: Evidence): boolean {
+  #true(evidence: SysfsCheck): boolean {
     return readLine(`${this.#options.sysfsRoot}/${evidence.path}`) === evidence.says;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * `doctor`: checks what a working set-up needs and says what mends it. Changes nothing.
+ * `doctor`: checks what a working set-up needs and says what fixes it. Changes nothing.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { print } from "../text/print.ts";
 import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
-import { Surveyor } from "../agent/inventory.ts";
+import { Inspector } from "../agent/inventory.ts";
 
 /** Status 0 when there is no problem (warnings may be), 1 when there is one. */
 export async function doctorCommand(values: Values): Promise<number> {
   const { specs, warnings } = await wanted(values);
-  using surveyor = new Surveyor(values, specs);
-  const findings = examine(await gatherFacts(values, await surveyor.look("full"), warnings));
+  using inspector = new Inspector(values, specs);
+  const findings = examine(await gatherFacts(values, await inspector.scan("full"), warnings));
   print(values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }
@@ -26,12 +26,12 @@ const MARKS = { problem: ["red", "PROBLEM"], warning: ["yellow", "WARNING"], ok:
 
 /** Findings for people, at most 80 columns wide; the last line counts. */
 export function report(findings: readonly Finding[], paint: Painter): string {
-  const lines = findings.flatMap(({ id, severity, what, why, mend }) => {
+  const lines = findings.flatMap(({ id, severity, what, reason, fix }) => {
     const [style, mark] = MARKS[severity];
     const [first = "", ...rest] = wrap(what, 70, "");
     const head = [`${paint(style, mark.padEnd(8))} ${first}`, ...rest.map((line) => `         ${line}`)];
     if (severity === "ok") return head;
-    const body = [...wrap(`why: ${why}`, 80, "         "), ...wrap(`mend: ${mend}`, 80, "         ")];
+    const body = [...wrap(`reason: ${reason}`, 80, "         "), ...wrap(`fix: ${fix}`, 80, "         ")];
     return [...head, ...body, `         see: docs/troubleshooting.md#${id}`];
   });
   const total = (severity: Severity) => findings.filter((one) => one.severity === severity).length;

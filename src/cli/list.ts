@@ -9,14 +9,14 @@ import process from "node:process";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
-import { Looks } from "../agent/rescan_loop.ts";
+import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
-import { behind, devices } from "../pool/devices.ts";
+import { devices, membersOf } from "../pool/devices.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
-import { type Survey, Surveyor } from "../agent/inventory.ts";
+import { Inspector, type Inventory } from "../agent/inventory.ts";
 
 /** What the narrowest terminal has. */
 const COLUMNS = 80;
@@ -37,43 +37,43 @@ export async function listCommand(values: Values): Promise<number> {
       `Deno's permissions hide ${sysfs}, so nothing can be seen there; the image needs --sysfs-root=/host/sys\n`,
     );
   }
-  using surveyor = new Surveyor(values, specs);
-  const show = async (survey: Survey) => {
+  using inspector = new Inspector(values, specs);
+  const show = async (inventory: Inventory) => {
     const pods = values["pod-resources"] ? await podsByDevice(resolve(values["pod-resources-socket"])) : null;
     return print(
       values.json
-        ? `${JSON.stringify(asJson(survey, pods))}\n`
-        : asText(survey, pods, painter(process.stdout, process.env)),
+        ? `${JSON.stringify(asJson(inventory, pods))}\n`
+        : asText(inventory, pods, painter(process.stdout, process.env)),
     );
   };
   if (!values.watch) {
-    await show(await surveyor.look("full"));
+    await show(await inspector.scan("full"));
     return 0;
   }
-  await watch(surveyor, values, rescanMs, show);
+  await watch(inspector, values, rescanMs, show);
   return 0;
 }
 
 async function watch(
-  surveyor: Surveyor,
+  inspector: Inspector,
   values: Values,
   rescanMs: number,
-  show: (survey: Survey) => Promise<boolean>,
+  show: (inventory: Inventory) => Promise<boolean>,
 ): Promise<void> {
   const stop = new AbortController();
   const stopped = new Promise<void>((done) => stop.signal.addEventListener("abort", () => done(), { once: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let last: unknown = null;
   let printing: Promise<void> = Promise.resolve();
-  const looks = new Looks({
-    discovery: surveyor.discovery,
+  const looks = new RescanLoop({
+    discovery: inspector.discovery,
     rescanMs,
-    onLook: ({ snapshot }) => {
+    onScan: ({ snapshot }) => {
       if (snapshot === last) return;
       last = snapshot;
       printing = printing.then(async () => {
         if (!values.json) print(process.stdout.isTTY ? "\u001b[2J\u001b[H" : `\n${new Date().toISOString()}\n`);
-        if (!await show(surveyor.of(snapshot))) stop.abort(); // nobody reads any more
+        if (!await show(inspector.of(snapshot))) stop.abort(); // nobody reads any more
       });
     },
   });
@@ -87,9 +87,9 @@ async function watch(
 }
 
 /** A line an HCA, and below it its ports, its net devices, why it is left out, and who holds it. At most 80 columns. */
-export function asText(survey: Survey, pods: PodsAnswer | null, paint: Painter): string {
-  const { snapshot } = survey;
-  const all = [...snapshot.hcas, ...snapshot.moved];
+export function asText(inventory: Inventory, pods: PodsAnswer | null, paint: Painter): string {
+  const { snapshot } = inventory;
+  const all = [...snapshot.hcas, ...snapshot.inPodNetns];
   const rows = all.map((hca) => [
     hca.name,
     hca.pci?.address ?? "-",
@@ -97,7 +97,7 @@ export function asText(survey: Survey, pods: PodsAnswer | null, paint: Painter):
     hca.kind === "vf" ? `vf ${hca.pci?.vfIndex ?? "?"}` : hca.kind === "sf" ? `sf ${hca.sfNumber ?? "?"}` : hca.kind,
     hca.transport === "unknown" ? "?" : hca.transport,
     `${hca.pci?.numaNode ?? "-"}`,
-    offeredAs(survey, hca),
+    offeredAs(inventory, hca),
   ]);
   // Names of HCAs may have 63 characters, and those of resources more: a long one goes on a line of its own.
   const widthOf = (cells: readonly (readonly string[])[]) =>
@@ -116,25 +116,25 @@ export function asText(survey: Survey, pods: PodsAnswer | null, paint: Painter):
   all.forEach((hca, i) => {
     if (rows[i]![0] === "") out.push(hca.name);
     out.push(lines[i]!);
-    if (rows[i]![6] === SEE_BELOW) out.push(...wrap(`in ${offeredAs(survey, hca)}`, COLUMNS, "  "));
+    if (rows[i]![6] === SEE_BELOW) out.push(...wrap(`in ${offeredAs(inventory, hca)}`, COLUMNS, "  "));
     for (const port of hca.ports) {
       const words = describePort(hca, port);
       out.push(`  ${paint(port.state === "ACTIVE" ? "green" : "red", words)}`);
     }
-    for (const note of notesOn(survey, hca, pods)) out.push(...wrap(note, COLUMNS, "  "));
+    for (const note of notesOn(inventory, hca, pods)) out.push(...wrap(note, COLUMNS, "  "));
   });
-  for (const account of survey.ledger.values()) {
-    const list = devices(account);
+  for (const poolState of inventory.states.values()) {
+    const list = devices(poolState);
     const healthy = list.filter((one) => one.healthy).length;
-    out.push("", `${account.spec.name}: ${list.length} device${list.length === 1 ? "" : "s"}, ${healthy} healthy`);
+    out.push("", `${poolState.spec.name}: ${list.length} device${list.length === 1 ? "" : "s"}, ${healthy} healthy`);
   }
-  const remarks = [
-    ...snapshot.remarks,
+  const notes = [
+    ...snapshot.notes,
     ...snapshot.unreadable.map((one) => `${one.name} cannot be read: ${one.reason}`),
   ];
-  if (pods?.ok === false) remarks.push(`which pods hold the devices is not known: ${pods.reason}`);
-  if (remarks.length > 0) out.push("");
-  for (const remark of remarks) out.push(...wrap(`note: ${remark}`, COLUMNS, ""));
+  if (pods?.ok === false) notes.push(`which pods hold the devices is not known: ${pods.reason}`);
+  if (notes.length > 0) out.push("");
+  for (const note of notes) out.push(...wrap(`note: ${note}`, COLUMNS, ""));
   return `${out.join("\n")}\n`;
 }
 
@@ -146,61 +146,61 @@ function describePort(hca: Hca, port: Port): string {
   return `port ${port.number} ${port.state}${physical}${layer}${rate}${nodes.length > 0 ? `, ${nodes.join(" ")}` : ""}`;
 }
 
-function notesOn(survey: Survey, hca: Hca, pods: PodsAnswer | null): string[] {
+function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): string[] {
   const notes: string[] = [];
   if (hca.netdevs.length > 0) notes.push(`net: ${hca.netdevs.join(" ")}`);
   if (hca.pci?.physfn) notes.push(`PF: ${[hca.pci.physfn, ...hca.pci.pfNetdevs].join(" ")}`);
   if ((hca.pci?.sriovNumVfs ?? 0) > 0 && hca.kind === "pf") notes.push(`VFs: ${hca.pci!.sriovNumVfs}`);
-  if (survey.snapshot.moved.includes(hca)) notes.push("it is in a pod's RDMA net namespace");
-  for (const { cause } of resourcesOf(survey, hca)) if (cause !== "") notes.push(`Unhealthy: ${cause}`);
-  for (const one of survey.leftOut.filter((one) => one.hca === hca.name)) {
+  if (inventory.snapshot.inPodNetns.includes(hca)) notes.push("it is in a pod's RDMA net namespace");
+  for (const { reason } of resourcesOf(inventory, hca)) if (reason !== "") notes.push(`Unhealthy: ${reason}`);
+  for (const one of inventory.leftOut.filter((one) => one.hca === hca.name)) {
     notes.push(`not in ${one.resource}: ${one.reason}`);
   }
-  for (const holder of holdersOf(survey, hca, pods)) notes.push(`held by ${holder}`);
-  return [...notes, ...hca.remarks];
+  for (const holder of holdersOf(inventory, hca, pods)) notes.push(`held by ${holder}`);
+  return [...notes, ...hca.notes];
 }
 
-function offeredAs(survey: Survey, hca: Hca): string {
-  const all = resourcesOf(survey, hca).map((one) => `${one.resource}${one.healthy ? "" : " (Unhealthy)"}`);
+function offeredAs(inventory: Inventory, hca: Hca): string {
+  const all = resourcesOf(inventory, hca).map((one) => `${one.resource}${one.healthy ? "" : " (Unhealthy)"}`);
   return all.join(", ") || "none";
 }
 
-function resourcesOf(survey: Survey, hca: Hca) {
-  return [...survey.ledger].flatMap(([resource, { standings }]) =>
-    [...standings.values()].filter((one) => one.member.hcas.includes(hca))
-      .map(({ healthy, cause, member }) => ({ resource, device: member.id, healthy, cause }))
+function resourcesOf(inventory: Inventory, hca: Hca) {
+  return [...inventory.states].flatMap(([resource, { deviceStates }]) =>
+    [...deviceStates.values()].filter((one) => one.member.hcas.includes(hca))
+      .map(({ healthy, reason, member }) => ({ resource, device: member.id, healthy, reason }))
   );
 }
 
 /** "namespace/pod (container): resource device" for every device on the HCA that a pod holds. */
-function holdersOf(survey: Survey, hca: Hca, pods: PodsAnswer | null): string[] {
+function holdersOf(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): string[] {
   if (pods?.ok !== true) return [];
-  return [...survey.ledger].flatMap(([resource, account]) =>
+  return [...inventory.states].flatMap(([resource, poolState]) =>
     [...pods.holders.get(resource) ?? []].flatMap(([device, holders]) => {
-      const on = behind(account, device)?.some((one) => one.member.hcas.includes(hca)) ?? false;
+      const on = membersOf(poolState, device)?.some((one) => one.member.hcas.includes(hca)) ?? false;
       return on ? holders.map((one) => `${one.namespace}/${one.pod} (${one.container}): ${resource} ${device}`) : [];
     })
   );
 }
 
 /** The same for scripts: every field of {@link Hca} under its own name, and what became of it. */
-export function asJson(survey: Survey, pods: PodsAnswer | null) {
-  const { snapshot, ledger, leftOut } = survey;
+export function asJson(inventory: Inventory, pods: PodsAnswer | null) {
+  const { snapshot, states, leftOut } = inventory;
   const describe = (hca: Hca) => ({
     ...hca,
-    resources: resourcesOf(survey, hca),
+    resources: resourcesOf(inventory, hca),
     leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
-    pods: holdersOf(survey, hca, pods),
+    pods: holdersOf(inventory, hca, pods),
   });
   return {
     hcas: snapshot.hcas.map(describe),
-    moved: snapshot.moved.map(describe),
-    resources: [...ledger.values()].map((account) => ({ name: account.spec.name, devices: devices(account) })),
+    inPodNetns: snapshot.inPodNetns.map(describe),
+    resources: [...states.values()].map((poolState) => ({ name: poolState.spec.name, devices: devices(poolState) })),
     netnsMode: snapshot.netnsMode,
     rdmaCm: snapshot.rdmaCm,
     knem: snapshot.knem,
     verbs: snapshot.verbs,
     unreadable: snapshot.unreadable,
-    remarks: snapshot.remarks,
+    notes: snapshot.notes,
   };
 }

@@ -24,7 +24,7 @@ export class UsageError extends Error {
 /** The resources that the flags or the configuration file ask for. */
 export interface Wanted {
   readonly specs: readonly ResourceSpec[];
-  /** Milliseconds between timer looks. */
+  /** Milliseconds between timer scans. */
   readonly rescanMs: number;
   /** Sentences about a configuration that works, but perhaps not as meant. */
   readonly warnings: readonly string[];

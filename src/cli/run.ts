@@ -35,7 +35,7 @@ export async function run(values: Values): Promise<number> {
   for (const warning of warnings) log.warn(warning);
 
   const host = machine(values);
-  const observatory = await openObservatory(values, rescanMs, log);
+  const statusServer = await openObservatory(values, rescanMs, log);
   const agent = await Agent.start({
     specs,
     kubeletDir: resolve(values["kubelet-dir"]),
@@ -46,8 +46,8 @@ export async function run(values: Values): Promise<number> {
     machine: host,
     sources: eventSources(values.events, (sentence) => log.warn(sentence)),
     log,
-  }, observatory?.observer);
-  observatory?.attach(agent);
+  }, statusServer?.observer);
+  statusServer?.attach(agent);
   log.info(summary(agent.state));
   const stopFollowing = new AbortController();
   if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
@@ -63,7 +63,7 @@ export async function run(values: Values): Promise<number> {
     log.warn("calls in flight did not end in time and were cut off");
     process.exit(0);
   }, SHUTDOWN_MS);
-  await Promise.all([agent.close(), observatory?.close()]);
+  await Promise.all([agent.close(), statusServer?.close()]);
   host.verbs[Symbol.dispose]();
   clearTimeout(hurry);
   log.info("stopped");
@@ -74,8 +74,8 @@ export async function run(values: Values): Promise<number> {
 async function openObservatory(values: Values, rescanMs: number, log: Log) {
   const address = values.http === undefined ? null : parseAddress(values.http);
   if (address === null) return null;
-  const { Observatory } = await import("../observe/status_server.ts");
-  return await Observatory.start({
+  const { StatusServer } = await import("../observe/status_server.ts");
+  return await StatusServer.start({
     address,
     node: process.env.NODE_NAME ?? hostname(),
     version: VERSION,

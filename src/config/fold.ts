@@ -44,7 +44,7 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = [])
   return mapping(tree.at, [...entries.values()]);
 }
 
-/** Below optional and default; of a union the alternative for this kind of value. */
+/** ParentDevice optional and default; of a union the alternative for this kind of value. */
 function unwrapped(schema: z.ZodType, kind: Tree["kind"]): z.ZodType {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) {
     return unwrapped(schema.unwrap() as z.ZodType, kind);

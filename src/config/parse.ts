@@ -28,7 +28,7 @@ export type Format = "own" | "shared-device-plugin" | "sriov-network-device-plug
 export interface Config {
   readonly format: Format;
   readonly resources: readonly ResourceSpec[];
-  /** Seconds between looks without a reason; 0 for never; null when the file does not say. */
+  /** Seconds between scans without a reason; 0 for never; null when the file does not say. */
   readonly rescanSeconds: number | null;
   /** One line each, as `formatMistakes` writes them: what works, and probably not as meant. */
   readonly warnings: readonly string[];

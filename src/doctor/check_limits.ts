@@ -10,8 +10,8 @@ import { type Finding, ok, problem, warning } from "./finding.ts";
 const ENOUGH_MEMLOCK = 2 ** 30;
 const ENOUGH_INOTIFY = 128;
 
-export function cdi({ survey, cdi, refused }: Facts): Finding[] {
-  if (!survey.specs.some((spec) => spec.cdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
+export function cdi({ inventory, cdi, refused }: Facts): Finding[] {
+  if (!inventory.specs.some((spec) => spec.cdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
   if (cdi.state === "writable") return [ok("cdi-dir", `CDI specs can be written to ${cdi.dir}`)];
   const how = cdi.state === "no directory" ? "is no directory" : "cannot be written to";
   return [problem(

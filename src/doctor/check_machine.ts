@@ -6,9 +6,9 @@
 import type { Facts } from "./facts.ts";
 import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
-export function modules({ modules, survey, sysfsRoot, refused }: Facts): Finding[] {
+export function modules({ modules, inventory, sysfsRoot, refused }: Facts): Finding[] {
   if (refused.includes(sysfsRoot)) return [];
-  if (modules.includes("ib_core") || survey.snapshot.hcas.length > 0) {
+  if (modules.includes("ib_core") || inventory.snapshot.hcas.length > 0) {
     return [ok("rdma-modules", "RDMA is loaded (ib_core)")];
   }
   return [problem(
@@ -20,8 +20,8 @@ export function modules({ modules, survey, sysfsRoot, refused }: Facts): Finding
   )];
 }
 
-export function hcas({ survey, modules }: Facts): Finding[] {
-  const { hcas, moved, unreadable } = survey.snapshot;
+export function hcas({ inventory, modules }: Facts): Finding[] {
+  const { hcas, inPodNetns, unreadable } = inventory.snapshot;
   const bad = unreadable.map(({ name, reason }) =>
     warning(
       "hca-unreadable",
@@ -30,7 +30,7 @@ export function hcas({ survey, modules }: Facts): Finding[] {
       "look again; if it stays, see dmesg",
     )
   );
-  const all = [...hcas, ...moved];
+  const all = [...hcas, ...inPodNetns];
   if (all.length > 0) {
     return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}`), ...bad];
   }

@@ -9,14 +9,14 @@ import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
 /** uverbs nodes: in sysfs, in /dev, the device that sysfs means, and open to users that are not root. */
 export function nodes(facts: Facts): Finding[] {
-  const { hcas } = facts.survey.snapshot;
+  const { hcas } = facts.inventory.snapshot;
   if (hcas.length === 0) return [];
   const findings = [...withoutEntry(facts), ...withoutNode(facts), ...wrongNode(facts), ...closedNode(facts)];
   return findings.length > 0 ? findings : [ok("uverbs-node", `${count(hcas.length, "uverbs node")}, all in place`)];
 }
 
-function withoutEntry({ survey, modules }: Facts): Finding[] {
-  const without = survey.snapshot.hcas.filter((hca) => hca.uverbs === null);
+function withoutEntry({ inventory, modules }: Facts): Finding[] {
+  const without = inventory.snapshot.hcas.filter((hca) => hca.uverbs === null);
   if (without.length === 0) return [];
   return [problem(
     "uverbs",
@@ -26,8 +26,8 @@ function withoutEntry({ survey, modules }: Facts): Finding[] {
   )];
 }
 
-function withoutNode({ survey, devRoot, devDirectory, refused }: Facts): Finding[] {
-  const absent = survey.snapshot.hcas.filter((hca) => hca.uverbs?.present === false);
+function withoutNode({ inventory, devRoot, devDirectory, refused }: Facts): Finding[] {
+  const absent = inventory.snapshot.hcas.filter((hca) => hca.uverbs?.present === false);
   if (absent.length === 0 || refused.includes(devRoot)) return [];
   const paths = absent.map((hca) => `${devRoot}/infiniband/${hca.uverbs!.name}`).join(", ");
   return [problem(
@@ -73,8 +73,8 @@ function closedNode(facts: Facts): Finding[] {
   );
 }
 
-function present({ survey, devRoot, nodes }: Facts) {
-  return survey.snapshot.hcas.flatMap((hca) => {
+function present({ inventory, devRoot, nodes }: Facts) {
+  return inventory.snapshot.hcas.flatMap((hca) => {
     const file = hca.uverbs === null ? undefined : nodes.get(hca.uverbs.name);
     if (file === undefined) return [];
     return [{ path: `${devRoot}/infiniband/${hca.uverbs!.name}`, file, dev: hca.uverbs!.dev }];
@@ -82,9 +82,9 @@ function present({ survey, devRoot, nodes }: Facts) {
 }
 
 /** Only real InfiniBand needs umad in pods (subnet tools); RoCE and iWARP have it by the way or not at all. */
-export function mads({ survey, modules }: Facts): Finding[] {
-  if (modules.includes("ib_umad") || !survey.specs.some((spec) => spec.expose.umad)) return [];
-  const without = survey.snapshot.hcas.filter((hca) =>
+export function mads({ inventory, modules }: Facts): Finding[] {
+  if (modules.includes("ib_umad") || !inventory.specs.some((spec) => spec.expose.umad)) return [];
+  const without = inventory.snapshot.hcas.filter((hca) =>
     hca.uverbs?.present && hca.ports.some((port) => port.linkLayer === "InfiniBand") &&
     hca.ports.every((port) => port.umad === null)
   );
@@ -98,11 +98,11 @@ export function mads({ survey, modules }: Facts): Finding[] {
 }
 
 /** EFA has no connection manager, so its absence is no fault on a machine that has nothing else. */
-export function connectionManager({ survey, modules, devRoot, refused }: Facts): Finding[] {
-  const { hcas, rdmaCm } = survey.snapshot;
+export function connectionManager({ inventory, modules, devRoot, refused }: Facts): Finding[] {
+  const { hcas, rdmaCm } = inventory.snapshot;
   const path = `${devRoot}/infiniband/rdma_cm`;
   if (rdmaCm) return [ok("rdma-cm", `${path} is there`)];
-  const wanted = survey.specs.some((spec) => spec.expose.rdmaCm) && hcas.some((hca) => hca.transport !== "EFA");
+  const wanted = inventory.specs.some((spec) => spec.expose.rdmaCm) && hcas.some((hca) => hca.transport !== "EFA");
   if (!wanted || refused.includes(devRoot)) return [];
   return [warning(
     "rdma-cm",

@@ -9,8 +9,8 @@ import { hasProvider, isConfigured, type Provider, providerOf } from "./provider
 import type { Hca } from "../hca/types.ts";
 
 /** Against what is installed: the library, libibverbs' order to load it, and the ABI that it speaks. */
-export function providers({ survey, providers }: Facts): Finding[] {
-  const { hcas } = survey.snapshot;
+export function providers({ inventory, providers }: Facts): Finding[] {
+  const { hcas } = inventory.snapshot;
   if (hcas.length === 0) return [];
   if (providers === "missing") {
     return [warning(
@@ -56,7 +56,7 @@ function abiFinding(hca: Hca, provider: Provider): Finding[] {
 
 /** What the library itself says. */
 export function verbs(facts: Facts): Finding[] {
-  const { hcas, verbs } = facts.survey.snapshot;
+  const { hcas, verbs } = facts.inventory.snapshot;
   if (verbs.kind === "failed") {
     return [warning(
       "verbs",
@@ -103,8 +103,8 @@ function libraryShouldList(facts: Facts): readonly Hca[] {
   });
 }
 
-function unlistedOf({ survey }: Facts): readonly Hca[] {
-  return survey.snapshot.hcas.filter((hca) => hca.inVerbs === false);
+function unlistedOf({ inventory }: Facts): readonly Hca[] {
+  return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false);
 }
 
 /** The library looks for nodes in /dev/infiniband, wherever the plugin was told to look: set aside, it sees none. */

@@ -1,6 +1,6 @@
 /**
  * Every check, in the order in which an operator should read them. A check is a pure function from facts to findings:
- * it says what is wrong, why it matters and what mends it, and raises no alarm for what merely is unusual.
+ * it says what is wrong, why it matters and what fixes it, and raises no alarm for what merely is unusual.
  *
  * @module
  */

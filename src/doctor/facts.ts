@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Values } from "../cli/flags.ts";
 import { registryDir } from "../cli/machine.ts";
-import type { Survey } from "../agent/inventory.ts";
+import type { Inventory } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
@@ -17,7 +17,7 @@ import { type ProviderFiles, readProviders } from "./provider_files.ts";
 import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
 
 export interface Facts {
-  readonly survey: Survey;
+  readonly inventory: Inventory;
   /** What the configuration's reader had to say. */
   readonly configWarnings: readonly string[];
   /** Directories that the plugin itself needs and that Deno's permissions keep from it. */
@@ -48,14 +48,18 @@ export interface Facts {
 
 const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 
-/** Looks everywhere and changes nothing. */
-export async function gatherFacts(values: Values, survey: Survey, configWarnings: readonly string[]): Promise<Facts> {
+/** Reads everything and changes nothing. */
+export async function gatherFacts(
+  values: Values,
+  inventory: Inventory,
+  configWarnings: readonly string[],
+): Promise<Facts> {
   using rights = openRights();
   const sysfsRoot = resolve(values["sysfs-root"]);
   const devRoot = resolve(values["dev-root"]);
   const kubeletDir = resolve(values["kubelet-dir"]);
   const cdiDir = resolve(values["cdi-dir"]);
-  const kubelet = await readKubelet(kubeletDir, registryDir(values), survey.specs, rights);
+  const kubelet = await readKubelet(kubeletDir, registryDir(values), inventory.specs, rights);
   const providers = readProviders();
   const hidden = [
     ...providers === "hidden" ? ["libibverbs' provider libraries"] : [],
@@ -63,12 +67,12 @@ export async function gatherFacts(values: Values, survey: Survey, configWarnings
   ];
   const cdiState = placeFor(cdiDir, rights);
   return {
-    survey,
+    inventory,
     configWarnings,
     refused: [
       ...[sysfsRoot, devRoot].filter(isHidden),
       ...kubelet.state === "sandboxed" ? [kubeletDir] : [],
-      ...cdiState === "sandboxed" && survey.specs.some((spec) => spec.cdi) ? [cdiDir] : [],
+      ...cdiState === "sandboxed" && inventory.specs.some((spec) => spec.cdi) ? [cdiDir] : [],
     ],
     hidden,
     modules: MODULES.filter((name) => isDirectory(join(sysfsRoot, "module", name))),
@@ -78,7 +82,7 @@ export async function gatherFacts(values: Values, survey: Survey, configWarnings
     devDirectory: isDirectory(join(devRoot, "infiniband")),
     nodes: readNodeFiles(devRoot),
     providers,
-    functions: readWantedFunctions(survey.specs, sysfsRoot),
+    functions: readWantedFunctions(inventory.specs, sysfsRoot),
     kubelet,
     memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
     selinux: selinuxContext(textOf("/proc/self/attr/current")),

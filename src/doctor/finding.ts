@@ -44,19 +44,19 @@ export interface Finding {
   /** What is wrong (or right), a sentence. */
   readonly what: string;
   /** Why it matters; empty for `ok`. */
-  readonly why: string;
-  /** The command or the change that mends it; empty for `ok`. */
-  readonly mend: string;
+  readonly reason: string;
+  /** The command or the change that fixes it; empty for `ok`. */
+  readonly fix: string;
 }
 
 export function ok(id: FindingId, what: string): Finding {
-  return { id, severity: "ok", what, why: "", mend: "" };
+  return { id, severity: "ok", what, reason: "", fix: "" };
 }
-export function problem(id: FindingId, what: string, why: string, mend: string): Finding {
-  return { id, severity: "problem", what, why, mend };
+export function problem(id: FindingId, what: string, reason: string, fix: string): Finding {
+  return { id, severity: "problem", what, reason, fix };
 }
-export function warning(id: FindingId, what: string, why: string, mend: string): Finding {
-  return { id, severity: "warning", what, why, mend };
+export function warning(id: FindingId, what: string, reason: string, fix: string): Finding {
+  return { id, severity: "warning", what, reason, fix };
 }
 
 /** "1 HCA", "2 HCAs". */

@@ -1,5 +1,5 @@
 /**
- * One look at the machine: what sysfs says exists, what libibverbs says user space can drive, and where the two do not
+ * One scan of the machine: what sysfs says exists, what libibverbs says user space can drive, and where the two do not
  * agree. Neither decides alone, and a disagreement is a sentence for the operator, never a silent zero.
  *
  * @module
@@ -15,13 +15,13 @@ export interface DiscoverySources {
   readonly roots: Roots;
   readonly verbs: Verbs;
   readonly netnsMode: () => NetnsMode;
-  /** Milliseconds that a look waits for an HCA's firmware. */
+  /** Milliseconds that a scan waits for an HCA's firmware. */
   readonly deadlineMs?: number;
   /** Called when an HCA that missed the deadline has answered after all. */
   readonly onLateAnswer?: (hca: string) => void;
 }
 
-/** Looks at the machine again and again; an unchanged machine gives the same {@link Snapshot} object. */
+/** Scans of the machine again and again; an unchanged machine gives the same {@link Snapshot} object. */
 export class Discovery {
   readonly #sources: DiscoverySources;
   readonly #scanner: SysfsScanner;
@@ -34,40 +34,40 @@ export class Discovery {
     this.#scanner = new SysfsScanner(sources.roots, sources.deadlineMs, sources.onLateAnswer);
   }
 
-  /** Reads the machine. One at a time: the caller waits for a look before it starts the next. */
-  async look(depth: Depth): Promise<Snapshot> {
-    const view = await this.#scanner.look(depth);
+  /** Reads the machine. One at a time: the caller waits for a scan before it starts the next. */
+  async scan(depth: Depth): Promise<Snapshot> {
+    const view = await this.#scanner.scan(depth);
     const verbs = await this.#askVerbs(view, depth);
     const netnsMode = depth === "full" || this.#last === null ? this.#sources.netnsMode() : this.#last.netnsMode;
     const hcas = view.hcas.map((hca) => this.#merge(hca, verbs));
-    const moved = netnsMode === "exclusive" ? this.#moved(hcas) : [];
+    const inPodNetns = netnsMode === "exclusive" ? this.#inPodNetns(hcas) : [];
     const next: Snapshot = {
       hcas: sameList(hcas, this.#last?.hcas),
-      moved: sameList(moved, this.#last?.moved),
+      inPodNetns: sameList(inPodNetns, this.#last?.inPodNetns),
       verbs,
       rdmaCm: view.rdmaCm,
       knem: view.knem,
       netnsMode,
       unreadable: view.unreadable,
-      remarks: machineRemarks(view, verbs),
+      notes: machineNotes(view, verbs),
     };
     if (this.#last === null || !sameSnapshot(this.#last, next)) this.#last = next;
     return this.#last;
   }
 
   /**
-   * HCAs of the last look that are in a pod's network namespace now. In exclusive mode the class entry goes with the
+   * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry goes with the
    * HCA, while its PCI function stays bound to its driver; a driver unload or a VF's end takes that away, too.
    */
-  #moved(hcas: readonly Hca[]): readonly Hca[] {
+  #inPodNetns(hcas: readonly Hca[]): readonly Hca[] {
     const here = new Set(hcas.map((hca) => hca.name));
-    return [...this.#last?.hcas ?? [], ...this.#last?.moved ?? []].filter((hca) =>
+    return [...this.#last?.hcas ?? [], ...this.#last?.inPodNetns ?? []].filter((hca) =>
       !here.has(hca.name) && hca.pci !== null &&
       exists(`${this.#sources.roots.sysfs}/bus/pci/devices/${hca.pci.address}/driver`)
     ).toSorted((a, b) => natural(a.name, b.name));
   }
 
-  /** The library is asked in full looks, and when the set of HCAs and nodes is not the one it was asked about. */
+  /** The library is asked in full scans, and when the set of HCAs and nodes is not the one it was asked about. */
   async #askVerbs(view: SysfsView, depth: Depth): Promise<VerbsAnswer> {
     const about = view.hcas.map((hca) => `${hca.name}=${hca.uverbs?.name}:${hca.uverbs?.present}`).join(" ");
     if (this.#asked !== null && this.#asked.about === about && depth === "quick") return this.#asked.answer;
@@ -80,7 +80,7 @@ export class Discovery {
   #merge(hca: Hca, verbs: VerbsAnswer): Hca {
     const known = this.#merged.get(hca);
     if (known?.verbs === verbs) return known.hca;
-    const merged = { ...hca, inVerbs: listed(hca, verbs), remarks: [...hca.remarks, ...remarksOn(hca, verbs)] };
+    const merged = { ...hca, inVerbs: listed(hca, verbs), notes: [...hca.notes, ...notesOn(hca, verbs)] };
     this.#merged.set(hca, { verbs, hca: merged });
     return merged;
   }
@@ -99,7 +99,7 @@ const WHY_NOT_LISTED = "the node is not at /dev/infiniband in this mount namespa
   "image knows the adapter (ibverbs-providers). Pods bring a library of their own, so it is offered all the same";
 
 /** What an operator should know about one HCA. */
-function remarksOn(hca: Hca, verbs: VerbsAnswer): string[] {
+function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
   if (hca.uverbs === null) {
     return [
       `${hca.name} has no uverbs node in sysfs, so nothing in user space can drive it; ` +
@@ -126,36 +126,36 @@ function remarksOn(hca: Hca, verbs: VerbsAnswer): string[] {
   return [];
 }
 
-function machineRemarks(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
-  const remarks: string[] = [];
+function machineNotes(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
+  const notes: string[] = [];
   if (!view.rdmaLoaded) {
-    remarks.push("there is no class/infiniband in sysfs: no RDMA driver is loaded on this machine (yet)");
+    notes.push("there is no class/infiniband in sysfs: no RDMA driver is loaded on this machine (yet)");
   } else if (view.hcas.length === 0) {
-    remarks.push("class/infiniband in sysfs is empty: RDMA is loaded, but no adapter has come up (yet)");
+    notes.push("class/infiniband in sysfs is empty: RDMA is loaded, but no adapter has come up (yet)");
   }
   if (view.untold > 0) {
-    remarks.push(
+    notes.push(
       `class/infiniband in sysfs has ${view.untold} more entries that cannot be read than are told one by one; ` +
         "this is nothing that a kernel does: is the right directory mounted as the host's /sys?",
     );
   }
   if (view.hcas.length > 0 && !view.rdmaCm) {
-    remarks.push(
+    notes.push(
       "there is no /dev/infiniband/rdma_cm: pods get none, connections by RDMA CM will fail; modprobe rdma_ucm",
     );
   }
   if (verbs.kind === "no-library" || verbs.kind === "failed") {
-    remarks.push(`libibverbs cannot be asked for its opinion (${verbs.detail}); sysfs decides alone`);
+    notes.push(`libibverbs cannot be asked for its opinion (${verbs.detail}); sysfs decides alone`);
   }
   const usable = view.hcas.filter((hca) => hca.uverbs?.present).length;
   if (usable > 0 && (verbs.kind === "empty" || verbs.kind === "no-kernel-support")) {
-    remarks.push(`libibverbs here lists none of the ${usable} HCAs that have a uverbs node: ${WHY_NOT_LISTED}`);
+    notes.push(`libibverbs here lists none of the ${usable} HCAs that have a uverbs node: ${WHY_NOT_LISTED}`);
   }
   const strangers = verbs.kind === "list" ? verbs.devices.filter((d) => !view.hcas.some((h) => h.name === d.name)) : [];
   for (const stranger of strangers.toSorted((a, b) => natural(a.name, b.name))) {
-    remarks.push(`libibverbs lists ${stranger.name}, but sysfs here does not show it: is the host's /sys mounted?`);
+    notes.push(`libibverbs lists ${stranger.name}, but sysfs here does not show it: is the host's /sys mounted?`);
   }
-  return remarks;
+  return notes;
 }
 
 function sameList<T>(next: readonly T[], last: readonly T[] | undefined): readonly T[] {
@@ -163,8 +163,8 @@ function sameList<T>(next: readonly T[], last: readonly T[] | undefined): readon
 }
 
 function sameSnapshot(a: Snapshot, b: Snapshot): boolean {
-  return a.hcas === b.hcas && a.moved === b.moved && a.verbs === b.verbs && a.rdmaCm === b.rdmaCm &&
+  return a.hcas === b.hcas && a.inPodNetns === b.inPodNetns && a.verbs === b.verbs && a.rdmaCm === b.rdmaCm &&
     a.knem === b.knem &&
     a.netnsMode === b.netnsMode &&
-    JSON.stringify([a.unreadable, a.remarks]) === JSON.stringify([b.unreadable, b.remarks]);
+    JSON.stringify([a.unreadable, a.notes]) === JSON.stringify([b.unreadable, b.notes]);
 }

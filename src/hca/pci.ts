@@ -10,7 +10,7 @@ import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
 /** What `class/infiniband/NAME/device` leads to. */
-export interface Below {
+export interface ParentDevice {
   readonly kind: HcaKind;
   readonly pci: PciFunction | null;
   readonly sfNumber: number | null;
@@ -24,9 +24,9 @@ export interface Below {
  * A sub-function's link ends at an auxiliary device ("mlx5_core.sf.4") whose parent is the PF or VF that carries it;
  * vendor, driver and NUMA node are that parent's. Soft-RoCE has no link at all and is `virtual`.
  *
- * @param vfIndices finds VF numbers by PF directory; shared by all HCAs of one look, because a PF can have hundreds
+ * @param vfIndices finds VF numbers by PF directory; shared by all HCAs of one scan, because a PF can have hundreds
  */
-export function readBelow(hcaDir: string, vfIndices: VfIndices): Below {
+export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDevice {
   const dir = resolve(join(hcaDir, "device"));
   if (dir === null) return { kind: "virtual", pci: null, sfNumber: null, dir: null };
   let functionDir = dir;
@@ -62,7 +62,7 @@ function readFunction(dir: string, vfIndices: VfIndices): PciFunction {
   };
 }
 
-/** VF numbers of PFs, from their `virtfnN` links. Good for one look, then thrown away. */
+/** VF numbers of PFs, from their `virtfnN` links. Good for one scan, then thrown away. */
 export class VfIndices {
   readonly #byPf = new Map<string, ReadonlyMap<string, number>>();
 

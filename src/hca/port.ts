@@ -31,7 +31,7 @@ export async function readLive(portDir: string): Promise<LivePort> {
   return { state, physState };
 }
 
-/** The slower-moving rest that also asks the firmware on some drivers; read when the state changed, and in full looks. */
+/** The slower-moving rest that also asks the firmware on some drivers; read when the state changed, and in full scans. */
 export async function readDetails(
   portDir: string,
 ): Promise<Pick<Port, "rate" | "rateGbps" | "lid" | "smLid" | "pkey0">> {

@@ -2,7 +2,7 @@
  * The scanner: every RDMA device under `class/infiniband`, whatever carries it. sysfs is the authority for what
  * exists; file formats are those of `Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree.
  *
- * A look is cheap because it remembers: an HCA directory that is the same incarnation is not read again except for
+ * A scan is cheap because it remembers: an HCA directory that is the same incarnation is not read again except for
  * what changes by itself, and an HCA that did not change comes back as the same object.
  *
  * @module
@@ -12,7 +12,7 @@ import { printable } from "../text/printable.ts";
 import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
-import { readBelow, VfIndices } from "./pci.ts";
+import { readParentDevice, VfIndices } from "./pci.ts";
 import { emptyPort, type LivePort, portNumbers, readDetails, readGids, readLive, withLive } from "./port.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
@@ -41,7 +41,7 @@ export interface SysfsView {
 }
 
 /** What all HCAs that are read at the same time share. */
-interface OneLook {
+interface ScanPass {
   readonly depth: Depth;
   readonly vfIndices: VfIndices;
   /** Comes true when firmware has been waited for long enough; one timer for several HCAs. */
@@ -65,7 +65,7 @@ const MOST_HCAS = 8_192;
 /** Names that are told when they cannot be read; a directory full of junk must not fill logs and memory. */
 const MOST_TOLD = 100;
 
-/** Reads HCAs from sysfs, look by look. Not re-entrant: one look at a time. */
+/** Reads HCAs from sysfs, scan by scan. Not re-entrant: one scan at a time. */
 export class SysfsScanner {
   readonly #roots: Roots;
   readonly #deadlineMs: number;
@@ -79,7 +79,7 @@ export class SysfsScanner {
   readonly #onLateAnswer: (hca: string) => void;
 
   /**
-   * @param deadlineMs how long a look waits for the firmware of an HCA, in milliseconds
+   * @param deadlineMs how long a scan waits for the firmware of an HCA, in milliseconds
    * @param onLateAnswer called when an HCA that missed the deadline answers after all: a reason to look again
    */
   constructor(roots: Roots, deadlineMs = 2_000, onLateAnswer: (hca: string) => void = () => {}) {
@@ -89,7 +89,7 @@ export class SysfsScanner {
   }
 
   /** Reads the machine once. Never rejects because of what the machine looks like. @throws {OutOfFiles} */
-  async look(depth: Depth): Promise<SysfsView> {
+  async scan(depth: Depth): Promise<SysfsView> {
     const { sysfs, dev } = this.#roots;
     const classDir = `${sysfs}/class/infiniband`;
     const raw = entries(classDir);
@@ -111,8 +111,8 @@ export class SysfsScanner {
       const chunk = names.slice(from, from + AT_ONCE);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
-      const look: OneLook = { depth, vfIndices, deadline };
-      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, look)))
+      const scan: ScanPass = { depth, vfIndices, deadline };
+      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, scan)))
         .finally(() => clearTimeout(timer));
       chunk.forEach((name, i) => {
         const one = read[i]!;
@@ -151,7 +151,7 @@ export class SysfsScanner {
   }
 
   /** One HCA, or the reason why it could not be read. */
-  async #readHca(name: string, now: string | null, { depth, vfIndices, deadline }: OneLook): Promise<Known | string> {
+  async #readHca(name: string, now: string | null, { depth, vfIndices, deadline }: ScanPass): Promise<Known | string> {
     const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
     const last = this.#known.get(name);
     const same = last?.incarnation === now ? last.hca : null;
@@ -163,12 +163,12 @@ export class SysfsScanner {
     const ports = await this.#merge(base, same, dir, live, depth);
     const settled = !whole && ports.every((port, i) => port === base.ports[i]);
     const netdevs = settled ? base.netdevs : this.#netdevs(ports, dir);
-    const remarks = live === null ? [hungRemark(name, this.#deadlineMs)] : [];
-    const hca = { ...base, ports, netdevs, remarks };
+    const notes = live === null ? [hungNote(name, this.#deadlineMs)] : [];
+    const hca = { ...base, ports, netdevs, notes };
     return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca };
   }
 
-  /** The little that a quick look reads again of an HCA that stayed. */
+  /** The little that a quick scan reads again of an HCA that stayed. */
   #refresh(hca: Hca): Hca {
     let { pci } = hca;
     if (pci?.sriovTotalVfs) {
@@ -180,7 +180,7 @@ export class SysfsScanner {
   }
 
   #readWhole(name: string, dir: string, vfIndices: VfIndices): Hca {
-    const below = readBelow(dir, vfIndices);
+    const below = readParentDevice(dir, vfIndices);
     const nodeType = parseNodeType(readLine(`${dir}/node_type`));
     const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number));
     return {
@@ -199,7 +199,7 @@ export class SysfsScanner {
       netdevs: [],
       uverbs: this.#uverbs.get(name) ?? null,
       inVerbs: null,
-      remarks: [],
+      notes: [],
     };
   }
 
@@ -264,13 +264,13 @@ function notAName(name: string): { readonly name: string; readonly reason: strin
 /** Whether two readings of one HCA say the same. */
 function alike(a: Hca, b: Hca): boolean {
   if (
-    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.remarks.length === b.remarks.length &&
+    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
     a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware
   ) return true;
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-function hungRemark(name: string, deadlineMs: number): string {
+function hungNote(name: string, deadlineMs: number): string {
   return `${name} did not tell its port states within ${deadlineMs / 1000} s; its firmware or driver hangs, ` +
-    "and pods that use it will hang too. See dmesg; a reset of the adapter or of the node mends it";
+    "and pods that use it will hang too. See dmesg; a reset of the adapter or of the node fixes it";
 }

@@ -115,8 +115,8 @@ export interface Hca {
   readonly uverbs: UverbsNode | null;
   /** Whether libibverbs lists the HCA; null when the library could not be asked. */
   readonly inVerbs: boolean | null;
-  /** What was odd about this HCA in this look, one sentence each, for people. */
-  readonly remarks: readonly string[];
+  /** What was odd about this HCA in this scan, one sentence each, for people. */
+  readonly notes: readonly string[];
 }
 
 /** What the real libibverbs said when it was asked, or why it could not be asked. */
@@ -147,7 +147,7 @@ export interface VerbsDevice {
 /** RDMA net namespace mode of the machine (`rdma system show`). */
 export type NetnsMode = "shared" | "exclusive" | "unknown";
 
-/** Everything one look found. */
+/** Everything one scan found. */
 export interface Snapshot {
   /** Sorted by name, in natural order (mlx5_2 before mlx5_10). */
   readonly hcas: readonly Hca[];
@@ -155,15 +155,15 @@ export interface Snapshot {
    * HCAs that this process has seen, that sysfs does not show any more, and whose PCI function still has its driver,
    * on a machine in exclusive RDMA net namespace mode: they are in a pod's network namespace. As last seen.
    */
-  readonly moved: readonly Hca[];
+  readonly inPodNetns: readonly Hca[];
   readonly verbs: VerbsAnswer;
   /** Whether `DEV_ROOT/infiniband/rdma_cm` exists. */
   readonly rdmaCm: boolean;
   /** Whether the host has /dev/knem. */
   readonly knem: boolean;
   readonly netnsMode: NetnsMode;
-  /** Names that were there when the look began and could not be read to the end, with the reason. */
+  /** Names that were there when the scan began and could not be read to the end, with the reason. */
   readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
   /** Trouble that concerns the whole machine, one sentence each. */
-  readonly remarks: readonly string[];
+  readonly notes: readonly string[];
 }

@@ -38,15 +38,15 @@ export class CdiFiles {
         writeFileSync(temporary, text, { mode: 0o644 });
         renameSync(temporary, path);
       } catch (error) {
-        isRemoved(temporary);
+        tryRemove(temporary);
         throw error;
       }
     } catch (error) {
       const { code, message } = error as Error & { code?: string };
-      const mend = code === "ENOSPC" ? "Make room there" : "Mount the directory writable";
+      const fix = code === "ENOSPC" ? "Make room there" : "Mount the directory writable";
       throw new Error(
         `Cannot write the CDI spec ${path}: ${message.replace(/, (open|write|rename|mkdir)\b.*/, "")}; pods of ` +
-          `${resource} would start without their adapter. ${mend}, or name another with --cdi-dir`,
+          `${resource} would start without their adapter. ${fix}, or name another with --cdi-dir`,
         { cause: error },
       );
     }
@@ -59,7 +59,7 @@ export class CdiFiles {
    */
   remove(resource: string): string | null {
     const path = this.#path(resource);
-    return !this.#written.delete(resource) || isRemoved(path) ? null : path;
+    return !this.#written.delete(resource) || tryRemove(path) ? null : path;
   }
 
   /** Removes all of this process's specs, at the end; gives those that could not be. */
@@ -77,7 +77,7 @@ export class CdiFiles {
       const path = join(this.#dir, name);
       const note = ownerOf(path);
       if (note === null || ours.has(note.resource) || await isAlive(note.socket)) continue;
-      if (isRemoved(path)) removed.push(name);
+      if (tryRemove(path)) removed.push(name);
     }
     return removed;
   }
@@ -88,7 +88,7 @@ export class CdiFiles {
 }
 
 /** Removes a file; false when it cannot be, as on a file system that is read-only now. */
-function isRemoved(path: string): boolean {
+function tryRemove(path: string): boolean {
   try {
     rmSync(path, { force: true });
     return true;

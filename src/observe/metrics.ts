@@ -119,12 +119,12 @@ export class Metrics {
     this.#gauge("heap").set(heapUsed);
   }
 
-  async #hardware({ snapshot, ledger }: AgentState): Promise<void> {
-    const gauges = ["hca", "hcaResources", "hcaRemarks", "port", "portState", "portRate"] as const;
+  async #hardware({ snapshot, states }: AgentState): Promise<void> {
+    const gauges = ["hca", "hcaResources", "hcaNotes", "port", "portState", "portRate"] as const;
     for (const key of gauges) this.#gauge(key).reset();
     const offered = new Map<string, number>();
-    for (const { standings } of ledger.values()) {
-      const names = [...standings.values()].flatMap(({ member }) => member.hcas.map((hca) => hca.name));
+    for (const { deviceStates } of states.values()) {
+      const names = [...deviceStates.values()].flatMap(({ member }) => member.hcas.map((hca) => hca.name));
       for (const name of new Set(names)) offered.set(name, (offered.get(name) ?? 0) + 1);
     }
     this.#gauge("hcas").set(snapshot?.hcas.length ?? 0);
@@ -146,7 +146,7 @@ export class Metrics {
         uverbs: uverbs?.name ?? "",
       }, 1);
       this.#gauge("hcaResources").set({ hca }, offered.get(hca) ?? 0);
-      this.#gauge("hcaRemarks").set({ hca }, one.remarks.length);
+      this.#gauge("hcaNotes").set({ hca }, one.notes.length);
       for (const { number, state, physState, linkLayer, rateGbps } of one.ports) {
         const port = String(number);
         const info = { hca, port, link_layer: linkLayer, physical_state: physState ?? "" };
@@ -158,10 +158,10 @@ export class Metrics {
     }
   }
 
-  #offers({ ledger, sessions }: AgentState): void {
+  #offers({ states, sessions }: AgentState): void {
     for (const key of ["devices", "registered", "phase", "streams"] as const) this.#gauge(key).reset();
-    for (const [resource, account] of ledger) {
-      const all = devices(account);
+    for (const [resource, poolState] of states) {
+      const all = devices(poolState);
       const healthy = all.filter((one) => one.healthy).length;
       this.#gauge("devices").set({ resource, health: "Healthy" }, healthy);
       this.#gauge("devices").set({ resource, health: "Unhealthy" }, all.length - healthy);
@@ -176,14 +176,14 @@ export class Metrics {
   }
 
   /** Only resources of this plugin: the kubelet also tells of others'. */
-  #pods({ ledger }: AgentState, pods: PodsAnswer): void {
+  #pods({ states }: AgentState, pods: PodsAnswer): void {
     this.#gauge("inUse").reset();
     this.#gauge("pod").reset();
     const errors = this.#counter("podErrors");
     errors.reset();
     errors.inc(this.#sources.pods?.failures ?? 0);
     if (!pods.ok) return;
-    for (const resource of ledger.keys()) {
+    for (const resource of states.keys()) {
       const held = pods.holders.get(resource) ?? new Map();
       this.#gauge("inUse").set({ resource }, held.size);
       for (const [device, holders] of held) {
@@ -194,7 +194,7 @@ export class Metrics {
 
   #observe(): AgentObserver {
     return {
-      onLook: ({ depth, seconds, triggers }, changed) => {
+      onScan: ({ depth, seconds, triggers }, changed) => {
         this.#counter("looks").inc({ depth, changed: String(changed) });
         this.#histogram("lookSeconds").observe({ depth }, seconds);
         this.#gauge("lastLook").set(Date.now() / 1e3);

@@ -49,7 +49,7 @@ export const PLUGIN_FAMILIES = {
   ),
   ready: gauge(`${PREFIX}_ready`, [], "Whether every resource is registered and its stream open, as /readyz says."),
 
-  hcas: gauge(`${PREFIX}_hcas`, [], "HCAs that the last look found."),
+  hcas: gauge(`${PREFIX}_hcas`, [], "HCAs that the last scan found."),
   hcasUnreadable: gauge(`${PREFIX}_hcas_unreadable`, [], "HCAs that were there and could not be read to the end."),
   hca: gauge(
     `${PREFIX}_hca_info`,
@@ -61,8 +61,8 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Resources that an HCA is offered in; 0 when it is left out (the status page and `list` say why).",
   ),
-  hcaRemarks: gauge(
-    `${PREFIX}_hca_remarks`,
+  hcaNotes: gauge(
+    `${PREFIX}_hca_notes`,
     ["hca"],
     "Oddities found about an HCA, as `list` and `doctor` print them.",
   ),
@@ -125,13 +125,13 @@ export const PLUGIN_FAMILIES = {
   ),
 
   looks: counter(
-    `${PREFIX}_looks_total`,
+    `${PREFIX}_scans_total`,
     ["depth", "changed"],
-    "Looks at the machine, and whether they found something new.",
+    "Scans of the machine, and whether they found something new.",
   ),
-  lookSeconds: histogram(`${PREFIX}_look_duration_seconds`, ["depth"], LOOK_BUCKETS, "Time that a look takes."),
-  lastLook: gauge(`${PREFIX}_last_look_timestamp_seconds`, [], "When the last look ended, in Unix time."),
-  triggers: counter(`${PREFIX}_triggers_total`, ["source"], "Reasons to look: events, the timer, signals."),
+  lookSeconds: histogram(`${PREFIX}_scan_duration_seconds`, ["depth"], LOOK_BUCKETS, "Time that a scan takes."),
+  lastLook: gauge(`${PREFIX}_last_scan_timestamp_seconds`, [], "When the last scan ended, in Unix time."),
+  triggers: counter(`${PREFIX}_triggers_total`, ["source"], "Reasons to scan: events, the timer, signals."),
   eventSeconds: histogram(
     `${PREFIX}_event_latency_seconds`,
     ["source"],

@@ -139,7 +139,7 @@ function deviceRow(device: DeviceView): Html {
       <td>${health(device.healthy)}</td>
       <td>${device.numaNodes.join(", ") || "any"}</td>
       <td>${device.pods.join(", ")}</td>
-      <td>${device.cause}</td>
+      <td>${device.reason}</td>
     </tr>
   `;
 }
@@ -165,11 +165,11 @@ function hcaCard(hca: HcaView): Html {
   return html`<li class="hca is-${tone}"><h5>${hca.name}</h5>
 <p>${mark(shape, word, tone)}</p>
 <p class="soft">${what.join(" · ")}</p>
-${hca.causes.map((cause) => html`<p>${cause}</p>`)}
+${hca.reasons.map((reason) => html`<p>${reason}</p>`)}
 ${hca.verdict === "gone" ? "" : html`<ul class="ports">${hca.ports.map(portLine)}</ul>`}
 ${hca.resources.length === 0 ? "" : html`<p>In ${hca.resources.join(", ")}</p>`}
 ${hca.resources.length === 0 ? notIn(hca) : ""}
-${hca.remarks.map((remark) => html`<p class="warn">▲ ${remark}</p>`)}
+${hca.notes.map((note) => html`<p class="warn">▲ ${note}</p>`)}
 ${
     pods.length === 0
       ? ""
@@ -225,7 +225,7 @@ function changeTable(changes: StatusModel["changes"]): Html {
             <td>${one.from}</td>
             <td>${one.to}</td>
             <td>${one.resource}</td>
-            <td>${one.cause}</td>
+            <td>${one.reason}</td>
           </tr>
         `,
     ),

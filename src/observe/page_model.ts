@@ -9,8 +9,8 @@ import { natural } from "../hca/files.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
-import { behind, devices } from "../pool/devices.ts";
-import type { Account, Standing } from "../pool/states.ts";
+import { devices, membersOf } from "../pool/devices.ts";
+import type { DeviceState, PoolState } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
 /** How an HCA stands: a word, a colour and a shape on the page. */
@@ -33,7 +33,7 @@ export interface HcaView {
   readonly name: string;
   readonly verdict: Verdict;
   /** Why it is not healthy. */
-  readonly causes: readonly string[];
+  readonly reasons: readonly string[];
   readonly pci: string | null;
   readonly physfn: string | null;
   readonly driver: string | null;
@@ -48,7 +48,7 @@ export interface HcaView {
   readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
   /** "namespace/pod (container)", each once. */
   readonly pods: readonly string[];
-  readonly remarks: readonly string[];
+  readonly notes: readonly string[];
 }
 
 /** A PCIe root, the software HCAs, or those of which the kernel does not say. */
@@ -66,7 +66,7 @@ export interface NumaView {
 export interface DeviceView {
   readonly id: string;
   readonly healthy: boolean;
-  readonly cause: string;
+  readonly reason: string;
   readonly numaNodes: readonly number[];
   readonly pods: readonly string[];
 }
@@ -99,27 +99,27 @@ export interface StatusModel {
   readonly changes: readonly (Omit<AgentState["changes"][number], "time"> & { readonly time: string })[];
 }
 
-/** The model of one moment; `state` is null before the first look is finished, `pods` without --pod-resources. */
+/** The model of one moment; `state` is null before the first scan is finished, `pods` without --pod-resources. */
 export function statusModel(
   state: AgentState | null,
   pods: PodsAnswer | null,
   about: { readonly node: string; readonly version: string },
 ): StatusModel {
-  const { snapshot = null, ledger = new Map<string, Account>(), sessions = [], changes = [] } = state ?? {};
+  const { snapshot = null, states = new Map<string, PoolState>(), sessions = [], changes = [] } = state ?? {};
   const holders = pods?.ok ? pods.holders : new Map();
-  const resources = [...ledger.values()].map((account): ResourceView => {
-    const held = holders.get(account.spec.name) ?? new Map();
-    const all = devices(account);
+  const resources = [...states.values()].map((poolState): ResourceView => {
+    const held = holders.get(poolState.spec.name) ?? new Map();
+    const all = devices(poolState);
     return {
-      name: account.spec.name,
-      mode: modeOf(account),
-      session: sessions.find((one) => one.resource === account.spec.name) ?? null,
+      name: poolState.spec.name,
+      mode: modeOf(poolState),
+      session: sessions.find((one) => one.resource === poolState.spec.name) ?? null,
       healthy: all.filter((one) => one.healthy).length,
       total: all.length,
       inUse: pods?.ok ? held.size : null,
       devices: all.map((one) => ({
         ...one,
-        cause: one.healthy ? "" : causes(behind(account, one.id) ?? []).join("; "),
+        reason: one.healthy ? "" : reasons(membersOf(poolState, one.id) ?? []).join("; "),
         pods: (held.get(one.id) ?? []).map(podName),
       })),
     };
@@ -131,7 +131,7 @@ export function statusModel(
     resources,
     numa: state === null ? [] : drawing(state, holders),
     notes: [
-      ...snapshot?.remarks ?? [],
+      ...snapshot?.notes ?? [],
       ...(snapshot?.unreadable ?? []).map(({ name, reason }) => `${name} could not be read: ${reason}`),
     ],
     podTrouble: pods === null || pods.ok ? null : pods.reason,
@@ -144,17 +144,17 @@ type Holders = Extract<PodsAnswer, { ok: true }>["holders"];
 /** What is known of one HCA beyond the hardware. */
 interface Role {
   readonly resources: Set<string>;
-  readonly standings: Standing[];
+  readonly deviceStates: DeviceState[];
   readonly pods: Set<string>;
 }
 
 /** HCAs by NUMA node and PCIe root; also those that are gone and those in a pod. */
 function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
   const roles = rolesOf(state, holders);
-  const here = [...state.snapshot?.hcas ?? [], ...state.snapshot?.moved ?? []];
+  const here = [...state.snapshot?.hcas ?? [], ...state.snapshot?.inPodNetns ?? []];
   const names = new Set(here.map((hca) => hca.name));
-  const standings = [...state.ledger.values()].flatMap((account) => [...account.standings.values()]);
-  const away = standings.flatMap(({ member }) => member.hcas).filter((hca) => !names.has(hca.name));
+  const deviceStates = [...state.states.values()].flatMap((poolState) => [...poolState.deviceStates.values()]);
+  const away = deviceStates.flatMap(({ member }) => member.hcas).filter((hca) => !names.has(hca.name));
   const all = [...here, ...new Map(away.map((hca) => [hca.name, hca])).values()];
   const byNode = groups(all, (hca) => hca.pci?.numaNode ?? null);
   return [...byNode].sort(([a], [b]) => (a ?? Infinity) - (b ?? Infinity)).map(([node, ofNode]) => ({
@@ -172,19 +172,19 @@ function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
 function rolesOf(state: AgentState, holders: Holders): ReadonlyMap<string, Role> {
   const roles = new Map<string, Role>();
   const role = (hca: Hca): Role => {
-    const one = roles.get(hca.name) ?? { resources: new Set(), standings: [], pods: new Set() };
+    const one = roles.get(hca.name) ?? { resources: new Set(), deviceStates: [], pods: new Set() };
     roles.set(hca.name, one);
     return one;
   };
-  for (const [resource, account] of state.ledger) {
-    for (const standing of account.standings.values()) {
-      for (const hca of standing.member.hcas) {
+  for (const [resource, poolState] of state.states) {
+    for (const deviceState of poolState.deviceStates.values()) {
+      for (const hca of deviceState.member.hcas) {
         role(hca).resources.add(resource);
-        role(hca).standings.push(standing);
+        role(hca).deviceStates.push(deviceState);
       }
     }
     for (const [device, containers] of holders.get(resource) ?? []) {
-      const hcas = behind(account, device)?.flatMap(({ member }) => member.hcas) ?? [];
+      const hcas = membersOf(poolState, device)?.flatMap(({ member }) => member.hcas) ?? [];
       for (const hca of hcas) containers.forEach((one) => role(hca).pods.add(podName(one)));
     }
   }
@@ -192,11 +192,11 @@ function rolesOf(state: AgentState, holders: Holders): ReadonlyMap<string, Role>
 }
 
 function view(hca: Hca, state: AgentState, role: Role | undefined): HcaView {
-  const standings = role?.standings ?? [];
+  const deviceStates = role?.deviceStates ?? [];
   return {
     name: hca.name,
-    verdict: verdict(standings),
-    causes: causes(standings),
+    verdict: verdict(deviceStates),
+    reasons: reasons(deviceStates),
     pci: hca.pci?.address ?? null,
     physfn: hca.pci?.physfn ?? null,
     driver: hca.pci?.driver ?? null,
@@ -216,16 +216,16 @@ function view(hca: Hca, state: AgentState, role: Role | undefined): HcaView {
     resources: [...role?.resources ?? []],
     leftOut: state.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
     pods: [...role?.pods ?? []].sort(natural),
-    remarks: hca.remarks,
+    notes: hca.notes,
   };
 }
 
-function verdict(standings: readonly Standing[]): Verdict {
-  if (standings.length === 0) return "left out";
-  if (standings.every((one) => !one.present)) return "gone";
-  if (standings.every((one) => one.member.moved)) return "in a pod";
-  const healthy = standings.filter((one) => one.healthy).length;
-  return healthy === standings.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
+function verdict(deviceStates: readonly DeviceState[]): Verdict {
+  if (deviceStates.length === 0) return "left out";
+  if (deviceStates.every((one) => !one.present)) return "gone";
+  if (deviceStates.every((one) => one.member.inPodNetns)) return "in a pod";
+  const healthy = deviceStates.filter((one) => one.healthy).length;
+  return healthy === deviceStates.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
 }
 
 /** In the order of their first elements. */
@@ -239,14 +239,14 @@ function groups<T, Key>(all: readonly T[], keyOf: (one: T) => Key): ReadonlyMap<
   return found;
 }
 
-function causes(standings: readonly Standing[]): readonly string[] {
-  return [...new Set(standings.map((one) => one.cause))].filter((cause) => cause !== "");
+function reasons(deviceStates: readonly DeviceState[]): readonly string[] {
+  return [...new Set(deviceStates.map((one) => one.reason))].filter((reason) => reason !== "");
 }
 
 function podName(holder: { namespace: string; pod: string; container: string }): string {
   return `${holder.namespace}/${holder.pod} (${holder.container})`;
 }
 
-function modeOf({ spec: { mode } }: Account): string {
+function modeOf({ spec: { mode } }: PoolState): string {
   return mode.kind === "exclusive" ? "exclusive" : `shared, ${mode.shares} ${mode.of === "all" ? "of all" : "per HCA"}`;
 }

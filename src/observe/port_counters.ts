@@ -40,7 +40,7 @@ interface CounterFile extends Omit<Reading, "value"> {
   readonly path: string;
 }
 
-/** Files that are read at the same time. Deno reads on 32 threads, and the looks need some of them. */
+/** Files that are read at the same time. Deno reads on 32 threads, and the scans need some of them. */
 const AT_ONCE = 8;
 
 /** `lifespan` is a setting (how long the driver caches), not a counter. */

@@ -23,7 +23,7 @@ export interface ObservatoryOptions {
   readonly node: string;
   readonly version: string;
   readonly sysfsRoot: string;
-  /** Milliseconds between looks; 0 for never. */
+  /** Milliseconds between scans; 0 for never. */
   readonly rescanMs: number;
   /** The kubelet's PodResources socket; null: pods are not asked for. */
   readonly podResources: string | null;
@@ -37,8 +37,8 @@ export interface ObservatoryOptions {
 const LISTEN_AGAIN_MS = 5_000;
 
 /** Watches one agent and tells about it over HTTP. */
-export class Observatory {
-  /** Give it to {@link Agent.start}, so that the first look is seen, too. */
+export class StatusServer {
+  /** Give it to {@link Agent.start}, so that the first scan is seen, too. */
   readonly observer: AgentObserver;
   readonly #options: ObservatoryOptions;
   readonly #pods: PodResources | null;
@@ -70,14 +70,14 @@ export class Observatory {
   /**
    * Listens. An address that is taken is no reason to keep pods waiting: the plugin goes on without, and tries again.
    */
-  static async start(options: ObservatoryOptions): Promise<Observatory> {
-    const observatory = new Observatory(options);
-    const trouble = await observatory.#listen();
+  static async start(options: ObservatoryOptions): Promise<StatusServer> {
+    const statusServer = new StatusServer(options);
+    const trouble = await statusServer.#listen();
     if (trouble !== null) {
       options.log.error(`${trouble}; no metrics, probes and status page for now, will be tried again`);
-      observatory.#listening = observatory.#listenLater();
+      statusServer.#listening = statusServer.#listenLater();
     }
-    return observatory;
+    return statusServer;
   }
 
   /** The port that is listened on; null while the address is taken. */
@@ -181,9 +181,9 @@ export class Observatory {
   #observe(): AgentObserver {
     return {
       ...this.#metrics.observer,
-      onLook: (look, changed) => {
+      onScan: (scan, changed) => {
         this.#lookedAt = performance.now();
-        this.#metrics.observer.onLook?.(look, changed);
+        this.#metrics.observer.onScan?.(scan, changed);
       },
       onState: () => {
         if (this.#agent !== null) this.#metrics.onChanges(this.#agent.state.changes);

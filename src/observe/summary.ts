@@ -9,28 +9,28 @@ import { devices } from "../pool/devices.ts";
 
 /** Several lines, the first a sentence. */
 export function summary(state: AgentState): string {
-  const { snapshot, ledger, leftOut } = state;
+  const { snapshot, states, leftOut } = state;
   if (snapshot === null) return "nothing was looked at yet";
   const lines = [`found ${count(snapshot.hcas.length, "HCA")}`];
   for (const hca of snapshot.hcas) {
     const out = leftOut.filter((one) => one.hca === hca.name);
-    const inResources = [...ledger].filter(([, { standings }]) =>
-      [...standings.values()].some(({ member }) => member.hcas.includes(hca))
+    const inResources = [...states].filter(([, { deviceStates }]) =>
+      [...deviceStates.values()].some(({ member }) => member.hcas.includes(hca))
     ).map(([name]) => name);
     const where = inResources.length > 0
       ? inResources.join(", ")
       : out.map((one) => `left out: ${one.reason}`).join("; ");
     lines.push(`${describeHca(hca)} → ${where || "in no resource"}`);
   }
-  for (const [name, account] of ledger) {
-    const all = devices(account);
+  for (const [name, poolState] of states) {
+    const all = devices(poolState);
     const healthy = all.filter((one) => one.healthy).length;
     lines.push(`${name}: ${count(all.length, "device")}, ${healthy} healthy`);
-    for (const { member, healthy, cause } of account.standings.values()) {
-      if (!healthy) lines.push(`  ${member.id} is Unhealthy: ${cause}`);
+    for (const { member, healthy, reason } of poolState.deviceStates.values()) {
+      if (!healthy) lines.push(`  ${member.id} is Unhealthy: ${reason}`);
     }
   }
-  for (const remark of [...snapshot.remarks, ...sharedRemarks(snapshot.hcas)]) lines.push(`note: ${remark}`);
+  for (const note of [...snapshot.notes, ...sharedNotes(snapshot.hcas)]) lines.push(`note: ${note}`);
   for (const { name, reason } of snapshot.unreadable) lines.push(`note: ${name} could not be read: ${reason}`);
   return lines.join("\n");
 }
@@ -51,12 +51,12 @@ export function describeHca(hca: Hca): string {
   return `${hca.name} (${facts.join(", ")}): ${ports.join(", ") || "no ports"}`;
 }
 
-/** Remarks of HCAs, one line for all HCAs that have the same trouble. */
-function sharedRemarks(hcas: readonly Hca[]): string[] {
-  const all = hcas.flatMap((hca) => hca.remarks.map((text) => ({ name: hca.name, text })));
+/** Notes on HCAs, one line for all HCAs that have the same trouble. */
+function sharedNotes(hcas: readonly Hca[]): string[] {
+  const all = hcas.flatMap((hca) => hca.notes.map((text) => ({ name: hca.name, text })));
   if (all.length <= 2) return all.map((one) => one.text);
   return [
-    `${all[0]!.text} (and ${all.length - 1} more HCAs with remarks: ${all.slice(1).map((one) => one.name).join(", ")})`,
+    `${all[0]!.text} (and ${all.length - 1} more HCAs with notes: ${all.slice(1).map((one) => one.name).join(", ")})`,
   ];
 }
 

@@ -7,9 +7,9 @@
 import type { Hca } from "../hca/types.ts";
 import { natural } from "../hca/files.ts";
 import { printable } from "../text/printable.ts";
-import { behind } from "./devices.ts";
+import { membersOf } from "./devices.ts";
 import { environment } from "./env.ts";
-import type { Account, Standing } from "./states.ts";
+import type { DeviceState, PoolState } from "./states.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** One device node or other file of the host in the container. */
@@ -34,7 +34,7 @@ export interface Grant {
 }
 
 /** A sysfs file, relative to the root, and what it must say for the grant to be right. */
-export interface Evidence {
+export interface SysfsCheck {
   readonly path: string;
   readonly says: string;
 }
@@ -49,45 +49,45 @@ export interface HostFacts {
 
 /** The answer for one container, or why there is none. */
 export type Outcome =
-  | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly Evidence[] }
-  | { readonly ok: false; readonly why: "unknown" | "unhealthy"; readonly message: string };
+  | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly SysfsCheck[] }
+  | { readonly ok: false; readonly reason: "unknown" | "unhealthy"; readonly message: string };
 
 /** Where containers expect the nodes, and where every host has them, whatever the plugin's own view of /dev is. */
 const DEV = "/dev/infiniband";
 
 /** Decides for one container request on its own; nothing of one container leaks into the next. */
-export function allocate(account: Account, host: HostFacts, ids: readonly string[]): Outcome {
-  const resource = account.spec.name;
-  const standings = new Set<Standing>();
+export function allocate(poolState: PoolState, host: HostFacts, ids: readonly string[]): Outcome {
+  const resource = poolState.spec.name;
+  const deviceStates = new Set<DeviceState>();
   for (const id of ids) {
-    const found = behind(account, id);
+    const found = membersOf(poolState, id);
     if (found === null) {
-      return { ok: false, why: "unknown", message: `${resource} has no device ${quote(id)}; ${known(account)}` };
+      return { ok: false, reason: "unknown", message: `${resource} has no device ${quote(id)}; ${known(poolState)}` };
     }
-    const moved = found.find((standing) => standing.member.moved);
-    if (found.length === 1 && moved !== undefined) {
+    const inPodNetns = found.find((deviceState) => deviceState.member.inPodNetns);
+    if (found.length === 1 && inPodNetns !== undefined) {
       const message = `${resource} device ${quote(id)} is in the network namespace of a pod that still holds it`;
-      return { ok: false, why: "unhealthy", message };
+      return { ok: false, reason: "unhealthy", message };
     }
-    if (!found.some((standing) => standing.healthy)) {
-      const causes = [...new Set(found.map((standing) => standing.cause))].join("; ") || "no HCA is left";
-      return { ok: false, why: "unhealthy", message: `${resource} device ${quote(id)} is Unhealthy: ${causes}` };
+    if (!found.some((deviceState) => deviceState.healthy)) {
+      const reasons = [...new Set(found.map((deviceState) => deviceState.reason))].join("; ") || "no HCA is left";
+      return { ok: false, reason: "unhealthy", message: `${resource} device ${quote(id)} is Unhealthy: ${reasons}` };
     }
-    for (const standing of found) standings.add(standing);
+    for (const deviceState of found) deviceStates.add(deviceState);
   }
   // Of a device on several HCAs the container gets each one that is there, also one whose link is down just now: it can
   // use it when the link comes back. One that is gone or has no node would keep the container from starting.
-  const hcas = [...standings].filter((standing) => standing.present && !standing.member.moved)
-    .flatMap((standing) => standing.member.hcas).filter((hca) => hca.uverbs?.present)
+  const hcas = [...deviceStates].filter((deviceState) => deviceState.present && !deviceState.member.inPodNetns)
+    .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present)
     .sort((a, b) => natural(a.name, b.name));
-  return { ok: true, ...grant(account, host, ids, [...new Set(hcas)]) };
+  return { ok: true, ...grant(poolState, host, ids, [...new Set(hcas)]) };
 }
 
-function grant(account: Account, host: HostFacts, ids: readonly string[], hcas: readonly Hca[]) {
-  const { perHca, common, evidence } = allocateNodes(account.spec, host, hcas);
+function grant(poolState: PoolState, host: HostFacts, ids: readonly string[], hcas: readonly Hca[]) {
+  const { perHca, common, evidence } = allocateNodes(poolState.spec, host, hcas);
   const nodes = unique([...perHca, ...common]);
-  const env = environment(account.spec, ids, hcas, nodes);
-  return { grant: { hcas, nodes, mounts: account.spec.expose.mounts, env }, evidence };
+  const env = environment(poolState.spec, ids, hcas, nodes);
+  return { grant: { hcas, nodes, mounts: poolState.spec.expose.mounts, env }, evidence };
 }
 
 /** The nodes of these HCAs, what comes once however many there are, and what sysfs must say for them to be right. */
@@ -95,9 +95,9 @@ export function allocateNodes(
   spec: ResourceSpec,
   host: HostFacts,
   hcas: readonly Hca[],
-): { perHca: readonly NodeGrant[]; common: readonly NodeGrant[]; evidence: readonly Evidence[] } {
+): { perHca: readonly NodeGrant[]; common: readonly NodeGrant[]; evidence: readonly SysfsCheck[] } {
   const { expose } = spec;
-  const evidence: Evidence[] = [];
+  const evidence: SysfsCheck[] = [];
   const perHca: NodeGrant[] = [];
   const add = (name: string, group: string, hca: Hca) => {
     perHca.push(node(`${DEV}/${name}`));
@@ -128,8 +128,8 @@ function unique(nodes: readonly NodeGrant[]): readonly NodeGrant[] {
   return [...new Map([...nodes].reverse().map((one) => [one.containerPath, one])).values()].reverse();
 }
 
-function known(account: Account): string {
-  const ids = [...account.standings.keys()];
+function known(poolState: PoolState): string {
+  const ids = [...poolState.deviceStates.keys()];
   if (ids.length === 0) return "it has no devices at all now";
   return `it knows ${ids.slice(0, 8).join(", ")}${ids.length > 8 ? ` and ${ids.length - 8} more` : ""}`;
 }

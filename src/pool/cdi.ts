@@ -7,7 +7,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import type { Account } from "./states.ts";
+import type { PoolState } from "./states.ts";
 import { allocateNodes, type Grant, type HostFacts, type MountGrant, type NodeGrant } from "./allocate.ts";
 import type { ResourceSpec } from "./spec.ts";
 
@@ -48,9 +48,9 @@ export function cdiKind(resource: string): string {
  *
  * @param owner socket of the plugin that keeps the file; by it a later one recognises that the file is stale
  */
-export function cdiSpec(account: Account, host: HostFacts, owner: string): CdiSpec {
-  const { spec } = account;
-  const members = [...account.standings.values()].filter((one) => one.present && !one.member.moved);
+export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string): CdiSpec {
+  const { spec } = poolState;
+  const members = [...poolState.deviceStates.values()].filter((one) => one.present && !one.member.inPodNetns);
   const hcas = [...new Set(members.flatMap((one) => one.member.hcas))].filter((hca) => hca.uverbs?.present);
   const { common } = allocateNodes(spec, host, hcas);
   return {

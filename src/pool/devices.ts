@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Account, Standing } from "./states.ts";
+import type { DeviceState, PoolState } from "./states.ts";
 
 /** One device of the list that the kubelet sees. */
 export interface OfferedDevice {
@@ -17,50 +17,50 @@ export interface OfferedDevice {
 export const SHARE_MARK = "::";
 
 /** The full list for the kubelet, in natural order of IDs. */
-export function devices(account: Account): readonly OfferedDevice[] {
-  const { spec, standings } = account;
-  const all = [...standings.values()];
+export function devices(poolState: PoolState): readonly OfferedDevice[] {
+  const { spec, deviceStates } = poolState;
+  const all = [...deviceStates.values()];
   if (spec.mode.kind === "exclusive") {
-    return all.map((standing) => ({ id: standing.member.id, ...condition(account, [standing]) }));
+    return all.map((deviceState) => ({ id: deviceState.member.id, ...condition(poolState, [deviceState]) }));
   }
   // What shares have in common is found out once, and is one object: lists of thousands are sent with every change.
   const shares = Array.from({ length: spec.mode.shares }, (_, k) => k);
   if (spec.mode.of === "one") {
-    return all.flatMap((standing) => {
-      const common = condition(account, [standing]);
-      return shares.map((k) => ({ id: `${standing.member.id}${SHARE_MARK}${k}`, ...common }));
+    return all.flatMap((deviceState) => {
+      const common = condition(poolState, [deviceState]);
+      return shares.map((k) => ({ id: `${deviceState.member.id}${SHARE_MARK}${k}`, ...common }));
     });
   }
   // A pool without any HCA has nothing to share: it offers no devices, not N that cannot work.
   if (all.length === 0) return [];
-  const common = condition(account, all);
+  const common = condition(poolState, all);
   return shares.map((k) => ({ id: String(k), ...common }));
 }
 
 /** A device on several HCAs is healthy while one of them is. */
-function condition(account: Account, on: readonly Standing[]): Omit<OfferedDevice, "id"> {
-  const nodes = account.spec.topology
-    ? on.flatMap((standing) => standing.member.hcas.flatMap((hca) => hca.pci?.numaNode ?? []))
+function condition(poolState: PoolState, on: readonly DeviceState[]): Omit<OfferedDevice, "id"> {
+  const nodes = poolState.spec.topology
+    ? on.flatMap((deviceState) => deviceState.member.hcas.flatMap((hca) => hca.pci?.numaNode ?? []))
     : [];
   return {
-    healthy: on.some((standing) => standing.healthy),
+    healthy: on.some((deviceState) => deviceState.healthy),
     numaNodes: [...new Set(nodes)].sort((a, b) => a - b),
   };
 }
 
-/** The standings behind a device ID; null when the resource has no such device. */
-export function behind(account: Account, id: string): readonly Standing[] | null {
-  const { spec, standings } = account;
+/** The device states behind a device ID; null when the resource has no such device. */
+export function membersOf(poolState: PoolState, id: string): readonly DeviceState[] | null {
+  const { spec, deviceStates } = poolState;
   if (spec.mode.kind === "exclusive") {
-    const one = standings.get(id);
+    const one = deviceStates.get(id);
     return one === undefined ? null : [one];
   }
   if (spec.mode.of === "one") {
     const at = id.lastIndexOf(SHARE_MARK);
-    const one = at < 0 ? undefined : standings.get(id.slice(0, at));
+    const one = at < 0 ? undefined : deviceStates.get(id.slice(0, at));
     return one !== undefined && isShare(id.slice(at + SHARE_MARK.length), spec.mode.shares) ? [one] : null;
   }
-  return standings.size > 0 && isShare(id, spec.mode.shares) ? [...standings.values()] : null;
+  return deviceStates.size > 0 && isShare(id, spec.mode.shares) ? [...deviceStates.values()] : null;
 }
 
 function isShare(text: string, shares: number): boolean {

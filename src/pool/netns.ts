@@ -11,21 +11,21 @@ export interface NetnsRemark {
   /** True when pods will not work; false for what works, but perhaps not as meant. */
   readonly broken: boolean;
   readonly what: string;
-  readonly why: string;
-  readonly mend: string;
+  readonly reason: string;
+  readonly fix: string;
 }
 
 /** What should be said about the mode and these resources; empty when they fit. */
-export function netnsRemarks(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsRemark[] {
+export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsRemark[] {
   const shared = specs.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
   const forPods = specs.filter((spec) => spec.mode.kind === "exclusive" && spec.ids === "pci").map((spec) => spec.name);
   if (mode === "exclusive" && shared.length > 0) {
     return [{
       broken: true,
       what: `the node's RDMA net namespace mode is exclusive, and ${shared.join(", ")} shares HCAs`,
-      why:
+      reason:
         "in exclusive mode an HCA can be used in one network namespace only: pods get the nodes, and no device behind them",
-      mend: "rdma system set netns shared (before any pod runs; permanently: options ib_core netns_mode=1 in " +
+      fix: "rdma system set netns shared (before any pod runs; permanently: options ib_core netns_mode=1 in " +
         "/etc/modprobe.d), or offer the HCAs with mode: exclusive",
     }];
   }
@@ -33,16 +33,16 @@ export function netnsRemarks(specs: readonly ResourceSpec[], mode: NetnsMode): r
     return [{
       broken: false,
       what: "the node's RDMA net namespace mode is exclusive",
-      why: "an HCA works in a pod only when it is moved into the pod's network namespace",
-      mend: "use a CNI that does so (rdma-cni with Multus), or rdma system set netns shared",
+      reason: "an HCA works in a pod only when it is moved into the pod's network namespace",
+      fix: "use a CNI that does so (rdma-cni with Multus), or rdma system set netns shared",
     }];
   }
   if (mode === "shared" && forPods.length > 0) {
     return [{
       broken: false,
       what: `the node's RDMA net namespace mode is shared, and ${forPods.join(", ")} gives functions to single pods`,
-      why: "a pod sees the other HCAs in sysfs; only the device nodes that it was given keep them apart",
-      mend: "when namespaces shall keep pods apart: rdma system set netns exclusive, and rdma-cni with Multus",
+      reason: "a pod sees the other HCAs in sysfs; only the device nodes that it was given keep them apart",
+      fix: "when namespaces shall keep pods apart: rdma system set netns exclusive, and rdma-cni with Multus",
     }];
   }
   return [];

@@ -2,18 +2,18 @@
  * Which of the available devices the kubelet should take. Pure, deterministic, and an optimum of the policy's cost.
  *
  * Devices hang in a tree: NUMA node, PCIe root, physical function, HCA. Every policy prices how many devices are taken
- * below each knot of that tree, so the cheapest way to take n devices is found from the leaves up, by combining the
+ * below each node of that tree, so the cheapest way to take n devices is found from the leaves up, by combining the
  * cheapest ways to take 0, 1, 2, … of each child (a knapsack on a tree).
  *
  * @module
  */
 import { natural } from "../hca/files.ts";
-import { behind } from "./devices.ts";
-import type { Account, Standing } from "./states.ts";
+import { membersOf } from "./devices.ts";
+import type { DeviceState, PoolState } from "./states.ts";
 import type { Prefer } from "./spec.ts";
 
 /** One container's question, as the kubelet asks it. */
-export interface Wish {
+export interface PreferenceRequest {
   readonly available: readonly string[];
   readonly mustInclude: readonly string[];
   readonly size: number;
@@ -40,7 +40,7 @@ const UNIT = 2 ** 17;
 /** Above so many steps a search would hold up the kubelet; devices are then taken in order. */
 const MOST_STEPS = 4_000_000;
 
-/** What it costs to take `count` devices below a knot of the tree. */
+/** What it costs to take `count` devices below a node of the tree. */
 export function price(policy: Prefer, level: Level, count: number, used: number): number {
   if (count === 0) return 0;
   switch (policy) {
@@ -54,30 +54,35 @@ export function price(policy: Prefer, level: Level, count: number, used: number)
 }
 
 /** The device IDs to prefer: must-includes first, then by the policy; all there are when fewer are available. */
-export function prefer(account: Account, wish: Wish): readonly string[] {
-  const { available, mustInclude, size } = wish;
+export function prefer(poolState: PoolState, request: PreferenceRequest): readonly string[] {
+  const { available, mustInclude, size } = request;
   const needed = new Set(mustInclude);
   const must = [...needed];
   const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
   const wanted = Math.max(0, size - must.length);
-  const { mode } = account.spec;
+  const { mode } = poolState.spec;
   // Devices that each hand over the whole pool are all the same.
   if (wanted === 0 || wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
     return [...must, ...rest.slice(0, wanted)];
   }
   const sharesPerHca = mode.kind === "shared" ? mode.shares : 1;
   const ids = [...must, ...rest];
-  const free = new Map<Standing, number>();
-  for (const id of available) for (const one of behind(account, id) ?? []) free.set(one, (free.get(one) ?? 0) + 1);
-  const places = ids.map((id) => place(id, behind(account, id)?.[0], sharesPerHca, free));
-  const chosen = choose(account.spec.prefer, places, must.length, must.length + wanted);
+  const free = new Map<DeviceState, number>();
+  for (const id of available) for (const one of membersOf(poolState, id) ?? []) free.set(one, (free.get(one) ?? 0) + 1);
+  const places = ids.map((id) => place(id, membersOf(poolState, id)?.[0], sharesPerHca, free));
+  const chosen = choose(poolState.spec.prefer, places, must.length, must.length + wanted);
   return [...must, ...chosen.filter((id) => !needed.has(id))];
 }
 
-function place(id: string, standing: Standing | undefined, shares: number, free: ReadonlyMap<Standing, number>): Place {
-  const pci = standing?.member.hcas[0]?.pci ?? null;
+function place(
+  id: string,
+  deviceState: DeviceState | undefined,
+  shares: number,
+  free: ReadonlyMap<DeviceState, number>,
+): Place {
+  const pci = deviceState?.member.hcas[0]?.pci ?? null;
   const numa = pci?.numaNode ?? null;
-  const hca = standing?.member.id ?? id;
+  const hca = deviceState?.member.id ?? id;
   return {
     id,
     // What has no place, such as soft-RoCE, shares its place with nothing.
@@ -85,13 +90,13 @@ function place(id: string, standing: Standing | undefined, shares: number, free:
     root: pci?.path[0] ?? `?${hca}`,
     pf: pci?.physfn ?? pci?.address ?? hca,
     hca,
-    used: standing === undefined ? 0 : Math.max(0, shares - (free.get(standing) ?? 0)),
+    used: deviceState === undefined ? 0 : Math.max(0, shares - (free.get(deviceState) ?? 0)),
   };
 }
 
-interface Knot {
+interface TreeNode {
   readonly level: Level | "top";
-  readonly children: Map<string, Knot>;
+  readonly children: Map<string, TreeNode>;
   readonly places: Place[];
   must: number;
 }
@@ -102,26 +107,26 @@ interface Knot {
  * @returns IDs, in the order of the places within each HCA
  */
 export function choose(policy: Prefer, places: readonly Place[], must: number, size: number): readonly string[] {
-  const top: Knot = { level: "top", children: new Map(), places: [], must: 0 };
-  places.forEach((one, i) => hang(top, one, i < must));
+  const top: TreeNode = { level: "top", children: new Map(), places: [], must: 0 };
+  places.forEach((one, i) => insert(top, one, i < must));
   if (top.children.size * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
     return places.slice(0, size).map((one) => one.id);
   }
   return solve(policy, top, size).take(size);
 }
 
-function hang(top: Knot, one: Place, must: boolean): void {
-  let knot = top;
+function insert(top: TreeNode, one: Place, must: boolean): void {
+  let node = top;
   for (const level of LEVELS) {
-    let child = knot.children.get(one[level]);
+    let child = node.children.get(one[level]);
     if (child === undefined) {
       child = { level, children: new Map(), places: [], must: 0 };
-      knot.children.set(one[level], child);
+      node.children.set(one[level], child);
     }
-    knot = child;
+    node = child;
   }
-  knot.places.push(one);
-  if (must) knot.must++;
+  node.places.push(one);
+  if (must) node.must++;
 }
 
 interface Solution {
@@ -130,21 +135,21 @@ interface Solution {
   readonly take: (count: number) => readonly string[];
 }
 
-function solve(policy: Prefer, knot: Knot, size: number): Solution {
-  const below = knot.children.size === 0 ? leaf(knot, size) : combine([...knot.children.values()], policy, size);
-  if (knot.level === "top") return below;
-  const used = knot.places[0]?.used ?? 0;
-  const { level } = knot;
+function solve(policy: Prefer, node: TreeNode, size: number): Solution {
+  const below = node.children.size === 0 ? leaf(node, size) : combine([...node.children.values()], policy, size);
+  if (node.level === "top") return below;
+  const used = node.places[0]?.used ?? 0;
+  const { level } = node;
   return { prices: below.prices.map((sum, n) => sum + price(policy, level, n, used)), take: below.take };
 }
 
-function leaf(knot: Knot, size: number): Solution {
-  const most = Math.min(size, knot.places.length);
-  const prices = new Float64Array(most + 1).fill(0).fill(Infinity, 0, Math.min(knot.must, most + 1));
-  return { prices, take: (count) => knot.places.slice(0, count).map((one) => one.id) };
+function leaf(node: TreeNode, size: number): Solution {
+  const most = Math.min(size, node.places.length);
+  const prices = new Float64Array(most + 1).fill(0).fill(Infinity, 0, Math.min(node.must, most + 1));
+  return { prices, take: (count) => node.places.slice(0, count).map((one) => one.id) };
 }
 
-function combine(children: readonly Knot[], policy: Prefer, size: number): Solution {
+function combine(children: readonly TreeNode[], policy: Prefer, size: number): Solution {
   const parts = children.map((child) => solve(policy, child, size));
   let prices: Float64Array = new Float64Array(1);
   /** For every part, how many of it are in the cheapest n of all parts up to it. */

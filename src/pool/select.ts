@@ -17,7 +17,7 @@ export interface Member {
   /** Usually one; several when the resource's IDs are PCI addresses and a function carries several RDMA devices. */
   readonly hcas: readonly Hca[];
   /** True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it. */
-  readonly moved: boolean;
+  readonly inPodNetns: boolean;
 }
 
 /** The HCAs of one resource. */
@@ -46,9 +46,9 @@ export interface Selection {
  *
  * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap.
  */
-export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, "hcas" | "moved">): Selection {
-  const all = [...snapshot.hcas, ...snapshot.moved];
-  const moved = new Set(snapshot.moved);
+export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, "hcas" | "inPodNetns">): Selection {
+  const all = [...snapshot.hcas, ...snapshot.inPodNetns];
+  const inPodNetns = new Set(snapshot.inPodNetns);
   const owners = new Map<Hca, ResourceSpec[]>();
   const leftOut: LeftOut[] = [];
   const pools = specs.map((spec): Pool => {
@@ -58,7 +58,7 @@ export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, 
       return reason === null;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
-    return { spec, members: members(spec, chosen, moved) };
+    return { spec, members: members(spec, chosen, inPodNetns) };
   });
   return { pools, leftOut };
 }
@@ -84,12 +84,12 @@ function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string |
   return `${first.name} has it already; of resources that claim the same HCA the first one wins`;
 }
 
-function members(spec: ResourceSpec, hcas: readonly Hca[], moved: ReadonlySet<Hca>): readonly Member[] {
+function members(spec: ResourceSpec, hcas: readonly Hca[], inPodNetns: ReadonlySet<Hca>): readonly Member[] {
   const byId = new Map<string, Hca[]>();
   for (const hca of hcas) {
     // A sub-function has no PCI address of its own; its parent's would be the same for all of them.
     const id = spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
     byId.set(id, [...byId.get(id) ?? [], hca]);
   }
-  return [...byId].map(([id, group]) => ({ id, hcas: group, moved: group.some((hca) => moved.has(hca)) }));
+  return [...byId].map(([id, group]) => ({ id, hcas: group, inPodNetns: group.some((hca) => inPodNetns.has(hca)) }));
 }

@@ -1,5 +1,5 @@
 /**
- * Health over time. One pure step per look: what was known, what was just selected, and the clock give what is known
+ * Health over time. One pure step per scan: what was known, what was just selected, and the clock give what is known
  * now, what changed, and when time alone will change something next.
  *
  * Going Unhealthy is immediate. Coming back waits until everything has held for the settle time, so that a bouncing link
@@ -9,20 +9,20 @@
  * @module
  */
 import { natural } from "../hca/files.ts";
-import { fault } from "./health.ts";
+import { unhealthyReason } from "./health.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** What is known of one member of a pool. */
-export interface Standing {
+export interface DeviceState {
   /** As last seen. */
   readonly member: Member;
   readonly healthy: boolean;
   /** False while it is gone and its grace time runs. */
   readonly present: boolean;
   /** Why it is not healthy, for people; empty when it is. */
-  readonly cause: string;
-  /** The port that the cause, or the last one, speaks of; null for the whole HCA. */
+  readonly reason: string;
+  /** The port that the reason, or the last one, speaks of; null for the whole HCA. */
   readonly port: number | null;
   /** Since when (clock of `now`, ms) every requirement has held; null while one does not. */
   readonly fitSince: number | null;
@@ -31,13 +31,13 @@ export interface Standing {
 }
 
 /** Standings of one resource by member ID, in natural order. */
-export interface Account {
+export interface PoolState {
   readonly spec: ResourceSpec;
-  readonly standings: ReadonlyMap<string, Standing>;
+  readonly deviceStates: ReadonlyMap<string, DeviceState>;
 }
 
 /** Accounts by resource name. */
-export type Ledger = ReadonlyMap<string, Account>;
+export type PoolStates = ReadonlyMap<string, PoolState>;
 
 /** A device came, went, or changed its health: one line in the log. */
 export interface Change {
@@ -47,13 +47,13 @@ export interface Change {
   readonly port: number | null;
   readonly from: "absent" | "Healthy" | "Unhealthy";
   readonly to: "absent" | "Healthy" | "Unhealthy";
-  readonly cause: string;
+  readonly reason: string;
 }
 
-/** One step of the ledger. */
+/** One step of the states. */
 export interface Tracked {
   /** The same object as before when nothing changed. */
-  readonly ledger: Ledger;
+  readonly states: PoolStates;
   readonly changes: readonly Change[];
   /** When the clock alone will change something; null when nothing waits. */
   readonly wakeAt: number | null;
@@ -65,50 +65,50 @@ export interface Tracked {
  * @param now milliseconds of a monotonic clock
  */
 export function track(
-  ledger: Ledger,
+  states: PoolStates,
   selection: Selection,
   held: ReadonlyMap<string, ReadonlySet<string>>,
   now: number,
 ): Tracked {
   const changes: Change[] = [];
   let wakeAt: number | null = null;
-  const next = new Map<string, Account>();
+  const next = new Map<string, PoolState>();
   for (const pool of selection.pools) {
     const name = pool.spec.name;
-    const before = ledger.get(name);
+    const before = states.get(name);
     const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now);
-    const standings = new Map<string, Standing>();
-    for (const [id, standing] of steps) {
-      const was = before?.standings.get(id);
-      if (standing !== null) standings.set(id, standing);
-      const change = difference(name, id, was, standing);
+    const deviceStates = new Map<string, DeviceState>();
+    for (const [id, deviceState] of steps) {
+      const was = before?.deviceStates.get(id);
+      if (deviceState !== null) deviceStates.set(id, deviceState);
+      const change = difference(name, id, was, deviceState);
       if (change !== null) changes.push(change);
-      const due = standing === null ? null : dueAt(standing, pool.spec);
+      const due = deviceState === null ? null : dueAt(deviceState, pool.spec);
       if (due !== null) wakeAt = Math.min(wakeAt ?? Infinity, due);
     }
     next.set(
       name,
-      before !== undefined && same(before, pool.spec, standings) ? before : { spec: pool.spec, standings },
+      before !== undefined && same(before, pool.spec, deviceStates) ? before : { spec: pool.spec, deviceStates },
     );
   }
-  const unchanged = next.size === ledger.size && [...next].every(([name, account]) => ledger.get(name) === account);
-  return { ledger: unchanged ? ledger : next, changes, wakeAt };
+  const unchanged = next.size === states.size && [...next].every(([name, poolState]) => states.get(name) === poolState);
+  return { states: unchanged ? states : next, changes, wakeAt };
 }
 
-/** Every member known before or selected now, in natural order, with its new standing; null when it leaves. */
+/** Every member known before or selected now, in natural order, with its new state; null when it leaves. */
 function step(
-  before: Account | undefined,
+  before: PoolState | undefined,
   pool: Pool,
   leftOut: readonly LeftOut[],
   held: ReadonlySet<string>,
   now: number,
-): readonly (readonly [string, Standing | null])[] {
+): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
-  const ids = [...new Set([...before?.standings.keys() ?? [], ...selected.keys(), ...held])];
+  const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
   // A changed spec redraws the pool: what it no longer selects leaves at once instead of lingering for the grace time.
   const graceMs = before === undefined || before.spec === pool.spec ? pool.spec.health.graceMs : 0;
   return ids.sort(natural).map((id) => {
-    const was = before?.standings.get(id);
+    const was = before?.deviceStates.get(id);
     const member = selected.get(id);
     if (member !== undefined) return [id, here(was, member, pool.spec, now)] as const;
     if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
@@ -117,16 +117,16 @@ function step(
   });
 }
 
-function here(was: Standing | undefined, member: Member, spec: ResourceSpec, now: number): Standing {
-  const found = fault(member, spec.health);
+function here(was: DeviceState | undefined, member: Member, spec: ResourceSpec, now: number): DeviceState {
+  const found = unhealthyReason(member, spec.health);
   if (found !== null) {
     // Which HCA it is goes without saying unless the device has several.
-    const cause = member.hcas.length > 1 ? `${found.hca}: ${found.cause}` : found.cause;
+    const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
     return keep(was, {
       member,
       healthy: false,
       present: true,
-      cause,
+      reason,
       port: found.port,
       fitSince: null,
       goneSince: null,
@@ -135,39 +135,39 @@ function here(was: Standing | undefined, member: Member, spec: ResourceSpec, now
   const fitSince = was?.fitSince ?? now;
   // What appears for the first time, or never stopped being healthy, has nothing to settle.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
-  const cause = healthy ? "" : `fit again, waiting ${spec.health.settleMs} ms for it to stay so`;
-  return keep(was, { member, healthy, present: true, cause, port: was?.port ?? null, fitSince, goneSince: null });
+  const reason = healthy ? "" : `fit again, waiting ${spec.health.settleMs} ms for it to stay so`;
+  return keep(was, { member, healthy, present: true, reason, port: was?.port ?? null, fitSince, goneSince: null });
 }
 
 /** In a pod's network namespace, and not seen since this process started: allocated, not gone. */
-function away(was: Standing | undefined, id: string): Standing {
-  const member = was === undefined ? { id, hcas: [], moved: true } : { ...was.member, moved: true };
-  if (was !== undefined && was.member.moved && was.present) return was;
-  return { member, healthy: true, present: true, cause: "", port: null, fitSince: null, goneSince: null };
+function away(was: DeviceState | undefined, id: string): DeviceState {
+  const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
+  if (was !== undefined && was.member.inPodNetns && was.present) return was;
+  return { member, healthy: true, present: true, reason: "", port: null, fitSince: null, goneSince: null };
 }
 
 function gone(
-  was: Standing,
+  was: DeviceState,
   leftOut: readonly LeftOut[],
   resource: string,
   graceMs: number,
   now: number,
-): Standing | null {
+): DeviceState | null {
   const goneSince = was.goneSince ?? now;
   if (now - goneSince >= graceMs) return null;
   const names = was.member.hcas.map((hca) => hca.name);
   const why = leftOut.find((one) => one.resource === resource && names.includes(one.hca));
-  const cause = why === undefined
+  const reason = why === undefined
     ? "it vanished from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  return keep(was, { ...was, healthy: false, present: false, cause, port: null, fitSince: null, goneSince });
+  return keep(was, { ...was, healthy: false, present: false, reason, port: null, fitSince: null, goneSince });
 }
 
 /** The old object when the new one says the same, so that unchanged pools are recognised by identity. */
-function keep(was: Standing | undefined, next: Standing): Standing {
+function keep(was: DeviceState | undefined, next: DeviceState): DeviceState {
   if (was === undefined) return next;
   const member = sameMember(was.member, next.member) ? was.member : next.member;
-  return was.healthy === next.healthy && was.present === next.present && was.cause === next.cause &&
+  return was.healthy === next.healthy && was.present === next.present && was.reason === next.reason &&
       was.port === next.port && was.fitSince === next.fitSince && was.goneSince === next.goneSince &&
       was.member === member
     ? was
@@ -175,24 +175,24 @@ function keep(was: Standing | undefined, next: Standing): Standing {
 }
 
 function sameMember(a: Member, b: Member): boolean {
-  return a.id === b.id && a.moved === b.moved && a.hcas.length === b.hcas.length &&
+  return a.id === b.id && a.inPodNetns === b.inPodNetns && a.hcas.length === b.hcas.length &&
     a.hcas.every((hca, i) => hca === b.hcas[i]);
 }
 
-function same(before: Account, spec: ResourceSpec, standings: ReadonlyMap<string, Standing>): boolean {
-  return before.spec === spec && before.standings.size === standings.size &&
-    [...standings].every(([id, standing]) => before.standings.get(id) === standing);
+function same(before: PoolState, spec: ResourceSpec, deviceStates: ReadonlyMap<string, DeviceState>): boolean {
+  return before.spec === spec && before.deviceStates.size === deviceStates.size &&
+    [...deviceStates].every(([id, deviceState]) => before.deviceStates.get(id) === deviceState);
 }
 
-function dueAt(standing: Standing, spec: ResourceSpec): number | null {
-  if (!standing.present && standing.goneSince !== null) return standing.goneSince + spec.health.graceMs;
-  if (!standing.healthy && standing.fitSince !== null) return standing.fitSince + spec.health.settleMs;
+function dueAt(deviceState: DeviceState, spec: ResourceSpec): number | null {
+  if (!deviceState.present && deviceState.goneSince !== null) return deviceState.goneSince + spec.health.graceMs;
+  if (!deviceState.healthy && deviceState.fitSince !== null) return deviceState.fitSince + spec.health.settleMs;
   return null;
 }
 
-function difference(resource: string, id: string, was: Standing | undefined, is: Standing | null): Change | null {
-  const state = (standing: Standing | null) =>
-    standing === null ? "absent" : standing.healthy ? "Healthy" : "Unhealthy";
+function difference(resource: string, id: string, was: DeviceState | undefined, is: DeviceState | null): Change | null {
+  const state = (deviceState: DeviceState | null) =>
+    deviceState === null ? "absent" : deviceState.healthy ? "Healthy" : "Unhealthy";
   const from = state(was ?? null), to = state(is);
   if (from === to) return null;
   const member = (is ?? was)!.member;
@@ -203,7 +203,7 @@ function difference(resource: string, id: string, was: Standing | undefined, is:
     port: is?.port ?? null,
     from,
     to,
-    cause: to === "Healthy" ? whyHealthy(from, member) : is?.cause ?? "it did not come back within the grace time",
+    reason: to === "Healthy" ? whyHealthy(from, member) : is?.reason ?? "it did not come back within the grace time",
   };
 }
 

@@ -4,28 +4,28 @@ import type { Discovery } from "../../src/hca/discover.ts";
 import { OutOfFiles } from "../../src/hca/files.ts";
 import type { Depth } from "../../src/hca/events/trigger.ts";
 import type { Snapshot } from "../../src/hca/types.ts";
-import { Looks } from "../../src/agent/rescan_loop.ts";
+import { RescanLoop } from "../../src/agent/rescan_loop.ts";
 
 /** Longer than any chain of promises in there. */
 async function turn(): Promise<void> {
   for (let n = 0; n < 20; n++) await Promise.resolve();
 }
 
-Deno.test("a look that failed is made again after 1 s, 2 s, 4 s, as deep as it was, until one succeeds", async () => {
+Deno.test("a scan that failed is made again after 1 s, 2 s, 4 s, as deep as it was, until one succeeds", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const begun: Depth[] = [];
   const errors: unknown[] = [];
   let made = 0;
-  const discovery: Pick<Discovery, "look"> = {
-    look: (depth) => {
+  const discovery: Pick<Discovery, "scan"> = {
+    scan: (depth) => {
       begun.push(depth);
       return begun.length <= 3 ? Promise.reject(new OutOfFiles("no file")) : Promise.resolve({} as Snapshot);
     },
   };
-  const looks = new Looks({
+  const looks = new RescanLoop({
     discovery: discovery as Discovery,
     rescanMs: 0,
-    onLook: () => void made++,
+    onScan: () => void made++,
     onError: (error) => void errors.push(error),
   });
   try {

@@ -4,40 +4,40 @@ import { mock } from "node:test";
 import type { Discovery } from "../../src/hca/discover.ts";
 import type { Depth, Trigger } from "../../src/hca/events/trigger.ts";
 import type { Snapshot } from "../../src/hca/types.ts";
-import { type Look, Looks, type LooksOptions } from "../../src/agent/rescan_loop.ts";
+import { RescanLoop, type RescanLoopOptions, type Scan } from "../../src/agent/rescan_loop.ts";
 
 /** A machine whose looks last until the test ends them, and time that passes when the test says so. */
 class Bench implements AsyncDisposable {
-  readonly looks: Looks;
-  /** How deep each look was that has begun. */
+  readonly looks: RescanLoop;
+  /** How deep each scan was that has begun. */
   readonly begun: Depth[] = [];
-  /** Looks whose result was handed on. */
-  readonly made: Look[] = [];
+  /** Scans whose result was handed on. */
+  readonly made: Scan[] = [];
   /** The most looks that were under way at a time. */
   most = 0;
   readonly #underway: (() => void)[] = [];
 
-  constructor(options: Partial<LooksOptions> = {}) {
+  constructor(options: Partial<RescanLoopOptions> = {}) {
     mock.timers.enable({ apis: ["setTimeout"] });
     const discovery = {
-      look: (depth: Depth) => {
+      scan: (depth: Depth) => {
         const { promise, resolve } = Promise.withResolvers<Snapshot>();
         this.begun.push(depth);
         this.#underway.push(() => resolve(snapshot()));
         this.most = Math.max(this.most, this.#underway.length);
         return promise;
       },
-    } as Pick<Discovery, "look"> as Discovery;
-    this.looks = new Looks({ discovery, rescanMs: 0, onLook: (look) => void this.made.push(look), ...options });
+    } as Pick<Discovery, "scan"> as Discovery;
+    this.looks = new RescanLoop({ discovery, rescanMs: 0, onScan: (scan) => void this.made.push(scan), ...options });
   }
 
-  /** Ends the look under way and lets what follows from it happen. */
+  /** Ends the scan under way and lets what follows from it happen. */
   async finish(): Promise<void> {
     this.#underway.shift()?.();
     await turn();
   }
 
-  /** Lets time pass, ending every look at once. */
+  /** Lets time pass, ending every scan at once. */
   async pass(ms: number): Promise<void> {
     mock.timers.tick(ms);
     await turn();
@@ -59,16 +59,16 @@ async function turn(): Promise<void> {
 
 function snapshot(): Snapshot {
   const verbs = { kind: "not-asked", detail: "test" } as const;
-  return { hcas: [], moved: [], verbs, rdmaCm: true, knem: false, netnsMode: "shared", unreadable: [], remarks: [] };
+  return { hcas: [], inPodNetns: [], verbs, rdmaCm: true, knem: false, netnsMode: "shared", unreadable: [], notes: [] };
 }
 
 function trigger(detail: string, depth: Depth = "quick", source = "uevent"): Trigger {
   return { source, depth, detail, at: performance.now() };
 }
 
-const details = (look: Look | undefined) => look?.triggers.map((one) => one.detail);
+const details = (scan: Scan | undefined) => scan?.triggers.map((one) => one.detail);
 
-Deno.test("Looks.trigger() makes one look of a hundred triggers that come during one, and keeps their order", async () => {
+Deno.test("RescanLoop.trigger() makes one scan of a hundred triggers that come during one, and keeps their order", async () => {
   await using bench = new Bench();
   bench.looks.trigger(trigger("first"));
   for (let n = 0; n < 100; n++) bench.looks.trigger(trigger(`${n}`));
@@ -77,13 +77,13 @@ Deno.test("Looks.trigger() makes one look of a hundred triggers that come during
   deepEqual(bench.begun, ["quick", "quick"]);
   await bench.finish();
   await bench.pass(60_000);
-  deepEqual(bench.made.map((look) => look.triggers.length), [1, 100]);
+  deepEqual(bench.made.map((scan) => scan.triggers.length), [1, 100]);
   deepEqual(details(bench.made[1]), Array.from({ length: 100 }, (_, n) => `${n}`));
 });
 
-Deno.test("Looks.trigger() looks again for a trigger that comes while the last result is being handed on", async () => {
+Deno.test("RescanLoop.trigger() looks again for a trigger that comes while the last result is being handed on", async () => {
   let again: () => void = () => {};
-  await using bench = new Bench({ onLook: () => again() });
+  await using bench = new Bench({ onScan: () => again() });
   again = () => {
     again = () => {};
     bench.looks.trigger(trigger("because of the result"));
@@ -93,7 +93,7 @@ Deno.test("Looks.trigger() looks again for a trigger that comes while the last r
   equal(bench.begun.length, 2);
 });
 
-Deno.test("Looks.trigger() never has two looks under way, and looks after every trigger", async () => {
+Deno.test("RescanLoop.trigger() never has two scans under way, and looks after every trigger", async () => {
   const step = fc.oneof(
     fc.constantFrom("quick" as const, "full" as const).map((depth) => ({ depth })),
     fc.constant("finish" as const),
@@ -115,7 +115,7 @@ Deno.test("Looks.trigger() never has two looks under way, and looks after every 
       await bench.pass(1_000);
       await Promise.all(waiting);
       ok(bench.most <= 1);
-      const told = bench.made.flatMap((look) => look.triggers.map((one) => one.detail)).filter((one) =>
+      const told = bench.made.flatMap((scan) => scan.triggers.map((one) => one.detail)).filter((one) =>
         /^\d+$/.test(one)
       );
       deepEqual(told.map(Number).toSorted((a, b) => a - b), Array.from({ length: sent }, (_, n) => n));
@@ -124,7 +124,7 @@ Deno.test("Looks.trigger() never has two looks under way, and looks after every 
   );
 });
 
-Deno.test("Looks.trigger() answers an event that wants everything with a quick look, and one full look a while later", async () => {
+Deno.test("RescanLoop.trigger() answers an event that wants everything with a quick scan, and one full scan a while later", async () => {
   await using bench = new Bench({ collectMs: 1_000 });
   bench.looks.trigger(trigger("add mlx5_0 (infiniband)", "full"));
   await bench.pass(0);
@@ -146,7 +146,7 @@ Deno.test("Looks.trigger() answers an event that wants everything with a quick l
   deepEqual(bench.begun.slice(11), ["quick", "full"]);
 });
 
-Deno.test("Looks.trigger() looks at everything at once when a person or the start asks for it", async () => {
+Deno.test("RescanLoop.trigger() looks at everything at once when a person or the start asks for it", async () => {
   for (const source of ["start", "SIGHUP", "allocate", "config"]) {
     await using bench = new Bench();
     bench.looks.trigger(trigger(source, "full", source));
@@ -159,7 +159,7 @@ Deno.test("Looks.trigger() looks at everything at once when a person or the star
   }
 });
 
-Deno.test("Looks.trigger() makes the look after a running one a full one when anything of what waits wants that", async () => {
+Deno.test("RescanLoop.trigger() makes the scan after a running one a full one when anything of what waits wants that", async () => {
   await using bench = new Bench();
   bench.looks.trigger(trigger("first"));
   bench.looks.trigger(trigger("SIGHUP", "full", "SIGHUP"));
@@ -169,7 +169,7 @@ Deno.test("Looks.trigger() makes the look after a running one a full one when an
   deepEqual(bench.begun, ["quick", "full"]);
 });
 
-Deno.test("Looks.trigger() looks a second time when link events have settled, since they can be ahead of the port", async () => {
+Deno.test("RescanLoop.trigger() looks a second time when link events have settled, since they can be ahead of the port", async () => {
   await using bench = new Bench({ settleMs: 200 });
   for (let n = 0; n < 5; n++) {
     bench.looks.trigger(trigger("eth1 down", "quick", "link"));
@@ -184,7 +184,7 @@ Deno.test("Looks.trigger() looks a second time when link events have settled, si
   equal(bench.begun.length, 6);
 });
 
-Deno.test("Looks looks by itself every so often, and every tenth time at everything", async () => {
+Deno.test("RescanLoop looks by itself every so often, and every tenth time at everything", async () => {
   await using bench = new Bench({ rescanMs: 30_000 });
   await bench.pass(29_999);
   equal(bench.begun.length, 0);
@@ -198,13 +198,13 @@ Deno.test("Looks looks by itself every so often, and every tenth time at everyth
   deepEqual(bench.begun.flatMap((depth, n) => depth === "full" ? [n + 1] : []), [10, 20]);
 });
 
-Deno.test("Looks never looks by itself when the time between looks is 0", async () => {
+Deno.test("RescanLoop never looks by itself when the time between scans is 0", async () => {
   await using bench = new Bench({ rescanMs: 0 });
   await bench.pass(24 * 3_600_000);
   deepEqual(bench.begun, []);
 });
 
-Deno.test("Looks.now() resolves with a look that began after the call, not with the one under way", async () => {
+Deno.test("RescanLoop.now() resolves with a scan that began after the call, not with the one under way", async () => {
   await using bench = new Bench();
   bench.looks.trigger(trigger("before"));
   let done = 0;
@@ -216,10 +216,10 @@ Deno.test("Looks.now() resolves with a look that began after the call, not with 
   await Promise.all(two);
   const [before, ...after] = bench.made;
   deepEqual(details(before), ["before"]);
-  deepEqual(after.flatMap((look) => details(look)).toSorted(), ["now 1", "now 2"]);
+  deepEqual(after.flatMap((scan) => details(scan)).toSorted(), ["now 1", "now 2"]);
 });
 
-Deno.test("Looks.close() waits for the look under way, keeps its result to itself, and nothing follows", async () => {
+Deno.test("RescanLoop.close() waits for the scan under way, keeps its result to itself, and nothing follows", async () => {
   await using bench = new Bench({ rescanMs: 1_000, collectMs: 500, settleMs: 200 });
   bench.looks.trigger(trigger("add", "full"));
   bench.looks.trigger(trigger("eth1 down", "quick", "link"));
@@ -236,17 +236,17 @@ Deno.test("Looks.close() waits for the look under way, keeps its result to itsel
   deepEqual(bench.made, []);
 });
 
-Deno.test("a look that fails is told, and the next trigger looks again", async () => {
+Deno.test("a scan that fails is told, and the next trigger looks again", async () => {
   const troubles: unknown[] = [];
   let fails = true;
   const discovery = {
-    look: () => fails ? Promise.reject(new Error("odd host")) : Promise.resolve(snapshot()),
-  } as Pick<Discovery, "look"> as Discovery;
-  const made: Look[] = [];
-  const looks = new Looks({
+    scan: () => fails ? Promise.reject(new Error("odd host")) : Promise.resolve(snapshot()),
+  } as Pick<Discovery, "scan"> as Discovery;
+  const made: Scan[] = [];
+  const looks = new RescanLoop({
     discovery,
     rescanMs: 0,
-    onLook: (look) => void made.push(look),
+    onScan: (scan) => void made.push(scan),
     onError: (error) => void troubles.push(error),
   });
   await looks.now("test", "fails");

@@ -6,13 +6,13 @@ import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
 import { onHost } from "../support/plugin.ts";
-import { surveyed } from "../support/inspected.ts";
+import { inspected } from "../support/inspected.ts";
 
 const plain = (_style: string, words: string) => words;
 
 for (const name of Object.keys(PRESETS)) {
   Deno.test(`list prints the host ${name} in 80 columns`, async () => {
-    const text = asText(await surveyed(name), null, plain);
+    const text = asText(await inspected(name), null, plain);
     for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
     golden(`list/${name}.txt`, text);
   });
@@ -25,11 +25,11 @@ Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, an
   ];
   const holder = { namespace: "mpi", pod: "train-0", container: "main" };
   const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]) };
-  const survey = await surveyed("connectx-roce-vfs", specs, (host) => host.carrierLost("mlx5_3", 1));
-  const text = asText(survey, pods, plain);
+  const inventory = await inspected("connectx-roce-vfs", specs, (host) => host.carrierLost("mlx5_3", 1));
+  const text = asText(inventory, pods, plain);
   for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
   golden("list/reasons.txt", text);
-  const json = asJson(survey, pods);
+  const json = asJson(inventory, pods);
   deepEqual(json.hcas.find((one) => one.name === "mlx5_2")!.pods, ["mpi/train-0 (main): rdma/vf mlx5_2"]);
   equal(json.hcas.find((one) => one.name === "mlx5_3")!.resources[0]!.healthy, false);
   match(json.hcas.find((one) => one.name === "mlx5_4")!.leftOut[0]!.reason, /kind is vf, wanted: pf/);
@@ -39,7 +39,7 @@ Deno.test("list stays within 80 columns with HCA names of any length", async () 
   const host = PRESETS["connectx-ib-dual"];
   for (const length of [1, 19, 20, 26, 27, 36, 63]) {
     const name = "h".repeat(length);
-    const text = asText(await surveyed({ ...host, hcas: host.hcas.map((one) => ({ ...one, name })) }), null, plain);
+    const text = asText(await inspected({ ...host, hcas: host.hcas.map((one) => ({ ...one, name })) }), null, plain);
     for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
     match(text, new RegExp(`^${name}( |$)`, "m"));
     match(text, /tencent\.com\/rdma/);
@@ -48,7 +48,7 @@ Deno.test("list stays within 80 columns with HCA names of any length", async () 
 
 Deno.test("docs/troubleshooting.md names every key of list --json", async () => {
   const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
-  const json = asJson(await surveyed("connectx-ib-dual"), null);
+  const json = asJson(await inspected("connectx-ib-dual"), null);
   const documented = [...docs.matchAll(/^\| `(\w+)` +\|/gm)].map((found) => found[1]!);
   deepEqual(documented, Object.keys(json));
   const device = json.resources[0]!.devices[0]!;

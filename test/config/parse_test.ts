@@ -167,7 +167,7 @@ Deno.test("parseConfig() folds the case of a peer's keys, and warns of unknown, 
   ]);
 });
 
-Deno.test("parseConfig() gives the shared device plugin's defaults: prefix rdma, a look each minute, empty lists as no condition", () => {
+Deno.test("parseConfig() gives the shared device plugin's defaults: prefix rdma, a scan each minute, empty lists as no condition", () => {
   const { resources, rescanSeconds } = config(
     '{"configList": [{"resourceName": "a", "rdmaHcaMax": 1, "selectors": {"ifNames": ["ib0"], "vendors": []}}]}',
   );

@@ -344,7 +344,7 @@ Deno.test("Session is found by the plugin watcher, and shows a new socket after 
   match(plugin.notes.map((note) => note.message).join("\n"), /plugin watcher refused the registration: .*not today/);
 });
 
-Deno.test("Session that was found by the plugin watcher is found again after a restart, a lost stream and a wish", async () => {
+Deno.test("Session that was found by the plugin watcher is found again after a restart, a lost stream and a request", async () => {
   using dir = temporaryDir();
   const registry = join(dir.path, "registry");
   const plugins = join(dir.path, "device-plugins");

@@ -8,7 +8,7 @@ import type { NodeFile } from "../../src/doctor/node_files.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
-import { HEALTHY_KUBELET as kubelet, type surveyed } from "../support/inspected.ts";
+import { HEALTHY_KUBELET as kubelet, type inspected } from "../support/inspected.ts";
 
 /** A broken host, and exactly the findings that it gives. */
 export interface Broken {
@@ -17,7 +17,7 @@ export interface Broken {
   readonly says: RegExp;
   readonly over?: Partial<Facts>;
   readonly specs?: readonly ResourceSpec[];
-  readonly host?: Parameters<typeof surveyed>[0];
+  readonly host?: Parameters<typeof inspected>[0];
   readonly change?: (host: FakeHost) => Promise<void>;
   /** What libibverbs answers, unless it agrees with sysfs. */
   readonly verbs?: VerbsAnswer;

@@ -5,7 +5,7 @@ import { examine } from "../../src/doctor/checks.ts";
 import { type Finding, FINDING_IDS } from "../../src/doctor/finding.ts";
 import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
-import { facts, HEALTHY_KUBELET as kubelet, surveyed } from "../support/inspected.ts";
+import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 
 const plain = (_style: string, words: string) => words;
@@ -16,7 +16,7 @@ for (const name of Object.keys(PRESETS)) {
   Deno.test(`doctor on the host ${name}`, async () => {
     // A module that is not loaded is no part of the fake tree's facts here.
     const none = name === "no-modules" ? { modules: [] } : {};
-    const text = report(examine(facts(await surveyed(name), none)), plain);
+    const text = report(examine(facts(await inspected(name), none)), plain);
     for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
     golden(`doctor/${name}.txt`, text);
   });
@@ -26,7 +26,7 @@ const known = new Set<string>();
 for (const { what, finds, says, over, specs, host, change, verbs } of BROKEN) {
   for (const found of finds) known.add(found.split(" ")[1]!);
   Deno.test(`doctor finds exactly: ${what}`, async () => {
-    const findings = examine(facts(await surveyed(host ?? "connectx-ib-dual", specs, change, verbs), over));
+    const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", specs, change, verbs), over));
     deepEqual(troubles(findings), finds);
     match(report(findings, plain).replace(/\s+/g, " "), new RegExp(says.source.replaceAll("\\s", " "), says.flags));
   });
@@ -57,22 +57,22 @@ const FINE: readonly (Pick<Broken, "what" | "over" | "host" | "verbs" | "change"
 ];
 for (const { what, over, host, verbs } of FINE) {
   Deno.test(`doctor finds nothing wrong with ${what}`, async () => {
-    const findings = examine(facts(await surveyed(host ?? "connectx-ib-dual", undefined, undefined, verbs), over));
+    const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", undefined, undefined, verbs), over));
     deepEqual(troubles(findings), []);
   });
 }
 
 Deno.test("doctor says what the sandbox hid, and claims nothing about it", async () => {
   const over = { hidden: ["libibverbs' provider libraries"], providers: "hidden", memlock: null } as const;
-  const findings = examine(facts(await surveyed("connectx-ib-dual"), over));
+  const findings = examine(facts(await inspected("connectx-ib-dual"), over));
   match(findings[0]!.what, /not looked at.*provider libraries/);
   deepEqual(findings.filter((one) => ["provider", "memlock"].includes(one.id)), []);
 });
 
 Deno.test("an HCA that cannot be read is a warning, not a silence", async () => {
-  const survey = await surveyed("connectx-ib-dual");
+  const inventory = await inspected("connectx-ib-dual");
   const unreadable = [{ name: "mlx5_9", reason: "it vanished" }];
-  const findings = examine(facts({ ...survey, snapshot: { ...survey.snapshot, unreadable } }));
+  const findings = examine(facts({ ...inventory, snapshot: { ...inventory.snapshot, unreadable } }));
   deepEqual(troubles(findings), ["warning hca-unreadable"]);
   known.add("hca-unreadable");
 });

@@ -12,7 +12,7 @@ import { openRights } from "../../src/doctor/rights.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { needs } from "../support/need.ts";
-import { surveyed } from "../support/inspected.ts";
+import { inspected } from "../support/inspected.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 Deno.test("memlockOf() reads the soft limit, and nothing out of nothing", () => {
@@ -100,7 +100,7 @@ Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and
 });
 
 Deno.test("providerOf() knows the provider of every adapter in the sim", async () => {
-  const { snapshot } = await surveyed("mixed");
+  const { snapshot } = await inspected("mixed");
   const found = snapshot.hcas.map((hca) => `${hca.name} ${providerOf(hca)?.name}`);
   deepEqual(found, [
     "bnxt_re0 bnxt_re",

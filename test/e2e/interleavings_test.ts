@@ -30,7 +30,7 @@ const step = fc.record({
   ),
   a: fc.nat(99),
   b: fc.nat(99),
-  /** Nobody is told; only the next look finds out. */
+  /** Nobody is told; only the next scan finds out. */
   quiet: fc.boolean(),
   /** A pod is admitted in the middle of the change. */
   between: fc.boolean(),
@@ -98,7 +98,7 @@ class Play {
       quiet,
       ...between ? { between: () => (this.note(), this.allocate(b), Promise.resolve()) } : {},
     };
-    if (what === "look") return await agent.look("test");
+    if (what === "look") return await agent.scan("test");
     if (what === "allocate") return this.allocate(a);
     if (what === "restore" || what === "restore-elsewhere") {
       const back = gone[a % gone.length];
@@ -132,7 +132,7 @@ class Play {
   async quiet(): Promise<void> {
     const { agent, kubelet, host } = this.#world;
     await Promise.all(this.#calls.splice(0));
-    await agent.look("test");
+    await agent.scan("test");
     const { devices } = truth(host);
     await kubelet.waitFor(() => JSON.stringify(seen(kubelet)) === JSON.stringify(devices), {
       what: `the host's ${devices.join(" ")}`,

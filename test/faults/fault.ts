@@ -50,7 +50,7 @@ export function openFiles(pid: number): readonly string[] {
 }
 
 /**
- * Waits for something that no event tells of, such as another process' open files. Looks every 20 ms.
+ * Waits for something that no event tells of, such as another process' open files. Checks every 20 ms.
  *
  * @throws Error that names `what` after `timeoutMs`
  */

@@ -109,7 +109,7 @@ function crowd(socket: string, size: number): Disposable {
   return { [Symbol.dispose]: () => all.forEach((one) => one.destroy()) };
 }
 
-const FAILED = /ERROR A look at the machine failed; what was offered before still is, .*: Cannot open .* files open/;
+const FAILED = /ERROR A scan at the machine failed; what was offered before still is, .*: Cannot open .* files open/;
 
 export const LIMITS: readonly Fault[] = [
   inotify("instances"),

@@ -53,7 +53,7 @@ async function withKubelet(preset: string, body: (place: OnHost, kubelet: FakeKu
 }
 
 /** Allocate is refused with the sentence, and told so once; when the disk is well the very next call is answered. */
-async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason: RegExp, mend: () => void) {
+async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason: RegExp, fix: () => void) {
   await eventually(() => count(said(), /ERROR Cannot write the CDI spec/) === 1, "the sentence about the CDI spec");
   match(said().join("\n"), reason);
   await rejects(kubelet.allocate(RESOURCE, [[hca]]), (error: Error & { code?: number }) => {
@@ -64,7 +64,7 @@ async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason:
     );
     return true;
   });
-  mend();
+  fix();
   const [answer] = await kubelet.allocate(RESOURCE, [[hca]]);
   equal(answer?.cdi_devices?.length, 1);
   await eventually(

@@ -71,9 +71,9 @@ async function quietDuring({ plugin, kubelet }: Scene, what: () => Promise<void>
   const [before, known] = [await metrics(plugin), registrations(kubelet)];
   await what();
   const after = await metrics(plugin);
-  const looks = after("rdma_device_plugin_looks_total") - before("rdma_device_plugin_looks_total");
+  const looks = after("rdma_device_plugin_scans_total") - before("rdma_device_plugin_scans_total");
   equal(registrations(kubelet), known, "the kubelet was told nothing new");
-  // Each change is followed by a look, one when it has settled, and one a second later that reads everything.
+  // Each change is followed by a scan, one when it has settled, and one a second later that reads everything.
   ok(looks <= 24, `${looks} looks`);
 }
 
@@ -112,9 +112,9 @@ export const TIME: readonly Fault[] = [
             years.push(...lines.map((line) => line.slice(0, 4)));
             const now = await metrics(plugin);
             const here = Date.now() / 1e3 + jump;
-            const age = here - now("rdma_device_plugin_last_look_timestamp_seconds");
-            ok(age > -2 && age < 30, `the last look was ${age} s ago`);
-            ok(now("rdma_device_plugin_look_duration_seconds_sum") < 30);
+            const age = here - now("rdma_device_plugin_last_scan_timestamp_seconds");
+            ok(age > -2 && age < 30, `the last scan was ${age} s ago`);
+            ok(now("rdma_device_plugin_scan_duration_seconds_sum") < 30);
             ok(now("rdma_device_plugin_event_latency_seconds_sum") < 30);
           }
           // The clock was set for certain.
@@ -179,7 +179,7 @@ export const TIME: readonly Fault[] = [
   {
     name: "A plugin that is stopped and goes on with the same kubelet has lost no change",
     injected: "SIGSTOP; a port goes down and up forty times, and four VFs go; SIGCONT",
-    promise: "the kubelet's list is right again, by the stream that was open all the time, with one look and not forty",
+    promise: "the kubelet's list is right again, by the stream that was open all the time, with one scan and not forty",
     run: () =>
       underFault(
         { preset: "connectx-roce-vfs", flags: ["--http", "127.0.0.1:0"], lines: 12 },

@@ -8,7 +8,7 @@ import { FakeHost, preset } from "../../sim/mod.ts";
 
 const CROWD = 100_000;
 
-/** MiB that a look may leave behind; what it holds of each entry must not grow with what the entry is. */
+/** MiB that a scan may leave behind; what it holds of each entry must not grow with what the entry is. */
 const MOST = 150;
 
 function discovery(host: FakeHost): Discovery {
@@ -26,25 +26,25 @@ function memory(): number {
 
 Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, tells some of them and counts the rest`, async () => {
   using host = FakeHost.create(FakeHost.temporaryRoot(), preset("soft-roce"));
-  const before = await discovery(host).look("full");
+  const before = await discovery(host).scan("full");
   const dir = join(host.sysfsRoot, "class/infiniband");
   // Dangling links cost no inode's data and are what a broken mount is full of; every other name could be an HCA's.
   for (let i = 0; i < CROWD; i++) symlinkSync("nowhere", join(dir, i % 2 === 0 ? `not an HCA ${i}` : `zz9_${i}`));
   const start = memory();
   const crowded = discovery(host);
-  const snapshot = await crowded.look("full");
+  const snapshot = await crowded.scan("full");
   equal(snapshot.unreadable.length, 100);
   for (const { reason } of snapshot.unreadable) match(reason, /no name that the kernel gives|vanished|more than 8192/);
   deepEqual(snapshot.hcas, before.hcas);
-  equal(snapshot.remarks.filter((one) => one.includes("99900 more entries that cannot be read")).length, 1);
-  const quick = await crowded.look("quick");
+  equal(snapshot.notes.filter((one) => one.includes("99900 more entries that cannot be read")).length, 1);
+  const quick = await crowded.scan("quick");
   equal(quick, snapshot);
   ok(memory() - start < MOST, `${(memory() - start).toFixed(0)} MiB more than before`);
 });
 
 Deno.test(`discover() reads an HCA that has ${CROWD} files too many in every directory as it was before`, async () => {
   using host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
-  const before = await discovery(host).look("full");
+  const before = await discovery(host).scan("full");
   const hca = host.hcaPath("mlx5_0");
   for (const dir of ["", "device/", "ports/1/", "ports/1/gids/", "ports/"]) {
     for (let i = 0; i < CROWD / 5; i++) writeFileSync(join(hca, `${dir}junk ${i}`), "");
@@ -52,8 +52,8 @@ Deno.test(`discover() reads an HCA that has ${CROWD} files too many in every dir
   mkdirSync(join(host.sysfsRoot, "class/infiniband_verbs/uverbs"));
   const start = memory();
   const crowded = discovery(host);
-  const snapshot = await crowded.look("full");
+  const snapshot = await crowded.scan("full");
   deepEqual(snapshot, before);
-  equal(await crowded.look("quick"), snapshot);
+  equal(await crowded.scan("quick"), snapshot);
   ok(memory() - start < MOST, `${(memory() - start).toFixed(0)} MiB more than before`);
 });

@@ -1,5 +1,5 @@
 /**
- * A tree on disk that is spoilt and then mended: what was there is moved aside, so that mending gives back the very
+ * A tree on disk that is spoilt and then fixed: what was there is moved aside, so that fixing gives back the very
  * files.
  *
  * @module
@@ -71,7 +71,7 @@ export class TornTree {
   }
 
   /** Everything is as it was. */
-  mend(): void {
+  fix(): void {
     for (const undo of this.#undo.splice(0).reverse()) undo();
   }
 }

@@ -37,7 +37,7 @@ function on(
     discovery,
     late: late.promise,
     async hca(wanted) {
-      const found = (await discovery.look("quick")).hcas.find((one) => one.name === wanted);
+      const found = (await discovery.scan("quick")).hcas.find((one) => one.name === wanted);
       if (found === undefined) throw new Error(`${wanted} was not found`);
       return found;
     },
@@ -86,7 +86,7 @@ for (
 ) {
   Deno.test(`Discovery reads the host ${name} as it was described`, async (t) => {
     using looked = on(name);
-    const snapshot = await looked.discovery.look("full");
+    const snapshot = await looked.discovery.scan("full");
     deepEqual(snapshot.hcas.map((hca) => hca.name), looked.host.hcaNames().toSorted(natural));
     for (const now of looked.host.describe()) {
       const hca = snapshot.hcas.find((one) => one.name === now.name)!;
@@ -105,7 +105,7 @@ for (
 
 Deno.test("Discovery knows PF, VF index and the PF's net devices", async () => {
   using looked = on("connectx-roce-vfs");
-  const snapshot = await looked.discovery.look("full");
+  const snapshot = await looked.discovery.scan("full");
   const vfs = snapshot.hcas.filter((hca) => hca.kind === "vf");
   deepEqual(vfs.map((vf) => vf.pci!.vfIndex), [0, 1, 2, 3, 0, 1, 2, 3]);
   ok(vfs.every((vf) => vf.pci!.pfNetdevs.length === 1 && vf.pci!.physfn!.endsWith(".0")));
@@ -114,62 +114,62 @@ Deno.test("Discovery knows PF, VF index and the PF's net devices", async () => {
 
 Deno.test("Discovery of a host without RDMA is empty, and says why", async () => {
   using none = on("no-modules");
-  const snapshot = await none.discovery.look("full");
+  const snapshot = await none.discovery.scan("full");
   deepEqual(snapshot.hcas, []);
-  match(snapshot.remarks.join(), /no class\/infiniband.*no RDMA driver is loaded/);
+  match(snapshot.notes.join(), /no class\/infiniband.*no RDMA driver is loaded/);
   using empty = on("empty");
-  match((await empty.discovery.look("full")).remarks.join(), /class\/infiniband in sysfs is empty/);
+  match((await empty.discovery.scan("full")).notes.join(), /class\/infiniband in sysfs is empty/);
 });
 
 Deno.test("Discovery gives the same object for an unchanged machine, and the same HCAs around a changed one", async () => {
   using looked = on("connectx-roce-vfs");
-  const one = await looked.discovery.look("full");
-  equal(await looked.discovery.look("quick"), one);
-  equal(await looked.discovery.look("full"), one);
+  const one = await looked.discovery.scan("full");
+  equal(await looked.discovery.scan("quick"), one);
+  equal(await looked.discovery.scan("full"), one);
   await looked.host.portDown("mlx5_0", 1);
-  const two = await looked.discovery.look("quick");
+  const two = await looked.discovery.scan("quick");
   deepEqual(two.hcas.map((hca, i) => hca === one.hcas[i]), one.hcas.map((hca) => hca.name !== "mlx5_0"));
   equal(two.hcas[0]!.ports[0]!.state, "DOWN");
 });
 
-Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs in quick looks", async () => {
+Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs in quick scans", async () => {
   using looked = on("connectx-roce-vfs");
   const { host } = looked;
-  await looked.discovery.look("full");
+  await looked.discovery.scan("full");
   await host.swapUverbs("mlx5_0", "mlx5_1");
   equal((await looked.hca("mlx5_0")).uverbs!.name, "uverbs1");
   equal((await looked.hca("mlx5_1")).uverbs!.name, "uverbs0");
   await host.renameHca("mlx5_0", "rocep59s0");
   equal((await looked.hca("rocep59s0")).uverbs!.name, "uverbs1");
   await host.removeHca("mlx5_4");
-  ok(!(await looked.discovery.look("quick")).hcas.some((hca) => hca.name === "mlx5_4"));
+  ok(!(await looked.discovery.scan("quick")).hcas.some((hca) => hca.name === "mlx5_4"));
   await host.restoreHca("mlx5_4", { uverbs: 40 });
   equal((await looked.hca("mlx5_4")).uverbs!.name, "uverbs40");
   await host.hideUverbsNode("mlx5_5");
   equal((await looked.hca("mlx5_5")).uverbs!.present, false);
-  match((await looked.hca("mlx5_5")).remarks.join(), /is missing in this mount namespace/);
+  match((await looked.hca("mlx5_5")).notes.join(), /is missing in this mount namespace/);
 });
 
 Deno.test("Discovery sees VFs come and go", async () => {
   using looked = on("connectx-roce-vfs");
-  const before = (await looked.discovery.look("full")).hcas.length;
+  const before = (await looked.discovery.scan("full")).hcas.length;
   const pf = "mlx5_0";
   await looked.host.removeVfs(pf);
-  equal((await looked.discovery.look("quick")).hcas.length, before - 4);
+  equal((await looked.discovery.scan("quick")).hcas.length, before - 4);
   equal((await looked.hca(pf)).pci!.sriovNumVfs, 0);
   await looked.host.addVfs(pf, 2);
-  equal((await looked.discovery.look("quick")).hcas.length, before - 2);
+  equal((await looked.discovery.scan("quick")).hcas.length, before - 2);
   equal((await looked.hca(pf)).pci!.sriovNumVfs, 2);
 });
 
-Deno.test("Discovery reads GID tables again in full looks, and net devices with them", async () => {
+Deno.test("Discovery reads GID tables again in full scans, and net devices with them", async () => {
   using looked = on("connectx-roce-vfs");
   const before = await looked.hca("mlx5_0");
   ok(before.ports[0]!.gids.length > 0);
   const gid = { index: 0, gid: "fe80:0000:0000:0000:0000:0000:0000:0001", type: "RoCE v2", netdev: "bond0" };
   await looked.host.setGids("mlx5_0", 1, [gid]);
   equal((await looked.hca("mlx5_0")).ports[0]!.gids.length, before.ports[0]!.gids.length);
-  const after = (await looked.discovery.look("full")).hcas[0]!;
+  const after = (await looked.discovery.scan("full")).hcas[0]!;
   deepEqual(after.ports[0]!.gids, [gid]);
   deepEqual(after.netdevs, ["bond0"]);
 });
@@ -177,14 +177,14 @@ Deno.test("Discovery reads GID tables again in full looks, and net devices with 
 Deno.test("Discovery takes torn and missing files as values", async () => {
   using looked = on("connectx-ib-dual");
   const { host, discovery } = looked;
-  await discovery.look("full");
+  await discovery.scan("full");
   const dir = host.hcaPath("mlx5_0");
   for (const file of ["ports/1/state", "node_guid", "fw_ver", "ports/1/rate", "node_type"]) {
     writeFileSync(join(dir, file), "");
   }
   for (const file of ["ports/1/phys_state", "board_id", "ports/2/link_layer"]) rmSync(join(dir, file));
   writeFileSync(join(dir, "hca_type"), new Uint8Array([0, 255, 1, 27, 91, 0x4d, 0x54]));
-  const hca = (await discovery.look("full")).hcas[0]!;
+  const hca = (await discovery.scan("full")).hcas[0]!;
   equal(hca.ports[0]!.state, "unknown");
   deepEqual([hca.nodeGuid, hca.firmware, hca.boardId, hca.ports[0]!.physState, hca.ports[0]!.rate], [
     null,
@@ -197,7 +197,7 @@ Deno.test("Discovery takes torn and missing files as values", async () => {
   equal(hca.hcaType, "[MT");
   equal(hca.ports[1]!.linkLayer, "unknown");
   rmSync(join(dir, "ports"), { recursive: true });
-  deepEqual((await discovery.look("full")).hcas[0]!.ports, []);
+  deepEqual((await discovery.scan("full")).hcas[0]!.ports, []);
 });
 
 Deno.test("Discovery survives links that dangle and loop, and names that no kernel gives", async () => {
@@ -207,23 +207,23 @@ Deno.test("Discovery survives links that dangle and loop, and names that no kern
   Deno.symlinkSync("loop", join(dir, "loop"));
   Deno.mkdirSync(join(dir, "$(reboot)"));
   Deno.symlinkSync("../../class", join(looked.host.hcaPath("mlx5_0"), "net"));
-  const { hcas, unreadable } = await looked.discovery.look("full");
+  const { hcas, unreadable } = await looked.discovery.scan("full");
   deepEqual(hcas.map((hca) => hca.name), ["mlx5_0"]);
   deepEqual(unreadable.map((one) => one.name).toSorted(), ["$(reboot)", "dangling", "loop"]);
 });
 
 Deno.test("Discovery waits no longer than its deadline for an HCA whose firmware hangs, and hears when it answers", async () => {
   using looked = on("connectx-roce-vfs", { deadlineMs: 500 });
-  await looked.discovery.look("full");
+  await looked.discovery.scan("full");
   // A reader of a FIFO waits in the kernel until somebody writes, as one of a dead adapter's attribute does.
   const state = join(looked.host.hcaPath("mlx5_0"), "ports/1/state");
   rmSync(state);
   execFileSync("mkfifo", [state]);
-  const hung = await looked.discovery.look("quick");
+  const hung = await looked.discovery.scan("quick");
   equal(hung.hcas[0]!.ports[0]!.state, "unknown");
-  match(hung.hcas[0]!.remarks.join(), /did not tell its port states within 0\.5 s/);
+  match(hung.hcas[0]!.notes.join(), /did not tell its port states within 0\.5 s/);
   equal(hung.hcas[1]!.ports[0]!.state, "ACTIVE");
-  const again = await looked.discovery.look("quick"); // asks the hung one no second time
+  const again = await looked.discovery.scan("quick"); // asks the hung one no second time
   equal(again.hcas[0]!.ports[0]!.state, "unknown");
   await Deno.writeTextFile(state, "4: ACTIVE\n");
   equal(await within(looked.late, "the late answer"), "mlx5_0");
@@ -237,25 +237,25 @@ Deno.test("Discovery names what sysfs and libibverbs do not agree on", async () 
   using looked = on("connectx-roce-vfs", {
     verbs: { kind: "list", devices: [one, { ...one, name: "mlx5_99", uverbs: "uverbs99" }] },
   });
-  const { hcas, remarks } = await looked.discovery.look("full");
+  const { hcas, notes } = await looked.discovery.scan("full");
   equal(hcas[0]!.inVerbs, true);
   equal(hcas[1]!.inVerbs, false);
-  match(hcas[1]!.remarks.join(), /libibverbs here does not list it/);
-  match(remarks.join(), /libibverbs lists mlx5_99, but sysfs here does not show it/);
+  match(hcas[1]!.notes.join(), /libibverbs here does not list it/);
+  match(notes.join(), /libibverbs lists mlx5_99, but sysfs here does not show it/);
 });
 
 Deno.test("Discovery keeps an HCA that moved into a pod's network namespace, until its driver goes", async () => {
   using looked = on("connectx-roce-vfs", { netns: "exclusive" });
-  await looked.discovery.look("full");
+  await looked.discovery.scan("full");
   await looked.host.moveToPod("mlx5_2");
-  const moved = await looked.discovery.look("quick");
-  deepEqual(moved.moved.map((hca) => hca.name), ["mlx5_2"]);
+  const moved = await looked.discovery.scan("quick");
+  deepEqual(moved.inPodNetns.map((hca) => hca.name), ["mlx5_2"]);
   await looked.host.returnFromPod("mlx5_2");
-  deepEqual((await looked.discovery.look("quick")).moved, []);
+  deepEqual((await looked.discovery.scan("quick")).inPodNetns, []);
   await looked.host.moveToPod("mlx5_2");
-  await looked.discovery.look("quick");
+  await looked.discovery.scan("quick");
   rmSync(join(looked.host.sysfsRoot, "bus/pci/devices/0000:3b:00.2/driver"));
-  deepEqual((await looked.discovery.look("quick")).moved, []);
+  deepEqual((await looked.discovery.scan("quick")).inPodNetns, []);
 });
 
 Deno.test("parsers give null for what does not parse", () => {

@@ -36,7 +36,7 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   await plugin.host.setAttribute("mlx5_0", "ports/1/hw_counters/np_cnp_sent", "18446744073709551615");
   await plugin.host.carrierLost("mlx5_1", 1);
   await plugin.state(
-    (state) => state.ledger.get(RESOURCE)?.standings.get("mlx5_1")?.healthy === false,
+    (state) => state.states.get(RESOURCE)?.deviceStates.get("mlx5_1")?.healthy === false,
     "mlx5_1 is Unhealthy",
   );
   const got = await plugin.get("/metrics");
@@ -80,7 +80,7 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   ok(series.get("process_cpu_seconds_total")! > 0);
 });
 
-Deno.test("/metrics before the first look has no hardware and is not ready", async () => {
+Deno.test("/metrics before the first scan has no hardware and is not ready", async () => {
   const { Metrics } = await import("../../src/observe/metrics.ts");
   const counters = new PortCounters({ sysfs: "/nonexistent" });
   const metrics = new Metrics({ version: "1", counters, pods: null, watchers: () => 0 });
@@ -118,7 +118,7 @@ Deno.test("/metrics survives labels from a hostile machine and a hostile cluster
   await using plugin = await rig({ host: VFS, podResources: socket });
   await plugin.registered();
   await plugin.host.setAttribute("mlx5_0", "fw_ver", 'x"} 1\\');
-  await plugin.agent.look("SIGHUP");
+  await plugin.agent.scan("SIGHUP");
   const { body } = await plugin.get("/metrics");
   const { series } = parse(body);
   ok([...series.keys()].some((one) => one.includes('pod="a\\"b\\\\c\\nd"')));
@@ -170,7 +170,7 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   await writer.write(new TextEncoder().encode("42\n"));
   writer.close();
   rmSync(path);
-  await plugin.host.mend("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
+  await plugin.host.fix("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
   const again = async () => {
     while ((await counters.read(hcas)).skipped.length > 0);
   };

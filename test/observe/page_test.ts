@@ -31,9 +31,9 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   const { select } = await import("../../src/pool/select.ts");
   const { track } = await import("../../src/pool/states.ts");
   const selection = select(specs, snapshot(hcas));
-  const { ledger } = track(new Map(), selection, new Map(), 0);
+  const { states } = track(new Map(), selection, new Map(), 0);
   const { leftOut } = selection;
-  const later = { snapshot: snapshot(hcas.slice(1)), ledger, leftOut, sessions: [], changes: [] };
+  const later = { snapshot: snapshot(hcas.slice(1)), states, leftOut, sessions: [], changes: [] };
   const holders = new Map([[RESOURCE, new Map([["mlx5_2", [{ namespace: "a", pod: "p", container: "c" }]]])]]);
   const model = statusModel(later, { ok: true, holders }, { node: "n", version: "1" });
   const drawn = model.numa.flatMap(({ node, roots }) =>
@@ -47,7 +47,7 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   equal(`${first?.healthy} of ${first?.total}, ${first?.inUse} in use`, "1 of 2, 1 in use");
   equal(first?.devices[1]?.pods[0], "a/p (c)");
   equal(model.numa[0]?.roots[0]?.hcas[1]?.pods[0], "a/p (c)");
-  match(first?.devices[1]?.cause ?? "", /port 1 is DOWN/);
+  match(first?.devices[1]?.reason ?? "", /port 1 is DOWN/);
   ok((model.numa[1]?.roots[0]?.hcas[0]?.leftOut[0]?.reason ?? "") !== "");
   ok(!JSON.stringify(model).includes("undefined"));
 });
@@ -57,13 +57,13 @@ Deno.test("the page escapes everything from outside", async () => {
     name: HOSTILE,
     firmware: HOSTILE,
     netdevs: [HOSTILE],
-    remarks: [HOSTILE],
+    notes: [HOSTILE],
     pci: pci("0000:01:00.0", { driver: HOSTILE, path: [HOSTILE] }),
     ports: [port(1, { rate: HOSTILE, physState: HOSTILE })],
   });
   const { after } = await import("../support/hcas.ts");
   const specs = [{ ...DEFAULT_SPEC, name: HOSTILE }];
-  const { ledger } = after(new Map(), specs, [evil], 0);
+  const { states } = after(new Map(), specs, [evil], 0);
   const holders = new Map([[
     HOSTILE,
     new Map([[HOSTILE, [{ namespace: HOSTILE, pod: HOSTILE, container: HOSTILE }]]]),
@@ -75,7 +75,7 @@ Deno.test("the page escapes everything from outside", async () => {
     port: 1,
     from: "Healthy" as const,
     to: "Unhealthy" as const,
-    cause: HOSTILE,
+    reason: HOSTILE,
     time: 0,
   };
   const session = {
@@ -88,8 +88,8 @@ Deno.test("the page escapes everything from outside", async () => {
     trouble: HOSTILE,
   };
   const state = {
-    snapshot: snapshot([evil], { remarks: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
-    ledger,
+    snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
+    states,
     leftOut: [{ hca: HOSTILE, resource: HOSTILE, reason: HOSTILE }],
     sessions: [session],
     changes: [change],
@@ -103,10 +103,10 @@ Deno.test("the page escapes everything from outside", async () => {
   }
 });
 
-Deno.test("the page before the first look says so", async () => {
+Deno.test("the page before the first scan says so", async () => {
   const text = await fragment(statusModel(null, null, { node: "n", version: "1" }));
   match(text, /Not ready/);
-  match(text, /the first look at the machine is not finished/);
+  match(text, /the first scan at the machine is not finished/);
 });
 
 /** Events of `/events` as they come. */
@@ -283,7 +283,7 @@ Deno.test({
         const wide = await page.evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`);
         equal(wide, false, "the page itself scrolls sideways");
         await shoot(page, `status-${name}`);
-        // … and it does look: a page that is spoiled does not pass.
+        // … and it does scan: a page that is spoiled does not pass.
         await page.evaluate(`document.querySelector("main").innerHTML += "<button></button>"`);
         match((await accessibility(page)).join("\n"), /^button-name/);
       });
@@ -316,7 +316,7 @@ Deno.test({
     await plugin.registered();
     await plugin.host.setAttribute("mlx5_0", "fw_ver", HOSTILE);
     await plugin.host.setAttribute("mlx5_0", "ports/1/rate", `100 Gb/sec ${HOSTILE}`);
-    await plugin.agent.look("SIGHUP");
+    await plugin.agent.scan("SIGHUP");
     await withPage({}, plugin.url, async (page) => {
       const opened: string[] = [];
       page.on("dialog", (dialog) => {

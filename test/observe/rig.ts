@@ -12,7 +12,7 @@ import { noVerbs } from "../../src/hca/verbs.ts";
 import { podResourcesServices } from "../../src/kubelet/api.ts";
 import type { Limits } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
-import { Observatory } from "../../src/observe/status_server.ts";
+import { StatusServer } from "../../src/observe/status_server.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
 import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
@@ -53,13 +53,13 @@ export interface Rig extends AsyncDisposable {
 
 const TIMING = { firstRetryMs: 20, longestRetryMs: 100, streamMs: 2_000, drainMs: 500 };
 
-/** Starts everything; the first look is finished, the kubelet need not know us yet. */
+/** Starts everything; the first scan is finished, the kubelet need not know us yet. */
 export async function rig(options: RigOptions): Promise<Rig> {
   const dir = temporaryDir();
   const host = FakeHost.create(join(dir.path, "host"), options.host);
   const kubelet = new FakeKubelet({ dir: join(dir.path, "kubelet") });
   if (options.kubelet !== false) await kubelet.start();
-  const observatory = await Observatory.start({
+  const statusServer = await StatusServer.start({
     address: { host: "127.0.0.1", port: 0 },
     node: options.node ?? "node-1",
     version: "0.0.0-test",
@@ -84,16 +84,16 @@ export async function rig(options: RigOptions): Promise<Rig> {
     sources: [eventsOf(host)],
     log: SILENT,
     timing: TIMING,
-  }, observatory.observer);
-  observatory.attach(agent);
-  const port = observatory.port!;
+  }, statusServer.observer);
+  statusServer.attach(agent);
+  const port = statusServer.port!;
   const state: Rig["state"] = async (holds, what) => {
     const changed = Promise.withResolvers<void>();
-    const look = () => {
+    const check = () => {
       if (holds(agent.state)) changed.resolve();
     };
-    const stop = agent.observe({ onState: look });
-    look();
+    const stop = agent.observe({ onState: check });
+    check();
     await within(changed.promise, what).finally(stop);
   };
   return {
@@ -108,10 +108,10 @@ export async function rig(options: RigOptions): Promise<Rig> {
       await state(registered, "the plugin registers");
       const has = (resource: string) => ({ resources }: ReturnType<FakeKubelet["state"]>) =>
         (resources[resource]?.allocatable ?? 0) > 0;
-      for (const resource of agent.state.ledger.keys()) await kubelet.waitFor(has(resource), { what: "a list" });
+      for (const resource of agent.state.states.keys()) await kubelet.waitFor(has(resource), { what: "a list" });
     },
     [Symbol.asyncDispose]: async () => {
-      await observatory.close();
+      await statusServer.close();
       await agent.close();
       await kubelet.close();
       host.close();

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { EventStreams } from "../../src/observe/event_streams.ts";
 import { HttpServer, openStream } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
-import { Observatory, type ObservatoryOptions } from "../../src/observe/status_server.ts";
+import { type ObservatoryOptions, StatusServer } from "../../src/observe/status_server.ts";
 import { within } from "../support/temp.ts";
 import { get } from "./rig.ts";
 
@@ -18,7 +18,7 @@ function options(port: number, over: Partial<ObservatoryOptions> = {}): Observat
 }
 
 Deno.test("an address that is taken is said once and tried again until it is free", async () => {
-  const first = await Observatory.start(options(0));
+  const first = await StatusServer.start(options(0));
   const port = first.port!;
   const said: string[] = [];
   const free = Promise.withResolvers<void>();
@@ -29,7 +29,7 @@ Deno.test("an address that is taken is said once and tried again until it is fre
       if (sentence.includes("status page on")) free.resolve();
     },
   };
-  const second = await Observatory.start(options(port, { log, listenAgainMs: 10 }));
+  const second = await StatusServer.start(options(port, { log, listenAgainMs: 10 }));
   equal(second.port, null);
   await first.close();
   await within(free.promise, "the address is free and got");
@@ -39,21 +39,21 @@ Deno.test("an address that is taken is said once and tried again until it is fre
   match(said[0]!, /^Cannot listen on 127\.0\.0\.1:\d+: .*; no metrics, probes and status page for now/);
 });
 
-Deno.test("an observatory that waits for its address can be closed", async () => {
-  const first = await Observatory.start(options(0));
-  const second = await Observatory.start(options(first.port!));
+Deno.test("an statusServer that waits for its address can be closed", async () => {
+  const first = await StatusServer.start(options(0));
+  const second = await StatusServer.start(options(first.port!));
   await within(second.close(), "it closes");
   await first.close();
 });
 
 Deno.test("everything answers before the agent has started", async () => {
-  const alone = await Observatory.start(options(0));
+  const alone = await StatusServer.start(options(0));
   const answers = [];
   for (const path of ["/", "/metrics", "/livez", "/state.json"]) answers.push(await get(alone.port!, path));
   const ready = await get(alone.port!, "/readyz");
   await alone.close();
   ok(answers.every(({ status }) => status === 200));
-  equal(ready.body, "the first look at the machine is not finished\n");
+  equal(ready.body, "the first scan at the machine is not finished\n");
 });
 
 Deno.test("a page that does not read is cut off, one that reads gets the latest and not a queue", async () => {
@@ -126,7 +126,7 @@ Deno.test("nothing of the HTTP server is loaded without --http", () => {
   };
   for (const root of roots) visit(root);
   ok(loaded.size > 20, "the graph was walked");
-  const unwanted = [...loaded].filter((name) => /prom-client|hono|observatory|node:http$/.test(name));
+  const unwanted = [...loaded].filter((name) => /prom-client|hono|statusServer|node:http$/.test(name));
   equal(unwanted.join("\n"), "");
 });
 

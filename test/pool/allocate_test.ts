@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from "@std/assert";
 import { allocate, type Outcome } from "../../src/pool/allocate.ts";
-import { account, hca, HOST, port, spec } from "../support/hcas.ts";
+import { hca, HOST, poolState, port, spec } from "../support/hcas.ts";
 
 function granted(outcome: Outcome) {
   if (!outcome.ok) throw new Error(outcome.message);
@@ -10,15 +10,15 @@ const paths = (outcome: Outcome) => granted(outcome).nodes.map((node) => node.ho
 
 Deno.test("allocate() hands over uverbs, umad and issm of the HCA, and rdma_cm once", () => {
   const ib = hca(0, { ports: [port(1, { umad: "umad0", issm: "issm0" }), port(2, { umad: "umad1", issm: "issm1" })] });
-  const outcome = allocate(account(spec(), [ib, hca(2)]), HOST, ["mlx5_2", "mlx5_0"]);
+  const outcome = allocate(poolState(spec(), [ib, hca(2)]), HOST, ["mlx5_2", "mlx5_0"]);
   deepEqual(paths(outcome), ["uverbs0", "umad0", "issm0", "umad1", "issm1", "uverbs2", "umad2", "rdma_cm"]);
   deepEqual(new Set(granted(outcome).nodes.map((node) => node.permissions)), new Set(["rw"]));
 });
 
 Deno.test("allocate() requires nothing but uverbs", () => {
   const efa = hca(0, { ports: [port(1)] });
-  deepEqual(paths(allocate(account(spec(), [efa]), { ...HOST, rdmaCm: false }, ["mlx5_0"])), ["uverbs0"]);
-  deepEqual(paths(allocate(account(spec(), [efa]), { ...HOST, knem: true }, ["mlx5_0"])), [
+  deepEqual(paths(allocate(poolState(spec(), [efa]), { ...HOST, rdmaCm: false }, ["mlx5_0"])), ["uverbs0"]);
+  deepEqual(paths(allocate(poolState(spec(), [efa]), { ...HOST, knem: true }, ["mlx5_0"])), [
     "uverbs0",
     "rdma_cm",
     "/dev/knem",
@@ -26,31 +26,31 @@ Deno.test("allocate() requires nothing but uverbs", () => {
 });
 
 Deno.test("allocate() decides for each container on its own", () => {
-  const both = account(spec(), [hca(0), hca(1)]);
+  const both = poolState(spec(), [hca(0), hca(1)]);
   deepEqual(paths(allocate(both, HOST, ["mlx5_0"])), ["uverbs0", "umad0", "rdma_cm"]);
   deepEqual(paths(allocate(both, HOST, ["mlx5_1"])), ["uverbs1", "umad1", "rdma_cm"]);
 });
 
 Deno.test("allocate() refuses unknown and unhealthy IDs with a sentence that says which", () => {
   const down = hca(1, { ports: [port(1, { state: "DOWN", physState: "Polling" })] });
-  const both = account(spec(), [hca(0), down]);
+  const both = poolState(spec(), [hca(0), down]);
   const unknown = allocate(both, HOST, ["mlx5_0", "mlx5_9"]);
   equal(unknown.ok, false);
   if (!unknown.ok) {
-    equal(unknown.why, "unknown");
+    equal(unknown.reason, "unknown");
     match(unknown.message, /tencent\.com\/rdma has no device "mlx5_9"; it knows mlx5_0, mlx5_1/);
   }
   const unhealthy = allocate(both, HOST, ["mlx5_1"]);
   equal(unhealthy.ok, false);
   if (!unhealthy.ok) {
-    equal(unhealthy.why, "unhealthy");
+    equal(unhealthy.reason, "unhealthy");
     match(unhealthy.message, /"mlx5_1" is Unhealthy: port 1 is DOWN \(Polling\)/);
   }
 });
 
 Deno.test("allocate() of a share hands over the whole pool, or the one HCA of the share", () => {
   const of = (kind: "all" | "one") =>
-    account(spec({ mode: { kind: "shared", shares: 3, of: kind } }), [hca(0), hca(1)]);
+    poolState(spec({ mode: { kind: "shared", shares: 3, of: kind } }), [hca(0), hca(1)]);
   deepEqual(paths(allocate(of("all"), HOST, ["2"])), ["uverbs0", "umad0", "uverbs1", "umad1", "rdma_cm"]);
   deepEqual(paths(allocate(of("one"), HOST, ["mlx5_1::2"])), ["uverbs1", "umad1", "rdma_cm"]);
   for (const id of ["3", "-1", "01", "1e0", "mlx5_0"]) equal(allocate(of("all"), HOST, [id]).ok, false, id);
@@ -60,19 +60,22 @@ Deno.test("allocate() of a share hands over the whole pool, or the one HCA of th
 });
 
 Deno.test("allocate() of a whole pool leaves out an HCA that has no node now", () => {
-  const shared = account(spec({ mode: { kind: "shared", shares: 1, of: "all" } }), [hca(0, { uverbs: null }), hca(1)]);
+  const shared = poolState(spec({ mode: { kind: "shared", shares: 1, of: "all" } }), [
+    hca(0, { uverbs: null }),
+    hca(1),
+  ]);
   deepEqual(paths(allocate(shared, HOST, ["0"])), ["uverbs1", "umad1", "rdma_cm"]);
 });
 
 Deno.test("allocate() names the HCAs in variables, and hints for NCCL and UCX only when asked", () => {
-  const plain = granted(allocate(account(spec(), [hca(0), hca(1)]), HOST, ["mlx5_0", "mlx5_1"])).env;
+  const plain = granted(allocate(poolState(spec(), [hca(0), hca(1)]), HOST, ["mlx5_0", "mlx5_1"])).env;
   equal(plain.RDMA_HCAS, "mlx5_0,mlx5_1");
   equal(plain.RDMA_HCAS_TENCENT_COM_RDMA, "mlx5_0,mlx5_1");
   equal(plain.RDMA_PCI_ADDRESSES, "0000:00:00.0,0000:01:00.0");
   equal(plain.RDMA_NETDEVS, "eth0,eth1");
   equal(plain.NCCL_IB_HCA, undefined);
   const hinted = spec({ env: { ...spec().env, nccl: true, ucx: true, extra: { A: "b" } } });
-  const env = granted(allocate(account(hinted, [hca(0)]), HOST, ["mlx5_0"])).env;
+  const env = granted(allocate(poolState(hinted, [hca(0)]), HOST, ["mlx5_0"])).env;
   equal(env.NCCL_IB_HCA, "=mlx5_0:1");
   equal(env.UCX_NET_DEVICES, "mlx5_0:1");
   equal(env.A, "b");
@@ -84,7 +87,7 @@ Deno.test("allocate() injects PCIDEVICE variables in the SR-IOV plugin's form", 
     ids: "pci",
     env: { ...spec().env, pcidevice: true, pcideviceInfo: { "*": { zone: "a" }, "0000:01:00.0": { rail: "1" } } },
   });
-  const env = granted(allocate(account(sriov, [hca(1)]), HOST, ["0000:01:00.0"])).env;
+  const env = granted(allocate(poolState(sriov, [hca(1)]), HOST, ["0000:01:00.0"])).env;
   equal(env.PCIDEVICE_INTEL_COM_SRIOV_RDMA, "0000:01:00.0");
   deepEqual(JSON.parse(env.PCIDEVICE_INTEL_COM_SRIOV_RDMA_INFO!), {
     "0000:01:00.0": {
@@ -112,7 +115,7 @@ Deno.test("allocate() adds extra devices and mounts, optional ones only where th
     expose: { ...spec().expose, devices: [device("/dev/a", false), device("/dev/b", true)], mounts },
   });
   const host = { ...HOST, has: () => false };
-  const outcome = allocate(account(extra, [hca(0)]), host, ["mlx5_0"]);
+  const outcome = allocate(poolState(extra, [hca(0)]), host, ["mlx5_0"]);
   deepEqual(paths(outcome), ["uverbs0", "umad0", "rdma_cm", "/dev/a"]);
   deepEqual(granted(outcome).mounts, mounts);
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { cdiKind, cdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { account, hca, HOST, port, spec } from "../support/hcas.ts";
+import { hca, HOST, poolState, port, spec } from "../support/hcas.ts";
 import { QUICK_HEALTH, world } from "../support/world.ts";
 
 const edits = z.strictObject({
@@ -35,7 +35,7 @@ const cdi = z.strictObject({
 
 Deno.test("cdiSpec() is a valid spec with a device per HCA and the common nodes once", () => {
   const mounts = [{ hostPath: "/opt/ofed", containerPath: "/opt/ofed", readOnly: true }];
-  const one = account(spec({ name: "example.com/rdma.v2", expose: { ...spec().expose, mounts } }), [
+  const one = poolState(spec({ name: "example.com/rdma.v2", expose: { ...spec().expose, mounts } }), [
     hca(0, { ports: [port(1, { umad: "umad0", issm: "issm0" })] }),
     hca(1),
     hca(2, { uverbs: null }),
@@ -90,7 +90,7 @@ Deno.test("CDI specs are written before they are named, follow the host, and go 
 });
 
 Deno.test("A dead predecessor's CDI specs are removed at the start, and nobody else's", async () => {
-  const stale = { ...cdiSpec(account(spec(), []), HOST, "/nowhere/dead.sock") };
+  const stale = { ...cdiSpec(poolState(spec(), []), HOST, "/nowhere/dead.sock") };
   const foreign = { ...stale, annotations: {} };
   const written: string[] = [];
   await using one = await world({

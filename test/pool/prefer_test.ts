@@ -2,12 +2,12 @@ import { deepEqual, equal, ok } from "@std/assert";
 import fc from "fast-check";
 import { choose, type Place, prefer, price } from "../../src/pool/prefer.ts";
 import type { Prefer } from "../../src/pool/spec.ts";
-import { account, hca, pci, spec } from "../support/hcas.ts";
+import { hca, pci, poolState, spec } from "../support/hcas.ts";
 
 const POLICIES: readonly Prefer[] = ["pack", "spread", "least-used"];
 const LEVELS = ["numa", "root", "pf", "hca"] as const;
 
-/** What a set of places costs, by the definition: the sum over every knot of the tree that is used. */
+/** What a set of places costs, by the definition: the sum over every node of the tree that is used. */
 function total(policy: Prefer, places: readonly Place[]): number {
   let sum = 0;
   for (const [depth, level] of LEVELS.entries()) {
@@ -16,7 +16,7 @@ function total(policy: Prefer, places: readonly Place[]): number {
       const path = LEVELS.slice(0, depth + 1).map((name) => one[name]).join("|");
       knots.set(path, [...knots.get(path) ?? [], one]);
     }
-    for (const knot of knots.values()) sum += price(policy, level, knot.length, knot[0]!.used);
+    for (const node of knots.values()) sum += price(policy, level, node.length, node[0]!.used);
   }
   return sum;
 }
@@ -77,21 +77,21 @@ const all = rails.map((one) => one.name);
 
 Deno.test("prefer() packs onto one NUMA node and spreads over PCIe roots", () => {
   const ask = (policy: Prefer, mustInclude: string[], size: number) =>
-    prefer(account(spec({ prefer: policy }), rails), { available: all, mustInclude, size });
+    prefer(poolState(spec({ prefer: policy }), rails), { available: all, mustInclude, size });
   deepEqual(ask("pack", [], 2), ["mlx5_0", "mlx5_1"]);
   deepEqual(ask("pack", ["mlx5_2"], 2), ["mlx5_2", "mlx5_3"]);
   deepEqual(ask("spread", [], 4), all);
   const vfs = [0, 1, 2, 3].map((n) =>
     hca(n, { kind: "vf", pci: pci(`0000:3b:00.${n + 2}`, { physfn: n < 2 ? "0000:3b:00.0" : "0000:3b:00.1" }) })
   );
-  deepEqual(prefer(account(spec({ prefer: "spread" }), vfs), { available: all, mustInclude: [], size: 2 }), [
+  deepEqual(prefer(poolState(spec({ prefer: "spread" }), vfs), { available: all, mustInclude: [], size: 2 }), [
     "mlx5_0",
     "mlx5_2",
   ]);
 });
 
 Deno.test("prefer() answers every size from none to all, and more than there are", () => {
-  const one = account(spec(), rails);
+  const one = poolState(spec(), rails);
   for (let size = 0; size <= 6; size++) {
     equal(prefer(one, { available: all, mustInclude: [], size }).length, Math.min(size, 4), `size ${size}`);
   }
@@ -100,7 +100,7 @@ Deno.test("prefer() answers every size from none to all, and more than there are
 });
 
 Deno.test("prefer() spreads shares over the HCAs that are used least", () => {
-  const shared = account(
+  const shared = poolState(
     spec({ mode: { kind: "shared", shares: 3, of: "one" }, prefer: "least-used" }),
     rails.slice(0, 2),
   );
@@ -114,7 +114,7 @@ Deno.test("prefer() spreads shares over the HCAs that are used least", () => {
 Deno.test("prefer() gives the same answer whatever the order of the question", () => {
   fc.assert(
     fc.property(fc.shuffledSubarray(all, { minLength: 2 }), fc.constantFrom(...POLICIES), (available, policy) => {
-      const one = account(spec({ prefer: policy }), rails);
+      const one = poolState(spec({ prefer: policy }), rails);
       const size = Math.ceil(available.length / 2);
       const sorted = [...available].sort();
       deepEqual(

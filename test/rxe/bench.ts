@@ -90,13 +90,13 @@ export class Bench implements AsyncDisposable {
     const ended = performance.now();
     const { at } = await told;
     const { message } = await this.plugin.logged(
-      `a look that led to ${expected.join(", ")}`,
+      `a scan that led to ${expected.join(", ")}`,
       ({ changes = 0 }) => changes > 0,
       logged,
     );
     const causes = this.plugin.causes(logged);
     deepEqual(causes.filter((cause) => !BY_ITSELF.test(cause)), [], "other causes than the kernel's messages");
-    // The second look after messages of a moment ago may be the one that sees it.
+    // The second scan after messages of a moment ago may be the one that sees it.
     ok(
       causes.some((cause) => /^(uevent|link)( again)?: /.test(cause)),
       `no message of the kernel among ${causes.join(", ")}`,

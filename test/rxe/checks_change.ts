@@ -37,9 +37,9 @@ export const changeChecks: readonly Check[] = [
       const logged = bench.plugin.log.length;
       const lists = bench.kubelet.state().resources[RESOURCE]?.lists;
       await must("ip address add 10.1.0.77/24 dev eth1");
-      // The second line is the full look, which comes a second after the address and reads the GIDs.
+      // The second line is the full scan, which comes a second after the address and reads the GIDs.
       for (const which of [/got 10\.1\.0\.77\/24$/, /got .*\(everything\)$/]) {
-        await bench.plugin.logged("a look because of the address", (line) => which.test(line.message), logged);
+        await bench.plugin.logged("a scan because of the address", (line) => which.test(line.message), logged);
       }
       equal(bench.kubelet.state().resources[RESOURCE]?.lists, lists);
     },
@@ -84,7 +84,7 @@ export const changeChecks: readonly Check[] = [
           void removal.ended.then(() => removed = true);
           await bench.reported("removal under use", ["rxe1 Unhealthy"], () => Promise.resolve());
           ok(!removed, "the removal did not wait, so this shows nothing");
-          // What the library does to a look meanwhile must not keep the other HCA from being handed out or reported.
+          // What the library does to a scan meanwhile must not keep the other HCA from being handed out or reported.
           await grantsOwnNode(bench, "rxe0");
           await bench.reported("link down meanwhile", ["rxe0 Unhealthy"], () => must("ip link set eth1 down"));
           ok(!removed, "the removal ended before its holder did");

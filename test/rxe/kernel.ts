@@ -42,7 +42,7 @@ export function debianKernel(): Kernel {
 }
 
 function unpack(name: string, release: string, root: string): void {
-  // Beside its place and then renamed, so that an interrupted run leaves nothing that looks complete.
+  // Beside its place and then renamed, so that an interrupted run leaves nothing that scans complete.
   const work = `${root}.${process.pid}`;
   mkdirSync(work, { recursive: true });
   try {

@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 export interface LogLine {
   readonly level: string;
   readonly message: string;
-  /** Device changes that a look led to; on the lines that report looks. */
+  /** Device changes that a scan led to; on the lines that report looks. */
   readonly changes?: number;
 }
 
@@ -42,7 +42,7 @@ export class Plugin {
     return this.#lines;
   }
 
-  /** "link", "uevent", …: what the looks of the log from line `since` were made for, oldest first. */
+  /** "link", "uevent", …: what the scans of the log from line `since` were made for, oldest first. */
   causes(since = 0): readonly string[] {
     return this.#lines.slice(since).flatMap(({ message }) =>
       message.match(/^looked \(\w+\) because of (.*)$/)?.[1] ?? []

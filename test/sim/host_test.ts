@@ -217,17 +217,17 @@ Deno.test("moveToPod() keeps driver and nodes when the HCA leaves the host's vie
   await rejects(shared.moveToPod("mlx5_2"), /shared mode/);
 });
 
-Deno.test("tear() and removeFile() spoil a file, and mend() brings it back", async () => {
+Deno.test("tear() and removeFile() spoil a file, and fix() brings it back", async () => {
   using fake = host("aws-efa");
   const path = "class/infiniband/rdmap16s27/ports/1/state";
   await fake.tear(path, 2);
   equal(read(fake, path), "4:");
   await fake.tear(path, new Uint8Array([0xff, 0]));
   equal(readFileSync(join(fake.sysfsRoot, path)).length, 2);
-  await fake.mend(path);
+  await fake.fix(path);
   await fake.removeFile(path);
   equal(has(fake, path), false);
-  await fake.mend(path);
+  await fake.fix(path);
   equal(read(fake, path), "4: ACTIVE");
   await fake.hideUverbsNode("rdmap16s27");
   equal(readNodes(fake.devRoot), null);

@@ -81,7 +81,7 @@ interface Pending {
 }
 
 interface Waiter {
-  readonly look: () => void;
+  readonly scan: () => void;
   readonly fail: (why: string) => void;
 }
 
@@ -169,7 +169,7 @@ export class ForeignKubelet {
         settle();
       };
       const waiter: Waiter = {
-        look: () => {
+        scan: () => {
           const found = this.events.slice(since).find(matches);
           if (found !== undefined) finish(() => resolve(found));
           else if (this.#gone !== null) waiter.fail(this.#gone);
@@ -182,7 +182,7 @@ export class ForeignKubelet {
       };
       const timer = setTimeout(() => waiter.fail(`waited ${timeoutMs} ms`), timeoutMs);
       this.#waiters.add(waiter);
-      waiter.look();
+      waiter.scan();
     });
   }
 
@@ -258,7 +258,7 @@ export class ForeignKubelet {
     }
     if (!("seq" in message)) {
       this.events.push(message);
-      for (const waiter of [...this.#waiters]) waiter.look();
+      for (const waiter of [...this.#waiters]) waiter.scan();
       return;
     }
     const pending = this.#pending.get(message.seq);

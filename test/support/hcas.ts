@@ -4,7 +4,7 @@
  * @module
  */
 import type { Hca, PciFunction, Port, Snapshot } from "../../src/hca/types.ts";
-import type { Account, Ledger } from "../../src/pool/states.ts";
+import type { PoolState, PoolStates } from "../../src/pool/states.ts";
 import { track } from "../../src/pool/states.ts";
 import { select } from "../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
@@ -64,7 +64,7 @@ export function hca(n: number, over: Partial<Hca> = {}): Hca {
     netdevs: [`eth${n}`],
     uverbs: { name: `uverbs${n}`, dev: `231:${192 + n}`, abiVersion: 1, present: true },
     inVerbs: true,
-    remarks: [],
+    notes: [],
     ...over,
   };
 }
@@ -72,13 +72,13 @@ export function hca(n: number, over: Partial<Hca> = {}): Hca {
 export function snapshot(hcas: readonly Hca[], over: Partial<Snapshot> = {}): Snapshot {
   return {
     hcas,
-    moved: [],
+    inPodNetns: [],
     verbs: { kind: "not-asked", detail: "test" },
     rdmaCm: true,
     knem: false,
     netnsMode: "shared",
     unreadable: [],
-    remarks: [],
+    notes: [],
     ...over,
   };
 }
@@ -90,11 +90,11 @@ export function spec(over: Partial<ResourceSpec> = {}): ResourceSpec {
 export const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => true };
 
 /** One step of the ledger over these HCAs. */
-export function after(ledger: Ledger, specs: readonly ResourceSpec[], hcas: readonly Hca[], now: number) {
-  return track(ledger, select(specs, snapshot(hcas)), new Map(), now);
+export function after(states: PoolStates, specs: readonly ResourceSpec[], hcas: readonly Hca[], now: number) {
+  return track(states, select(specs, snapshot(hcas)), new Map(), now);
 }
 
-/** The account of the only resource, as a first look makes it. */
-export function account(one: ResourceSpec, hcas: readonly Hca[]): Account {
-  return after(new Map(), [one], hcas, 0).ledger.get(one.name)!;
+/** The account of the only resource, as a first scan makes it. */
+export function poolState(one: ResourceSpec, hcas: readonly Hca[]): PoolState {
+  return after(new Map(), [one], hcas, 0).states.get(one.name)!;
 }

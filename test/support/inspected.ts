@@ -1,5 +1,5 @@
 /**
- * A survey of a fake host, and facts for the doctor that do not depend on the machine which runs the test.
+ * A inventory of a fake host, and facts for the doctor that do not depend on the machine which runs the test.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { Discovery } from "../../src/hca/discover.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
-import type { Survey } from "../../src/agent/inventory.ts";
+import type { Inventory } from "../../src/agent/inventory.ts";
 import type { Facts } from "../../src/doctor/facts.ts";
 import { track } from "../../src/pool/states.ts";
 import { select } from "../../src/pool/select.ts";
@@ -18,12 +18,12 @@ import { FakeHost, type HostDescription, preset } from "../../sim/mod.ts";
  * Surveys a fake host after `change` has been done to it.
  * @param says libibverbs' answer; null for one that agrees with sysfs
  */
-export async function surveyed(
+export async function inspected(
   host: string | HostDescription,
   specs: readonly ResourceSpec[] = [DEFAULT_SPEC],
   change: (host: FakeHost) => Promise<void> = () => Promise.resolve(),
   says: VerbsAnswer | null = null,
-): Promise<Survey> {
+): Promise<Inventory> {
   const fake = FakeHost.create(FakeHost.temporaryRoot(), typeof host === "string" ? preset(host) : host);
   try {
     await change(fake);
@@ -35,9 +35,9 @@ export async function surveyed(
       verbs: noVerbs(verbs),
       netnsMode: () => readNetnsMode(fake.sysfsRoot, { fake: true }),
     });
-    const snapshot = await discovery.look("full");
+    const snapshot = await discovery.scan("full");
     const selection = select(specs, snapshot);
-    return { snapshot, specs, leftOut: selection.leftOut, ledger: track(new Map(), selection, new Map(), 0).ledger };
+    return { snapshot, specs, leftOut: selection.leftOut, states: track(new Map(), selection, new Map(), 0).states };
   } finally {
     fake.close();
   }
@@ -45,11 +45,11 @@ export async function surveyed(
 
 const PROVIDERS = ["mlx5", "bnxt_re", "irdma", "efa", "rxe"];
 
-/** Facts of a node on which all is well but for what the survey and `over` say. */
-export function facts(survey: Survey, over: Partial<Facts> = {}): Facts {
-  const uverbs = survey.snapshot.hcas.flatMap((hca) => hca.uverbs?.present ? [hca.uverbs] : []);
+/** Facts of a node on which all is well but for what the inventory and `over` say. */
+export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
+  const uverbs = inventory.snapshot.hcas.flatMap((hca) => hca.uverbs?.present ? [hca.uverbs] : []);
   return {
-    survey,
+    inventory,
     configWarnings: [],
     refused: [],
     hidden: [],

@@ -153,15 +153,15 @@ export class PluginStub {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         clearTimeout(timer);
-        this.#wake.delete(look);
+        this.#wake.delete(check);
         settle();
       };
-      const look = () => {
+      const check = () => {
         if (condition()) finish(resolve);
       };
       const timer = setTimeout(() => finish(() => reject(new Error(`the stub waited ${timeoutMs} ms`))), timeoutMs);
-      this.#wake.add(look);
-      look();
+      this.#wake.add(check);
+      check();
     });
   }
 

@@ -121,7 +121,7 @@ export class RawConnection implements Disposable {
     this.ended = new Promise((resolve) =>
       socket.on("close", () => {
         this.#over = true;
-        for (const look of [...this.#watchers]) look();
+        for (const check of [...this.#watchers]) check();
         resolve();
       })
     );
@@ -172,20 +172,20 @@ export class RawConnection implements Disposable {
 
   /** The first frame that is wanted, there already or still to come. Rejects when the peer hangs up before. */
   async next(wanted: (frame: Frame) => boolean, what: string, ms = 10_000): Promise<Frame> {
-    let look = () => {};
+    let check = () => {};
     const found = new Promise<Frame>((resolve, reject) => {
-      look = () => {
+      check = () => {
         const one = this.#frames.find(wanted);
         if (one !== undefined) resolve(one);
         else if (this.#over) reject(new Error(`the server hung up before ${what}`));
       };
-      this.#watchers.add(look);
-      look();
+      this.#watchers.add(check);
+      check();
     });
     try {
       return await within(found, what, ms);
     } finally {
-      this.#watchers.delete(look);
+      this.#watchers.delete(check);
     }
   }
 
@@ -220,6 +220,6 @@ export class RawConnection implements Disposable {
       });
       this.#rest = this.#rest.subarray(9 + length);
     }
-    for (const look of [...this.#watchers]) look();
+    for (const check of [...this.#watchers]) check();
   }
 }

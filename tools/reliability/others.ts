@@ -124,7 +124,7 @@ export const OTHERS: readonly Part[] = [
       ),
       library(
         "A library that does not come back",
-        "The look goes on without it, and says so.",
+        "The scan goes on without it, and says so.",
         "does not come back in time",
       ),
       library(

@@ -37,7 +37,7 @@ export function missingTools(architectures: readonly Architecture[]): readonly s
 }
 
 /** Images in a store of their own. */
-export class Workshop {
+export class ImageBuilder {
   /** Arguments that every podman command begins with. */
   readonly podman: readonly string[];
   readonly #store: string;

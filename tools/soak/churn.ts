@@ -253,7 +253,7 @@ class Watcher {
   readonly #client: Client;
   readonly #stream: ClientReadableStream<ListAndWatchResponse>;
   #healthy = -1;
-  #look = () => {};
+  #check = () => {};
   #failed: Error | null = null;
 
   constructor(socket: string) {
@@ -268,11 +268,11 @@ class Watcher {
     this.#stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {});
     this.#stream.on("data", (list: ListAndWatchResponse) => {
       this.#healthy = (list.devices ?? []).filter((one) => one.health === "Healthy").length;
-      this.#look();
+      this.#check();
     });
     this.#stream.on("error", (error: Error) => {
       this.#failed = error;
-      this.#look();
+      this.#check();
     });
   }
 
@@ -281,16 +281,16 @@ class Watcher {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve, reject) => {
       timer = setTimeout(() => reject(new Error(`a watcher has ${this.#healthy} and not ${healthy} devices`)), 20_000);
-      this.#look = () => {
+      this.#check = () => {
         if (this.#failed !== null) reject(this.#failed);
         else if (this.#healthy === healthy) resolve();
       };
-      this.#look();
+      this.#check();
     }).finally(() => clearTimeout(timer));
   }
 
   close(): void {
-    this.#look = () => {};
+    this.#check = () => {};
     this.#stream.cancel();
     this.#client.close();
   }

@@ -27,7 +27,7 @@ export type Registration = "socket" | "watcher";
 /** Milliseconds that the kubelet may take to see something; generous, since nothing here is a benchmark. */
 const PATIENCE = 20_000;
 
-/** Milliseconds without a descriptor coming or going after which connections are taken for closed, and between looks. */
+/** Milliseconds without a descriptor coming or going after which connections are taken for closed, and between scans. */
 const STILL = 100;
 const STEP = 20;
 
@@ -89,7 +89,7 @@ export class World implements AsyncDisposable {
       if (/configuration .* is in force/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
-      for (const look of this.#listeners) look();
+      for (const check of this.#listeners) check();
     }, [`--v8-flags=${V8_FLAGS}`]);
     await this.#hears("the first registrations", () => this.resources.every(({ name }) => this.#told.has(name)));
     await this.agrees("the start");
@@ -169,12 +169,12 @@ export class World implements AsyncDisposable {
   async #hears(what: string, isSo: () => boolean): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => reject(new Error(`The plugin did not tell of ${what}${this.#tail()}`)), PATIENCE);
-    const look = () => isSo() && resolve();
-    this.#listeners.add(look);
-    look();
+    const check = () => isSo() && resolve();
+    this.#listeners.add(check);
+    check();
     await this.#alive(promise).finally(() => {
       clearTimeout(timer);
-      this.#listeners.delete(look);
+      this.#listeners.delete(check);
     });
   }
 

@@ -1,5 +1,5 @@
 /**
- * Events by a file: whoever changes it makes the plugin look. The simulator's host appends a line per change of its
+ * Events by a file: whoever changes it makes the plugin scan. The simulator's host appends a line per change of its
  * hardware; an operator's udev rule or hook script may do the same.
  *
  * @module

@@ -15,7 +15,7 @@ export interface NetlinkOptions {
   readonly onTrouble?: (sentence: string) => void;
   /** Links whose changes are of no interest, by name. */
   readonly ignoreLink?: (name: string) => boolean;
-  /** Bytes of SO_RCVBUF; the kernel drops events that do not fit, which costs a full look. */
+  /** Bytes of SO_RCVBUF; the kernel drops events that do not fit, which costs a full scan. */
   readonly receiveBuffer?: number;
   /** Opens libc; tests give a stand-in. */
   readonly libc?: () => Libc;
@@ -129,7 +129,7 @@ async function follow(
  *
  * The kernel reports an overrun once, before the messages that were queued until then, and drops everything that comes
  * until the queue is empty (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c). So only at the end of the queue is it
- * known that nothing more was lost: what was read before that is forgotten, and the look happens after it.
+ * known that nothing more was lost: what was read before that is forgotten, and the scan happens after it.
  */
 function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, emit: (trigger: Trigger) => void): void {
   const from: Bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));

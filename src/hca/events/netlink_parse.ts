@@ -29,7 +29,7 @@ function text(bytes: Uint8Array): string {
 export interface Uevent {
   /** "add", "remove", "change", "move", "bind", "unbind", "online", "offline" */
   readonly action: string;
-  /** Below /sys, with the leading slash. */
+  /** ParentDevice /sys, with the leading slash. */
   readonly devpath: string;
   /** Empty when the message names none. */
   readonly subsystem: string;

@@ -34,7 +34,7 @@ const anyValue = fc.record({
   text: fc.oneof(fc.json({ maxDepth: 4 }), fc.string({ unit: "binary", maxLength: 200 })),
 });
 
-const MACHINE = { hcas: [0, 1, 2].map((n) => hca(n)), moved: [] };
+const MACHINE = { hcas: [0, 1, 2].map((n) => hca(n)), inPodNetns: [] };
 
 export const config: Target = {
   name: "config",

@@ -23,9 +23,9 @@ import { PluginServer } from "../../../src/device_plugin/server.ts";
 import { Discovery } from "../../../src/hca/discover.ts";
 import type { Hca } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
-import { Offer } from "../../../src/agent/resource.ts";
-import { behind, devices } from "../../../src/pool/devices.ts";
-import { type Account, track } from "../../../src/pool/states.ts";
+import { DevicePluginResource } from "../../../src/agent/resource.ts";
+import { devices, membersOf } from "../../../src/pool/devices.ts";
+import { type PoolState, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
@@ -63,7 +63,7 @@ const REFUSALS: readonly number[] = [status.INVALID_ARGUMENT, status.FAILED_PREC
 /** One resource as it is served. */
 interface Served {
   readonly spec: ResourceSpec;
-  readonly account: Account;
+  readonly poolState: PoolState;
   readonly ids: readonly string[];
   readonly call: (name: Method, request: Uint8Array) => Promise<Reply>;
 }
@@ -153,7 +153,7 @@ function understood<T>(read: () => T): T | null {
 }
 
 /** Whatever was asked: nobody gets a device that was not asked for, or that is not the resource's. */
-function checkAllocate({ account, spec }: Served, request: Uint8Array, bytes: Buffer): void {
+function checkAllocate({ poolState, spec }: Served, request: Uint8Array, bytes: Buffer): void {
   const asked = understood(() => ALLOCATE.requestDeserialize(Buffer.from(request)));
   must(asked !== null, "bytes that are no request were answered");
   const { container_responses: answers } = ALLOCATE.responseDeserialize(bytes);
@@ -162,9 +162,9 @@ function checkAllocate({ account, spec }: Served, request: Uint8Array, bytes: Bu
   containers.forEach(({ devices_ids }, i) => {
     const may: Hca[] = [];
     for (const one of devices_ids) {
-      const found = behind(account, one);
+      const found = membersOf(poolState, one);
       must(found !== null, `${spec.name} has no ${JSON.stringify(one)}, and it was handed out`);
-      may.push(...found.flatMap((standing) => standing.member.hcas));
+      may.push(...found.flatMap((deviceState) => deviceState.member.hcas));
     }
     const paths = (answers![i]!.devices ?? []).map((device) => device.container_path!);
     equal(new Set(paths).size, paths.length, "no node twice");
@@ -254,16 +254,16 @@ export const grpc: Target = {
     const dir = cleanup.use(temporaryDir());
     const roots = { sysfs: host.sysfsRoot, dev: host.devRoot };
     const verbs = noVerbs({ kind: "not-asked", detail: "fuzz" });
-    const snapshot = await new Discovery({ roots, verbs, netnsMode: () => "shared" }).look("full");
-    const { ledger } = track(new Map(), select(SPECS, snapshot), new Map(), 0);
+    const snapshot = await new Discovery({ roots, verbs, netnsMode: () => "shared" }).scan("full");
+    const { states } = track(new Map(), select(SPECS, snapshot), new Map(), 0);
     const served: Served[] = [];
     for (const spec of SPECS) {
-      const account = ledger.get(spec.name)!;
+      const poolState = states.get(spec.name)!;
       const facts = { rdmaCm: true, knem: true, has: () => false };
-      const offer = new Offer(account, facts, {
+      const offer = new DevicePluginResource(poolState, facts, {
         codec: protoCodec(),
         sysfsRoot: host.sysfsRoot,
-        lookAgain: () => Promise.resolve(),
+        rescan: () => Promise.resolve(),
         onAllocated: () => {},
       });
       const path = join(dir.path, `${spec.name.replace("/", "-")}.sock`);
@@ -276,7 +276,7 @@ export const grpc: Target = {
       cleanup.defer(() => server.close(1_000));
       const { call, close } = client(path);
       cleanup.defer(close);
-      served.push({ spec, account, ids: devices(account).map((one) => one.id), call });
+      served.push({ spec, poolState, ids: devices(poolState).map((one) => one.id), call });
     }
     const tally: Tally = { answered: 0, refused: 0, handed: 0 };
     const rest = cleanup.move();

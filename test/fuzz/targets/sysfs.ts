@@ -13,7 +13,7 @@ import { readNetnsMode } from "../../../src/hca/netns_mode.ts";
 import type { Hca, Snapshot } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
 import { withoutUnprintable } from "../../../src/text/printable.ts";
-import { type Ledger, track } from "../../../src/pool/states.ts";
+import { type PoolStates, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
 import { DEFAULT_SPEC } from "../../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
@@ -243,39 +243,39 @@ function sound(rig: Rig, snapshot: Snapshot): void {
     sentence(reason, `the reason why ${JSON.stringify(name)} cannot be read`);
     must(name.length <= 300, "a name for people");
   }
-  for (const remark of [...snapshot.remarks, ...snapshot.hcas.flatMap((hca) => hca.remarks)]) {
-    sentence(remark, "remark");
+  for (const note of [...snapshot.notes, ...snapshot.hcas.flatMap((hca) => hca.notes)]) {
+    sentence(note, "note");
   }
   for (const hca of snapshot.hcas) {
-    if (hca.uverbs === null || !hca.uverbs.present) must(hca.remarks.length > 0, `${hca.name} without a node, unsaid`);
+    if (hca.uverbs === null || !hca.uverbs.present) must(hca.notes.length > 0, `${hca.name} without a node, unsaid`);
     must(hca.ports.every((port) => port.number >= 0 && port.number < 1_000), `port numbers of ${hca.name}`);
   }
 }
 
 /** What the kubelet would be told. */
-function offered(rig: Rig, snapshot: Snapshot, before: Ledger, untouched: (name: string) => boolean): Ledger {
+function offered(rig: Rig, snapshot: Snapshot, before: PoolStates, untouched: (name: string) => boolean): PoolStates {
   const selection = select([DEFAULT_SPEC], snapshot);
-  const { ledger, changes } = track(before, selection, new Map(), before.size === 0 ? 0 : 10);
-  for (const change of changes) sentence(change.cause, `why ${change.device} is ${change.to}`, 10_000);
-  for (const [id, standing] of ledger.get(DEFAULT_SPEC.name)?.standings ?? []) {
-    if (standing.healthy) {
+  const { states, changes } = track(before, selection, new Map(), before.size === 0 ? 0 : 10);
+  for (const change of changes) sentence(change.reason, `why ${change.device} is ${change.to}`, 10_000);
+  for (const [id, deviceState] of states.get(DEFAULT_SPEC.name)?.deviceStates ?? []) {
+    if (deviceState.healthy) {
       rig.tally.healthy++;
       must(rig.usable(id), `${id} is Healthy, and no pod could use it`);
     } else {
-      if (standing.present) rig.tally.unhealthy++;
+      if (deviceState.present) rig.tally.unhealthy++;
       else rig.tally.vanished++;
-      sentence(standing.cause, `why ${id} is Unhealthy`, 10_000);
-      must(!untouched(id), `${id} is Unhealthy and nothing is wrong with it: ${standing.cause}`);
+      sentence(deviceState.reason, `why ${id} is Unhealthy`, 10_000);
+      must(!untouched(id), `${id} is Unhealthy and nothing is wrong with it: ${deviceState.reason}`);
     }
   }
-  return ledger;
+  return states;
 }
 
 async function check(rig: Rig, baseline: Snapshot, faults: readonly Fault[]): Promise<void> {
   const discovery = rig.discovery();
-  const look = (depth: "quick" | "full") => within(discovery.look(depth), `a ${depth} look`, LONGEST_CASE);
+  const look = (depth: "quick" | "full") => within(discovery.scan(depth), `a ${depth} look`, LONGEST_CASE);
   deepEqual(await look("full"), baseline);
-  const ledger = offered(rig, baseline, new Map(), () => false);
+  const states = offered(rig, baseline, new Map(), () => false);
   const good = new Map(baseline.hcas.map((hca): [string, Hca] => [hca.name, hca]));
   try {
     const touched = rig.apply(faults);
@@ -283,7 +283,7 @@ async function check(rig: Rig, baseline: Snapshot, faults: readonly Fault[]): Pr
     for (const depth of ["quick", "full"] as const) {
       const snapshot = await look(depth);
       sound(rig, snapshot);
-      offered(rig, snapshot, ledger, untouched);
+      offered(rig, snapshot, states, untouched);
       for (const [name, hca] of good) {
         if (untouched(name)) deepEqual(snapshot.hcas.find((one) => one.name === name), hca, `${name}, ${depth} look`);
       }
@@ -293,19 +293,19 @@ async function check(rig: Rig, baseline: Snapshot, faults: readonly Fault[]): Pr
       }
     }
   } finally {
-    rig.tree.mend();
+    rig.tree.fix();
   }
-  deepEqual(await look("full"), baseline, "a machine that is mended is as it was");
+  deepEqual(await look("full"), baseline, "a machine that is fixed is as it was");
 }
 
 export const sysfs: Target = {
   name: "sysfs",
-  promise: "however a part of sysfs is spoilt, a look ends, HCAs that are whole stay offered as they were, no device " +
-    "that a pod could not use is Healthy, every other is told with a reason, and mending mends",
+  promise: "however a part of sysfs is spoilt, a scan ends, HCAs that are whole stay offered as they were, no device " +
+    "that a pod could not use is Healthy, every other is told with a reason, and fixing fixes",
   kinds: ["healthy", "unhealthy", "unreadable", "vanished"],
   async prepare(): Promise<Prepared> {
     const rig = new Rig();
-    const baseline = await rig.discovery().look("full");
+    const baseline = await rig.discovery().scan("full");
     must(baseline.hcas.length === rig.hcas.length && basename(rig.host.sysfsRoot) === "sys", "the machine is whole");
     return {
       property: fc.asyncProperty(

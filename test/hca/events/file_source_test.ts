@@ -32,7 +32,7 @@ async function watching(path: string, body: (next: (detail: string) => Promise<T
   }
 }
 
-Deno.test("fileSource() emits a full look with the last line when the file grows", async () => {
+Deno.test("fileSource() emits a full scan with the last line when the file grows", async () => {
   using dir = temporaryDir();
   const file = join(dir.path, "events");
   writeFileSync(file, "before\n");

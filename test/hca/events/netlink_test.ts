@@ -264,7 +264,7 @@ Deno.test("netlinkSource() counts a message that did not fit as lost", async () 
   deepEqual(seen.map(({ source, depth }) => ({ source, depth })), [{ source: "overrun", depth: "full" }]);
 });
 
-Deno.test("netlinkSource() asks for a look after an overrun only when the queue is empty, and forgets what was queued", async () => {
+Deno.test("netlinkSource() asks for a scan after an overrun only when the queue is empty, and forgets what was queued", async () => {
   // RTM_NEWLINK of link 5, which is up, in a datagram without attributes
   const up = new Uint8Array(32);
   up.set([32, 0, 0, 0, C.RTM_NEWLINK]);
