@@ -6,24 +6,25 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { CdiFiles } from "../kubelet/cdi_files.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { OutOfFiles } from "../hca/files.ts";
+import { NetdevFile, type NetdevMemory } from "../hca/netdev_memory.ts";
 import type { EventSource, Trigger } from "../hca/events/trigger.ts";
 import type { NetnsMode, Snapshot } from "../hca/types.ts";
 import { type Codec, protoCodec } from "../device_plugin/codec.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { type RegistrationMode, Session, type SessionStatus, type Timing } from "../device_plugin/session.ts";
+import { formerMembers, heldMembers, keptMembers, NETDEV_FILE } from "./kept.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import type { Log } from "../text/log.ts";
 import { DevicePluginResource } from "./resource.ts";
 import type { Grant, HostFacts } from "../pool/allocate.ts";
 import { cdiSpec } from "../pool/cdi.ts";
-import { SHARE_MARK } from "../pool/devices.ts";
 import { type Change, type PoolState, type PoolStates, track } from "../pool/states.ts";
 import { netnsNotes } from "../pool/netns.ts";
-import { type LeftOut, select } from "../pool/select.ts";
+import { type LeftOut, type MemberIds, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 
 /** Everything the agent is told at its start. */
@@ -87,6 +88,11 @@ export class Agent {
   readonly #served = new Map<string, Served>();
   readonly #observers = new Set<AgentObserver>();
   readonly #background = new Set<Promise<void>>();
+  readonly #memory: NetdevMemory;
+  readonly #netdevFile: NetdevFile;
+  #netdevFileFailed = false;
+  /** What the kubelet knew when this process started; read again for a new configuration. */
+  #former: MemberIds;
   #specs: readonly ResourceSpec[];
   #snapshot: Snapshot | null = null;
   #states: PoolStates = new Map();
@@ -106,6 +112,10 @@ export class Agent {
       ...options.machine,
       onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
     });
+    this.#memory = discovery.memory;
+    this.#netdevFile = new NetdevFile(join(options.kubeletDir, NETDEV_FILE));
+    this.#memory.restore(this.#netdevFile.read());
+    this.#former = formerMembers(options.specs, options.kubeletDir);
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
@@ -164,6 +174,7 @@ export class Agent {
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // The old object for an equal spec: identity is how `track` sees that nothing changed.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
+    this.#former = formerMembers(this.#specs, this.#options.kubeletDir);
     await this.#rescans.now("config", "new configuration");
   }
 
@@ -190,7 +201,10 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    const nudge = () => this.#served.forEach(({ session }) => session.nudge());
+    const nudge = () => {
+      this.#served.forEach(({ session }) => session.nudge());
+      this.#keepNetdevs(true);
+    };
     watchDirectory(dir, nudge, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
@@ -221,8 +235,11 @@ export class Agent {
     if (this.#scanFailure !== null) this.#recover(this.#scanFailure);
     const { snapshot } = scan;
     const now = performance.now();
-    const held = snapshot.netnsMode === "exclusive" ? this.#held() : new Map<string, ReadonlySet<string>>();
-    const selection = select(this.#specs, snapshot);
+    const held = snapshot.netnsMode === "exclusive"
+      ? heldMembers(this.#specs, this.#options.kubeletDir)
+      : new Map<string, ReadonlySet<string>>();
+    const selection = select(this.#specs, snapshot, keptMembers(this.#specs, this.#states, this.#former));
+    this.#keepNetdevs(false);
     const tracked = track(this.#states, selection, held, now);
     const hostChanged = snapshot !== this.#snapshot;
     const changed = tracked.states !== this.#states || hostChanged;
@@ -330,17 +347,20 @@ export class Agent {
     this.#log.warn(`Cannot remove ${path}; the next plugin that starts does, when it can`);
   }
 
-  /** Member IDs that pods hold; only exclusive resources have HCAs that can be in a pod's namespace. */
-  #held(): ReadonlyMap<string, ReadonlySet<string>> {
-    const held = heldDevices(this.#options.kubeletDir);
-    return new Map(
-      this.#specs.filter((spec) => spec.mode.kind === "exclusive" || spec.mode.of === "one").map((spec) => {
-        const ids = [...held.get(spec.name) ?? []].map((id) =>
-          spec.mode.kind === "exclusive" ? id : id.slice(0, Math.max(0, id.lastIndexOf(SHARE_MARK)))
+  /** Writes down which net devices are in pods, for the plugin that starts after this one. */
+  #keepNetdevs(again: boolean): void {
+    try {
+      this.#netdevFile.write(this.#memory.text, again);
+      this.#netdevFileFailed = false;
+    } catch (error) {
+      const { message } = error as Error;
+      if (!this.#netdevFileFailed) {
+        this.#log.warn(
+          `Cannot write ${NETDEV_FILE}; a plugin that starts again may not know which HCAs pods use: ${message}`,
         );
-        return [spec.name, new Set(ids.filter((id) => id !== ""))];
-      }),
-    );
+      }
+      this.#netdevFileFailed = true;
+    }
   }
 
   #tell(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
