@@ -91,6 +91,7 @@ Deno.test("what is remembered of net devices is written while one is away, and a
 
 Deno.test("a member leaves when a fact says otherwise: the net device came back under another name", async () => {
   await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
+  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/4", { what: "four PFs" });
   leavesForPod(one.host.sysfs, "mlx5_0");
   await one.agent.scan("test");
   comesBack(one, "eth7");
@@ -105,6 +106,7 @@ Deno.test("a member leaves when a fact says otherwise: the net device came back 
 
 Deno.test("a name that another function has now is no longer the name of what is away", async () => {
   await using one = await node({ host: "30/host.json", config: "30/shared.json" });
+  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
   leavesForPod(one.host.sysfs, "mlx5_0");
   await one.agent.scan("test");
   const { sysfs } = one.host;
@@ -121,6 +123,7 @@ Deno.test("a name that another function has now is no longer the name of what is
 
 Deno.test("a restart does not lose what another process wrote, and takes no nonsense from the file", async () => {
   await using one = await node({ host: "30/host.json", config: "30/shared.json" });
+  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
   await one.agent.close();
   leavesForPod(one.host.sysfs, "mlx5_0");
   for (
