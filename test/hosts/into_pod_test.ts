@@ -114,7 +114,7 @@ Deno.test("a name that another function has now is no longer the name of what is
   comesBack(one, "enp26s0np0", "mlx5_1");
   upInPod(sysfs, "mlx5_1", "enp26s0np0");
   await one.agent.scan("test");
-  const members = one.agent.state.states.get("rdma/a")!.deviceStates;
+  const members = one.agent.state.inventory!.states.get("rdma/a")!.deviceStates;
   equal(members.get("mlx5_1")!.healthy, true);
   deepEqual((await one.list()).hcas.filter((hca) => hca.netdevs.includes("enp26s0np0")).map((hca) => hca.name), [
     "mlx5_1",

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Agent } from "../../src/agent/agent.ts";
-import { Inspector } from "../../src/agent/inventory.ts";
+import { Inspector } from "../../src/cli/inspector.ts";
 import { parseCommandLine, type Values } from "../../src/cli/flags.ts";
 import { asJson } from "../../src/cli/list.ts";
 import { wanted } from "../../src/cli/machine.ts";
