@@ -8,7 +8,7 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { leavesForPod, upInPod } from "./into_pod.ts";
-import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 
 const FILE = "rdma-netdevs.json";
 
@@ -27,41 +27,45 @@ for (
     ["30/shared.json", "rdma/a", "4/4"],
   ] as const
 ) {
-  Deno.test(`net devices of PFs in pods take nothing out of a pool: ${config ?? "no configuration"}`, async () => {
-    await using one = await node({ host: "30/host.json", config });
-    const settled = async (what: string) => {
-      await one.kubelet.waitFor(
-        (state) => state.resources[resource]?.endpoint && kubeletCounts(one.kubelet)[resource] === count,
-        {
-          what,
-        },
-      );
-      deepEqual(listCounts(await one.list()), { [resource]: count }, what);
-    };
-    await settled("at first");
-    const before = lists(one, resource).length;
-    for (const hca of ["mlx5_0", "mlx5_1"]) {
-      leavesForPod(one.host.sysfs, hca);
+  Deno.test(
+    `net devices of PFs in pods take nothing out of a pool: ${config ?? "no configuration"}`,
+    ABANDONS,
+    async () => {
+      await using one = await node({ host: "30/host.json", config });
+      const settled = async (what: string) => {
+        await one.kubelet.waitFor(
+          (state) => state.resources[resource]?.endpoint && kubeletCounts(one.kubelet)[resource] === count,
+          {
+            what,
+          },
+        );
+        deepEqual(listCounts(await one.list()), { [resource]: count }, what);
+      };
+      await settled("at first");
+      const before = lists(one, resource).length;
+      for (const hca of ["mlx5_0", "mlx5_1"]) {
+        leavesForPod(one.host.sysfs, hca);
+        await one.agent.scan("test");
+        equal(kubeletCounts(one.kubelet)[resource], count);
+        deepEqual(listCounts(await one.list()), { [resource]: count });
+      }
+      equal(lists(one, resource).length, before, "the kubelet is sent nothing");
+      await one.restart();
+      await settled("after a restart, while the links are down");
+      for (const hca of ["mlx5_0", "mlx5_1"]) upInPod(one.host.sysfs, hca);
       await one.agent.scan("test");
-      equal(kubeletCounts(one.kubelet)[resource], count);
-      deepEqual(listCounts(await one.list()), { [resource]: count });
-    }
-    equal(lists(one, resource).length, before, "the kubelet is sent nothing");
-    await one.restart();
-    await settled("after a restart, while the links are down");
-    for (const hca of ["mlx5_0", "mlx5_1"]) upInPod(one.host.sysfs, hca);
-    await one.agent.scan("test");
-    await settled("with the links up in the pods");
-    await one.restart();
-    await settled("after another restart");
-    const json = await one.list();
-    const hca = json.hcas[0]!;
-    ok(hca.ports[0]!.netdevAway);
-    deepEqual(hca.netdevs, ["enp26s0np0"], "the name seen last, and not the pod's");
-  });
+      await settled("with the links up in the pods");
+      await one.restart();
+      await settled("after another restart");
+      const json = await one.list();
+      const hca = json.hcas[0]!;
+      ok(hca.ports[0]!.netdevAway);
+      deepEqual(hca.netdevs, ["enp26s0np0"], "the name seen last, and not the pod's");
+    },
+  );
 }
 
-Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", async () => {
+Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", ABANDONS, async () => {
   await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
   const has = (n: number) => () => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === `${n}/${n}`;
   await one.kubelet.waitFor(has(4), { what: "four PFs" });
@@ -74,37 +78,47 @@ Deno.test("the kubelet's checkpoint alone keeps members whose net devices have n
   await one.kubelet.waitFor(has(4), { what: "four PFs, two of them by the checkpoint" });
 });
 
-Deno.test("what is remembered of net devices is written while one is away, and again when a kubelet has emptied its directory", async () => {
-  await using one = await node({ host: "30/host.json", config: "30/shared.json" });
-  const path = join(one.kubeletDir, FILE);
-  ok(!existsSync(path));
-  leavesForPod(one.host.sysfs, "mlx5_0");
-  await one.agent.scan("test");
-  deepEqual(JSON.parse(readFileSync(path, "utf8")).away, { "0000:1a:00.0": [{ name: "enp26s0np0", devPort: 0 }] });
-  await one.kubelet.restart();
-  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the shared devices again" });
-  ok(existsSync(path), "the new kubelet removed it, and the plugin wrote it again");
-  comesBack(one, "enp26s0np0");
-  await one.agent.scan("test");
-  ok(!existsSync(path), "nothing is away any more");
-});
+Deno.test(
+  "what is remembered of net devices is written while one is away, and again when a kubelet has emptied its directory",
+  ABANDONS,
+  async () => {
+    await using one = await node({ host: "30/host.json", config: "30/shared.json" });
+    const path = join(one.kubeletDir, FILE);
+    ok(!existsSync(path));
+    leavesForPod(one.host.sysfs, "mlx5_0");
+    await one.agent.scan("test");
+    deepEqual(JSON.parse(readFileSync(path, "utf8")).away, { "0000:1a:00.0": [{ name: "enp26s0np0", devPort: 0 }] });
+    await one.kubelet.restart();
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", {
+      what: "the shared devices again",
+    });
+    ok(existsSync(path), "the new kubelet removed it, and the plugin wrote it again");
+    comesBack(one, "enp26s0np0");
+    await one.agent.scan("test");
+    ok(!existsSync(path), "nothing is away any more");
+  },
+);
 
-Deno.test("a member leaves when a fact says otherwise: the net device came back under another name", async () => {
-  await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
-  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/4", { what: "four PFs" });
-  leavesForPod(one.host.sysfs, "mlx5_0");
-  await one.agent.scan("test");
-  comesBack(one, "eth7");
-  await one.agent.scan("test");
-  const json = await one.list();
-  match(json.hcas[0]!.leftOut[0]!.reason, /its own names are eth7/);
-  equal(json.resources[0]!.devices.length, 3);
-  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/3", {
-    what: "three of four",
-  });
-});
+Deno.test(
+  "a member leaves when a fact says otherwise: the net device came back under another name",
+  ABANDONS,
+  async () => {
+    await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/4", { what: "four PFs" });
+    leavesForPod(one.host.sysfs, "mlx5_0");
+    await one.agent.scan("test");
+    comesBack(one, "eth7");
+    await one.agent.scan("test");
+    const json = await one.list();
+    match(json.hcas[0]!.leftOut[0]!.reason, /its own names are eth7/);
+    equal(json.resources[0]!.devices.length, 3);
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/3", {
+      what: "three of four",
+    });
+  },
+);
 
-Deno.test("a name that another function has now is no longer the name of what is away", async () => {
+Deno.test("a name that another function has now is no longer the name of what is away", ABANDONS, async () => {
   await using one = await node({ host: "30/host.json", config: "30/shared.json" });
   await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
   leavesForPod(one.host.sysfs, "mlx5_0");
@@ -121,31 +135,35 @@ Deno.test("a name that another function has now is no longer the name of what is
   ]);
 });
 
-Deno.test("a restart does not lose what another process wrote, and takes no nonsense from the file", async () => {
-  await using one = await node({ host: "30/host.json", config: "30/shared.json" });
-  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
-  await one.agent.close();
-  leavesForPod(one.host.sysfs, "mlx5_0");
-  for (
-    const text of [
-      "",
-      "{",
-      "null",
-      "[1]",
-      '{"version":1,"away":{"0000:1a:00.0":[{"name":"../x","devPort":0},7]}}',
-      '{"version":1,"away":[]}',
-    ]
-  ) {
-    writeFileSync(join(one.kubeletDir, FILE), text);
-    deepEqual((await one.list()).hcas[0]!.netdevs, [], text);
-  }
-  writeFileSync(
-    join(one.kubeletDir, FILE),
-    '{"version":1,"away":{"0000:1a:00.0":[{"name":"enp26s0np0","devPort":0}]}}',
-  );
-  await one.restart();
-  await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
-});
+Deno.test(
+  "a restart does not lose what another process wrote, and takes no nonsense from the file",
+  ABANDONS,
+  async () => {
+    await using one = await node({ host: "30/host.json", config: "30/shared.json" });
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
+    await one.agent.close();
+    leavesForPod(one.host.sysfs, "mlx5_0");
+    for (
+      const text of [
+        "",
+        "{",
+        "null",
+        "[1]",
+        '{"version":1,"away":{"0000:1a:00.0":[{"name":"../x","devPort":0},7]}}',
+        '{"version":1,"away":[]}',
+      ]
+    ) {
+      writeFileSync(join(one.kubeletDir, FILE), text);
+      deepEqual((await one.list()).hcas[0]!.netdevs, [], text);
+    }
+    writeFileSync(
+      join(one.kubeletDir, FILE),
+      '{"version":1,"away":{"0000:1a:00.0":[{"name":"enp26s0np0","devPort":0}]}}',
+    );
+    await one.restart();
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
+  },
+);
 
 /** The net device is in this network namespace again. */
 function comesBack(one: Node, name: string, hca = "mlx5_0"): void {

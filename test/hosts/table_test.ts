@@ -5,11 +5,11 @@
  * @module
  */
 import { deepEqual, match } from "@std/assert";
-import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { type Given, type Row, ROWS } from "./rows.ts";
 
 for (const row of ROWS) {
-  Deno.test(`host ${row.what}`, async () => {
+  Deno.test(`host ${row.what}`, ABANDONS, async () => {
     await using one = await node(row);
     const json = await one.list();
     deepEqual(listCounts(json), row.devices, "list --json");
