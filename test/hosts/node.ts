@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Agent } from "../../src/agent/agent.ts";
@@ -41,7 +42,7 @@ export interface Node extends AsyncDisposable {
 export interface NodeOptions {
   /** `"30/host.json"`, or a plan. */
   readonly host: string | HostPlan;
-  /** `"30/sriov.json"`; without it the plugin's own default. */
+  /** `"30/sriov.json"`, or the text of a file; without it the plugin's own default. */
   readonly config?: string | undefined;
   /** Further flags, such as `--master ens1f0`. */
   readonly flags?: readonly string[] | undefined;
@@ -69,7 +70,7 @@ export async function node(options: NodeOptions): Promise<Node> {
   const host = buildHost(plan, join(dir.path, "host"));
   options.prepare?.(host);
   const kubeletDir = join(dir.path, "kubelet/device-plugins");
-  const config = options.config === undefined ? [] : [`--config=${path(options.config)}`];
+  const config = options.config === undefined ? [] : [`--config=${configFile(options.config, dir.path)}`];
   const values = valuesOf([
     `--sysfs-root=${host.sysfs}`,
     `--dev-root=${host.dev}`,
@@ -127,6 +128,13 @@ export async function node(options: NodeOptions): Promise<Node> {
       dir[Symbol.dispose]();
     },
   };
+}
+
+function configFile(config: string, dir: string): string {
+  if (/^[\w/.-]+$/.test(config)) return path(config);
+  const file = join(dir, config.startsWith("{") ? "config.json" : "config.yaml");
+  writeFileSync(file, config);
+  return file;
 }
 
 /** A file of this directory. */

@@ -6,13 +6,14 @@
  */
 import { deepEqual, match } from "@std/assert";
 import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { NEIGHBOURS } from "./neighbours.ts";
 import { type Given, type Row, ROWS } from "./rows.ts";
 
-for (const row of ROWS) {
+for (const row of [...ROWS, ...NEIGHBOURS]) {
   Deno.test(`host ${row.what}`, ABANDONS, async () => {
     await using one = await node(row);
     const json = await one.list();
-    deepEqual(listCounts(json), row.devices, "list --json");
+    deepEqual(listCounts(json), sorted(row.devices), "list --json");
     for (const [resource, names] of Object.entries(row.members ?? {})) {
       const members = json.hcas.filter((hca) => hca.resources.some((in_) => in_.resource === resource));
       deepEqual(members.map((hca) => hca.name).join(","), names, `members of ${resource}`);
