@@ -131,7 +131,7 @@ function here(
   now: number,
   missing: MissingNode,
 ): DeviceState {
-  const found = unhealthyReason(member, spec.health) ?? withoutNode(member, spec, missing);
+  const found = unhealthyReason(member, spec) ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // Which HCA it is goes without saying unless the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
