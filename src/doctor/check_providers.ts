@@ -11,7 +11,7 @@ import type { Hca } from "../hca/types.ts";
 
 /** Against what is installed: the library, libibverbs' order to load it, and the ABI that it speaks. */
 export function providers({ inventory, providers }: Facts): Finding[] {
-  const { hcas } = inventory.snapshot;
+  const hcas = inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
   if (providers === "missing") {
     return [warning(
@@ -131,7 +131,7 @@ function libraryShouldList(facts: Facts): readonly Hca[] {
 }
 
 function unlistedOf({ inventory }: Facts): readonly Hca[] {
-  return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false);
+  return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false && hca.subdeviceOf === null);
 }
 
 /** The library looks for nodes in /dev/infiniband, wherever the plugin was told to look: set aside, it sees none. */

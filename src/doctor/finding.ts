@@ -15,6 +15,7 @@ export const FINDING_IDS = [
   "uverbs-node",
   "uverbs-mode",
   "umad",
+  "extra-node",
   "provider",
   "provider-abi",
   "verbs",

@@ -25,6 +25,8 @@ export interface DeviceState {
   readonly reason: string;
   /** The port that the reason, or the last one, speaks of; null for the whole HCA. */
   readonly port: number | null;
+  /** True when the reason is a node that a container on it would need and the host lacks. */
+  readonly lacksNode: boolean;
   /** Since when (clock of `now`, ms) every requirement has held; null while one does not. */
   readonly fitSince: number | null;
   /** Since when it has been gone; null while it is there. */
@@ -131,7 +133,8 @@ function here(
   now: number,
   missing: MissingNode,
 ): DeviceState {
-  const found = unhealthyReason(member, spec) ?? withoutNode(member, spec, missing);
+  const unfit = unhealthyReason(member, spec);
+  const found = unfit ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // Which HCA it is goes without saying unless the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -141,6 +144,7 @@ function here(
       present: true,
       reason,
       port: found.port,
+      lacksNode: unfit === null,
       fitSince: null,
       goneSince: null,
     });
@@ -149,7 +153,8 @@ function here(
   // What appears for the first time, or never stopped being healthy, has nothing to settle.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
   const reason = healthy ? "" : `fit again, waiting ${spec.health.settleMs} ms for it to stay so`;
-  return keep(was, { member, healthy, present: true, reason, port: was?.port ?? null, fitSince, goneSince: null });
+  const port = was?.port ?? null;
+  return keep(was, { member, healthy, present: true, reason, port, lacksNode: false, fitSince, goneSince: null });
 }
 
 /** Every HCA of the member must have what its containers need. */
@@ -163,7 +168,16 @@ function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode) {
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
-  return { member, healthy: true, present: true, reason: "", port: null, fitSince: null, goneSince: null };
+  return {
+    member,
+    healthy: true,
+    present: true,
+    reason: "",
+    port: null,
+    lacksNode: false,
+    fitSince: null,
+    goneSince: null,
+  };
 }
 
 function gone(
@@ -180,7 +194,8 @@ function gone(
   const reason = why === undefined
     ? "it vanished from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  return keep(was, { ...was, healthy: false, present: false, reason, port: null, fitSince: null, goneSince });
+  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, fitSince: null, goneSince };
+  return keep(was, { ...was, ...away });
 }
 
 /** The old object when the new one says the same, so that unchanged pools are recognised by identity. */

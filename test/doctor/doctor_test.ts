@@ -5,6 +5,7 @@ import { examine } from "../../src/doctor/checks.ts";
 import { type Finding, FINDING_IDS } from "../../src/doctor/finding.ts";
 import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
+import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 
@@ -85,4 +86,17 @@ Deno.test("docs/troubleshooting.md has one section for every finding, and every 
   const sections = [...docs.matchAll(/^## ([a-z-]+)$/gm)].map((found) => found[1]!);
   deepEqual(sections, [...FINDING_IDS]);
   deepEqual([...known].toSorted(), [...FINDING_IDS].toSorted());
+});
+
+Deno.test("an SMI sub-device is named, and raises no alarm", () => {
+  const smi = hca(1, { name: "smi1", uverbs: null, subdeviceOf: "mlx5_0", inVerbs: false });
+  const inventory = {
+    snapshot: snapshot([hca(0), smi]),
+    specs: [spec()],
+    leftOut: [],
+    states: after(new Map(), [spec()], [hca(0), smi], 0).states,
+  };
+  const findings = examine(facts(inventory));
+  deepEqual(troubles(findings), []);
+  match(findings.find((one) => one.id === "hcas")!.what, /^1 HCA: mlx5_0; SMI sub-devices.*smi1 of mlx5_0/);
 });

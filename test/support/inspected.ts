@@ -69,6 +69,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
       drivers: PROVIDERS.map((name) => `${name}.driver`),
     },
     functions: [],
+    links: new Map(),
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,
