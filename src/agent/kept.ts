@@ -54,7 +54,8 @@ export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): M
 export function keptMembers(specs: readonly ResourceSpec[], states: PoolStates, former: DeviceIds): MemberIds {
   const now = new Map(specs.map((spec) => {
     const state = states.get(spec.name);
-    return [spec.name, new Set(state?.spec === spec ? state.deviceStates.keys() : [])] as const;
+    const here = [...state?.deviceStates ?? []].flatMap(([id, one]) => one.present ? [id] : []);
+    return [spec.name, new Set(state?.spec === spec ? here : [])] as const;
   }));
   return merge(now, membersOf(specs, former));
 }

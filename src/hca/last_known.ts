@@ -4,7 +4,7 @@
  * @module
  */
 import { transportOf } from "./parse.ts";
-import type { Hca, PciFunction, Port } from "./types.ts";
+import type { Hca, PciFunction } from "./types.ts";
 
 /**
  * What was just read, with what this very HCA said before in place of what it does not say now, and with what follows
@@ -27,31 +27,19 @@ export function withLastKnown(now: Hca, last: Hca | null): Hca {
 function remembered(now: Hca, last: Hca): Hca {
   // A function is not lost while its HCA is there: a link that cannot be followed makes no software of an adapter.
   const lost = now.pci === null && last.pci !== null;
-  const pci = lost ? last.pci : samePci(now.pci, last.pci);
   return {
     ...now,
     nodeType: now.nodeType === "unknown" ? last.nodeType : now.nodeType,
-    nodeGuid: now.nodeGuid ?? last.nodeGuid,
-    sysImageGuid: now.sysImageGuid ?? last.sysImageGuid,
-    firmware: now.firmware ?? last.firmware,
-    boardId: now.boardId ?? last.boardId,
-    hcaType: now.hcaType ?? last.hcaType,
     kind: lost || (now.kind === "pf" && last.kind === "vf") ? last.kind : now.kind,
     sfNumber: lost ? last.sfNumber : now.sfNumber,
-    pci,
-    ports: now.ports.length === 0 ? last.ports : now.ports.map((port) => {
-      const before = last.ports.find((one) => one.number === port.number);
-      return before === undefined ? port : rememberedPort(port, before);
-    }),
+    pci: lost ? last.pci : samePci(now.pci, last.pci),
+    ports: now.ports.length === 0 ? last.ports : now.ports,
     bondNetdevs: last.bondNetdevs,
     subdeviceOf: last.subdeviceOf,
   };
 }
 
-function rememberedPort(now: Port, last: Port): Port {
-  return { ...now, linkLayer: now.linkLayer === "unknown" ? last.linkLayer : now.linkLayer };
-}
-
+/** Only what every function has: a fact that is missing on purpose must not be replaced by one that was a mistake. */
 function samePci(now: PciFunction | null, last: PciFunction | null): PciFunction | null {
   if (now === null || last === null || now.address !== last.address) return now;
   return {
@@ -59,12 +47,8 @@ function samePci(now: PciFunction | null, last: PciFunction | null): PciFunction
     vendor: now.vendor ?? last.vendor,
     device: now.device ?? last.device,
     driver: now.driver ?? last.driver,
-    modalias: now.modalias ?? last.modalias,
-    numaNode: now.numaNode ?? last.numaNode,
     physfn: now.physfn ?? last.physfn,
     vfIndex: now.vfIndex ?? last.vfIndex,
-    pfNetdevs: now.pfNetdevs.length === 0 ? last.pfNetdevs : now.pfNetdevs,
-    sriovNumVfs: now.sriovNumVfs ?? last.sriovNumVfs,
-    sriovTotalVfs: now.sriovTotalVfs ?? last.sriovTotalVfs,
+    sriovNumVfs: now.sriovNumVfs ?? (now.sriovTotalVfs === null ? null : last.sriovNumVfs),
   };
 }

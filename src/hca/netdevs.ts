@@ -77,7 +77,9 @@ export class NetdevReader {
     const switchdev = facts.some((one) => one.switchdev);
     const here = facts.filter((one) => !one.representor).map(({ name, devPort }) => ({ name, devPort }));
     if (here.length > 0) {
-      this.#memory.see(key, here);
+      // What is no net device of the kernel's must not be remembered as one.
+      const real = here.filter(({ name }) => dirs.includes(this.#carrierOf(name) ?? ""));
+      if (real.length > 0) this.#memory.see(key, real);
       return { netdevs: here, away: false, switchdev };
     }
     const netdevs = this.#memory.recall(key).filter(({ name }) => !this.#isTaken(name, dirs));
@@ -86,8 +88,14 @@ export class NetdevReader {
 
   /** Whether the name is another function's now; it is then no longer the name of what is away. */
   #isTaken(name: string, dirs: readonly string[]): boolean {
+    const carrier = this.#carrierOf(name);
+    return carrier !== null && !dirs.includes(carrier);
+  }
+
+  /** Directory of the device that the net device of this name sits on; null when there is no such net device. */
+  #carrierOf(name: string): string | null {
     const dir = resolve(`${this.#net}/${name}`);
-    return dir !== null && !dirs.includes(dirname(dirname(dir)));
+    return dir === null ? null : dirname(dirname(dir));
   }
 
   /** The net device that soft-RoCE is on, by the name that the kernel gives as its parent. */

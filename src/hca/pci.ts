@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { linkName, list, readLine, resolve } from "./files.ts";
+import { exists, linkName, list, readLine, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
@@ -36,7 +36,8 @@ export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDe
   while (!isPciAddress(basename(functionDir)) && dirname(functionDir) !== functionDir) {
     functionDir = dirname(functionDir);
   }
-  const pfDir = resolve(join(functionDir, "physfn"));
+  const pf = resolve(join(functionDir, "physfn"));
+  const pfDir = pf !== null && isPciAddress(basename(pf)) && exists(join(pf, "sriov_totalvfs")) ? pf : null;
   const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, pfDir, vfIndices) : null;
   const found = { pci, dir, functionDir: pci === null ? null : functionDir, pfDir };
   const sfNumber = functionDir === dir ? null : parseNumber(readLine(join(dir, "sfnum")));

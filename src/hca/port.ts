@@ -47,14 +47,18 @@ export async function readDetails(
   };
 }
 
-/** A port before its live part was ever read. */
-export function emptyPort(portDir: string, number: number): Port {
+/**
+ * A port before its live part was ever read.
+ * @param last the same port as it was read before: its link layer is what it was when it cannot be read now
+ */
+export function emptyPort(portDir: string, number: number, last: Port | undefined): Port {
+  const linkLayer = readLine(`${portDir}/link_layer`);
   return {
     number,
     transport: "unknown",
     state: "unknown",
     physState: null,
-    linkLayer: parseLinkLayer(readLine(`${portDir}/link_layer`)),
+    linkLayer: linkLayer === null && last !== undefined ? last.linkLayer : parseLinkLayer(linkLayer),
     rate: null,
     rateGbps: null,
     upRateGbps: null,

@@ -216,7 +216,8 @@ export class SysfsScanner {
     const nodeDesc = readLine(`${dir}/node_desc`);
     const software = isSoftware({ parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
     const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
-    const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number));
+    const before = new Map(same?.ports.map((port) => [port.number, port]));
+    const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
     const dirs = below.kind === "sf" ? [below.dir] : [below.dir, below.functionDir];
     const carrier = { ...below, parent, netDirs: [...new Set(dirs.flatMap((one) => one ?? []))] };
     const hca: Hca = {
@@ -280,7 +281,6 @@ export class SysfsScanner {
       if (live !== null && (depth === "full" || before === undefined || next.state !== before.state)) {
         const portDir = `${dir}/ports/${port.number}`;
         next = { ...next, ...await readDetails(portDir), ...readGids(portDir) };
-        if (next.pkey0 === null && before !== undefined) next = { ...next, pkey0: before.pkey0 };
         const known = before?.upRateGbps ?? null;
         next = { ...next, upRateGbps: next.state === "ACTIVE" ? next.rateGbps ?? known : known ?? next.rateGbps };
       }
