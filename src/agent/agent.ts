@@ -10,7 +10,7 @@ import { CdiFiles } from "../kubelet/cdi_files.ts";
 import { heldDevices } from "../kubelet/checkpoint.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { OutOfFiles } from "../hca/files.ts";
-import type { EventSource, Trigger } from "../hca/events/trigger.ts";
+import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import type { NetnsMode, Snapshot } from "../hca/types.ts";
 import { type Codec, protoCodec } from "../device_plugin/codec.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
@@ -121,7 +121,7 @@ export class Agent {
     agent.observe(observer);
     // Sources first: what changes while the first scan is under way must not be missed.
     for (const source of options.sources) agent.#listen(source);
-    agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+    agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
     const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
     for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left behind`);
@@ -148,7 +148,7 @@ export class Agent {
 
   /** Scans everything again; resolves when the offers are up to date. */
   async scan(source: string): Promise<void> {
-    this.#rescans.trigger({ source, depth: "full", detail: source, at: performance.now() });
+    this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
   }
 
@@ -368,8 +368,4 @@ export class Agent {
   #each(tell: (observer: AgentObserver) => void): void {
     for (const observer of this.#observers) tell(observer);
   }
-}
-
-function trigger(source: string, detail: string): Trigger {
-  return { source, depth: "quick", detail, at: performance.now() };
 }

@@ -9,6 +9,7 @@ import process from "node:process";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
+import { trigger } from "../hca/events/trigger.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
@@ -81,7 +82,7 @@ async function watch(
   const running = eventSources(values.events, say).map((source) =>
     source.run((one) => looks.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
   );
-  looks.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+  looks.trigger(trigger("start", "start", { depth: "full" }));
   await stopped;
   await Promise.all([looks.close(), printing, ...running]);
 }

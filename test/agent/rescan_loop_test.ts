@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from "@std/assert";
 import fc from "fast-check";
 import { mock } from "node:test";
 import type { Discovery } from "../../src/hca/discover.ts";
-import type { Depth, Trigger } from "../../src/hca/events/trigger.ts";
+import { type Depth, type Trigger, trigger as makeTrigger } from "../../src/hca/events/trigger.ts";
 import type { Snapshot } from "../../src/hca/types.ts";
 import { RescanLoop, type RescanLoopOptions, type Scan } from "../../src/agent/rescan_loop.ts";
 
@@ -62,9 +62,12 @@ function snapshot(): Snapshot {
   return { hcas: [], inPodNetns: [], verbs, rdmaCm: true, knem: false, netnsMode: "shared", unreadable: [], notes: [] };
 }
 
-function trigger(detail: string, depth: Depth = "quick", source = "uevent"): Trigger {
-  return { source, depth, detail, at: performance.now() };
+/** What an event asks for. */
+function trigger(detail: string, depth: Depth = "quick"): Trigger {
+  return makeTrigger("uevent", detail, { depth, urgency: "collect" });
 }
+
+const linkEvent = (detail: string) => makeTrigger("link", detail, { urgency: "collect", settle: true });
 
 const details = (scan: Scan | undefined) => scan?.triggers.map((one) => one.detail);
 
@@ -146,10 +149,10 @@ Deno.test("RescanLoop.trigger() answers an event that wants everything with a qu
   deepEqual(bench.begun.slice(11), ["quick", "full"]);
 });
 
-Deno.test("RescanLoop.trigger() looks at everything at once when a person or the start asks for it", async () => {
-  for (const source of ["start", "SIGHUP", "allocate", "config"]) {
+Deno.test("RescanLoop.trigger() makes a full scan at once when it is wanted now, whatever the source is called", async () => {
+  for (const source of ["start", "uevent"]) {
     await using bench = new Bench();
-    bench.looks.trigger(trigger(source, "full", source));
+    bench.looks.trigger(makeTrigger(source, "everything", { depth: "full", urgency: "now" }));
     await bench.finish();
     bench.looks.trigger(trigger("next"));
     await bench.finish();
@@ -159,10 +162,18 @@ Deno.test("RescanLoop.trigger() looks at everything at once when a person or the
   }
 });
 
+Deno.test("RescanLoop.trigger() scans once more than collected when a full scan follows an event that has to settle", async () => {
+  await using bench = new Bench({ collectMs: 1_000, settleMs: 200 });
+  bench.looks.trigger(makeTrigger("link", "eth1 new", { depth: "full", urgency: "collect", settle: true }));
+  await bench.pass(0);
+  for (let n = 0; n < 50; n++) await bench.pass(100);
+  deepEqual(bench.begun, ["quick", "quick", "full"]);
+});
+
 Deno.test("RescanLoop.trigger() makes the scan after a running one a full one when anything of what waits wants that", async () => {
   await using bench = new Bench();
   bench.looks.trigger(trigger("first"));
-  bench.looks.trigger(trigger("SIGHUP", "full", "SIGHUP"));
+  bench.looks.trigger(makeTrigger("SIGHUP", "SIGHUP", { depth: "full" }));
   bench.looks.trigger(trigger("second"));
   await bench.finish();
   await bench.finish();
@@ -172,7 +183,7 @@ Deno.test("RescanLoop.trigger() makes the scan after a running one a full one wh
 Deno.test("RescanLoop.trigger() looks a second time when link events have settled, since they can be ahead of the port", async () => {
   await using bench = new Bench({ settleMs: 200 });
   for (let n = 0; n < 5; n++) {
-    bench.looks.trigger(trigger("eth1 down", "quick", "link"));
+    bench.looks.trigger(linkEvent("eth1 down"));
     await bench.finish();
     await bench.pass(150);
   }
@@ -222,7 +233,7 @@ Deno.test("RescanLoop.now() resolves with a scan that began after the call, not 
 Deno.test("RescanLoop.close() waits for the scan under way, keeps its result to itself, and nothing follows", async () => {
   await using bench = new Bench({ rescanMs: 1_000, collectMs: 500, settleMs: 200 });
   bench.looks.trigger(trigger("add", "full"));
-  bench.looks.trigger(trigger("eth1 down", "quick", "link"));
+  bench.looks.trigger(linkEvent("eth1 down"));
   let closed = false;
   const closing = bench.looks.close().then(() => closed = true);
   await turn();

@@ -7,7 +7,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { request } from "node:http";
 import { join } from "node:path";
 import { Agent, type AgentState } from "../../src/agent/agent.ts";
-import type { EventSource } from "../../src/hca/events/trigger.ts";
+import { type EventSource, trigger } from "../../src/hca/events/trigger.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import { podResourcesServices } from "../../src/kubelet/api.ts";
 import type { Limits } from "../../src/observe/http.ts";
@@ -150,9 +150,7 @@ function eventsOf(host: FakeHost): EventSource {
   return {
     name: "the fake host",
     run: (emit, signal) => {
-      const stop = host.onEvent((lines) =>
-        emit({ source: "fake", depth: "quick", detail: lines[0] ?? "", at: performance.now() })
-      );
+      const stop = host.onEvent((lines) => emit(trigger("fake", lines[0] ?? "")));
       return new Promise((resolve) =>
         signal.addEventListener("abort", () => {
           stop();
