@@ -190,8 +190,8 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    const nudge = () => this.#served.forEach(({ session }) => session.nudge());
-    watchDirectory(dir, nudge, this.#stop.signal, (sentence) => this.#log.warn(sentence));
+    const changed = () => this.#served.forEach(({ session }) => session.kubeletDirChanged());
+    watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
   /** The same trouble again is not told again. A stack is for what nobody foresaw. */
@@ -213,7 +213,7 @@ export class Agent {
     this.#scanFailure = null;
     this.#log.info("the machine can be looked at again");
     if (trouble !== OUT_OF_FILES) return;
-    for (const { session } of this.#served.values()) session.prove();
+    for (const { session } of this.#served.values()) session.probe();
   }
 
   /** The pure steps, and then what they ask for. */
@@ -297,7 +297,7 @@ export class Agent {
     });
     const served = { offer, session };
     this.#served.set(resource, served);
-    session.poke();
+    session.reconcile();
     return served;
   }
 

@@ -5,7 +5,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isAlive } from "./socket_file.ts";
+import { isServed } from "./socket_probe.ts";
 import { type CdiSpec } from "../pool/cdi.ts";
 
 /** Where runtimes look for specs that do not outlive a boot. */
@@ -68,7 +68,7 @@ export class CdiFiles {
   }
 
   /**
-   * Removes specs of earlier processes of this program whose socket nobody serves any more. Returns their names; one
+   * Removes specs of earlier processes of this program whose socket is no longer served. Returns their names; one
    * that cannot be removed is left to the next start.
    */
   async removeStale(ours: ReadonlySet<string>): Promise<readonly string[]> {
@@ -76,7 +76,7 @@ export class CdiFiles {
     for (const name of namesIn(this.#dir)) {
       const path = join(this.#dir, name);
       const note = ownerOf(path);
-      if (note === null || ours.has(note.resource) || await isAlive(note.socket)) continue;
+      if (note === null || ours.has(note.resource) || await isServed(note.socket)) continue;
       if (tryRemove(path)) removed.push(name);
     }
     return removed;

@@ -15,7 +15,7 @@ export function unready(sessions: readonly SessionStatus[] | null): readonly str
   if (sessions === null) return ["the first scan at the machine is not finished"];
   if (sessions.length === 0) return ["there is no resource to register"];
   return sessions.filter((one) => one.phase !== "registered" || one.streams === 0).map((one) =>
-    `${one.resource} is ${one.phase}: ${one.trouble ?? "the kubelet does not follow its list"}`
+    `${one.resource} is ${one.phase}: ${one.reason ?? "the kubelet does not follow its list"}`
   );
 }
 

@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { protoCodec } from "../../src/device_plugin/codec.ts";
 import { watchDirectory } from "../../src/kubelet/directory_watch.ts";
@@ -11,14 +11,14 @@ import {
   type SessionNote,
   type SessionStatus,
 } from "../../src/device_plugin/session.ts";
-import { identityOf, socketName, speaks } from "../../src/kubelet/socket_file.ts";
+import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import type { DeviceSource } from "../../src/device_plugin/source.ts";
 import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
 const RESOURCE = "example.com/rdma";
 const codec = protoCodec();
-const TIMING = { firstRetryMs: 20, longestRetryMs: 100, streamMs: 400, drainMs: 500 };
+const TIMING = { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 400, drainTimeoutMs: 500 };
 
 /** A resource with a settable list of healthy devices and nothing behind it. */
 class Devices implements DeviceSource {
@@ -77,8 +77,8 @@ function rig(
     timing: TIMING,
   });
   const stop = new AbortController();
-  if (watched) watchDirectory(dir, () => session.nudge(), stop.signal, () => {});
-  else session.poke();
+  if (watched) watchDirectory(dir, () => session.kubeletDirChanged(), stop.signal, () => {});
+  else session.reconcile();
   return {
     session,
     notes,
@@ -137,10 +137,10 @@ Deno.test("Session waits for a kubelet that is not there, says so once, and regi
   using dir = temporaryDir();
   const kubeletDir = join(dir.path, "device-plugins");
   await using plugin = rig(kubeletDir);
-  await plugin.status((status) => status.trouble?.includes("does not exist") ?? false, "waits for the directory");
+  await plugin.status((status) => status.reason?.includes("does not exist") ?? false, "waits for the directory");
   mkdirSync(kubeletDir);
   await plugin.status(
-    (status) => status.trouble?.includes("kubelet.sock is not there") ?? false,
+    (status) => status.reason?.includes("kubelet.sock is not there") ?? false,
     "waits for kubelet.sock",
   );
   await using kubelet = kubeletIn(kubeletDir);
@@ -243,11 +243,11 @@ Deno.test("Session leaves alone what is no socket, and serves once it is gone", 
   const socket = join(dir.path, socketName(RESOURCE));
   mkdirSync(socket);
   await using plugin = rig(dir.path);
-  await plugin.status((status) => status.trouble?.includes("there is a directory") ?? false, "says what is in the way");
+  await plugin.status((status) => status.reason?.includes("there is a directory") ?? false, "says what is in the way");
   rmSync(socket, { recursive: true });
   writeFileSync(socket, "precious");
   await plugin.status(
-    (status) => status.trouble?.includes("a file that is no socket") ?? false,
+    (status) => status.reason?.includes("a file that is no socket") ?? false,
     "says what is in the way",
   );
   equal(lstatSync(socket).size, 8);
@@ -266,7 +266,7 @@ Deno.test("Session yields to a newer process, keeps its hands off the newer sock
     young.devices.set("a", "b", "c");
     await kubelet.waitFor(offered(3), { what: "the new one's three devices" });
     await old.status((status) => status.phase === "standby", "the old one stands by");
-    old.session.nudge();
+    old.session.kubeletDirChanged();
     await young.status(registered, "the new one is registered");
     equal(kubelet.state().resources[RESOURCE]!.allocatable, 3);
   }
@@ -284,7 +284,7 @@ Deno.test("Session that stands by takes over from a process that died without re
   const young = createServer((connection) => connection.destroy());
   await new Promise<void>((resolve) => young.listen(elsewhere, resolve));
   renameSync(elsewhere, socket);
-  plugin.session.nudge();
+  plugin.session.kubeletDirChanged();
   await plugin.status((status) => status.phase === "standby", "stands by");
   // Nothing tells of it: the file is as it was, and only dialling it shows that nobody listens any more.
   const there = identityOf(socket);
@@ -393,21 +393,6 @@ Deno.test("Session does not spin when the kubelet ends every stream at once, say
   equal(said().length, 1);
 });
 
-Deno.test("speaks() tells a server that answers from one that never will, and from nobody", async () => {
-  using dir = temporaryDir();
-  const path = join(dir.path, "deaf.sock");
-  const connections = new Set<Socket>();
-  const deaf = createServer((connection) => connections.add(connection));
-  await new Promise<void>((resolve) => deaf.listen(path, resolve));
-  equal(await speaks(path, 50), false);
-  for (const one of connections) one.destroy();
-  await new Promise((resolve) => deaf.close(resolve));
-  equal(await speaks(join(dir.path, "nobody.sock"), 1_000), false);
-  await using plugin = rig(dir.path);
-  await plugin.status((status) => status.phase === "waiting", "it serves, and waits for a kubelet");
-  equal(await speaks(join(dir.path, socketName(RESOURCE)), 5_000), true);
-});
-
 Deno.test("Session in auto mode falls back to Register when no watcher comes", async () => {
   using dir = temporaryDir();
   const registry = join(dir.path, "registry");
@@ -427,5 +412,5 @@ Deno.test("Session says when a path is too long for a socket", async () => {
   const deep = join(dir.path, "d".repeat(90));
   mkdirSync(deep);
   await using plugin = rig(deep);
-  await plugin.status((status) => status.trouble?.includes("a unix socket's at most 107") ?? false, "refuses the path");
+  await plugin.status((status) => status.reason?.includes("a unix socket's at most 107") ?? false, "refuses the path");
 });

@@ -4,7 +4,6 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { memlockOf, selinuxContext } from "../../src/doctor/facts.ts";
 import { readWantedFunctions } from "../../src/doctor/functions.ts";
-import { knock } from "../../src/doctor/kubelet_facts.ts";
 import { deviceNumber, readNodeFiles } from "../../src/doctor/node_files.ts";
 import { providerNames, providerOf } from "../../src/doctor/providers.ts";
 import { readProviders } from "../../src/doctor/provider_files.ts";
@@ -66,19 +65,6 @@ Deno.test("stateOf() tells what is missing, no directory and writable, and leave
   const before = [...Deno.readDirSync(dir.path)].length;
   equal(rights.stateOf(dir.path), "writable");
   equal([...Deno.readDirSync(dir.path)].length, before);
-});
-
-Deno.test("knock() tells a listener from a socket whose process died, and from none", async () => {
-  using dir = temporaryDir();
-  const path = join(dir.path, "a.sock");
-  equal(await knock(path), "missing");
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(path, done));
-  equal(await knock(path), "answers");
-  await new Promise<void>((done) => server.close(() => done()));
-  writeFileSync(path, "");
-  chmodSync(path, 0o600);
-  equal(await knock(path), "refuses");
 });
 
 Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and what is not there", () => {

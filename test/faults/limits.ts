@@ -141,7 +141,7 @@ export const LIMITS: readonly Fault[] = [
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
         equal(count(said(), /INFO {2}the machine can be looked at again/), 1);
-        equal(count(said(), /WARN .* takes no connections any more; serving anew/), 1);
+        equal(count(said(), /WARN .* takes no connections any more; serving on a new socket/), 1);
         equal(count(said(), FAILED), 1);
         using _connection = await RawConnection.speaking(socket);
       }),
@@ -160,7 +160,10 @@ export const LIMITS: readonly Fault[] = [
         for (let i = 0; i < 3; i++) await kubelet.options(RESOURCE);
         limitFiles(plugin.pid, before);
         plugin.kill("SIGHUP");
-        await eventually(() => count(said(), /WARN .* takes no connections any more; serving anew/) === 1, "the words");
+        await eventually(
+          () => count(said(), /WARN .* takes no connections any more; serving on a new socket/) === 1,
+          "the words",
+        );
         await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
         await devices(1);
         equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);

@@ -85,7 +85,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
-    trouble: HOSTILE,
+    reason: HOSTILE,
   };
   const state = {
     snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),

@@ -51,7 +51,7 @@ export interface Rig extends AsyncDisposable {
   state(holds: (state: AgentState) => boolean, what: string): Promise<void>;
 }
 
-const TIMING = { firstRetryMs: 20, longestRetryMs: 100, streamMs: 2_000, drainMs: 500 };
+const TIMING = { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 2_000, drainTimeoutMs: 500 };
 
 /** Starts everything; the first scan is finished, the kubelet need not know us yet. */
 export async function rig(options: RigOptions): Promise<Rig> {

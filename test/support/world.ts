@@ -61,7 +61,7 @@ export async function world(options: WorldOptions): Promise<World> {
     },
     sources: [fileSource(host.eventsFile)],
     log: logger,
-    timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
     collectMs: 20,
     ...options.agent,
   }, options.observer);
