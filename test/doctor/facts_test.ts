@@ -1,6 +1,5 @@
 import { deepEqual, equal } from "@std/assert";
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { memlockOf, selinuxContext } from "../../src/doctor/facts.ts";
 import { readWantedFunctions } from "../../src/doctor/functions.ts";
