@@ -1,6 +1,6 @@
 /**
- * Strategy two: the kubelet's plugin watcher finds our socket by itself, and comes. It comes for new files only, so where
- * the kubelet has to be told again it is shown another socket.
+ * Strategy two: the kubelet's plugin watcher finds our socket by itself, and comes. It comes for new files only, so
+ * where the kubelet has to come again it is shown another socket.
  *
  * @module
  */

@@ -29,7 +29,7 @@ export function registerWithKubelet(before: State, facts: Facts, server: ServerF
   return call({ ...before, stage: { kind: "unregistered" } }, kubelet, now, plan);
 }
 
-/** The kubelet never opens a second stream by itself: without one it has to be told again. */
+/** The kubelet never opens a second stream by itself: without one we register again. */
 function followed(state: State, since: number, kubelet: string, server: ServerFacts, now: number, plan: Plan): Step {
   if (server.streams > 0) return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
   const until = since + plan.timing.streamTimeoutMs;

@@ -20,7 +20,7 @@ export type SocketProbe =
   | "missing"
   /** There may be a listener, but this process may not reach it. */
   | "denied"
-  /** It cannot be told, for instance because this process may open no more files. */
+  /** Nothing can be said, for instance because this process may open no more files. */
   | "unknown";
 
 const BY_CODE: Readonly<Record<string, SocketProbe>> = {

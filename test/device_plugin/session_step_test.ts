@@ -38,7 +38,7 @@ const CALLING: Stage = { kind: "calling", kubelet: KUBELET, call: 1, superseded:
 const UNREGISTERED: Stage = { kind: "unregistered" };
 const STANDBY: Stage = { kind: "standby" };
 
-/** A state, told by what is not as at the start. */
+/** A state, given by what is not as at the start. */
 function state(stage: Stage, mode: Mode = "socket", history: Partial<State["history"]> = {}): State {
   const initial = initialState(mode);
   return { ...initial, stage, phase: "registering", reason: "a test", history: { ...initial.history, ...history } };
@@ -54,7 +54,7 @@ interface Row {
   readonly stage?: Stage["kind"];
   /** The phase that is reported, and its reason. */
   readonly reports?: readonly [State["phase"], RegExp | null];
-  /** The one line for the log; none unless told. */
+  /** The one line for the log; none unless given. */
   readonly notes?: readonly [string, RegExp];
 }
 
@@ -219,7 +219,7 @@ const REGISTER: readonly Row[] = [
     stage: "calling",
   },
   {
-    what: "a new kubelet is told, though the old one's stream is open",
+    what: "a new kubelet is registered with, though the old one's stream is open",
     state: state(announcedBy("socket"), "socket", { kubelet: KUBELET, calls: 1 }),
     facts: { kubelet: "another kubelet", ...streams(1) },
     action: { do: "register", call: 2 },
@@ -341,7 +341,7 @@ for (const [name, rows] of Object.entries({ SERVING, REGISTER, WATCHER })) {
 }
 
 /** Outcomes one after the other; gives the last state and every line for the log. */
-function told(from: State, ...outcomes: readonly Outcome[]): { state: State; notes: readonly string[] } {
+function outcomesOn(from: State, ...outcomes: readonly Outcome[]): { state: State; notes: readonly string[] } {
   let state = from;
   const notes: string[] = [];
   for (const outcome of outcomes) {
@@ -359,13 +359,13 @@ Deno.test("after(): what comes of a call that was overtaken counts for nothing",
       : { kind, call: 0, reason: "no", unreachable: false };
     for (const stage of [CALLING, UNREGISTERED, STANDBY, announcedBy("socket")]) {
       const before = state(stage);
-      deepEqual(told(before, outcome), { state: before, notes: [] });
+      deepEqual(outcomesOn(before, outcome), { state: before, notes: [] });
     }
   }
 });
 
 Deno.test("after(): an accepted call announces us, ends the back-off, and says how many tries it took", () => {
-  const { state: now, notes } = told(state(CALLING, "socket", { failures: 3, retryAt: NOW + 1 }), {
+  const { state: now, notes } = outcomesOn(state(CALLING, "socket", { failures: 3, retryAt: NOW + 1 }), {
     kind: "accepted",
     call: 1,
   });
@@ -376,7 +376,7 @@ Deno.test("after(): an accepted call announces us, ends the back-off, and says h
 });
 
 Deno.test("after(): a registration that was asked for during a call is not served by it", () => {
-  const { state: now } = told(state(CALLING), { kind: "reregister" }, { kind: "accepted", call: 1 });
+  const { state: now } = outcomesOn(state(CALLING), { kind: "reregister" }, { kind: "accepted", call: 1 });
   deepEqual(now.stage, UNREGISTERED);
   equal(now.history.registrations, 1);
 });
@@ -387,7 +387,7 @@ Deno.test("after(): failures are retried after 0.2 s, 0.4 s, … 15 s, and a rea
   let now = state(CALLING);
   for (let failures = 1; failures <= 9; failures++) {
     const outcome: Outcome = { kind: "refused", call: 1, reason: "full moon", unreachable: false };
-    const step = told({ ...now, stage: CALLING }, outcome);
+    const step = outcomesOn({ ...now, stage: CALLING }, outcome);
     now = step.state;
     pauses.push(now.history.retryAt - NOW);
     levels.push(...step.notes.map((note) => note.split(" ")[0]!));
@@ -398,14 +398,16 @@ Deno.test("after(): failures are retried after 0.2 s, 0.4 s, … 15 s, and a rea
 
 Deno.test("after(): a kubelet that does not answer is waited for; one that refuses is being registered with", () => {
   const phase = (unreachable: boolean) =>
-    told(state(CALLING), { kind: "refused", call: 1, reason: "no", unreachable }).state.phase;
+    outcomesOn(state(CALLING), { kind: "refused", call: 1, reason: "no", unreachable }).state.phase;
   deepEqual([phase(true), phase(false)], ["waiting", "registering"]);
 });
 
 Deno.test("after(): a new kubelet need not wait for the back-off of the old one", () => {
   const before = state(UNREGISTERED, "socket", { kubelet: KUBELET, failures: 5, retryAt: NOW + 1, briefStreams: 2 });
-  for (const kubelet of [KUBELET, null]) deepEqual(told(before, { kind: "kubeletDirChanged", kubelet }).state, before);
-  const { history } = told(before, { kind: "kubeletDirChanged", kubelet: "another kubelet" }).state;
+  for (const kubelet of [KUBELET, null]) {
+    deepEqual(outcomesOn(before, { kind: "kubeletDirChanged", kubelet }).state, before);
+  }
+  const { history } = outcomesOn(before, { kind: "kubeletDirChanged", kubelet: "another kubelet" }).state;
   deepEqual([history.failures, history.briefStreams, history.retryAt < NOW], [0, 0, true]);
 });
 
@@ -415,7 +417,8 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
   const notes: string[] = [];
   for (let n = 0; n < 8; n++) {
     now =
-      told({ ...now, history: { ...now.history, registeredAt: NOW } }, { kind: "streams", open: 0, before: 1 }).state;
+      outcomesOn({ ...now, history: { ...now.history, registeredAt: NOW } }, { kind: "streams", open: 0, before: 1 })
+        .state;
     // Asked twice, as it happens: it is not said twice.
     for (let asked = 0; asked < 2; asked++) {
       const step = next(now, FACTS, NOW, PLAN);
@@ -438,10 +441,10 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
 
 Deno.test("after(): the plugin watcher's decision is taken in, and a refusal makes another socket after a pause", () => {
   const before = state(announcedBy("watcher"), "watcher");
-  const accepted = told(before, { kind: "watched", refusal: null });
+  const accepted = outcomesOn(before, { kind: "watched", refusal: null });
   deepEqual(accepted.state.stage, before.stage);
   equal(accepted.state.history.registrations, 1);
-  const { state: refused, notes } = told(before, { kind: "watched", refusal: "not today" });
+  const { state: refused, notes } = outcomesOn(before, { kind: "watched", refusal: "not today" });
   equal(refused.history.retryAt, NOW + 200);
   match(notes.join(), /warn .* refused the registration: not today; will be retried/);
   equal(next(refused, FACTS, NOW, PLAN).action.do, "release");
@@ -450,9 +453,9 @@ Deno.test("after(): the plugin watcher's decision is taken in, and a refusal mak
 });
 
 Deno.test("after(): a kubelet that opens a stream by itself has found the socket that is there", () => {
-  const lost = told(state(announcedBy("watcher"), "watcher"), { kind: "streams", open: 0, before: 1 }).state;
+  const lost = outcomesOn(state(announcedBy("watcher"), "watcher"), { kind: "streams", open: 0, before: 1 }).state;
   deepEqual(lost.stage, UNREGISTERED);
-  deepEqual(told(lost, { kind: "streams", open: 1, before: 0 }).state.stage, announcedBy("watcher"));
-  const bySocket = told(state(UNREGISTERED), { kind: "streams", open: 1, before: 0 }).state;
+  deepEqual(outcomesOn(lost, { kind: "streams", open: 1, before: 0 }).state.stage, announcedBy("watcher"));
+  const bySocket = outcomesOn(state(UNREGISTERED), { kind: "streams", open: 1, before: 0 }).state;
   deepEqual(bySocket.stage, UNREGISTERED);
 });

@@ -61,7 +61,7 @@ function rig(
     readonly registryDir?: string;
     /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
     readonly kubeletStays?: boolean;
-    /** Whether the session is told of changes in its directory, and all ten seconds. */
+    /** Whether the session hears of changes in its directory, and every ten seconds. */
     readonly watched?: boolean;
     readonly timing?: Partial<Timing>;
   } = {},
@@ -74,7 +74,7 @@ function rig(
     registryDir,
     mode,
     note: (note) => notes.push(note),
-    onStatus: () => waiters.forEach((look) => look()),
+    onStatus: () => waiters.forEach((check) => check()),
     events: { onListSent: () => {}, onCall: () => {} },
     timing: { ...TIMING, ...timing },
   });
@@ -88,14 +88,14 @@ function rig(
     status: (holds, what) =>
       within(
         new Promise((resolve) => {
-          const look = () => holds(session.status) && resolve();
-          waiters.add(look);
-          look();
+          const check = () => holds(session.status) && resolve();
+          waiters.add(check);
+          check();
         }),
         `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
       ),
     async [Symbol.asyncDispose]() {
-      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
+      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server sends GOAWAY (denoland/deno#36788).
       for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
       stop.abort();
       await session.close();
@@ -285,7 +285,7 @@ Deno.test("Session on standby takes over from a process that died without removi
   renameSync(elsewhere, socket);
   plugin.session.kubeletDirChanged();
   await plugin.status((status) => status.phase === "standby", "is on standby");
-  // Nothing tells of it: the file is as it was, and only dialling it shows that nobody listens any more.
+  // There is no event: the file is as it was, and only dialling it shows that no one listens any more.
   const there = identityOf(socket);
   await new Promise((resolve) => young.close(resolve));
   equal(identityOf(socket), there);
@@ -359,7 +359,7 @@ Deno.test("Session that was found by the plugin watcher is found again after a r
   for (const end of ["stays", "goes"] as const) {
     await kubelet.stop({ socket: end });
     await plugin.status((status) => status.phase === "waiting", "it waits for the kubelet");
-    equal(identityOf(socket), first, "a kubelet that starts looks at what is there");
+    equal(identityOf(socket), first, "a kubelet that starts finds what is there");
     await kubelet.start();
     await plugin.status(times(end === "stays" ? 2 : 3), `registered after a kubelet whose socket ${end}`);
   }

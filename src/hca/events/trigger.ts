@@ -34,13 +34,13 @@ export interface Trigger {
   readonly at: number;
 }
 
-/** A trigger of this moment: for a quick scan, with nothing to settle, unless told otherwise. */
+/** A trigger of this moment: for a quick scan, with nothing to settle, unless `how` says otherwise. */
 export function trigger(
   source: string,
   detail: string,
-  { depth = "quick", urgency = "now", settle = false }: Partial<Pick<Trigger, "depth" | "urgency" | "settle">> = {},
+  how: Partial<Pick<Trigger, "depth" | "urgency" | "settle">> = {},
 ): Trigger {
-  return { source, depth, urgency, settle, detail, at: performance.now() };
+  return { source, depth: "quick", urgency: "now", settle: false, ...how, detail, at: performance.now() };
 }
 
 /**
