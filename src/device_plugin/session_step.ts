@@ -79,9 +79,8 @@ function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
   const path = socketPath(plan, state.mode);
   if (!facts.socketDir) {
     if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });
-    const reason = `${
-      dirname(path)
-    } does not exist; it is the kubelet's to make, or another directory than the kubelet's`;
+    const missing = `${dirname(path)} does not exist`;
+    const reason = `${missing}; it is the kubelet's to make, or another directory than the kubelet's`;
     return waiting(state, reason, now, plan);
   }
   if (facts.server === null || failures > 0) return then(state, { do: "listen" });
