@@ -2,7 +2,7 @@ import { equal, ok } from "@std/assert";
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
-import { MALFORMED } from "./malformed.ts";
+import { MALFORMED } from "../support/malformed.ts";
 
 const GOLDEN = new URL("golden/mistakes.txt", import.meta.url);
 

@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PRESETS } from "../../sim/host/host.ts";
-import { FAMILIES, metricsTable, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
+import { FAMILIES, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
 import { PortCounters } from "../../src/observe/port_counters.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, rig, servePods, withCounters } from "./rig.ts";
+import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 
@@ -207,14 +207,6 @@ function* expressionsOf(value: unknown): Generator<string> {
     else yield* expressionsOf(one);
   }
 }
-
-Deno.test("docs/metrics.md has the table of the metrics that there are", () => {
-  const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
-  const between = /<!-- metrics: begin[^>]*-->\n([\s\S]*?)\n<!-- metrics: end -->/.exec(text)?.[1]?.trim();
-  // The formatter aligns the columns.
-  const plain = (table = "") => table.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---");
-  equal(plain(between), plain(metricsTable()), "run: deno run -A docs/metrics.ts && deno fmt docs/metrics.md");
-});
 
 Deno.test("metric names and labels keep to the conventions", () => {
   for (const { name, type, labels, help } of FAMILIES) {

@@ -1,13 +1,13 @@
 import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../../tools/check_manifests.ts";
-import { permissions } from "../../tools/bundle.ts";
-import { documents, type Manifest } from "../../tools/ship/manifests.ts";
+import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../support/manifests/files.ts";
+import { permissions } from "../support/bundle.ts";
+import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { broken, KNOWN_BREACHES, uncovered } from "./walls.ts";
+import { broken, KNOWN_BREACHES, uncovered } from "../support/manifests/walls.ts";
 
 const MAIN = "rdma-device-plugin.yml";
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");

@@ -4,7 +4,7 @@ import process from "node:process";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
-import { type Box, box, complaints } from "./box.ts";
+import { type Box, box, complaints } from "../support/box.ts";
 
 const RESOURCE = "tencent.com/rdma";
 const SETS = ["image", "no-ffi"] as const;

@@ -4,7 +4,7 @@
  * @module
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { memoryOf, threadCount } from "../../bench/process_figures.ts";
+import { memoryOf, threadCount } from "../support/process_figures.ts";
 
 const MIB = 1024 ** 2;
 

@@ -9,9 +9,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process, { execPath } from "node:process";
-import { bundle } from "../../tools/bundle.ts";
+import { bundle } from "./bundle.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
-import { temporaryDir } from "../support/temp.ts";
+import { temporaryDir } from "./temp.ts";
 
 /** Directories of the machine that programs need, where it has them. */
 const SYSTEM = ["usr", "bin", "lib", "lib64"];

@@ -1,17 +1,15 @@
 /**
- * Part of `deno task manifests`: renders the chart into test/ship/golden/, where helm is there. The golden files are held
- * against the Kubernetes schemas everywhere, and rendered again and compared where helm is.
+ * Renders the Helm chart. The golden files test/golden/chart/ are checked against the Kubernetes schemas everywhere, and
+ * rendered again and compared where helm is.
  *
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const CHART = "deploy/helm/rdma-device-plugin";
-export const GOLDEN = "test/ship/golden";
+export const GOLDEN = "test/golden/chart";
 
 /** Values to render with, by the golden file's name. */
 export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -49,13 +47,4 @@ export function render(values: Readonly<Record<string, unknown>>, kubernetes = "
   if (run.error !== undefined) throw run.error;
   if (run.status !== 0) throw new Error(run.stderr.trim());
   return run.stdout;
-}
-
-if (import.meta.main) {
-  if (spawnSync("helm", ["version"]).status !== 0) {
-    process.stderr.write("helm is missing here, so the chart's golden files stay as they are\n");
-  } else {
-    mkdirSync(`${ROOT}/${GOLDEN}`, { recursive: true });
-    for (const [name, values] of Object.entries(CASES)) writeFileSync(`${ROOT}/${GOLDEN}/${name}.yaml`, render(values));
-  }
 }

@@ -13,9 +13,9 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Figures } from "./soak/figures.ts";
-import { soak, type SoakReport } from "./soak/soak.ts";
-import { ROUND_SECONDS } from "./soak/churn.ts";
+import type { Figures } from "./figures.ts";
+import { soak, type SoakReport } from "./soak.ts";
+import { ROUND_SECONDS } from "./churn.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const COLUMNS = ["rss", "anonymous", "heap", "fds", "sockets", "threads"] as const satisfies (keyof Figures)[];

@@ -9,9 +9,9 @@ import { symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
-import { type FakeHost, pluginFlags } from "../sim/mod.ts";
-import { register } from "../src/device_plugin/registration.ts";
-import { DEFAULT_SPEC } from "../src/pool/spec.ts";
+import { type FakeHost, pluginFlags } from "../../sim/mod.ts";
+import { register } from "../../src/device_plugin/registration.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 
 /** Where a subject finds the world that it is put into. */
 export interface World {
@@ -56,8 +56,8 @@ export function plugin(bundle: string, v8 = V8_FLAGS, env: Readonly<Record<strin
 
 /** The same from its sources, as `deno run -A mod.ts` on a laptop. */
 export function fromSource(v8 = V8_FLAGS): Subject {
-  const mod = fileURLToPath(new URL("../mod.ts", import.meta.url));
-  const config = fileURLToPath(new URL("../deno.json", import.meta.url));
+  const mod = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
   return ours(["run", "-A", "--quiet", "--no-check", "--config", config, ...flagOf(v8), mod], {});
 }
 
@@ -84,7 +84,7 @@ function ours(command: readonly string[], env: Readonly<Record<string, string>>)
 export function reference(directory: string): Subject {
   const program = join(directory, "reference");
   execFileSync("go", ["build", "-buildvcs=false", "-o", program, "."], {
-    cwd: fileURLToPath(new URL("reference/", import.meta.url)),
+    cwd: fileURLToPath(new URL("../../bench/reference/", import.meta.url)),
     env: { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
   });
   const resource = "example.com/reference";

@@ -1,6 +1,6 @@
 import { equal, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
-import { judge, median } from "../../tools/soak/judge.ts";
+import { judge, median } from "./judge.ts";
 
 const MIB = 1024 * 1024;
 const times = (n: number, value: (i: number) => number) => Array.from({ length: n }, (_, i) => value(i));

@@ -1,28 +1,24 @@
 /**
- * `deno task reliability [--write]`: the tables of docs/reliability.md, made of the tests that prove them. A promise
+ * The tables of docs/reliability.md, made of the tests that prove them. A promise
  * without a test cannot get in there, and a test that is renamed takes its row along.
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
-import process, { execPath } from "node:process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { DIRECTORY } from "../test/faults/directory.ts";
-import type { Fault } from "../test/faults/fault.ts";
-import { KUBELET } from "../test/faults/kubelet.ts";
-import { LIMITS } from "../test/faults/limits.ts";
-import { ROLLING } from "../test/faults/rolling.ts";
-import { STARTUP } from "../test/faults/startup.ts";
-import { STORAGE } from "../test/faults/storage.ts";
-import { TIME } from "../test/faults/time.ts";
-import { WIRE } from "../test/faults/wire.ts";
-import { TARGETS } from "../test/fuzz/catalogue.ts";
-import { OTHERS, type Proof } from "./reliability/others.ts";
+import { DIRECTORY } from "./directory.ts";
+import type { Fault } from "./fault.ts";
+import { KUBELET } from "./kubelet.ts";
+import { LIMITS } from "./limits.ts";
+import { ROLLING } from "./rolling.ts";
+import { STARTUP } from "./startup.ts";
+import { STORAGE } from "./storage.ts";
+import { TIME } from "./time.ts";
+import { WIRE } from "./wire.ts";
+import { TARGETS } from "../fuzz/catalogue.ts";
+import { OTHERS, type Proof } from "./others.ts";
 
-const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const DOCUMENT = `${ROOT}docs/reliability.md`;
-const PLACE = /(<!-- tables:[^\n]*-->\n)[^]*(<!-- \/tables -->)/;
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** The fault suite's parts: each row is a test of that name. */
 const FAULTS: readonly { readonly title: string; readonly file: string; readonly faults: readonly Fault[] }[] = [
@@ -43,7 +39,7 @@ export function unproven(proofs: readonly Proof[] = OTHERS.flatMap((part) => par
 }
 
 /** All tables, in Markdown that is not yet formatted. */
-export function tables(): string {
+export function reliabilityTables(): string {
   return [
     ...FAULTS.map(({ title, file, faults }) =>
       table(`${title} (${file})`, ["what is done", "what is promised", "test"], faults.map(rowOf))
@@ -70,23 +66,4 @@ function rowOf({ name, injected, promise }: Fault): readonly string[] {
 function table(title: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
   return `### ${title}\n\n${line(head)}${line(head.map(() => "---"))}${rows.map(line).join("")}`;
-}
-
-/** Whether the document says what the tests say; formatting apart. */
-export function isCurrent(text: string = readFileSync(DOCUMENT, "utf8")): boolean {
-  const bare = (markdown: string) => markdown.replace(/-{3,}/g, "---").replace(/[ \n]+/g, " ").trim();
-  return bare(PLACE.exec(text)?.[0].replace(/<!--.*?-->/g, "") ?? "") === bare(tables());
-}
-
-if (import.meta.main) {
-  const missing = unproven();
-  for (const sentence of missing) process.stderr.write(`${sentence}\n`);
-  if (process.argv.includes("--write")) {
-    const text = readFileSync(DOCUMENT, "utf8");
-    writeFileSync(DOCUMENT, text.replace(PLACE, (_all, start, end) => `${start}\n${tables()}\n${end}`));
-    spawnSync(execPath, ["fmt", "--quiet", DOCUMENT]);
-  } else {
-    process.stdout.write(tables());
-  }
-  process.exit(missing.length === 0 ? 0 : 1);
 }

@@ -60,7 +60,7 @@ export function mistakes(manifest: Manifest): readonly string[] {
     return result.success ? [] : result.error.issues.map((one) => `/${one.path.join("/")}: ${one.message}`);
   }
   const Model = MODELS[kind];
-  if (Model === undefined) return [`no schema is known for ${kind}; tools/ship/manifests.ts has the list`];
+  if (Model === undefined) return [`no schema is known for ${kind}; test/support/manifests/schemas.ts has the list`];
   const wrong: string[] = [];
   const unknown = unknownFields(manifest, (watched) => {
     try {

@@ -1,8 +1,8 @@
 import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import { readFileSync } from "node:fs";
-import { QUANTITIES } from "../../bench/catalogue.ts";
-import { Figures, mistakes, PLUGIN, summarize, table } from "../../bench/figure.ts";
-import { V8_FLAGS } from "../../bench/subject.ts";
+import { QUANTITIES } from "./catalogue.ts";
+import { Figures, mistakes, PLUGIN, summarize, table } from "./figure.ts";
+import { V8_FLAGS } from "../test/support/subject.ts";
 
 /** Every figure that the plugin has, right where it must be so. */
 function whole(): Figures {
@@ -58,7 +58,7 @@ Deno.test("table() has a line for each of our figures, and ratios where another 
 });
 
 Deno.test("the benchmark runs the plugin and itself with the image's V8 flags", () => {
-  const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), "utf8");
+  const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
   const dockerfile = read("Dockerfile");
   ok(dockerfile.includes(`DENO_V8_FLAGS=${V8_FLAGS}\n`), "DENO_V8_FLAGS");
   ok(dockerfile.includes(V8_FLAGS.split(",").map((flag) => `"${flag}"`).join(", ")), "the entry point of Node.js");

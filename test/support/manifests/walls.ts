@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { permissions } from "../../tools/bundle.ts";
-import { podOf } from "../../tools/check_manifests.ts";
-import type { Manifest } from "../../tools/ship/manifests.ts";
-import { breaches } from "../../tools/ship/pod_security.ts";
+import { permissions } from "../bundle.ts";
+import { podOf } from "./files.ts";
+import type { Manifest } from "./schemas.ts";
+import { breaches } from "./pod_security.ts";
 
 /** What stands between the plugin and the level "restricted"; docs/security.md says why each is so. */
 export const KNOWN_BREACHES = [

@@ -1,5 +1,5 @@
 import { equal, ok } from "@std/assert";
-import { soak } from "../../tools/soak/soak.ts";
+import { soak } from "./soak.ts";
 
 /** Milliseconds of churn; `deno task soak` plays for minutes. */
 const SHORT = 15_000;

@@ -16,7 +16,7 @@ import { StatusServer } from "../../src/observe/status_server.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
 import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { temporaryDir, within } from "./temp.ts";
 
 export const RESOURCE = DEFAULT_SPEC.name;
 

@@ -11,8 +11,8 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { TARGETS } from "../test/fuzz/catalogue.ts";
-import { fuzz, type Outcome, replayCommand, type Target } from "../test/fuzz/target.ts";
+import { TARGETS } from "./catalogue.ts";
+import { fuzz, type Outcome, replayCommand, type Target } from "./target.ts";
 
 const { values } = parseArgs({
   options: {

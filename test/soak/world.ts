@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { V8_FLAGS } from "../../bench/subject.ts";
+import { V8_FLAGS } from "../support/subject.ts";
 import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
 
