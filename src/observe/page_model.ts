@@ -5,7 +5,7 @@
  * @module
  */
 import type { AgentState } from "../agent/agent.ts";
-import { natural } from "../hca/files.ts";
+import { natural } from "../text/natural.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
