@@ -74,8 +74,11 @@ export async function bundle(directory: string, interpreter: string | null = nul
   return output;
 }
 
-/** The permission sets of deno.json. */
-export function permissions(): Readonly<Record<string, unknown>> {
-  const config = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as { permissions: Record<string, unknown> };
-  return config.permissions;
+/** The permission sets that are shipped: `image` of deno.json, and the same without foreign functions. */
+export function permissions(): Readonly<Record<"image" | "no-ffi", Readonly<Record<string, unknown>>>> {
+  const config = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as {
+    permissions: { image: Record<string, unknown> };
+  };
+  const { ffi: _ffi, ...tight } = config.permissions.image;
+  return { image: config.permissions.image, "no-ffi": tight };
 }
