@@ -1,21 +1,15 @@
 /**
- * One scan of the machine with everything that follows from it, without serving anything: what `list` prints and
- * `doctor` judges.
+ * The inventory: what was found, what is offered, and the reason for what is not, as one immutable value. The agent,
+ * `list`, `doctor` and the status page all read it, so none of them can disagree with another.
  *
  * @module
  */
-import { resolve } from "node:path";
-import { heldDevices } from "../kubelet/checkpoint.ts";
-import { Discovery } from "../hca/discover.ts";
-import type { Depth } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
-import { type PoolStates, track } from "../pool/states.ts";
+import { SHARE_MARK } from "../pool/devices.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import type { Values } from "../cli/flags.ts";
-import { machine } from "../cli/machine.ts";
+import { type Change, type PoolStates, track } from "../pool/states.ts";
 
-/** What was found, what is offered, and why the rest is not. */
 export interface Inventory {
   readonly snapshot: Snapshot;
   readonly specs: readonly ResourceSpec[];
@@ -23,36 +17,54 @@ export interface Inventory {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** Surveys the machine again and again. */
-export class Inspector implements Disposable {
-  readonly #host: ReturnType<typeof machine>;
-  readonly #specs: readonly ResourceSpec[];
-  readonly #kubeletDir: string;
-  readonly discovery: Discovery;
+/** What one scan made of the inventory. */
+export interface InventoryStep {
+  /** The same object as before when nothing changed. */
+  readonly inventory: Inventory;
+  readonly changes: readonly Change[];
+  /** When the clock alone will change something (clock of `now`, ms); null when nothing waits. */
+  readonly wakeAt: number | null;
+}
 
-  constructor(values: Values, specs: readonly ResourceSpec[]) {
-    this.#host = machine(values);
-    this.#specs = specs;
-    this.#kubeletDir = resolve(values["kubelet-dir"]);
-    this.discovery = new Discovery(this.#host);
-  }
+/** Device IDs by resource that pods hold, as the kubelet's checkpoint lists them. */
+export type HeldDevices = ReadonlyMap<string, ReadonlySet<string>>;
 
-  async scan(depth: Depth): Promise<Inventory> {
-    return this.of(await this.discovery.scan(depth));
-  }
+/**
+ * One pure step: the inventory after a scan.
+ *
+ * @param before null for the first scan: nothing has to settle then
+ * @param readHeld asked only when the machine alone cannot tell which HCAs exist
+ * @param now milliseconds of a monotonic clock
+ */
+export function advance(
+  before: Inventory | null,
+  snapshot: Snapshot,
+  specs: readonly ResourceSpec[],
+  readHeld: () => HeldDevices,
+  now: number,
+): InventoryStep {
+  const selection = select(specs, snapshot);
+  const held = snapshot.netnsMode === "exclusive" ? heldMembers(specs, readHeld()) : new Map();
+  const { states, changes, wakeAt } = track(before?.states ?? new Map(), selection, held, now);
+  const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
+    before.states === states;
+  const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };
+  return { inventory, changes, wakeAt };
+}
 
-  /** What follows from a snapshot. Every inventory is a first sight: nothing has to settle. */
-  of(snapshot: Snapshot): Inventory {
-    const specs = this.#specs;
-    const { leftOut, pools } = select(specs, snapshot);
-    const held = snapshot.netnsMode === "exclusive"
-      ? heldDevices(this.#kubeletDir)
-      : new Map<string, ReadonlySet<string>>();
-    const { states } = track(new Map(), { leftOut, pools }, held, 0);
-    return { snapshot, specs, states, leftOut };
-  }
+/** The inventory of a machine that is seen for the first time, without serving anything. */
+export function inspect(snapshot: Snapshot, specs: readonly ResourceSpec[], readHeld: () => HeldDevices): Inventory {
+  return advance(null, snapshot, specs, readHeld, 0).inventory;
+}
 
-  [Symbol.dispose](): void {
-    this.#host.verbs[Symbol.dispose]();
-  }
+/** Member IDs that pods hold. Resources that share every HCA of their pool hold none of them in particular. */
+function heldMembers(specs: readonly ResourceSpec[], held: HeldDevices): HeldDevices {
+  return new Map(
+    specs.filter(({ mode }) => mode.kind === "exclusive" || mode.of === "one").map(({ name, mode }) => {
+      const ids = [...held.get(name) ?? []].map((id) =>
+        mode.kind === "exclusive" ? id : id.slice(0, Math.max(0, id.lastIndexOf(SHARE_MARK)))
+      );
+      return [name, new Set(ids.filter((id) => id !== ""))];
+    }),
+  );
 }

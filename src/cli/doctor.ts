@@ -10,14 +10,14 @@ import { count, type Finding, type Severity } from "../doctor/finding.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
-import { wanted } from "./machine.ts";
-import { Inspector } from "../agent/inventory.ts";
+import { places, wanted } from "./machine.ts";
+import { Inspector } from "./inspector.ts";
 
 /** Status 0 when there is no problem (warnings may be), 1 when there is one. */
 export async function doctorCommand(values: Values): Promise<number> {
   const { specs, warnings } = await wanted(values);
   using inspector = new Inspector(values, specs);
-  const findings = examine(await gatherFacts(values, await inspector.scan("full"), warnings));
+  const findings = examine(await gatherFacts(places(values), await inspector.scan("full"), warnings));
   print(values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }

@@ -16,7 +16,8 @@ import { devices, membersOf } from "../pool/devices.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
-import { Inspector, type Inventory } from "../agent/inventory.ts";
+import type { Inventory } from "../agent/inventory.ts";
+import { Inspector } from "./inspector.ts";
 
 /** What the narrowest terminal has. */
 const COLUMNS = 80;

@@ -14,6 +14,7 @@ import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
+import type { Places } from "../doctor/facts.ts";
 import type { Values } from "./flags.ts";
 
 /** What the operator asked for cannot be; the message is a sentence for people and the process ends with status 2. */
@@ -95,6 +96,17 @@ export function machine(values: Values): DiscoverySources & { readonly verbs: Ve
     roots: { sysfs, dev },
     verbs: openVerbs(),
     netnsMode: () => readNetnsMode(sysfs, { fake: !isKernelsOwn(sysfs) }),
+  };
+}
+
+/** The directories that the flags name. */
+export function places(values: Values): Places {
+  return {
+    sysfsRoot: resolve(values["sysfs-root"]),
+    devRoot: resolve(values["dev-root"]),
+    kubeletDir: resolve(values["kubelet-dir"]),
+    registryDir: registryDir(values),
+    cdiDir: resolve(values["cdi-dir"]),
   };
 }
 

@@ -48,7 +48,7 @@ export async function run(values: Values): Promise<number> {
     log,
   }, statusServer?.observer);
   statusServer?.attach(agent);
-  log.info(summary(agent.state));
+  if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
   const stopFollowing = new AbortController();
   if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
   hangups.addEventListener("hangup", () => {

@@ -4,9 +4,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import type { Values } from "../cli/flags.ts";
-import { registryDir } from "../cli/machine.ts";
+import { dirname, join } from "node:path";
 import type { Inventory } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
@@ -46,20 +44,26 @@ export interface Facts {
   readonly inotifyInstances: number | null;
 }
 
+/** Where the plugin was told to find things; absolute paths. */
+export interface Places {
+  readonly sysfsRoot: string;
+  readonly devRoot: string;
+  readonly kubeletDir: string;
+  readonly registryDir: string;
+  readonly cdiDir: string;
+}
+
 const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 
 /** Reads everything and changes nothing. */
 export async function gatherFacts(
-  values: Values,
+  places: Places,
   inventory: Inventory,
   configWarnings: readonly string[],
 ): Promise<Facts> {
   using rights = openRights();
-  const sysfsRoot = resolve(values["sysfs-root"]);
-  const devRoot = resolve(values["dev-root"]);
-  const kubeletDir = resolve(values["kubelet-dir"]);
-  const cdiDir = resolve(values["cdi-dir"]);
-  const kubelet = await readKubelet(kubeletDir, registryDir(values), inventory.specs, rights);
+  const { sysfsRoot, devRoot, kubeletDir, registryDir, cdiDir } = places;
+  const kubelet = await readKubelet(kubeletDir, registryDir, inventory.specs, rights);
   const providers = readProviders();
   const hidden = [
     ...providers === "hidden" ? ["libibverbs' provider libraries"] : [],

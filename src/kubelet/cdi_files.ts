@@ -6,10 +6,14 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isAlive } from "./socket_file.ts";
-import { type CdiSpec } from "../pool/cdi.ts";
 
 /** Where runtimes look for specs that do not outlive a boot. */
 export const DEFAULT_CDI_DIR = "/var/run/cdi";
+
+/** What this room has to know of a CDI spec: the annotations that say who keeps the file. */
+export interface AnnotatedSpec {
+  readonly annotations: Readonly<Record<string, string>>;
+}
 
 const PREFIX = "rdma-device-plugin_";
 
@@ -26,7 +30,7 @@ export class CdiFiles {
    * Writes the resource's spec unless it is there in these words already.
    * @throws when the directory cannot be written to; Allocate must then not answer with names
    */
-  write(resource: string, spec: CdiSpec): void {
+  write(resource: string, spec: AnnotatedSpec): void {
     const text = `${JSON.stringify(spec, null, 2)}\n`;
     const path = this.#path(resource);
     if (this.#written.get(resource) === text) return;
@@ -105,10 +109,10 @@ function namesIn(dir: string): readonly string[] {
   }
 }
 
-/** Who keeps a spec file, from the annotations that {@link CdiSpec} carries; null for a file that does not say. */
+/** Who keeps a spec file, from the annotations that {@link AnnotatedSpec} carries; null for a file that does not say. */
 function ownerOf(path: string): { resource: string; socket: string } | null {
   try {
-    const { annotations } = JSON.parse(readFileSync(path, "utf8")) as Partial<CdiSpec>;
+    const { annotations } = JSON.parse(readFileSync(path, "utf8")) as Partial<AnnotatedSpec>;
     const resource = annotations?.["rdma-device-plugin/resource"];
     const socket = annotations?.["rdma-device-plugin/socket"];
     return typeof resource === "string" && typeof socket === "string" ? { resource, socket } : null;

@@ -5,7 +5,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Agent, AgentObserver, AgentState } from "../agent/agent.ts";
+import type { Agent } from "../agent/agent.ts";
+import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import { PodLister, PodResources } from "../kubelet/pod_resources.ts";
 import type { ListenAddress } from "./address.ts";
 import { EventStreams } from "./event_streams.ts";

@@ -36,7 +36,7 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   await plugin.host.setAttribute("mlx5_0", "ports/1/hw_counters/np_cnp_sent", "18446744073709551615");
   await plugin.host.carrierLost("mlx5_1", 1);
   await plugin.state(
-    (state) => state.states.get(RESOURCE)?.deviceStates.get("mlx5_1")?.healthy === false,
+    (state) => state.inventory?.states.get(RESOURCE)?.deviceStates.get("mlx5_1")?.healthy === false,
     "mlx5_1 is Unhealthy",
   );
   const got = await plugin.get("/metrics");
@@ -157,7 +157,7 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
   equal(spawnSync("mkfifo", [path]).status, 0);
   const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 500 });
-  const hcas = plugin.agent.state.snapshot!.hcas;
+  const hcas = plugin.agent.state.inventory!.snapshot.hcas;
   const first = await counters.read(hcas);
   deepEqual(first.skipped, ["mlx5_3"]);
   equal(first.hcas.length, 11);

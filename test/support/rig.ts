@@ -108,7 +108,9 @@ export async function rig(options: RigOptions): Promise<Rig> {
       await state(registered, "the plugin registers");
       const has = (resource: string) => ({ resources }: ReturnType<FakeKubelet["state"]>) =>
         (resources[resource]?.allocatable ?? 0) > 0;
-      for (const resource of agent.state.states.keys()) await kubelet.waitFor(has(resource), { what: "a list" });
+      for (const resource of agent.state.inventory!.states.keys()) {
+        await kubelet.waitFor(has(resource), { what: "a list" });
+      }
     },
     [Symbol.asyncDispose]: async () => {
       await statusServer.close();

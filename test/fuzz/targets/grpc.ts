@@ -23,7 +23,7 @@ import { PluginServer } from "../../../src/device_plugin/server.ts";
 import { Discovery } from "../../../src/hca/discover.ts";
 import type { Hca } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
-import { DevicePluginResource } from "../../../src/agent/resource.ts";
+import { DevicePluginResource } from "../../../src/agent/device_plugin_resource.ts";
 import { devices, membersOf } from "../../../src/pool/devices.ts";
 import { type PoolState, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
