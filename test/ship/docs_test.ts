@@ -15,7 +15,7 @@ import { temporaryDir } from "../support/temp.ts";
 
 /** Documents with YAML in them; a new one is found by itself. */
 const FILES = [
-  "README.md",
+  ...readdirSync(ROOT).filter((name) => name.endsWith(".md")),
   ...readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
 ];
 

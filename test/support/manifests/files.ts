@@ -22,6 +22,7 @@ const CHECKED_ELSEWHERE: readonly (readonly [RegExp, string])[] = [
     /^deploy\/kustomize\/overlays\/config\/config\.yaml$/,
     "the plugin's own configuration: test/ship/manifests_test.ts",
   ],
+  [/^\.github\//, "GitHub's own formats: GitHub refuses a wrong one"],
   [/^sim\/scenarios\//, "stories: test/sim/story_test.ts plays them"],
   [/^deploy\/helm\/[^/]+\/templates\//, "templates, not YAML yet: test/ship/helm_test.ts renders them"],
 ];
