@@ -18,6 +18,7 @@ export const COPIES: readonly (readonly [file: string, place: RegExp])[] = [
   ["deploy/kustomize/base/daemonset.yaml", /(image: rdma-device-plugin:)\S+/],
   ["deploy/helm/rdma-device-plugin/Chart.yaml", /(\nversion: )\S+/],
   ["deploy/helm/rdma-device-plugin/Chart.yaml", /(\nappVersion: )\S+/],
+  ["README.md", /(`rdma-device-plugin:)\d[^`]*/],
   ["docs/install.md", /(registry\.example\.com\/rdma-device-plugin:)\d\S*/g],
 ];
 
