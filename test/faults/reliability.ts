@@ -6,6 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { CONNECTIONS } from "./connections.ts";
 import { DIRECTORY } from "./directory.ts";
 import type { Fault } from "./fault.ts";
 import { KUBELET } from "./kubelet.ts";
@@ -24,6 +25,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const FAULTS: readonly { readonly title: string; readonly file: string; readonly faults: readonly Fault[] }[] = [
   { title: "Killed at start-up", file: "test/faults/startup.ts", faults: STARTUP },
   { title: "The kubelet", file: "test/faults/kubelet.ts", faults: KUBELET },
+  { title: "Connections", file: "test/faults/connections.ts", faults: CONNECTIONS },
   { title: "Several plugins for one resource", file: "test/faults/rolling.ts", faults: ROLLING },
   { title: "The kubelet's directory", file: "test/faults/directory.ts", faults: DIRECTORY },
   { title: "Bytes on the socket", file: "test/faults/wire.ts", faults: WIRE },
