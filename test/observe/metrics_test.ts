@@ -72,7 +72,7 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   is(`rdma_device_plugin_calls_total{resource="${RESOURCE}",method="Allocate",code="INVALID_ARGUMENT"}`, 1);
   is(`rdma_device_plugin_call_duration_seconds_count{resource="${RESOURCE}",method="Allocate"}`, 2);
   is(`rdma_device_plugin_allocated_devices_total{resource="${RESOURCE}"}`, 2);
-  is('rdma_device_plugin_event_latency_seconds_count{source="fake"}', 1);
+  is('rdma_device_plugin_event_latency_seconds_count{source="file"}', 1);
   is('rdma_device_plugin_triggers_total{source="start"}', 2);
   for (const name of ["process_resident_memory_bytes", "process_heap_bytes", "process_start_time_seconds"]) {
     ok(series.get(name)! > 1e6, name);

@@ -5,18 +5,16 @@
  */
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { request } from "node:http";
-import { join } from "node:path";
-import { Agent, type AgentState } from "../../src/agent/agent.ts";
-import type { EventSource } from "../../src/hca/events/trigger.ts";
-import { noVerbs } from "../../src/hca/verbs.ts";
+import type { Agent, AgentState } from "../../src/agent/agent.ts";
 import { podResourcesServices } from "../../src/kubelet/api.ts";
 import type { Limits } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { StatusServer } from "../../src/observe/status_server.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
-import { FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
-import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { temporaryDir, within } from "./temp.ts";
+import { type FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
+import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
+import { within } from "./temp.ts";
+import { world } from "./world.ts";
 
 export const RESOURCE = DEFAULT_SPEC.name;
 
@@ -51,42 +49,30 @@ export interface Rig extends AsyncDisposable {
   state(holds: (state: AgentState) => boolean, what: string): Promise<void>;
 }
 
-const TIMING = { firstRetryMs: 20, longestRetryMs: 100, streamMs: 2_000, drainMs: 500 };
-
 /** Starts everything; the first scan is finished, the kubelet need not know us yet. */
 export async function rig(options: RigOptions): Promise<Rig> {
-  const dir = temporaryDir();
-  const host = FakeHost.create(join(dir.path, "host"), options.host);
-  const kubelet = new FakeKubelet({ dir: join(dir.path, "kubelet") });
-  if (options.kubelet !== false) await kubelet.start();
-  const statusServer = await StatusServer.start({
-    address: { host: "127.0.0.1", port: 0 },
-    node: options.node ?? "node-1",
-    version: "0.0.0-test",
-    sysfsRoot: host.sysfsRoot,
-    rescanMs: 0,
-    podResources: options.podResources ?? null,
-    log: SILENT,
-    ...options.limits === undefined ? {} : { limits: options.limits },
-  });
-  const agent = await Agent.start({
+  let statusServer: StatusServer | undefined;
+  const { host, kubelet, agent, [Symbol.asyncDispose]: end } = await world({
+    host: options.host,
     specs: options.specs ?? [DEFAULT_SPEC],
-    kubeletDir: join(dir.path, "kubelet"),
-    registryDir: join(dir.path, "registry"),
-    registration: "socket",
-    cdiDir: join(dir.path, "cdi"),
-    rescanMs: 0,
-    machine: {
-      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-      verbs: noVerbs({ kind: "not-asked", detail: "a test" }),
-      netnsMode: () => "shared",
+    kubeletUp: options.kubelet !== false,
+    observer: async ({ sysfsRoot }) => {
+      statusServer = await StatusServer.start({
+        address: { host: "127.0.0.1", port: 0 },
+        node: options.node ?? "node-1",
+        version: "0.0.0-test",
+        sysfsRoot,
+        rescanMs: 0,
+        podResources: options.podResources ?? null,
+        log: SILENT,
+        ...options.limits === undefined ? {} : { limits: options.limits },
+      });
+      return statusServer.observer;
     },
-    sources: [eventsOf(host)],
-    log: SILENT,
-    timing: TIMING,
-  }, statusServer.observer);
-  statusServer.attach(agent);
-  const port = statusServer.port!;
+  });
+  const server = statusServer!;
+  server.attach(agent);
+  const port = server.port!;
   const state: Rig["state"] = async (holds, what) => {
     const changed = Promise.withResolvers<void>();
     const check = () => {
@@ -113,11 +99,8 @@ export async function rig(options: RigOptions): Promise<Rig> {
       }
     },
     [Symbol.asyncDispose]: async () => {
-      await statusServer.close();
-      await agent.close();
-      await kubelet.close();
-      host.close();
-      dir[Symbol.dispose]();
+      await server.close();
+      await end();
     },
   };
 }
@@ -146,23 +129,6 @@ export function get(port: number, path: string, method = "GET"): Promise<Got> {
 export function withCounters(n: number): HostDescription {
   const { hcas } = manyHcas(n);
   return { hcas: hcas.map((hca) => ({ ...hca, ports: hca.ports.map((port) => ({ ...port, counters: true })) })) };
-}
-
-function eventsOf(host: FakeHost): EventSource {
-  return {
-    name: "the fake host",
-    run: (emit, signal) => {
-      const stop = host.onEvent((lines) =>
-        emit({ source: "fake", depth: "quick", detail: lines[0] ?? "", at: performance.now() })
-      );
-      return new Promise((resolve) =>
-        signal.addEventListener("abort", () => {
-          stop();
-          resolve();
-        })
-      );
-    },
-  };
 }
 
 /** A kubelet that serves nothing but PodResources, with the answer that `pods` holds when it is asked. */
