@@ -9,7 +9,8 @@
  */
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
-import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
+import { entries, incarnation, isDirectory, list, readLine } from "./files.ts";
+import { natural } from "../text/natural.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
 import { readParentDevice, VfIndices } from "./pci.ts";

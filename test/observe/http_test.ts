@@ -5,7 +5,7 @@ import { parseAddress } from "../../src/observe/address.ts";
 import { HttpServer, plain } from "../../src/observe/http.ts";
 import { dead, unready } from "../../src/observe/readiness.ts";
 import { within } from "../support/temp.ts";
-import { get, registered, rig } from "./rig.ts";
+import { get, registered, rig } from "../support/rig.ts";
 
 const HOST = PRESETS["connectx-roce-vfs"];
 
