@@ -54,11 +54,13 @@ export class RescanLoop {
   #failures = 0;
   #failedAt = 0;
   #timerScans = 0;
+  #rescanMs: number;
   #closed = false;
 
   constructor(options: RescanLoopOptions) {
     this.#options = options;
     this.#collectMs = options.collectMs ?? 1_000;
+    this.#rescanMs = options.rescanMs;
     this.#schedule();
   }
 
@@ -82,6 +84,19 @@ export class RescanLoop {
     await this.#running;
     this.trigger(makeTrigger(source, detail));
     await this.#running;
+  }
+
+  /** Milliseconds between timer scans; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescanMs;
+  }
+
+  /** Sets the time between timer scans; the next one is that far away then. */
+  setRescan(ms: number): void {
+    if (ms === this.#rescanMs || this.#closed) return;
+    this.#rescanMs = ms;
+    clearTimeout(this.#timer);
+    this.#schedule();
   }
 
   /** Stops the timers and waits for a scan under way. */
@@ -150,12 +165,12 @@ export class RescanLoop {
   }
 
   #schedule(): void {
-    if (this.#options.rescanMs === 0) return;
+    if (this.#rescanMs === 0) return;
     this.#timer = setTimeout(() => {
       this.#timerScans++;
       if (this.#timerScans % FULL_EVERY === 0) this.#full = true;
       this.trigger(makeTrigger("timer", "the rescan interval is over"));
       this.#schedule();
-    }, this.#options.rescanMs);
+    }, this.#rescanMs);
   }
 }

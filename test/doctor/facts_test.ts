@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { memlockOf, selinuxContext } from "../../src/doctor/facts.ts";
 import { readWantedFunctions } from "../../src/doctor/functions.ts";
 import { deviceNumber, readNodeFiles } from "../../src/doctor/node_files.ts";
-import { providerNames, providerOf } from "../../src/doctor/providers.ts";
+import { driverOf, providerNames } from "../../src/hca/drivers.ts";
 import { readProviders } from "../../src/doctor/provider_files.ts";
 import { openRights } from "../../src/doctor/rights.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
@@ -84,9 +84,9 @@ Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and
   }
 });
 
-Deno.test("providerOf() knows the provider of every adapter in the sim", async () => {
+Deno.test("driverOf() knows the provider of every adapter in the sim", async () => {
   const { snapshot } = await inspected("mixed");
-  const found = snapshot.hcas.map((hca) => `${hca.name} ${providerOf(hca)?.name}`);
+  const found = snapshot.hcas.map((hca) => `${hca.name} ${driverOf(hca)?.provider?.name}`);
   deepEqual(found, [
     "bnxt_re0 bnxt_re",
     ..."01234".split("").map((n) => `mlx5_${n} mlx5`),

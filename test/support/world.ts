@@ -45,7 +45,7 @@ export async function world(options: WorldOptions): Promise<World> {
     typeof options.host === "string" ? preset(options.host) : options.host,
   );
   const kubeletDir = join(dir.path, "kubelet/device-plugins");
-  const kubelet = new FakeKubelet({ dir: kubeletDir, ...options.kubelet });
+  const kubelet = new FakeKubelet({ dir: kubeletDir, cdiDirs: [join(dir.path, "cdi")], ...options.kubelet });
   if (options.kubeletUp !== false) await kubelet.start();
   const log: string[] = [];
   const say = (message: string) => void log.push(message);
