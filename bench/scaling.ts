@@ -25,7 +25,7 @@ import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
 import type { Client as BenchClient, List } from "./kubelet.ts";
 import { quantile } from "./rig.ts";
-import type { Subject } from "./subject.ts";
+import type { Subject } from "../test/support/subject.ts";
 
 const codec = protoCodec();
 const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf: () => [] };

@@ -10,7 +10,7 @@ import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hostHas } from "../hca/files.ts";
-import type { EventSource, Trigger } from "../hca/events/trigger.ts";
+import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
@@ -108,7 +108,7 @@ export class Agent {
     agent.observe(observer);
     // Sources first: what changes during the first scan must not be missed.
     for (const source of options.sources) agent.#listen(source);
-    agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+    agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
     const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
@@ -132,7 +132,7 @@ export class Agent {
 
   /** Scans everything again; resolves when every resource is up to date. */
   async scan(source: string): Promise<void> {
-    this.#rescans.trigger({ source, depth: "full", detail: source, at: performance.now() });
+    this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
   }
 
@@ -260,8 +260,4 @@ export class Agent {
       changes: changes.length,
     });
   }
-}
-
-function trigger(source: string, detail: string): Trigger {
-  return { source, depth: "quick", detail, at: performance.now() };
 }

@@ -7,7 +7,7 @@
  */
 import { CdiFiles, type OtherSpec } from "../kubelet/cdi_files.ts";
 import { heldDevices } from "../kubelet/checkpoint.ts";
-import { isAlive } from "../kubelet/socket_file.ts";
+import { isServed } from "../kubelet/socket_probe.ts";
 import type { Hca } from "../hca/types.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import { asCdiSpec, cdiSpec, withoutForeign } from "../pool/cdi.ts";
@@ -90,7 +90,7 @@ export class CdiSpecs {
   async adopt(withCdi: ReadonlySet<string>, all: ReadonlySet<string>): Promise<void> {
     for (const other of this.#files.others()) {
       const { name, resource, socket } = other;
-      if (withCdi.has(resource) || (!all.has(resource) && await isAlive(socket))) continue;
+      if (withCdi.has(resource) || (!all.has(resource) && await isServed(socket))) continue;
       if (this.#anyHeld(resource)) {
         this.#orphans.add(resource);
         this.#log.info(`${name}, which an earlier plugin left behind, stays: containers hold its devices`);

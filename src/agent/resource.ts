@@ -64,7 +64,7 @@ export class Resource {
       },
       timing: options.timing,
     });
-    this.#session.poke();
+    this.#session.reconcile();
   }
 
   get status(): SessionStatus {
@@ -90,7 +90,7 @@ export class Resource {
 
   /** The kubelet's directories changed. */
   kubeletDirChanged(): void {
-    this.#session.nudge();
+    this.#session.kubeletDirChanged();
   }
 
   /** Registers with the kubelet again although nothing seems to be missing (SIGHUP). */
@@ -100,7 +100,7 @@ export class Resource {
 
   /** Dials our own socket, and serves again when nothing answers. */
   probe(): void {
-    this.#session.prove();
+    this.#session.probe();
   }
 
   /** The plugin ends: finishes calls in flight, whose answers may name the CDI file; that goes unless it is needed. */

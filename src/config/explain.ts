@@ -6,7 +6,8 @@
 import type { core } from "zod";
 import type { Source, Tree } from "./document.ts";
 import type { Mistake, Path } from "./mistakes.ts";
-import { pathText, quote } from "./mistakes.ts";
+import { pathText } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 import { hint, nearest } from "../text/nearest.ts";
 import { keyAt, valueAt } from "./tree.ts";
 

@@ -9,7 +9,7 @@ import * as z from "zod";
 import { mapping } from "./document.ts";
 import type { Entry, Tree } from "./document.ts";
 import type { Path } from "./mistakes.ts";
-import { quote } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 import { hint } from "../text/nearest.ts";
 
 /** Receives what the peer would have passed over in silence. */

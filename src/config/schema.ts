@@ -9,7 +9,7 @@ import { DEFAULT_SPEC } from "../pool/spec.ts";
 import { devicePathProblem, mountPathProblem } from "./device_path.ts";
 import { durationText } from "./duration.ts";
 import { nameProblem } from "./name.ts";
-import { quote } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
 import { readPf } from "./vf_ranges.ts";
 

@@ -20,6 +20,7 @@ import {
 } from "node:fs";
 import { basename } from "node:path";
 import { withoutUnprintable } from "../text/printable.ts";
+import { natural } from "../text/natural.ts";
 
 /**
  * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a
@@ -174,30 +175,4 @@ export function isDirectory(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Order of names as people count: mlx5_2 before mlx5_10. Total and locale-free. */
-export function natural(a: string, b: string): number {
-  let i = 0;
-  while (i < a.length && i < b.length && a[i] === b[i]) i++;
-  // The difference may lie inside a number, whose value then decides and not its first different digit.
-  let start = i;
-  while (start > 0 && isDigit(a, start - 1)) start--;
-  const x = digitsAt(a, start), y = digitsAt(b, start);
-  if (x !== "" && y !== "") {
-    const p = x.replace(/^0+/, ""), q = y.replace(/^0+/, "");
-    if (p !== q) return p.length - q.length || (p < q ? -1 : 1);
-  }
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function isDigit(text: string, at: number): boolean {
-  const code = text.charCodeAt(at);
-  return code >= 48 && code <= 57;
-}
-
-function digitsAt(text: string, start: number): string {
-  let end = start;
-  while (isDigit(text, end)) end++;
-  return text.slice(start, end);
 }

@@ -9,8 +9,9 @@
  */
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
+import { natural } from "../text/natural.ts";
 import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
-import { entries, incarnation, isDirectory, natural, readLine } from "./files.ts";
+import { entries, incarnation, isDirectory, readLine } from "./files.ts";
 import { withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";

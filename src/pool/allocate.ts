@@ -5,7 +5,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import { natural } from "../hca/files.ts";
+import { natural } from "../text/natural.ts";
 import { printable } from "../text/printable.ts";
 import { devices, membersOf } from "./devices.ts";
 import { environment } from "./env.ts";

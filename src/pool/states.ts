@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { natural } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
+import { natural } from "../text/natural.ts";
 import { unhealthyReason } from "./health.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";

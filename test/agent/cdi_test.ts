@@ -44,7 +44,7 @@ async function successor(one: World, specs: readonly ResourceSpec[], log: string
     },
     sources: [],
     log: { ...SILENT, info: say, warn: say, error: say },
-    timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
   });
 }
 

@@ -4,7 +4,7 @@ import { devicePathProblem, mountPathProblem } from "../../src/config/device_pat
 import { durationText, parseDuration } from "../../src/config/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";
 import { nameProblem } from "../../src/config/name.ts";
-import { distance, nearest } from "../../src/text/nearest.ts";
+import { nearest } from "../../src/text/nearest.ts";
 import { readPf, toPfRange } from "../../src/config/vf_ranges.ts";
 
 Deno.test("parseDuration() reads units and seconds, and nothing else", () => {
@@ -85,15 +85,6 @@ Deno.test("nearest() finds the word that was mistyped", () => {
       .map((typed) => nearest(typed, words)),
     ["select", "exclude", "health", "share", "shares", "InfiniBand", "Ethernet", "Ethernet", null, null, null],
   );
-});
-
-Deno.test("distance() is symmetric, zero only for equal texts, and one for one typing error", () => {
-  fc.assert(fc.property(fc.string({ maxLength: 8 }), fc.string({ maxLength: 8 }), (a, b) => {
-    equal(distance(a, b), distance(b, a));
-    equal(distance(a, b) === 0, a === b);
-    ok(distance(a, b) <= Math.max(a.length, b.length));
-  }));
-  deepEqual([["ab", "ba"], ["ab", "abc"], ["ab", "b"], ["ab", "ax"]].map(([a, b]) => distance(a!, b!)), [1, 1, 1, 1]);
 });
 
 Deno.test("pathText() writes paths as people write them", () => {

@@ -1,10 +1,8 @@
 import { deepEqual, equal } from "@std/assert";
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { memlockOf, selinuxContext } from "../../src/doctor/facts.ts";
 import { readWantedFunctions } from "../../src/doctor/functions.ts";
-import { knock } from "../../src/doctor/kubelet_facts.ts";
 import { deviceNumber, readNodeFiles } from "../../src/doctor/node_files.ts";
 import { driverOf, providerNames } from "../../src/hca/drivers.ts";
 import { readProviders } from "../../src/doctor/provider_files.ts";
@@ -66,19 +64,6 @@ Deno.test("stateOf() tells what is missing, no directory and writable, and leave
   const before = [...Deno.readDirSync(dir.path)].length;
   equal(rights.stateOf(dir.path), "writable");
   equal([...Deno.readDirSync(dir.path)].length, before);
-});
-
-Deno.test("knock() tells a listener from a socket whose process died, and from none", async () => {
-  using dir = temporaryDir();
-  const path = join(dir.path, "a.sock");
-  equal(await knock(path), "missing");
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(path, done));
-  equal(await knock(path), "answers");
-  await new Promise<void>((done) => server.close(() => done()));
-  writeFileSync(path, "");
-  chmodSync(path, 0o600);
-  equal(await knock(path), "refuses");
 });
 
 Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and what is not there", () => {
