@@ -11,7 +11,6 @@ import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { CdiFiles } from "../kubelet/cdi_files.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
@@ -19,6 +18,7 @@ import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import { advance, type Inventory } from "./inventory.ts";
+import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resource, type ResourceOptions } from "./resource.ts";
@@ -54,6 +54,8 @@ export class Agent {
   readonly #failures: ScanFailures;
   readonly #cdi: CdiFiles;
   readonly #shared: ResourceOptions;
+  readonly #record: KubeletRecord;
+  readonly #netdevs: NetdevKeeper;
   readonly #resources = new Map<string, Resource>();
   readonly #observers = new Observers();
   /** Work that {@link close} waits for; what has ended is no longer in it. */
@@ -73,6 +75,8 @@ export class Agent {
       ...options.machine,
       onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
     });
+    this.#record = kubeletRecord(options.kubeletDir);
+    this.#netdevs = new NetdevKeeper(discovery.memory, options.kubeletDir, options.log);
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
@@ -166,7 +170,10 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    const changed = () => this.#resources.forEach((one) => one.kubeletDirChanged());
+    const changed = () => {
+      this.#resources.forEach((one) => one.kubeletDirChanged());
+      this.#netdevs.keep({ removed: true });
+    };
     watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
@@ -180,8 +187,8 @@ export class Agent {
     if (this.#failures.succeeded()) this.#resources.forEach((one) => one.probe());
     const before = this.#inventory;
     const now = performance.now();
-    const readHeld = () => heldDevices(this.#options.kubeletDir);
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, readHeld, now);
+    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, this.#record, now);
+    this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;

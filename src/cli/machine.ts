@@ -63,11 +63,14 @@ function fromFlags(values: Values): ResourceSpec {
 
 /**
  * Checks that -master names a PF with VFs: with a wrong name the plugin would offer nothing for ever, and say nothing.
+ * @param offered whether the kubelet knows devices of the resource: then the name was right before, and an interface that
+ *   is not there now is in a pod
  * @throws {UsageError} with what the interface is instead, and what to do
  */
-export function checkMaster(sysfsRoot: string, master: string): void {
+export function checkMaster(sysfsRoot: string, master: string, offered: boolean): void {
   const dir = join(sysfsRoot, "class/net", master);
   if (!existsSync(dir)) {
+    if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
     throw new UsageError(`-master ${master}: there is no such network interface on this machine; there are ${there}`);
   }

@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { Agent } from "../agent/agent.ts";
+import { kubeletRecord } from "../agent/kept.ts";
 import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
@@ -29,7 +30,10 @@ export async function run(values: Values): Promise<number> {
   process.on("SIGHUP", () => hangups.dispatchEvent(new Event("hangup")));
 
   const { specs, rescanMs, warnings } = await wanted(values);
-  if (values.master !== undefined) checkMaster(resolve(values["sysfs-root"]), values.master);
+  if (values.master !== undefined) {
+    const known = kubeletRecord(resolve(values["kubelet-dir"])).former().get(values["resource-name"])?.size ?? 0;
+    checkMaster(resolve(values["sysfs-root"]), values.master, known > 0);
+  }
   const log = openLog(values["log-level"] as Level, values["log-format"] as Format);
   log.info(`rdma-device-plugin ${VERSION} starts`, { pid: process.pid });
   for (const warning of warnings) log.warn(warning);

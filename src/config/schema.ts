@@ -76,9 +76,10 @@ export const Selector = object({
 }, "a mapping of selector keys").meta({ id: "Selector" });
 
 const Health = object({
-  policy: word(["port-active", "link-up", "present"]).default(D.health.policy)
+  policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
-      "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
+      "`auto`: `present` for VFs, whose link is raised inside the pod that gets them, `port-active` for the rest; " +
+        "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
     ),
   ports: either(
     word(["any", "all"]),

@@ -55,8 +55,11 @@ export interface Selector {
 
 /** When a device of the resource is Healthy, apart from its HCA and uverbs node being there. */
 export interface HealthPolicy {
-  /** `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. */
-  readonly policy: "port-active" | "link-up" | "present";
+  /**
+   * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
+   * VFs, whose link is raised inside the pod that gets them, and `port-active` for the rest.
+   */
+  readonly policy: "auto" | "port-active" | "link-up" | "present";
   /** Which ports count; null for all the HCA has. */
   readonly ports: readonly number[] | null;
   /** Whether one of the ports that count is enough. */
@@ -141,7 +144,7 @@ export const DEFAULT_SPEC: ResourceSpec = {
   ids: "name",
   select: [],
   exclude: [],
-  health: { policy: "port-active", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
+  health: { policy: "auto", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
   expose: { rdmaCm: true, umad: true, issm: true, knem: true, devices: [], mounts: [] },
   env: { rdma: true, nccl: false, ucx: false, pcidevice: false, pcideviceInfo: {}, extra: {} },
   cdi: false,

@@ -118,7 +118,7 @@ function step(
 }
 
 function here(was: DeviceState | undefined, member: Member, spec: ResourceSpec, now: number): DeviceState {
-  const found = unhealthyReason(member, spec.health);
+  const found = unhealthyReason(member, spec);
   if (found !== null) {
     // Which HCA it is goes without saying unless the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
