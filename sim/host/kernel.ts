@@ -205,6 +205,7 @@ export class Kernel {
   }
 
   plugNetdevs(hca: HcaObject): void {
+    hca.netdevsInPod = false;
     for (const netdev of hca.netdevs) {
       const path = this.netdevPath(hca, netdev);
       const port = hca.ports[(netdev.port ?? 1) - 1];

@@ -32,6 +32,8 @@ export interface HcaObject {
   nodeHidden: boolean;
   readonly ports: readonly PortObject[];
   readonly netdevs: readonly NetdevDescription[];
+  /** Its net devices are in a pod's network namespace, while the HCA is not. */
+  netdevsInPod: boolean;
   readonly pf: HcaObject | null;
   readonly vfIndex: number | null;
 }
@@ -62,6 +64,7 @@ export function newHca(description: HcaDescription, pf: HcaObject | null, vfInde
     nodeHidden: false,
     ports,
     netdevs,
+    netdevsInPod: false,
     pf,
     vfIndex,
   };
@@ -132,7 +135,7 @@ export function describeHca(hca: HcaObject): HcaNow {
     uverbsNode: hca.nodeHidden ? null : uverbs,
     umads: named("umad"),
     issms: named("issm"),
-    netdevs: hca.netdevs.map((netdev) => netdev.name).sort(),
+    netdevs: hca.netdevsInPod ? [] : hca.netdevs.map((netdev) => netdev.name).sort(),
     ports: hca.ports.map((port) => ({
       number: port.number,
       state: port.state,
