@@ -199,6 +199,9 @@ export function portTree(
   };
 }
 
+/** What the software drivers call their devices. */
+const NODE_DESC: Readonly<Record<string, string>> = { rxe: "rxe", rdma_rxe: "rxe", siw: "Software iWARP stack" };
+
 /** The attributes of an HCA without its ports; `device` is null for software HCAs. */
 export function hcaTree(hca: HcaDescription, name: string, device: string | null, ports: Directory): Directory {
   const parent = (hca.netdevs ?? [])[0];
@@ -206,7 +209,7 @@ export function hcaTree(hca: HcaDescription, name: string, device: string | null
     node_type: hca.nodeType ?? "1: CA",
     node_guid: hca.nodeGuid,
     sys_image_guid: hca.sysImageGuid ?? hca.nodeGuid,
-    node_desc: hca.software?.kind === "siw" ? "Software iWARP stack" : `${name} of a simulated host`,
+    node_desc: NODE_DESC[hca.software?.kind ?? hca.driver] ?? `${name} of a simulated host`,
     fw_ver: hca.firmware,
     board_id: hca.boardId,
     hca_type: hca.hcaType,
