@@ -5,9 +5,10 @@
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
+import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import { type Change, type PoolStates, track } from "../pool/states.ts";
+import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
 import { keptMembers, type KubeletRecord, membersOf } from "./kept.ts";
 
 export interface Inventory {
@@ -32,6 +33,7 @@ export interface InventoryStep {
  * @param before null for the first scan: nothing has to settle then
  * @param record asked for what the machine alone cannot tell: which HCAs exist, and which were members
  * @param now milliseconds of a monotonic clock
+ * @param has whether the host has a path
  */
 export function advance(
   before: Inventory | null,
@@ -39,11 +41,14 @@ export function advance(
   specs: readonly ResourceSpec[],
   record: KubeletRecord,
   now: number,
+  has: (hostPath: string) => boolean = () => true,
 ): InventoryStep {
   const last = before?.states ?? new Map();
   const selection = select(specs, snapshot, keptMembers(specs, last, record.former()));
   const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
-  const { states, changes, wakeAt } = track(last, selection, held, now);
+  const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
+  const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
     before.states === states;
   const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };
@@ -51,6 +56,11 @@ export function advance(
 }
 
 /** The inventory of a machine that is seen for the first time, without serving anything. */
-export function inspect(snapshot: Snapshot, specs: readonly ResourceSpec[], record: KubeletRecord): Inventory {
-  return advance(null, snapshot, specs, record, 0).inventory;
+export function inspect(
+  snapshot: Snapshot,
+  specs: readonly ResourceSpec[],
+  record: KubeletRecord,
+  has?: (hostPath: string) => boolean,
+): Inventory {
+  return advance(null, snapshot, specs, record, 0, has).inventory;
 }

@@ -8,6 +8,7 @@ import { inspect, type Inventory } from "../agent/inventory.ts";
 import { kubeletRecord, restoreNetdevs } from "../agent/kept.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
+import { hostHas } from "../hca/files.ts";
 import type { Snapshot } from "../hca/types.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
@@ -34,7 +35,7 @@ export class Inspector implements Disposable {
 
   /** What follows from a snapshot. */
   of(snapshot: Snapshot): Inventory {
-    return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir));
+    return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev));
   }
 
   [Symbol.dispose](): void {

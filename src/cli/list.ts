@@ -9,6 +9,7 @@ import process from "node:process";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
+import { trigger } from "../hca/events/trigger.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
@@ -67,7 +68,7 @@ async function watch(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let last: unknown = null;
   let printing: Promise<void> = Promise.resolve();
-  const looks = new RescanLoop({
+  const rescans = new RescanLoop({
     discovery: inspector.discovery,
     rescanMs,
     onScan: ({ snapshot }) => {
@@ -81,11 +82,11 @@ async function watch(
   });
   const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
   const running = eventSources(values.events, say).map((source) =>
-    source.run((one) => looks.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
+    source.run((one) => rescans.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
   );
-  looks.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+  rescans.trigger(trigger("start", "start", { depth: "full" }));
   await stopped;
-  await Promise.all([looks.close(), printing, ...running]);
+  await Promise.all([rescans.close(), printing, ...running]);
 }
 
 /** A line an HCA, and below it its ports, its net devices, why it is left out, and who holds it. At most 80 columns. */

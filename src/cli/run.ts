@@ -12,7 +12,7 @@ import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
 import { summary } from "../observe/summary.ts";
-import { followConfig } from "./follow_config.ts";
+import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
@@ -29,6 +29,7 @@ export async function run(values: Values): Promise<number> {
   const hangups = new EventTarget();
   process.on("SIGHUP", () => hangups.dispatchEvent(new Event("hangup")));
 
+  const known = values.config === undefined ? "" : contentOf(resolve(values.config));
   const { specs, rescanMs, warnings } = await wanted(values);
   if (values.master !== undefined) {
     const known = kubeletRecord(resolve(values["kubelet-dir"])).former().get(values["resource-name"])?.size ?? 0;
@@ -54,14 +55,15 @@ export async function run(values: Values): Promise<number> {
   statusServer?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
   const stopFollowing = new AbortController();
-  if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
+  const { signal } = stopFollowing;
+  if (values.config !== undefined) followConfig({ values, agent, log, hangups, signal, known });
   hangups.addEventListener("hangup", () => {
     log.info("SIGHUP: looking again and registering again");
     agent.reregister().catch((error: unknown) => log.error(`Cannot register again: ${error}`));
   });
 
-  const signal = await stopped.promise;
-  log.info(`${signal}: finishing calls in flight and removing sockets`);
+  const ended = await stopped.promise;
+  log.info(`${ended}: finishing calls in flight and removing sockets`);
   stopFollowing.abort();
   const hurry = setTimeout(() => {
     log.warn("calls in flight did not end in time and were cut off");

@@ -137,7 +137,7 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
   });
   if (resources.length === 0 && problems.length === 0) {
     const message =
-      "no resource here has isRdma: true; this plugin serves RDMA devices only, other resources have to stay " +
+      "no resource here has isRdma: true in its selectors; this plugin serves RDMA devices only, other resources have to stay " +
       "with the other plugin";
     return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
   }

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { exists, natural } from "./files.ts";
+import { natural } from "../text/natural.ts";
+import { exists } from "./files.ts";
 import type { NetdevMemory } from "./netdev_memory.ts";
 import { type Roots, SysfsScanner, type SysfsView } from "./sysfs.ts";
 import type { Depth } from "./events/trigger.ts";

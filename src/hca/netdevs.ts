@@ -7,7 +7,8 @@
  */
 import { basename, dirname } from "node:path";
 import { printable } from "../text/printable.ts";
-import { entries, exists, isDirectory, linkName, list, natural, readLine, readSlow, resolve } from "./files.ts";
+import { entries, exists, isDirectory, linkName, list, readLine, readSlow, resolve } from "./files.ts";
+import { natural } from "../text/natural.ts";
 import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
 import { parseNumber } from "./parse.ts";
 import type { Port } from "./types.ts";

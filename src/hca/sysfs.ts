@@ -9,7 +9,9 @@
  */
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
-import { entries, incarnation, isDirectory, natural, readLine } from "./files.ts";
+import { natural } from "../text/natural.ts";
+import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
+import { entries, incarnation, isDirectory, readLine } from "./files.ts";
 import { withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
@@ -199,7 +201,8 @@ export class SysfsScanner {
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
-    return { ...hca, pci, uverbs: this.#uverbs.get(hca.name) ?? null };
+    const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
+    return { ...hca, pci, classNodes, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 
   #readWhole(
@@ -236,6 +239,7 @@ export class SysfsScanner {
       switchdev: false,
       subdeviceOf: null,
       uverbs: this.#uverbs.get(name) ?? null,
+      classNodes: readClassNodes(this.#roots.sysfs, this.#roots.dev, { name, kind: below.kind, pci: below.pci }),
       inVerbs: null,
       notes: [],
     };
@@ -312,7 +316,8 @@ function notAName(name: string): { readonly name: string; readonly reason: strin
 function alike(a: Hca, b: Hca): boolean {
   if (
     a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
-    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
+    a.classNodes === b.classNodes
   ) return true;
   return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -108,6 +108,21 @@ export interface UverbsNode {
   readonly present: boolean;
 }
 
+/** A character device of the HCA's PCI function that is not verbs': Omni-Path's hfi1_0, Slingshot's cxi0, a PTP clock. */
+export interface ClassNode {
+  /** Name of its class in sysfs: "hfi1_user", "cxi_user", "ptp". */
+  readonly class: string;
+  readonly name: string;
+  /** As every host has it: "/dev/hfi1_0". */
+  readonly path: string;
+  /** `major:minor`; null when the kernel does not say. */
+  readonly dev: string | null;
+  /** Directory in sysfs, relative to its root. */
+  readonly entry: string;
+  /** Whether DEV_ROOT has the node. */
+  readonly present: boolean;
+}
+
 /** One RDMA device, `/sys/class/infiniband/NAME`. */
 export interface Hca {
   readonly name: string;
@@ -136,6 +151,8 @@ export interface Hca {
   readonly subdeviceOf: string | null;
   /** null when ib_uverbs is not loaded or has no entry for this HCA. */
   readonly uverbs: UverbsNode | null;
+  /** Other character devices of its PCI function, never those of a neighbour. */
+  readonly classNodes: readonly ClassNode[];
   /** Whether libibverbs lists the HCA; null when the library could not be asked. */
   readonly inVerbs: boolean | null;
   /** What was odd about this HCA in this scan, one sentence each, for people. */

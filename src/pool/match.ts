@@ -3,25 +3,9 @@
  *
  * @module
  */
+import { driverNames } from "../hca/drivers.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PfRange, Selector } from "./spec.ts";
-
-/**
- * RDMA drivers by the PCI driver they sit on: operators name either. The RDMA driver of a function is not in the PCI
- * function's `driver` link; the pairs are fixed in the kernel tree (drivers/infiniband/hw/).
- */
-const RDMA_DRIVERS: Readonly<Record<string, readonly string[]>> = {
-  mlx5_core: ["mlx5_ib"],
-  mlx4_core: ["mlx4_ib"],
-  ice: ["irdma"],
-  i40e: ["irdma", "i40iw"],
-  idpf: ["irdma"],
-  bnxt_en: ["bnxt_re"],
-  qede: ["qedr"],
-  cxgb4: ["iw_cxgb4"],
-  hns3: ["hns_roce_hw_v2"],
-  mana: ["mana_ib"],
-};
 
 /** Why a selector does not hold. */
 export interface Mismatch {
@@ -46,11 +30,10 @@ export function mismatch(selector: Selector, hca: Hca): string | null {
  */
 export function match(selector: Selector, hca: Hca): Match {
   const pci = hca.pci;
-  const drivers = pci?.driver ? [pci.driver, ...RDMA_DRIVERS[pci.driver] ?? []] : [];
   const of = among("name", selector.hcas, [hca.name]) ??
     among("vendor", selector.vendors, pci?.vendor ? [pci.vendor] : [], pci !== null) ??
     among("PCI device ID", selector.devices, pci?.device ? [pci.device] : [], pci !== null) ??
-    among("driver", selector.drivers, drivers, pci !== null) ??
+    among("driver", selector.drivers, driverNames(hca), pci !== null) ??
     among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
     netdevMismatch(selector.netdevs, hca) ??
     pfMismatch(selector.pfs, hca) ??

@@ -70,6 +70,7 @@ export interface HealthPolicy {
   readonly graceMs: number;
 }
 
+/** Paths may hold `{hca}`, `{pci}` and `{class:NAME}`: then the device is one of each HCA, else it is the same for all. */
 export interface ExtraDevice {
   readonly hostPath: string;
   readonly containerPath: string;
@@ -91,6 +92,8 @@ export interface Expose {
   readonly umad: boolean;
   readonly issm: boolean;
   readonly knem: boolean;
+  /** The HCA's own nodes besides verbs': /dev/hfi1_0, /dev/cxi0. */
+  readonly companions: boolean;
   readonly devices: readonly ExtraDevice[];
   readonly mounts: readonly ExtraMount[];
 }
@@ -145,7 +148,7 @@ export const DEFAULT_SPEC: ResourceSpec = {
   select: [],
   exclude: [],
   health: { policy: "auto", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
-  expose: { rdmaCm: true, umad: true, issm: true, knem: true, devices: [], mounts: [] },
+  expose: { rdmaCm: true, umad: true, issm: true, knem: true, companions: true, devices: [], mounts: [] },
   env: { rdma: true, nccl: false, ucx: false, pcidevice: false, pcideviceInfo: {}, extra: {} },
   cdi: false,
   prefer: "pack",

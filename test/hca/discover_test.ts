@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery } from "../../src/hca/discover.ts";
-import { natural } from "../../src/hca/files.ts";
+import { natural } from "../../src/text/natural.ts";
 import { parseGid, parseGuid, parsePciId, parsePortState, parseRate } from "../../src/hca/parse.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";

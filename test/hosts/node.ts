@@ -98,7 +98,7 @@ export async function node(options: NodeOptions): Promise<Node> {
       },
       sources: [],
       log: { ...SILENT, info: say, warn: say, error: say },
-      timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+      timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
       collectMs: 20,
     });
   let agent = await start();

@@ -71,6 +71,7 @@ export function hca(n: number, over: Partial<Hca> = {}): Hca {
     switchdev: false,
     subdeviceOf: null,
     uverbs: { name: `uverbs${n}`, dev: `231:${192 + n}`, abiVersion: 1, present: true },
+    classNodes: [],
     inVerbs: true,
     notes: [],
     ...over,
@@ -95,7 +96,7 @@ export function spec(over: Partial<ResourceSpec> = {}): ResourceSpec {
   return { ...DEFAULT_SPEC, ...over };
 }
 
-export const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => true };
+export const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => true, ownersOf: () => [] };
 
 /** One step of the ledger over these HCAs. */
 export function after(states: PoolStates, specs: readonly ResourceSpec[], hcas: readonly Hca[], now: number) {

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as fc from "fast-check";
 import { Discovery } from "../../../src/hca/discover.ts";
-import { natural } from "../../../src/hca/files.ts";
+import { natural } from "../../../src/text/natural.ts";
 import { readNetnsMode } from "../../../src/hca/netns_mode.ts";
 import type { Hca, Snapshot } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
