@@ -122,7 +122,9 @@ export class NetdevReader {
     const above = this.#above(names);
     const sorted = ports.map((port) => {
       const mine = own.netdevs.filter((one) => portOf(one, own.netdevs, ports) === port.number).map((one) => one.name);
-      const named = [...new Set(port.gids.flatMap((gid) => gid.netdev ?? []))].filter((name) => !names.includes(name));
+      // An empty table names nothing: what stood above before and still does goes on to count.
+      const listed = port.gids.length > 0 ? port.gids.flatMap((gid) => gid.netdev ?? []) : port.netdevs;
+      const named = [...new Set(listed)].filter((name) => !names.includes(name));
       const stacked = named.filter((name) =>
         exists(`${this.#net}/${name}`) && (above.has(name) || this.#standsOn(name, names) ||
           (mine.length === 0 && ports.length > 1 && this.#isSibling(name, functionDir)))
