@@ -63,7 +63,7 @@ export function select(
   const pools = specs.map((spec): Pool => {
     const chosen = all.filter((hca) => {
       const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
-      const reason = whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
+      const reason = representorReason(hca, all) ?? whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
       if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
       return reason === null;
     });
@@ -71,6 +71,18 @@ export function select(
     return { spec, members: members(spec, chosen, inPodNetns) };
   });
   return { pools, leftOut };
+}
+
+/**
+ * Kernels before 5.3 make an RDMA device of each representor of a switchdev function. It carries no RDMA, and would make
+ * the function Unhealthy that it sits on beside the adapter itself.
+ */
+function representorReason(hca: Hca, all: readonly Hca[]): string | null {
+  if (hca.pci === null || hca.kind === "sf" || hca.ports.length === 0 || hca.ports.some(carriesRdma)) return null;
+  const main = all.find((other) =>
+    other !== hca && other.kind === hca.kind && other.pci?.address === hca.pci!.address && other.ports.some(carriesRdma)
+  );
+  return main === undefined ? null : `it has no GID table: it is a representor on the function of ${main.name}`;
 }
 
 /** Why the resource does not select this HCA; null when it does. */
