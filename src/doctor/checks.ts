@@ -4,23 +4,26 @@
  *
  * @module
  */
+import { runtime } from "./check_runtime.ts";
 import { configuration, sandbox } from "./check_setting.ts";
 import { kubelet, names, selinux } from "./check_kubelet.ts";
 import { cdi, limits } from "./check_limits.ts";
 import { hcas, modules } from "./check_machine.ts";
 import { connectionManager, mads, nodes } from "./check_nodes.ts";
 import { providers, verbs } from "./check_providers.ts";
-import { health, netns, resources } from "./check_resources.ts";
+import { extraNodes, health, netns, resources } from "./check_resources.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
 const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
+  runtime,
   sandbox,
   configuration,
   modules,
   hcas,
   nodes,
   mads,
+  extraNodes,
   providers,
   verbs,
   connectionManager,

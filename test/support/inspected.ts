@@ -8,8 +8,11 @@ import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { Inventory } from "../../src/agent/inventory.ts";
+import { TESTED_DENO } from "../../src/doctor/check_runtime.ts";
 import type { Facts } from "../../src/doctor/facts.ts";
-import { track } from "../../src/pool/states.ts";
+import { hostHas } from "../../src/hca/files.ts";
+import { missingNode, nodeOwners } from "../../src/pool/extra_nodes.ts";
+import { type MissingNode, track } from "../../src/pool/states.ts";
 import { select } from "../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, type HostDescription, preset } from "../../sim/mod.ts";
@@ -37,7 +40,10 @@ export async function inspected(
     });
     const snapshot = await discovery.scan("full");
     const selection = select(specs, snapshot);
-    return { snapshot, specs, leftOut: selection.leftOut, states: track(new Map(), selection, new Map(), 0).states };
+    const nodeFacts = { has: hostHas(fake.devRoot), ownersOf: nodeOwners(snapshot.hcas) };
+    const missing: MissingNode = (spec, hca) => missingNode(spec, hca, nodeFacts);
+    const { states } = track(new Map(), selection, new Map(), 0, missing);
+    return { snapshot, specs, leftOut: selection.leftOut, states };
   } finally {
     fake.close();
   }
@@ -54,6 +60,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     refused: [],
     hidden: [],
     modules: ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"],
+    runtime: `Deno ${TESTED_DENO}`,
     sysfsRoot: "/sys",
     devRoot: "/dev",
     realMachine: true,
@@ -64,6 +71,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
       drivers: PROVIDERS.map((name) => `${name}.driver`),
     },
     functions: [],
+    links: new Map(),
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,
