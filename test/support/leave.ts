@@ -55,11 +55,17 @@ export type Manner = keyof typeof MANNERS;
 
 export const ALL_MANNERS = Object.keys(MANNERS) as readonly Manner[];
 
-/** One client: connects, gets the list and two answers, leaves. @throws when the server does not answer it */
-export async function leave(socket: string, manner: Manner): Promise<void> {
-  using connection = await RawConnection.speaking(socket);
+/** A client that asks for the list and never gives the server room for more than the first 64 KiB. */
+export async function openList(socket: string): Promise<RawConnection> {
+  const connection = await RawConnection.speaking(socket);
   await connection.tell(call("ListAndWatch", LIST));
   await connection.next((one) => one.type === TYPE.data && one.stream === LIST, "the list");
+  return connection;
+}
+
+/** One client: connects, gets the list and two answers, leaves. @throws when the server does not answer it */
+export async function leave(socket: string, manner: Manner): Promise<void> {
+  using connection = await openList(socket);
   for (const stream of [3, 5]) {
     await connection.tell(call("GetDevicePluginOptions", stream));
     await connection.next((one) => one.stream === stream && (one.flags & FLAG.endStream) !== 0, "an answer");
