@@ -5,6 +5,7 @@
  *
  * @module
  */
+import "./http2_goaway.ts";
 import {
   type ChannelOptions,
   type MethodDefinition,

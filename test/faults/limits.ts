@@ -71,7 +71,6 @@ function inotify(what: "instances" | "watches"): Fault {
       await registered("the registration after a restart that the watch may find", second);
       equal(count(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
       ok(plugin.log.length < 20, plugin.log.join("\n"));
-      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
       await kubelet.stop();
       equal((await plugin.stop()).code, 0);
     },
