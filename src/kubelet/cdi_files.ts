@@ -7,9 +7,6 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { isAlive } from "./socket_file.ts";
 
-/** Where runtimes look for specs that do not outlive a boot. */
-export const DEFAULT_CDI_DIR = "/var/run/cdi";
-
 /** What this room has to know of a CDI spec: the annotations that say who keeps the file. */
 export interface AnnotatedSpec {
   readonly annotations: Readonly<Record<string, string>>;
