@@ -28,7 +28,7 @@ import { quantile } from "./rig.ts";
 import type { Subject } from "../test/support/subject.ts";
 
 const codec = protoCodec();
-const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false };
+const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf: () => [] };
 
 /** A scan at hosts of every size, with one device per HCA. */
 export async function looks(repeats: number, figures: Figures): Promise<void> {

@@ -9,16 +9,18 @@ import { existsSync } from "node:fs";
 import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
-import type { EventSource, Trigger } from "../hca/events/trigger.ts";
-import { CdiFiles } from "../kubelet/cdi_files.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
+import { hostHas } from "../hca/files.ts";
+import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
+import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import { CdiSpecs } from "./cdi.ts";
 import { advance, type Inventory } from "./inventory.ts";
+import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resource, type ResourceOptions } from "./resource.ts";
@@ -52,8 +54,11 @@ export class Agent {
   readonly #stop = new AbortController();
   readonly #rescans: RescanLoop;
   readonly #failures: ScanFailures;
-  readonly #cdi: CdiFiles;
+  readonly #cdi: CdiSpecs;
+  readonly #has: HostFacts["has"];
   readonly #shared: ResourceOptions;
+  readonly #record: KubeletRecord;
+  readonly #netdevs: NetdevKeeper;
   readonly #resources = new Map<string, Resource>();
   readonly #observers = new Observers();
   /** Work that {@link close} waits for; what has ended is no longer in it. */
@@ -68,11 +73,14 @@ export class Agent {
     this.#log = options.log;
     this.#specs = options.specs;
     this.#failures = new ScanFailures(options.log);
-    this.#cdi = new CdiFiles(options.cdiDir);
+    this.#cdi = new CdiSpecs(options.cdiDir, options.kubeletDir, options.log);
+    this.#has = hostHas(options.machine.roots.dev);
     const discovery = new Discovery({
       ...options.machine,
       onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
     });
+    this.#record = kubeletRecord(options.kubeletDir);
+    this.#netdevs = new NetdevKeeper(discovery.memory, options.kubeletDir, options.log);
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
@@ -100,10 +108,10 @@ export class Agent {
     agent.observe(observer);
     // Sources first: what changes during the first scan must not be missed.
     for (const source of options.sources) agent.#listen(source);
-    agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+    agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
-    const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
-    for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left`);
+    const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
+    await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
     if (options.registration !== "socket" && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
@@ -124,7 +132,7 @@ export class Agent {
 
   /** Scans everything again; resolves when every resource is up to date. */
   async scan(source: string): Promise<void> {
-    this.#rescans.trigger({ source, depth: "full", detail: source, at: performance.now() });
+    this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
   }
 
@@ -134,8 +142,14 @@ export class Agent {
     for (const resource of this.#resources.values()) resource.reregister();
   }
 
-  /** Serves other resources from now on. Those whose spec is the same do not notice. */
-  async reconfigure(specs: readonly ResourceSpec[]): Promise<void> {
+  /** Milliseconds between scans that nothing triggered; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescans.rescanMs;
+  }
+
+  /** Serves other resources from now on, and scans as often. Resources whose spec is the same do not notice. */
+  async reconfigure(specs: readonly ResourceSpec[], rescanMs = this.rescanMs): Promise<void> {
+    this.#rescans.setRescan(rescanMs);
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // The old object for an equal spec: identity is how `track` sees that nothing changed.
@@ -143,7 +157,7 @@ export class Agent {
     await this.#rescans.now("config", "new configuration");
   }
 
-  /** Finishes calls in flight, removes sockets and CDI specs. */
+  /** Finishes calls in flight, removes sockets, and CDI specs that no container needs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
@@ -157,7 +171,7 @@ export class Agent {
       source.run((one) => this.#rescans.trigger(one), this.#stop.signal).catch((error: unknown) => {
         if (this.#stop.signal.aborted) return;
         const reason = error instanceof Error ? error.message : String(error);
-        const seconds = this.#options.rescanMs / 1e3;
+        const seconds = this.rescanMs / 1e3;
         this.#log.warn(
           `no events from ${source.name}: ${reason}; changes are found by the scan every ${seconds} s instead`,
         );
@@ -166,7 +180,10 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    const changed = () => this.#resources.forEach((one) => one.kubeletDirChanged());
+    const changed = () => {
+      this.#resources.forEach((one) => one.kubeletDirChanged());
+      this.#netdevs.keep({ removed: true });
+    };
     watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
@@ -180,12 +197,13 @@ export class Agent {
     if (this.#failures.succeeded()) this.#resources.forEach((one) => one.probe());
     const before = this.#inventory;
     const now = performance.now();
-    const readHeld = () => heldDevices(this.#options.kubeletDir);
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, readHeld, now);
+    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, this.#record, now, this.#has);
+    this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
     if (changed || [...this.#resources.values()].some((one) => one.hasPendingWork)) this.#updateResources(inventory);
+    this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(wakeAt - now));
@@ -203,11 +221,11 @@ export class Agent {
 
   /** Creates, updates and closes resources, so that there is one for each pool. */
   #updateResources({ snapshot, states }: Inventory): void {
-    const { dev } = this.#options.machine.roots;
     const host: HostFacts = {
       rdmaCm: snapshot.rdmaCm,
       knem: snapshot.knem,
-      has: (path) => existsSync(path.replace(/^\/dev(?=\/)/, dev)),
+      has: this.#has,
+      ownersOf: nodeOwners(snapshot.hcas),
     };
     for (const [name, resource] of this.#resources) {
       if (states.has(name)) continue;
@@ -218,7 +236,7 @@ export class Agent {
     for (const [name, poolState] of states) {
       const resource = this.#resources.get(name) ?? new Resource(poolState, host, this.#shared);
       this.#resources.set(name, resource);
-      resource.update(poolState, host);
+      resource.update(poolState, host, snapshot.hcas);
     }
   }
 
@@ -242,8 +260,4 @@ export class Agent {
       changes: changes.length,
     });
   }
-}
-
-function trigger(source: string, detail: string): Trigger {
-  return { source, depth: "quick", detail, at: performance.now() };
 }

@@ -64,6 +64,15 @@ export function readLine(path: string): string | null {
   }
 }
 
+/** Every line of an attribute that has several, such as `uevent`; empty when it cannot be read. */
+export function lines(path: string): readonly string[] {
+  try {
+    return readFileSync(path, "utf8").slice(0, LONGEST).split("\n").map((line) => tidy(line) ?? "");
+  } catch (error) {
+    return unreadable(path, error) ?? [];
+  }
+}
+
 /** As {@link readLine}, off the event loop: for attributes that may wait for firmware. */
 export function readSlow(path: string): Promise<string | null> {
   return new Promise((resolve, reject) =>
@@ -94,6 +103,15 @@ export function entries(dir: string): readonly string[] | null {
   }
 }
 
+/** Names of the directories in a directory, links left out; empty when it cannot be listed. */
+export function directories(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true }).filter((one) => one.isDirectory()).map((one) => one.name);
+  } catch (error) {
+    return unreadable(dir, error) ?? [];
+  }
+}
+
 /** Names in a directory, in natural order; empty when there is no such directory or it cannot be listed. */
 export function list(dir: string): readonly string[] {
   return [...entries(dir) ?? []].sort(natural);
@@ -106,6 +124,17 @@ export function exists(path: string): boolean {
   } catch {
     return false; // this runtime's sandbox throws where the original never does
   }
+}
+
+/**
+ * Whether the host has a path, wherever its /dev is mounted. What is elsewhere cannot be seen from a container with its
+ * own root, so it counts as there.
+ */
+export function hostHas(devRoot: string): (hostPath: string) => boolean {
+  return (hostPath) => {
+    if (hostPath.startsWith("/dev/")) return exists(`${devRoot}${hostPath.slice("/dev".length)}`);
+    return devRoot !== "/dev" || exists(hostPath);
+  };
 }
 
 /** Last component of what a symbolic link says ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */

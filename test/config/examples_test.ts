@@ -103,6 +103,7 @@ Deno.test("loadConfig() reads the SR-IOV plugin's config as far as RDMA goes", a
     ...DEFAULT_SPEC,
     ids: "pci",
     exclude: [{ pfWithVfs: true }],
+    health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false },
   };
   deepEqual(config.resources, [

@@ -1,5 +1,6 @@
-import { deepEqual, equal, ok, throws } from "@std/assert";
+import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
+import { devicePathProblem, mountPathProblem } from "../../src/config/device_path.ts";
 import { durationText, parseDuration } from "../../src/config/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";
 import { nameProblem } from "../../src/config/name.ts";
@@ -98,4 +99,19 @@ Deno.test("inOrder() sorts, drops repetitions and stops at a hundred", () => {
   const many = inOrder(Array.from({ length: 150 }, (_, i) => mistake(150 - i)));
   equal(many.length, 101);
   equal(formatMistakes(many.slice(-1)), "f:101:1: and 50 more mistakes from here on, not shown");
+});
+
+Deno.test("devicePathProblem() takes paths and the placeholders that are known, and refuses globs and other braces", () => {
+  for (const path of ["/dev/hfi1_0", "/dev/{hca}", "/dev/by-pci/{pci}/x", "/dev/{class:ptp}"]) {
+    equal(devicePathProblem(path), null, path);
+  }
+  for (const path of ["/dev/hfi1_*", "/dev/hfi1_?", "/dev/hfi1_[01]", "/dev/{hca}*"]) {
+    match(devicePathProblem(path)!, /not expanded; name each device, or write \{hca\}/, path);
+  }
+  for (const path of ["/dev/{HCA}", "/dev/{netdev}", "/dev/{hca", "/dev/{class:}"]) {
+    match(devicePathProblem(path)!, /in braces \{hca\}, \{pci\} and \{class:NAME\} are known/, path);
+  }
+  match(mountPathProblem("/opt/*")!, /not expanded/);
+  match(mountPathProblem("/opt/{hca}")!, /for devices/);
+  equal(mountPathProblem("/opt/ofed"), null);
 });

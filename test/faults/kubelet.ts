@@ -153,7 +153,7 @@ export const KUBELET: readonly Fault[] = [
       equal(count(kubelet, "registered"), 1);
       await servesAPod(kubelet, DEVICE);
       equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
-      saidOnce(plugin, /nobody answers on/, 6);
+      saidOnce(plugin, /no one answers on/, 6);
       quiet(plugin, 20);
       await kubelet.stop();
       await plugin.logged(/kubelet\.sock is not there/);
@@ -179,7 +179,7 @@ export const KUBELET: readonly Fault[] = [
         connection.end(Buffer.concat([settings(), frame(TYPE.goaway, FLAG.none, 0, Buffer.alloc(8))]));
       });
       await new Promise<void>((resolve) => server.listen(path, resolve));
-      await plugin.logged(/nobody answers on .*kubelet\.sock; waiting for the kubelet/);
+      await plugin.logged(/no one answers on .*kubelet\.sock; waiting for the kubelet/);
       await eventually(() => visits.size > 1, "a second try");
       {
         using _answered = await RawConnection.speaking(join(place.kubeletDir, SOCKET));
@@ -190,7 +190,7 @@ export const KUBELET: readonly Fault[] = [
       await offered(kubelet, DEVICES);
       await servesAPod(kubelet, DEVICE);
       equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
-      saidOnce(plugin, /nobody answers on/);
+      saidOnce(plugin, /no one answers on/);
       await kubelet.stop();
       await plugin.logged(/kubelet\.sock is not there/);
       await filesAsBefore(plugin.pid, files);

@@ -86,7 +86,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
-    trouble: HOSTILE,
+    reason: HOSTILE,
   };
   const state = {
     inventory: {

@@ -45,7 +45,7 @@ export async function world(options: WorldOptions): Promise<World> {
     typeof options.host === "string" ? preset(options.host) : options.host,
   );
   const kubeletDir = join(dir.path, "kubelet/device-plugins");
-  const kubelet = new FakeKubelet({ dir: kubeletDir, ...options.kubelet });
+  const kubelet = new FakeKubelet({ dir: kubeletDir, cdiDirs: [join(dir.path, "cdi")], ...options.kubelet });
   if (options.kubeletUp !== false) await kubelet.start();
   const log: string[] = [];
   const say = (message: string) => void log.push(message);
@@ -64,7 +64,7 @@ export async function world(options: WorldOptions): Promise<World> {
     },
     sources: [fileSource(host.eventsFile)],
     log: logger,
-    timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
     collectMs: 20,
     ...options.agent,
   }, await options.observer?.(host));
