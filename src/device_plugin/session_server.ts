@@ -22,7 +22,7 @@ export class SessionServer {
   readonly #leaving = new Set<Promise<void>>();
   #current: { readonly server: PluginServer; probedAt: number } | null = null;
 
-  /** @param onNews told what the kubelet does on the current server */
+  /** @param onNews gets what the kubelet does on the current server */
   constructor(
     source: DeviceSource,
     options: Pick<SessionOptions, "note" | "events">,

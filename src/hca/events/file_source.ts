@@ -61,7 +61,7 @@ function mark(path: string): string {
   }
 }
 
-/** Reads the end only, since nobody may ever cut the file, and never waits: a pipe without a writer would stop the process. */
+/** Reads the end only, since no one may ever cut the file, and never waits: a pipe without a writer would stop the process. */
 function lastLine(path: string): string {
   let fd: number;
   try {

@@ -77,7 +77,7 @@ function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): read
       costs: "links that go up and down",
     },
   ] as const;
-  const troubles: string[] = [];
+  const reasons: string[] = [];
   const channels: Channel[] = [];
   for (const { name, protocol, groups, costs, ...how } of wanted) {
     try {
@@ -88,13 +88,13 @@ function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): read
       check(libc, libc.bind(fd, address(groups)), "bind");
       channels.push({ fd, name, ...how });
     } catch (error) {
-      troubles.push(
-        `Cannot listen to ${name} events (${(error as Error).message}): ${costs} are found by looking only`,
+      reasons.push(
+        `Cannot listen to ${name} events (${(error as Error).message}): ${costs} are found by scans only`,
       );
     }
   }
-  if (channels.length === 0) throw new Error(troubles.join("; "));
-  for (const trouble of troubles) options.onTrouble?.(trouble);
+  if (channels.length === 0) throw new Error(reasons.join("; "));
+  for (const reason of reasons) options.onTrouble?.(reason);
   return channels;
 }
 
