@@ -213,7 +213,7 @@ export class World implements AsyncDisposable {
         name,
         select: { kinds: [kind] },
         // Nothing settles and nothing lingers: what the kubelet must see is what the host is.
-        health: { settle: "0s", grace: "0s" },
+        health: { policy: "port-active", settle: "0s", grace: "0s" },
         ...shares === null ? {} : { mode: "shared", share: "one", shares },
       })),
     };
