@@ -18,7 +18,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreeWriter } from "./disk.ts";
 import { Machine } from "./machine.ts";
-import { comeBack, leave, rename, renumber, setGids, setPort, showNode } from "./changes.ts";
+import {
+  comeBack,
+  leave,
+  netdevsLeave,
+  netdevsReturn,
+  rename,
+  renumber,
+  setGids,
+  setPort,
+  showNode,
+} from "./changes.ts";
 import { Kernel } from "./kernel.ts";
 import { describeHca, type HcaObject, type Steps } from "./objects.ts";
 import type { GidDescription, HcaNow, HostDescription, MutationOptions } from "./types.ts";
@@ -242,6 +252,19 @@ export class FakeHost {
     const hca = this.#find(name);
     if (hca.where !== "pod") throw new Error(`Cannot return ${name} from a pod: it is in none`);
     await this.#mutate(comeBack(this.#kernel, hca), options);
+  }
+
+  /** A CNI plugin (host-device, SR-IOV) moves the HCA's net devices into a pod; the HCA itself stays, in shared mode. */
+  async moveNetdevsToPod(name: string, options?: MutationOptions): Promise<void> {
+    const hca = this.#present(name);
+    if (hca.netdevsInPod) throw new Error(`Cannot move net devices of ${name}: they are in a pod already`);
+    await this.#mutate(netdevsLeave(this.#kernel, hca), options);
+  }
+
+  async returnNetdevs(name: string, options?: MutationOptions): Promise<void> {
+    const hca = this.#present(name);
+    if (!hca.netdevsInPod) throw new Error(`Cannot return net devices of ${name}: they are in no pod`);
+    await this.#mutate(netdevsReturn(this.#kernel, hca), options);
   }
 
   /** Writes one attribute below the HCA's directory ("ports/1/rate"), whole and with a final newline. */

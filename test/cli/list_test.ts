@@ -54,8 +54,8 @@ Deno.test("list stays within 80 columns with HCA names of any length", async () 
 Deno.test("docs/troubleshooting.md names every key of list --json", async () => {
   const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
   const json = asJson(await inspected("connectx-ib-dual"), null);
-  const documented = new Set([...docs.matchAll(/^\| `(\w+)` +\|/gm)].map((found) => found[1]!));
-  deepEqual(Object.keys(json).filter((key) => !documented.has(key)), []);
+  const documented = [...docs.matchAll(/^\| `([a-z]\w*)` +\|/gm)].map((found) => found[1]!);
+  deepEqual(documented, Object.keys(json));
   const device = json.resources[0]!.devices[0]!;
   ok(
     docs.includes(`\`devices\` (${Object.keys(device).map((key) => `\`${key}\``).join(", ")})`),

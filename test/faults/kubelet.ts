@@ -199,6 +199,7 @@ export const KUBELET: readonly Fault[] = [
   },
   ...CALLS.map(([call, make]) => diesInside(call, async (go, place) => void await inFlight(go, () => make(go, place)))),
   diesInside("ListAndWatch, with a list on its way", async (go, place) => {
+    // A PF: a VF's link is its pod's business, and changes no list.
     await place.host.portDown("mlx5_1", 1);
     await place.host.portUp("mlx5_1", 1);
     ok(lastList(go).includes("mlx5_1:Healthy"));

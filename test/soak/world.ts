@@ -212,7 +212,7 @@ export class World implements AsyncDisposable {
       resources: resources.map(({ name, kind, shares }) => ({
         name,
         select: { kinds: [kind] },
-        // Nothing settles and nothing lingers: what the kubelet must see is what the host is.
+        // Nothing settles and nothing lingers: what the kubelet must see is what the host is, VFs with their links.
         health: { policy: "port-active", settle: "0s", grace: "0s" },
         ...shares === null ? {} : { mode: "shared", share: "one", shares },
       })),
