@@ -1,6 +1,6 @@
 /**
- * Kubelets that share no code with this project, as processes: one on grpc-go with the kubelet's own generated API,
- * one on gRPC's C core in Python. Commands and answers are JSON lines.
+ * A kubelet that shares no code with this project, as a process: on grpc-go with the kubelet's own generated API.
+ * Commands and answers are JSON lines.
  *
  * @module
  */
@@ -86,16 +86,23 @@ interface Waiter {
 }
 
 const FOREIGN = fileURLToPath(new URL("../foreign", import.meta.url));
-const PROTO = fileURLToPath(new URL("../../proto", import.meta.url));
 
-/** Builds the Go kubelet (seconds the first time, then Go's cache answers) and gives the path of the program. */
-export async function buildGoKubelet(): Promise<string> {
-  const out = join(tmpdir(), `foreign-kubelet-${process.getuid?.() ?? 0}`);
+/** Builds test/foreign/go; the path of the program. */
+export function buildGoKubelet(): Promise<string> {
+  return buildGo("go");
+}
+
+/** Builds a program of test/foreign, once for each process of the tests. */
+export async function buildGo(directory: string): Promise<string> {
+  const out = join(tmpdir(), `foreign-${process.getuid?.() ?? 0}`);
   mkdirSync(out, { recursive: true });
   // One name per process: test files that build at the same time do not write over a program that runs.
-  const program = join(out, `kubelet-${process.pid}`);
+  const program = join(out, `${directory}-${process.pid}`);
   const env = { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" };
-  await promisify(execFile)("go", ["build", "-buildvcs=false", "-o", program, "."], { cwd: join(FOREIGN, "go"), env });
+  await promisify(execFile)("go", ["build", "-buildvcs=false", "-o", program, "."], {
+    cwd: join(FOREIGN, directory),
+    env,
+  });
   return program;
 }
 
@@ -127,11 +134,6 @@ export class ForeignKubelet {
   /** Starts the Go kubelet (`program` from `buildGoKubelet`) and waits until it listens. */
   static go(program: string, dir: string): Promise<ForeignKubelet> {
     return ForeignKubelet.#start(program, [dir]);
-  }
-
-  /** Starts the Python kubelet with the system's Python, which is the one that has Debian's python3-grpcio. */
-  static python(dir: string): Promise<ForeignKubelet> {
-    return ForeignKubelet.#start("/usr/bin/python3", [join(FOREIGN, "kubelet.py"), dir, PROTO]);
   }
 
   static async #start(program: string, args: readonly string[]): Promise<ForeignKubelet> {
@@ -247,7 +249,7 @@ export class ForeignKubelet {
   }
 
   #read(line: string): void {
-    // What comes is what the two programs in test/foreign write, nothing else.
+    // What comes is what the program in test/foreign/go writes, nothing else.
     let message: ForeignEvent | Answer;
     try {
       message = JSON.parse(line) as ForeignEvent | Answer;
