@@ -1,6 +1,6 @@
 /**
- * A kubelet that shares no code with this project, as a process: on grpc-go with the kubelet's own generated API.
- * Commands and answers are JSON lines.
+ * Kubelets that share no code with this project, as processes: one on grpc-go with the kubelet's own generated API,
+ * one on gRPC's C core in Python. Commands and answers are JSON lines.
  *
  * @module
  */
@@ -86,6 +86,7 @@ interface Waiter {
 }
 
 const FOREIGN = fileURLToPath(new URL("../foreign", import.meta.url));
+const PROTO = fileURLToPath(new URL("../../proto", import.meta.url));
 
 /** Builds test/foreign/go; the path of the program. */
 export function buildGoKubelet(): Promise<string> {
@@ -134,6 +135,11 @@ export class ForeignKubelet {
   /** Starts the Go kubelet (`program` from `buildGoKubelet`) and waits until it listens. */
   static go(program: string, dir: string): Promise<ForeignKubelet> {
     return ForeignKubelet.#start(program, [dir]);
+  }
+
+  /** Starts the Python kubelet with the system's Python, which is the one that has Debian's python3-grpcio. */
+  static python(dir: string): Promise<ForeignKubelet> {
+    return ForeignKubelet.#start("/usr/bin/python3", [join(FOREIGN, "kubelet.py"), dir, PROTO]);
   }
 
   static async #start(program: string, args: readonly string[]): Promise<ForeignKubelet> {
@@ -249,7 +255,7 @@ export class ForeignKubelet {
   }
 
   #read(line: string): void {
-    // What comes is what the program in test/foreign/go writes, nothing else.
+    // What comes is what the two programs in test/foreign write, nothing else.
     let message: ForeignEvent | Answer;
     try {
       message = JSON.parse(line) as ForeignEvent | Answer;

@@ -13,6 +13,7 @@ export type Need =
   | "root"
   | "libibverbs"
   | "libibverbs-dev"
+  | "python3-grpcio"
   | "go"
   | "gcc"
   | "netns"
@@ -47,6 +48,11 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     met: () => existsSync("/usr/include/infiniband/verbs.h"),
     reason: "the test compares with libibverbs' C header",
     remedy: "apt-get install -y libibverbs-dev",
+  },
+  "python3-grpcio": {
+    met: () => spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0,
+    reason: "a gRPC peer that is not grpc-js takes part in the test",
+    remedy: "apt-get install -y python3-grpcio python3-protobuf protobuf-compiler",
   },
   go: {
     met: () => onPath("go"),
