@@ -97,7 +97,7 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     .flatMap(({ selector, found }) => "ports" in found ? [{ selector, ports: found.ports }] : []);
   const left = all.filter((port) => !excluded.some(({ ports }) => ports.includes(port)));
   if (excluded.length > 0 && left.length === 0) {
-    return `it is excluded by ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
+    return `it is excluded: ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
   }
   if (spec.select.length === 0) return null;
   const found = spec.select.map((selector) => match(selector, hca));
@@ -106,7 +106,7 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     const meant = found.flatMap((one) => "ports" in one ? one.ports : []);
     if (excluded.length === 0 || all.length === 0 || meant.some((port) => left.includes(port))) return null;
     const by = excluded.map(({ selector }) => describeSelector(selector)).join("; ");
-    return `what is selected of it is excluded by ${by}`;
+    return `what is selected of it is excluded: ${by}`;
   }
   if (stays && wrong.some((one) => one.unknown)) return null;
   return wrong.length === 1
