@@ -147,7 +147,8 @@ function machineNotes(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
         "this is nothing that a kernel does: is the right directory mounted as the host's /sys?",
     );
   }
-  if (view.hcas.length > 0 && !view.rdmaCm) {
+  // EFA has no connection manager, so nothing is missing on a machine that has nothing else.
+  if (!view.rdmaCm && view.hcas.some((hca) => hca.transport !== "EFA")) {
     notes.push(
       "there is no /dev/infiniband/rdma_cm: pods get none, connections by RDMA CM will fail; modprobe rdma_ucm",
     );
