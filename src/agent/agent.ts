@@ -10,6 +10,7 @@ import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hostHas } from "../hca/files.ts";
+import { coveredBy } from "../hca/events/coverage.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { nodeOwners } from "../pool/extra_nodes.ts";
@@ -84,6 +85,10 @@ export class Agent {
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
+      poll: {
+        poll: () => discovery.poll(),
+        eventsLive: ({ hcas }) => coveredBy(options.sources, hcas, options.machine.roots.sysfs),
+      },
       onScan: (scan) => this.#applyScan(scan),
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },

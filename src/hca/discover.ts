@@ -61,6 +61,14 @@ export class Discovery {
   }
 
   /**
+   * What the machine has otherwise than the last scan found it, as far as a few cheap questions tell: the state of a port,
+   * a name that came or went. Null when it is as it was; it changes nothing, a scan finds out what follows.
+   */
+  poll(): Promise<string | null> {
+    return this.#scanner.poll();
+  }
+
+  /**
    * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry goes with the
    * HCA, while its PCI function stays bound to its driver; a driver unload or a VF's end takes that away, too.
    */

@@ -31,6 +31,15 @@ export async function readLive(portDir: string): Promise<LivePort> {
   return { state, physState };
 }
 
+/**
+ * Whether the port's state is another than the one that was read last. Of an active port only the state is asked, since its
+ * link is up then; of others the physical state as well.
+ */
+export async function hasChanged(port: Port, portDir: string): Promise<boolean> {
+  if (parsePortState(await readSlow(`${portDir}/state`)) !== port.state) return true;
+  return port.state !== "ACTIVE" && parsePhysState(await readSlow(`${portDir}/phys_state`)) !== port.physState;
+}
+
 /** The slower-moving rest that also asks the firmware on some drivers; read when the state changed, and in full scans. */
 export async function readDetails(
   portDir: string,
