@@ -83,6 +83,9 @@ interface Carrier extends Pick<ParentDevice, "dir" | "functionDir" | "pfDir"> {
 /** HCAs whose slow attributes are read at the same time; Deno reads files on 32 threads, and some must stay free. */
 const AT_ONCE = 8;
 
+/** The same for polls, which ask one file a port: every chunk wakes the process up, and there are many polls. */
+const POLLED_AT_ONCE = 24;
+
 /** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
 const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
@@ -170,9 +173,9 @@ export class SysfsScanner {
     if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs came or went";
     if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes came or went";
     const all = [...this.#known.values()];
-    for (let from = 0; from < all.length; from += AT_ONCE) {
+    for (let from = 0; from < all.length; from += POLLED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
-      const chunk = all.slice(from, from + AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
+      const chunk = all.slice(from, from + POLLED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
       const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
