@@ -10,7 +10,10 @@ import { join } from "node:path";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { ip } from "./rig.ts";
 
-/** Makes a dummy link for each net device that a host with so many HCAs has. */
+/** Where the indices of the far ends begin; the near ones are those of the fake host. */
+const FAR = 100_000;
+
+/** Makes a veth link for each net device that a host with so many HCAs has. */
 export function makeLinks(hcas: number): void {
   const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
   try {
@@ -18,7 +21,8 @@ export function makeLinks(hcas: number): void {
     const net = join(sysfsRoot, "class/net");
     for (const name of readdirSync(net)) {
       const of = (file: string) => readFileSync(join(net, name, file), "utf8").trim();
-      ip(`link add ${name} index ${of("ifindex")} address ${of("address")} type dummy`);
+      const far = FAR + Number(of("ifindex"));
+      ip(`link add ${name} index ${of("ifindex")} address ${of("address")} type veth peer name far${far} index ${far}`);
     }
   } finally {
     rmSync(dir, { recursive: true });

@@ -106,14 +106,15 @@ export const FLAGS = {
     type: "string",
     value: "SECONDS",
     check: badSeconds,
-    help: "how often to look at the machine although nothing happened (default 30); 0 for never",
+    help: "how often to scan the machine although nothing happened (default 30); 0 for never. Where no event tells of ports, " +
+      "their states are asked for more often",
     commands: ["run", "list"],
   },
   "events": {
     type: "string",
     value: "SOURCE",
     default: "auto",
-    help: "auto (netlink), poll (only the rescan), or a file: every change of it makes the plugin look",
+    help: "auto (netlink), poll (none: scans by the clock), or a file: every change of it makes the plugin scan",
     commands: ["run", "list"],
   },
   "http": {

@@ -1,6 +1,7 @@
 import { deepEqual, equal } from "@std/assert";
 import { join } from "node:path";
 import { networkInterfaces } from "node:os";
+import { fileURLToPath } from "node:url";
 import { C } from "../../../src/hca/abi.ts";
 import { Discovery } from "../../../src/hca/discover.ts";
 import { coveredBy, isAnnounced, linkHere, watchedPorts } from "../../../src/hca/events/coverage.ts";
@@ -8,7 +9,12 @@ import type { EventSource, WatchedPort } from "../../../src/hca/events/trigger.t
 import { openLibc } from "../../../src/hca/libc.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
+import { needs } from "../../support/need.ts";
+import type { ChildLine } from "../../support/netlink_child.ts";
+import { inside, netns } from "../../support/netns.ts";
 import { temporaryDir } from "../../support/temp.ts";
+
+const SCRIPT = fileURLToPath(new URL("../../support/netlink_child.ts", import.meta.url));
 
 /** Ports of a host of that preset, as its sysfs has them. */
 async function portsOf(dir: string, name: string) {
@@ -70,6 +76,26 @@ for (
     }
   });
 }
+
+Deno.test({
+  name: "netlinkSource() covers a port whose link is in its network namespace, and none of another's",
+  ...needs("root", "netns"),
+  async fn() {
+    using space = netns();
+    space.ip("link add eth7 index 77 address 02:00:00:00:00:07 type veth peer name far7");
+    await using child = inside<ChildLine>(space, SCRIPT, {});
+    child.say("start");
+    await child.next((line) => line.ready === true, "start");
+    const covers = async (link: string) => {
+      child.say(`covers ${link}`);
+      return (await child.next((line) => line.covers !== undefined, link)).covers;
+    };
+    equal(await covers("eth7,77,02:00:00:00:00:07"), true);
+    for (const other of ["eth7,78,02:00:00:00:00:07", "eth7,77,02:00:00:00:00:08", "eth8,77,02:00:00:00:00:07"]) {
+      equal(await covers(other), false, other);
+    }
+  },
+});
 
 Deno.test("watchedPorts() has the host's links with index and address", async () => {
   using dir = temporaryDir();
