@@ -53,8 +53,13 @@ export class ImageBuilder {
     this.podman = [...this.#storage, "--cgroup-manager=cgroupfs", `--runtime=${find("runc")}`];
   }
 
-  /** Builds the image of that architecture. @throws with the end of the builder's output */
-  build(architecture: Architecture): void {
+  /**
+   * Builds the image of that architecture.
+   *
+   * @param layers whether steps that did not change since the last build in this store are taken from it
+   * @throws with the end of the builder's output
+   */
+  build(architecture: Architecture, { layers = false } = {}): void {
     this.#bases(architecture);
     this.#timed(`the image for ${architecture}`, () => {
       const certificates = existsSync(CERTIFICATES)
@@ -66,7 +71,7 @@ export class ImageBuilder {
         "--pull-never",
         "--isolation=chroot",
         "--network=host",
-        "--layers=false",
+        `--layers=${layers}`,
         `--build-arg=BUILDPLATFORM=linux/${process.arch === "x64" ? "amd64" : process.arch}`,
         `--build-arg=TARGETARCH=${architecture}`,
         ...certificates,
