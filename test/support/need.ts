@@ -24,7 +24,11 @@ export type Need =
   | "helm"
   | "unshare"
   | "strace"
-  | "node";
+  | "node"
+  | "buildah"
+  | "runc"
+  | "cni"
+  | "busybox";
 
 /** How to see whether a need is met, and what to tell people when it is not. */
 interface Probe {
@@ -99,6 +103,26 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     met: () => Number(/^v(\d+)/.exec(spawnSync("node", ["--version"], { encoding: "utf8" }).stdout ?? "")?.[1]) >= 20,
     reason: "the test runs the plugin's bundle on Node.js 20 or newer",
     remedy: "install Node.js 20 or newer",
+  },
+  buildah: {
+    met: () => onPath("buildah") && onPath("mmdebstrap") && onPath("podman"),
+    reason: "the test builds the image",
+    remedy: "apt-get install -y buildah mmdebstrap podman",
+  },
+  runc: {
+    met: () => onPath("runc"),
+    reason: "the test has containerd run containers",
+    remedy: "apt-get install -y runc",
+  },
+  cni: {
+    met: () => existsSync("/usr/lib/cni/ptp"),
+    reason: "pods of the test have networks",
+    remedy: "apt-get install -y containernetworking-plugins",
+  },
+  busybox: {
+    met: () => existsSync("/bin/busybox"),
+    reason: "pods of the test run busybox",
+    remedy: "apt-get install -y busybox-static",
   },
   strace: {
     met: () => onPath("strace") && spawnSync("strace", ["-qq", "-o", "/dev/null", "true"]).status === 0,

@@ -34,6 +34,11 @@ export class Api implements Disposable {
     return await this.#ask("GET", path) as T;
   }
 
+  /** A collection; the path may have selectors. */
+  async list<T extends KubeObject>(path: string): Promise<KubeList<T>> {
+    return await this.#ask("GET", path) as KubeList<T>;
+  }
+
   async create(path: string, object: object): Promise<void> {
     await this.#ask("POST", path, object);
   }

@@ -24,6 +24,11 @@ export async function killAndRemoveCgroup(name: string): Promise<void> {
   throw new Error(`Cannot remove the cgroup ${name}: ${treesOf(name).join(", ")}`);
 }
 
+/** Every process in the cgroup of that name and below. */
+export function processesIn(name: string): number[] {
+  return [...new Set(treesOf(name).flatMap(deepestFirst).flatMap(processesOf))];
+}
+
 /** Directories of that cgroup that there are, one a controller. */
 export function treesOf(name: string): string[] {
   const roots = [ROOT, ...namesIn(ROOT).map((controller) => join(ROOT, controller))];

@@ -40,6 +40,8 @@ export async function startControlPlane(space: Space, programs: Programs, featur
     "--authorization-mode=Node,RBAC",
     "--enable-admission-plugins=NodeRestriction",
     "--allow-privileged=true",
+    // The node's name does not resolve.
+    "--kubelet-preferred-address-types=InternalIP",
     "--service-cluster-ip-range=10.215.0.0/24",
     "--service-account-issuer=https://kubernetes.default.svc",
     `--service-account-key-file=${paths.serviceAccountKey}`,

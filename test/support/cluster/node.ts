@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { killAndRemoveCgroup } from "./cgroups.ts";
+import { killAndRemoveCgroup, processesIn } from "./cgroups.ts";
 import { configPaths, type KubeletSettings, NODE_NAME, writeKubeletConfig } from "./config_files.ts";
 import type { Programs } from "./programs.ts";
 import { type Daemon, type Space, tail } from "./space.ts";
@@ -87,6 +87,17 @@ export class ClusterNode {
     for (const pid of this.#shims()) process.kill(pid, "SIGKILL");
     await killAndRemoveCgroup(this.cgroup);
     this.space.run(["sh", "-c", POWER_OFF]);
+  }
+
+  /** Processes in the node's containers whose command line is as wanted, as the machine numbers them. */
+  containerPids(wanted: (commandLine: string) => boolean): number[] {
+    return processesIn(this.cgroup).filter((pid) => {
+      try {
+        return wanted(readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "));
+      } catch {
+        return false;
+      }
+    });
   }
 
   /** Shims are started by containerd and outlive it; they have the node's network, as containers have not. */
