@@ -148,6 +148,11 @@ export function needs(...what: readonly Need[]): { readonly ignore: boolean } {
   return { ignore: missing.length > 0 };
 }
 
+/** The remedy for a need that is not met, for programs that are no tests; nothing when it is met. */
+export function missing(need: Need): readonly string[] {
+  return isMet(need) ? [] : [`${need} is missing: ${PROBES[need].remedy}`];
+}
+
 /** Probing may start a process, so every answer is kept for the life of the test file; so is what has been said. */
 const answers = new Map<Need, boolean>();
 const reported = new Set<Need>();

@@ -5,7 +5,7 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
@@ -19,7 +19,7 @@ import { createHost, mirrorNodes } from "./hardware.ts";
 import { ensureImages, importImages } from "./images.ts";
 import { ClusterNode } from "./node.ts";
 import type { NodeObject } from "./objects.ts";
-import { ensurePrograms, type Programs } from "./programs.ts";
+import { ensurePrograms, kubectlPath, type Programs } from "./programs.ts";
 import { isAlive, Space, type SpacePlace, tail } from "./space.ts";
 import type { Versions } from "./versions.ts";
 
@@ -42,6 +42,8 @@ export interface ClusterRecord {
   readonly cgroup: string;
 }
 
+/** Of temporary clusters' directories, and so of their cgroups. */
+const PREFIX = "rdma-cluster-";
 const NODE_PATH = `/api/v1/nodes/${NODE_NAME}`;
 
 /** A cluster that runs. */
@@ -59,16 +61,17 @@ export class Cluster implements AsyncDisposable {
   /** Starts a cluster and waits until its node is Ready and both images are in it. */
   static async start(options: ClusterOptions): Promise<Cluster> {
     const { versions, report = () => {}, featureGates = {}, apiGroups = [], outlives = false } = options;
+    await removeAbandoned();
     const programs = await ensurePrograms(versions, report);
     const archives = ensureImages(report);
-    const dir = options.dir ?? mkdtempSync(join(tmpdir(), "rdma-cluster-"));
-    const cgroup = `/${basename(dir)}`;
+    const dir = options.dir ?? mkdtempSync(join(tmpdir(), PREFIX));
+    const cgroup = basename(dir);
     for (const name of ["logs", "pki", "cni"]) mkdirSync(join(dir, name), { recursive: true });
     const begun = performance.now();
     const host = createHost(dir, options.host);
     let space: Space | null = null;
     try {
-      space = await Space.create(dir, outlives);
+      space = await Space.create(dir, cgroup, outlives);
       const record: ClusterRecord = { place: space.place, versions, cgroup };
       writeFileSync(join(dir, "cluster.json"), JSON.stringify(record));
       mirrorNodes(host, space);
@@ -123,13 +126,17 @@ export class Cluster implements AsyncDisposable {
 
   /** Runs kubectl against this cluster; gives what it printed. @throws with its complaint */
   kubectl(args: readonly string[], input?: string): string {
-    const run = spawnSync(this.programs.kubectl, args, {
-      encoding: "utf8",
-      env: { ...process.env, KUBECONFIG: this.kubeconfig },
-      ...input === undefined ? {} : { input },
-    });
-    if (run.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${run.stderr.trim()}`);
-    return run.stdout;
+    return kubectl(this.programs.kubectl, this.kubeconfig, args, input);
+  }
+
+  /** Runs kubectl against a cluster that another process started. */
+  static kubectlOf(dir: string, { versions }: ClusterRecord, args: readonly string[]): string {
+    return kubectl(kubectlPath(versions), configPaths(dir).adminKubeconfig, args);
+  }
+
+  /** Lets go of a cluster that outlives this process. */
+  leave(): void {
+    this.api[Symbol.dispose]();
   }
 
   /** Makes the node's device nodes those of the fake host; after HCAs came or went. */
@@ -165,7 +172,22 @@ export function findCluster(dir: string): (ClusterRecord & { readonly isUp: bool
 export async function removeCluster(dir: string): Promise<void> {
   const found = findCluster(dir);
   if (found?.isUp) await Space.enter(dir, found.place).end();
-  await removeRest(dir, found?.cgroup ?? `/${basename(dir)}`);
+  await removeRest(dir, found?.cgroup ?? basename(dir));
+}
+
+/** Removes what is left of clusters in the temporary directory whose starter was killed. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(PREFIX))) {
+    const found = findCluster(join(tmpdir(), name));
+    if (found !== null && !found.isUp) await removeCluster(join(tmpdir(), name));
+  }
+}
+
+function kubectl(program: string, kubeconfig: string, args: readonly string[], input?: string): string {
+  const env = { ...process.env, KUBECONFIG: kubeconfig };
+  const run = spawnSync(program, args, { encoding: "utf8", env, ...input === undefined ? {} : { input } });
+  if (run.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${run.stderr.trim()}`);
+  return run.stdout;
 }
 
 /** What the kernel does not take away with the namespaces. */

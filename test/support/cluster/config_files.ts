@@ -52,7 +52,6 @@ export function writeConfigFiles(dir: string, url: string): void {
 /** Writes the kubelet's configuration file; settings go over what a kubelet without privileges of systemd needs. */
 export function writeKubeletConfig(
   dir: string,
-  cgroup: string,
   settings: KubeletSettings,
   featureGates: Readonly<Record<string, boolean>>,
 ): void {
@@ -64,7 +63,6 @@ export function writeKubeletConfig(
     authorization: { mode: "AlwaysAllow" },
     // A build machine may have cgroup v1, and no systemd.
     cgroupDriver: "cgroupfs",
-    cgroupRoot: cgroup,
     cgroupsPerQOS: false,
     enforceNodeAllocatable: [],
     failCgroupV1: false,

@@ -47,7 +47,7 @@ export class ClusterNode {
   /** Starts the kubelet and waits until it says that it is well. */
   async startKubelet(settings: KubeletSettings = {}): Promise<void> {
     const paths = configPaths(this.space.dir);
-    writeKubeletConfig(this.space.dir, this.cgroup, { healthzBindAddress: "0.0.0.0", ...settings }, this.featureGates);
+    writeKubeletConfig(this.space.dir, { healthzBindAddress: "0.0.0.0", ...settings }, this.featureGates);
     this.#kubelet = await this.space.start("kubelet", [
       this.programs.kubelet,
       `--config=${paths.kubelet}`,

@@ -2,9 +2,32 @@
 # First process of a node: it makes the node's own /dev, /sys, /run and /var, says "ready", and lives as long as its standard
 # input is open. It runs in namespaces of its own, so with it everything goes: processes, mounts, links, containers.
 #
-# $1: the node's directory; $2: its network link; $3: that link's address
+# $1: the node's directory; $2: its cgroup, a name; $3: its network link; $4: that link's address
 set -eu
-dir=$1 link=$2 address=$3
+dir=$1 cgroup=$2 link=$3 address=$4
+
+# True for the root of a cgroup tree: one a controller in version 1, the only one in version 2.
+is_cgroup() {
+  [ -e "$1/cgroup.procs" ] && [ ! -L "$1" ] || return 1
+  case $1 in /sys/fs/cgroup/*) [ ! -e /sys/fs/cgroup/cgroup.procs ] ;; esac
+}
+
+# The node's cgroup is the root of all that its processes see: first it is entered, then the namespace is made.
+if [ "${IN_CGROUP:-}" = "" ]; then
+  for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    is_cgroup "$tree" || continue
+    mkdir -p "$tree/$cgroup"
+    if [ -e "$tree/cpuset.cpus" ] && [ ! -e "$tree/cgroup.controllers" ]; then
+      cat "$tree/cpuset.cpus" >"$tree/$cgroup/cpuset.cpus"
+      cat "$tree/cpuset.mems" >"$tree/$cgroup/cpuset.mems"
+    fi
+    for controller in $(cat "$tree/cgroup.controllers" 2>/dev/null); do
+      echo "+$controller" >"$tree/cgroup.subtree_control" 2>/dev/null || true
+    done
+    echo 0 >"$tree/$cgroup/cgroup.procs"
+  done
+  IN_CGROUP=1 exec unshare --cgroup bash "$0" "$@"
+fi
 
 mount --make-rprivate /
 hostname rdma-node
@@ -19,7 +42,15 @@ mkdir -p /run/lock /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/po
 mkdir /run/sys
 mount --bind "$dir/host/sys" /run/sys
 mount --rbind /sys/fs/cgroup /run/sys/fs/cgroup
+for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
+  ! is_cgroup "$tree" || mount --bind "$tree/$cgroup" "/run$tree"
+done
 mount --move /run/sys /sys
+# In version 2 a cgroup has processes or controllers for those below.
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  mkdir /sys/fs/cgroup/system
+  echo 0 >/sys/fs/cgroup/system/cgroup.procs
+fi
 
 # A /dev of its own: nodes of adapters that are made here exist nowhere else.
 mkdir /run/dev

@@ -70,6 +70,11 @@ export function areProgramsBuilt(versions: Versions): boolean {
   return [...Object.values(files), join(containerdDir, "ctr")].every((path) => existsSync(path));
 }
 
+/** Where the client of that cluster is. */
+export function kubectlPath(versions: Versions): string {
+  return programsOf(versions).kubectl;
+}
+
 function programsOf(versions: Versions): Programs {
   const control = kubernetesDir(versions.controlPlane);
   return {

@@ -17,6 +17,11 @@ import { within } from "../temp.ts";
 
 const INIT = fileURLToPath(new URL("node_init.sh", import.meta.url));
 const NAMESPACES = ["--mount", "--net", "--pid", "--ipc", "--uts"];
+/** Puts a program into the node's cgroup, which is the root of what it sees. */
+const ENTER_CGROUP = `root=/sys/fs/cgroup
+for tree in $root/*; do [ ! -e $tree/cgroup.procs ] || [ -e $root/cgroup.procs ] || echo 0 >$tree/cgroup.procs; done
+[ ! -e $root/system ] || echo 0 >$root/system/cgroup.procs
+exec "$@"`;
 
 /** A program that runs in the space. */
 export interface Daemon {
@@ -40,10 +45,11 @@ export class Space {
   /**
    * Makes the namespaces. `dir/host/sys` must exist; what programs print goes to `dir/logs`.
    *
+   * @param cgroup the name of the cgroup that is the root of the node's containers
    * @param outlives whether the space stays when this process ends
    * @throws with what the first process complained of
    */
-  static async create(dir: string, outlives: boolean): Promise<Space> {
+  static async create(dir: string, cgroup: string, outlives: boolean): Promise<Space> {
     const link = freeLink();
     const log = openSync(join(dir, "logs/init.log"), "a");
     // Its input lasts as long as this process, or for ever: the first process then holds the other end, too.
@@ -52,7 +58,18 @@ export class Space {
     const input = outlives ? openSync(fifo, "r+") : "pipe";
     const keeper = spawn(
       "unshare",
-      [...NAMESPACES, "--fork", "--kill-child", "--mount-proc", "bash", INIT, dir, link.inside, `${link.address}/30`],
+      [
+        ...NAMESPACES,
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        INIT,
+        dir,
+        cgroup,
+        link.inside,
+        `${link.address}/30`,
+      ],
       { stdio: [input, "pipe", log], detached: outlives },
     );
     closeSync(log);
@@ -85,7 +102,7 @@ export class Space {
   async start(name: string, command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
     const log = openSync(join(this.dir, `logs/${name}.log`), "a");
     const words = Object.entries(env).map(([key, value]) => `${key}=${value}`);
-    const entered = spawn("nsenter", this.#entering(["env", ...words, ...command]), {
+    const entered = spawn("nsenter", this.#entering(["env", ...words, "sh", "-c", ENTER_CGROUP, "sh", ...command]), {
       stdio: ["ignore", log, log],
       detached: this.outlives,
     });
@@ -119,7 +136,7 @@ export class Space {
   }
 
   #entering(command: readonly string[]): string[] {
-    return ["--target", String(this.place.pid), ...NAMESPACES, "--", ...command];
+    return ["--target", String(this.place.pid), ...NAMESPACES, "--cgroup", "--", ...command];
   }
 }
 
