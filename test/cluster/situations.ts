@@ -4,8 +4,22 @@
  * @module
  */
 import { HEALTH } from "./health.ts";
+import { MANIFESTS } from "./manifests.ts";
+import { OBSERVE } from "./observe.ts";
+import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
 import type { Situation } from "./situation.ts";
+import { TOPOLOGY } from "./topology.ts";
+import { UPDATES } from "./updates.ts";
 
-export const SITUATIONS: readonly Situation[] = [...PODS, ...HEALTH, ...RESTARTS];
+export const SITUATIONS: readonly Situation[] = [
+  ...MANIFESTS,
+  ...PODS,
+  ...HEALTH,
+  ...RESTARTS,
+  ...TOPOLOGY,
+  ...PEERS,
+  ...OBSERVE,
+  ...UPDATES,
+];

@@ -4,11 +4,12 @@
  * @module
  */
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster } from "../support/cluster/cluster.ts";
 import { NODE_NAME, SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import type { DaemonSetObject, NodeObject, PodObject } from "../support/cluster/objects.ts";
 import { type Deployment, writeKustomization } from "./deployment.ts";
-import { HCAS } from "./host.ts";
+import { HCAS, RESOURCE } from "./host.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
 export const DAEMONSET = "/apis/apps/v1/namespaces/kube-system/daemonsets/rdma-device-plugin";
@@ -19,6 +20,8 @@ export interface ContainerRequest {
   readonly name?: string;
   readonly limits: Readonly<Record<string, number>>;
   readonly script?: string;
+  /** What it may do beyond the runtime's default. */
+  readonly capabilities?: readonly string[];
 }
 
 /** One cluster, used by one situation after the other. */
@@ -115,6 +118,69 @@ export class Stage {
     return found[0] ?? null;
   }
 
+  /** A command of the plugin's program, run in the plugin's pod; gives what it printed. */
+  async plugin(...words: readonly string[]): Promise<string> {
+    const [pod] = await this.pluginPods();
+    const command = ["-n", "kube-system", "exec", pod!.metadata.name, "--", "/app/rdma-device-plugin.mjs"];
+    return this.cluster.kubectl([...command, ...words]);
+  }
+
+  /** Waits until the plugin's metrics have such a line. */
+  async metricsSay(line: RegExp): Promise<void> {
+    const [pod] = await this.pluginPods();
+    const path = `/api/v1/namespaces/kube-system/pods/${pod!.metadata.name}:9178/proxy/metrics`;
+    await eventually(async () => {
+      const text = await this.cluster.api.text(path);
+      return line.test(text)
+        ? null
+        : `metrics without ${line}: ${text.split("\n").filter((one) => /pod=/.test(one)).join("\n")}`;
+    });
+  }
+
+  /** What the plugin has left on the node: sockets and CDI specs. */
+  leftOnNode(): readonly string[] {
+    const directories = ["/var/lib/kubelet/device-plugins", "/var/lib/kubelet/plugins_registry", "/run/cdi"];
+    return this.cluster.space.run(["find", ...directories, "-name", "*rdma*"], { tolerant: true }).split("\n")
+      .filter((path) => path !== "");
+  }
+
+  async configMap(name: string, data: Readonly<Record<string, string>>): Promise<void> {
+    const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
+    await this.cluster.api.delete(`/api/v1/namespaces/kube-system/configmaps/${name}`);
+    await this.cluster.api.create("/api/v1/namespaces/kube-system/configmaps", map);
+  }
+
+  async namespace(name: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.cluster.api.create("/api/v1/namespaces", { metadata: { name, labels } });
+    const account = `/api/v1/namespaces/${name}/serviceaccounts/default`;
+    await this.cluster.api.until(account, (one) => one, `the default account of ${name}`);
+  }
+
+  /** Waits until one of the plugin's pods is as wanted. */
+  async untilAnyPluginPod(wanted: (pod: PodObject) => boolean): Promise<void> {
+    await eventually(async () => (await this.pluginPods()).some(wanted) ? null : "no pod of the plugin is as wanted");
+  }
+
+  /** Waits until the DaemonSet has no pod of before left. */
+  async onePluginPod(): Promise<void> {
+    await eventually(async () => {
+      const pods = await this.pluginPods();
+      return pods.length === 1 ? null : `${pods.length} pods of the plugin`;
+    });
+  }
+
+  /** The node after each of its changes. */
+  async *followNode(signal: AbortSignal): AsyncGenerator<NodeObject> {
+    for await (const node of this.cluster.api.follow<NodeObject>(`/api/v1/nodes/${NODE_NAME}`, signal)) {
+      if (node !== null) yield node;
+    }
+  }
+
+  /** Waits until the kubelet has asked for a whole device list again and a pod could have all of it. */
+  async servedAgain(): Promise<void> {
+    await this.allocatable(RESOURCE, 4, 30_000);
+  }
+
   /** The container's shell runs this; gives what it printed, errors too. */
   exec(pod: string, script: string, container = "c0"): string {
     return this.cluster.kubectl(["exec", pod, "--container", container, "--", "sh", "-c", `{ ${script}; } 2>&1`])
@@ -139,6 +205,17 @@ export class Stage {
   }
 }
 
+/** Asks until the answer is null; the last answer is what is thrown when time is up. */
+async function eventually(ask: () => Promise<string | null>, timeoutMs = 20_000): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const reason = await ask();
+    if (reason === null) return;
+    if (performance.now() > end) throw new Error(`Waited ${timeoutMs} ms in vain: ${reason}`);
+    await delay(100);
+  }
+}
+
 const NOW = { gracePeriodSeconds: 0 };
 
 function allRun(pod: PodObject): boolean {
@@ -160,12 +237,13 @@ function podObject(name: string, containers: readonly ContainerRequest[]): objec
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 0,
-      containers: containers.map(({ name: own, limits, script = "exec sleep 100000" }, index) => ({
+      containers: containers.map(({ name: own, limits, script = "exec sleep 100000", capabilities = [] }, index) => ({
         name: own ?? `c${index}`,
         image: SANDBOX_IMAGE,
         imagePullPolicy: "Never",
         command: ["sh", "-c", script],
         resources: { limits },
+        ...capabilities.length === 0 ? {} : { securityContext: { capabilities: { add: capabilities } } },
       })),
     },
   };

@@ -95,6 +95,14 @@ export class Api implements Disposable {
     for await (const { type, object } of lines<O>(answer)) yield type === "DELETED" ? null : object;
   }
 
+  /** An answer that is no object, such as a pod's own, through the server's proxy. */
+  async text(path: string): Promise<string> {
+    const answer = await this.#fetch(path, {});
+    const text = await answer.text();
+    if (!answer.ok) throw new ApiError(answer.status, `GET ${path}: ${answer.status} ${text.slice(0, 1_000)}`);
+    return text;
+  }
+
   /** Whether the server says that it is ready. */
   async isReady(): Promise<boolean> {
     try {
