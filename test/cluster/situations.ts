@@ -9,6 +9,7 @@ import { OBSERVE } from "./observe.ts";
 import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
+import { RECORDING } from "./recording.ts";
 import type { Situation } from "./situation.ts";
 import { TOPOLOGY } from "./topology.ts";
 import { UPDATES } from "./updates.ts";
@@ -22,4 +23,5 @@ export const SITUATIONS: readonly Situation[] = [
   ...PEERS,
   ...OBSERVE,
   ...UPDATES,
+  ...RECORDING,
 ];

@@ -11,6 +11,8 @@ import { configPaths, type KubeletSettings, NODE_NAME, writeKubeletConfig } from
 import type { Programs } from "./programs.ts";
 import { type Daemon, type Space, tail } from "./space.ts";
 
+/** The cgroup that containerd makes containers in, below the node's. */
+const CONTAINERS = "k8s.io";
 const SOCKET = "/run/containerd/containerd.sock";
 
 export class ClusterNode {
@@ -85,13 +87,13 @@ export class ClusterNode {
     await stop(this.#kubelet, "SIGKILL");
     await stop(this.#containerd, "SIGKILL");
     for (const pid of this.#shims()) process.kill(pid, "SIGKILL");
-    await killAndRemoveCgroup(this.cgroup);
+    await killAndRemoveCgroup(`${this.cgroup}/${CONTAINERS}`);
     this.space.run(["sh", "-c", POWER_OFF]);
   }
 
   /** Processes in the node's containers whose command line is as wanted, as the machine numbers them. */
   containerPids(wanted: (commandLine: string) => boolean): number[] {
-    return processesIn(this.cgroup).filter((pid) => {
+    return processesIn(`${this.cgroup}/${CONTAINERS}`).filter((pid) => {
       try {
         return wanted(readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "));
       } catch {
