@@ -99,7 +99,20 @@ export const RECORDED: readonly RecordedSituation[] = [
       recorder.cause("two registers");
       await second.register();
       await kubelet.offers(kubelet.resource, 3);
+    },
+  },
+  {
+    name: "a second plugin has registered the same resource, and the first one's stream ends",
+    async play(kubelet, recorder) {
+      const first = await registered(kubelet, recorder, "one", {});
+      const second = await recorder.plugin("two", kubelet.pluginDir, { resource: kubelet.resource, devices: THREE });
+      recorder.cause("two registers");
+      await second.register();
+      await kubelet.offers(kubelet.resource, 3);
+      recorder.cause("one ends its stream");
+      first.endStreams();
       await recorder.until("the kubelet ends ListAndWatch", 1);
+      await kubelet.offers(kubelet.resource, 0);
     },
   },
   {
