@@ -11,12 +11,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { parseCommandLine } from "../src/cli/flags.ts";
-import { Inspector } from "../src/agent/inventory.ts";
+import { Inspector } from "../src/cli/inspector.ts";
 import type { Depth } from "../src/hca/events/trigger.ts";
 import { CLIENT_OPTIONS, devicePluginServices } from "../src/kubelet/api.ts";
 import { protoCodec } from "../src/device_plugin/codec.ts";
 import { PluginServer } from "../src/device_plugin/server.ts";
-import { DevicePluginResource } from "../src/agent/resource.ts";
+import { DevicePluginResource } from "../src/agent/device_plugin_resource.ts";
 import type { HostFacts } from "../src/pool/allocate.ts";
 import { devices } from "../src/pool/devices.ts";
 import type { PoolState } from "../src/pool/states.ts";
@@ -25,10 +25,10 @@ import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
 import type { Client as BenchClient, List } from "./kubelet.ts";
 import { quantile } from "./rig.ts";
-import type { Subject } from "./subject.ts";
+import type { Subject } from "../test/support/subject.ts";
 
 const codec = protoCodec();
-const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false };
+const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf: () => [] };
 
 /** A scan at hosts of every size, with one device per HCA. */
 export async function looks(repeats: number, figures: Figures): Promise<void> {

@@ -1,21 +1,16 @@
 /**
- * One scan of the machine with everything that follows from it, without serving anything: what `list` prints and
- * `doctor` judges.
+ * The inventory: what was found, what is offered, and the reason for what is not, as one immutable value. The agent,
+ * `list`, `doctor` and the status page all read it, so none of them can disagree with another.
  *
  * @module
  */
-import { resolve } from "node:path";
-import { heldDevices } from "../kubelet/checkpoint.ts";
-import { Discovery } from "../hca/discover.ts";
-import type { Depth } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
-import { type PoolStates, track } from "../pool/states.ts";
+import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import type { Values } from "../cli/flags.ts";
-import { machine } from "../cli/machine.ts";
+import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
+import { keptMembers, type KubeletRecord, membersOf } from "./kept.ts";
 
-/** What was found, what is offered, and why the rest is not. */
 export interface Inventory {
   readonly snapshot: Snapshot;
   readonly specs: readonly ResourceSpec[];
@@ -23,36 +18,49 @@ export interface Inventory {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** Surveys the machine again and again. */
-export class Inspector implements Disposable {
-  readonly #host: ReturnType<typeof machine>;
-  readonly #specs: readonly ResourceSpec[];
-  readonly #kubeletDir: string;
-  readonly discovery: Discovery;
+/** What one scan made of the inventory. */
+export interface InventoryStep {
+  /** The same object as before when nothing changed. */
+  readonly inventory: Inventory;
+  readonly changes: readonly Change[];
+  /** When the clock alone will change something (clock of `now`, ms); null when nothing waits. */
+  readonly wakeAt: number | null;
+}
 
-  constructor(values: Values, specs: readonly ResourceSpec[]) {
-    this.#host = machine(values);
-    this.#specs = specs;
-    this.#kubeletDir = resolve(values["kubelet-dir"]);
-    this.discovery = new Discovery(this.#host);
-  }
+/**
+ * One pure step: the inventory after a scan.
+ *
+ * @param before null for the first scan: nothing has to settle then
+ * @param record asked for what the machine alone cannot tell: which HCAs exist, and which were members
+ * @param now milliseconds of a monotonic clock
+ * @param has whether the host has a path
+ */
+export function advance(
+  before: Inventory | null,
+  snapshot: Snapshot,
+  specs: readonly ResourceSpec[],
+  record: KubeletRecord,
+  now: number,
+  has: (hostPath: string) => boolean = () => true,
+): InventoryStep {
+  const last = before?.states ?? new Map();
+  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()));
+  const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
+  const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
+  const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
+  const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
+    before.states === states;
+  const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };
+  return { inventory, changes, wakeAt };
+}
 
-  async scan(depth: Depth): Promise<Inventory> {
-    return this.of(await this.discovery.scan(depth));
-  }
-
-  /** What follows from a snapshot. Every inventory is a first sight: nothing has to settle. */
-  of(snapshot: Snapshot): Inventory {
-    const specs = this.#specs;
-    const { leftOut, pools } = select(specs, snapshot);
-    const held = snapshot.netnsMode === "exclusive"
-      ? heldDevices(this.#kubeletDir)
-      : new Map<string, ReadonlySet<string>>();
-    const { states } = track(new Map(), { leftOut, pools }, held, 0);
-    return { snapshot, specs, states, leftOut };
-  }
-
-  [Symbol.dispose](): void {
-    this.#host.verbs[Symbol.dispose]();
-  }
+/** The inventory of a machine that is seen for the first time, without serving anything. */
+export function inspect(
+  snapshot: Snapshot,
+  specs: readonly ResourceSpec[],
+  record: KubeletRecord,
+  has?: (hostPath: string) => boolean,
+): Inventory {
+  return advance(null, snapshot, specs, record, 0, has).inventory;
 }

@@ -1,183 +1,124 @@
 /**
- * One resource as the kubelet sees it: the list, and answers to Allocate and GetPreferredAllocation, all made from the
- * last state of the resource. Here the pure policy meets the wire format and the one check against the machine.
+ * One resource as one thing: its pool's state, its CDI file, the answers made from both, and the session that serves
+ * them to the kubelet. Created, updated and closed together.
  *
  * @module
  */
-import type { Buffer } from "node:buffer";
-import { readLine } from "../hca/files.ts";
-import type { Codec, ContainerAnswer } from "../device_plugin/codec.ts";
-import { type DeviceSource, RequestError } from "../device_plugin/source.ts";
-import { allocate, type Grant, type HostFacts, type SysfsCheck } from "../pool/allocate.ts";
-import { cdiGrant } from "../pool/cdi.ts";
-import { devices } from "../pool/devices.ts";
+import type { Codec } from "../device_plugin/codec.ts";
+import { type RegistrationMode, Session, type SessionStatus, type Timing } from "../device_plugin/session.ts";
+import type { HostFacts } from "../pool/allocate.ts";
+import type { Hca } from "../hca/types.ts";
 import type { PoolState } from "../pool/states.ts";
-import { prefer } from "../pool/prefer.ts";
+import type { Log } from "../text/log.ts";
+import type { CdiSpecs } from "./cdi.ts";
+import { DevicePluginResource } from "./device_plugin_resource.ts";
+import type { Observers } from "./observer.ts";
 
-export interface DevicePluginResourceOptions {
-  readonly codec: Codec;
+/** What all resources of an agent share. */
+export interface ResourceOptions {
+  readonly kubeletDir: string;
+  readonly registryDir: string;
+  readonly registration: RegistrationMode;
   readonly sysfsRoot: string;
-  /** Scans of the machine now and updates the offer; resolves when that is done. */
-  readonly rescan: () => Promise<void>;
-  readonly onAllocated: (resource: string, ids: readonly string[], grant: Grant) => void;
+  readonly cdi: CdiSpecs;
+  readonly codec: Codec;
+  readonly log: Log;
+  readonly observers: Observers;
+  /** Scans the machine now; resolves when every resource is up to date. */
+  readonly rescan: (detail: string) => Promise<void>;
+  readonly timing: Partial<Timing>;
 }
 
-/** An answer that was given before and still is right while its evidence holds. */
-interface Remembered {
-  readonly answer: Buffer;
-  readonly evidence: readonly SysfsCheck[];
-  readonly containers: readonly { readonly ids: readonly string[]; readonly grant: Grant }[];
-}
+export class Resource {
+  readonly name: string;
+  readonly #options: ResourceOptions;
+  readonly #answers: DevicePluginResource;
+  readonly #session: Session;
 
-/** Answers that are remembered; a kubelet asks for few distinct sets of IDs. */
-const MEMORY = 1_000;
-
-/** Requests of more bytes are not remembered: gRPC takes 4 MiB, and a thousand of those would be gigabytes. */
-const LONGEST_REMEMBERED = 4_096;
-
-/** The devices of one resource. */
-export class DevicePluginResource implements DeviceSource {
-  readonly resource: string;
-  readonly #options: DevicePluginResourceOptions;
-  readonly #listeners = new Set<() => void>();
-  readonly #memory = new Map<string, Remembered>();
-  #poolState: PoolState;
-  #host: HostFacts;
-  #list: Buffer;
-  /** Why nothing can be allocated now although devices are healthy; null when nothing stands in the way. */
-  #refusal: string | null = null;
-
-  constructor(poolState: PoolState, host: HostFacts, options: DevicePluginResourceOptions) {
-    this.resource = poolState.spec.name;
+  constructor(poolState: PoolState, host: HostFacts, options: ResourceOptions) {
+    const resource = this.name = poolState.spec.name;
     this.#options = options;
-    this.#poolState = poolState;
-    this.#host = host;
-    this.#list = options.codec.list(devices(poolState));
+    const { log, observers } = options;
+    this.#answers = new DevicePluginResource(poolState, host, {
+      codec: options.codec,
+      sysfsRoot: options.sysfsRoot,
+      rescan: () => options.rescan(`an Allocate of ${resource} cannot be answered from the last scan`),
+      cdiInPlace: () => options.cdi.isInPlace(resource),
+      onAllocated: (name, ids, grant) => observers.onAllocated(name, ids, grant),
+    });
+    this.#session = new Session(this.#answers, {
+      kubeletDir: options.kubeletDir,
+      registryDir: options.registryDir,
+      mode: options.registration,
+      note: ({ level, message }) => log[level](message, { resource }),
+      onStatus: (status) => {
+        observers.onSession(status);
+        observers.onState();
+      },
+      events: {
+        onListSent: (bytes) => observers.onListSent(resource, bytes),
+        onCall: (method, seconds, refused) => {
+          if (refused !== null) log.warn(`${method} refused: ${refused.message}`, { resource, code: refused.code });
+          observers.onCall(resource, method, seconds, refused);
+        },
+      },
+      timing: options.timing,
+    });
+    this.#session.reconcile();
   }
 
-  get poolState(): PoolState {
-    return this.#poolState;
+  get status(): SessionStatus {
+    return this.#session.status;
   }
 
   /**
-   * Takes over what is known now. Subscribers hear of it only if the kubelet's list is another one.
-   *
-   * @param refusal why no container can be served at the moment, such as a CDI spec that could not be written
+   * Whether {@link update} has something to do although nothing changed: that a disk has room again, or that somebody
+   * deleted a spec, is no event.
    */
-  update(poolState: PoolState, host: HostFacts, refusal: string | null = null): void {
-    this.#refusal = refusal;
-    const sameHost = host.rdmaCm === this.#host.rdmaCm && host.knem === this.#host.knem;
-    if (poolState === this.#poolState && sameHost) return;
-    this.#host = host;
-    this.#memory.clear();
-    if (poolState === this.#poolState) return;
-    this.#poolState = poolState;
-    const list = this.#options.codec.list(devices(poolState));
-    if (list.equals(this.#list)) return;
-    this.#list = list;
-    for (const listener of this.#listeners) listener();
+  get hasPendingWork(): boolean {
+    return this.#options.cdi.needsWriting(this.name);
   }
 
-  list(): Buffer {
-    return this.#list;
+  /**
+   * Takes over the state of a scan. The CDI file comes first: no answer may name what no file describes.
+   *
+   * @param hcas every HCA of the machine, selected or not
+   */
+  update(poolState: PoolState, host: HostFacts, hcas: readonly Hca[]): void {
+    this.#answers.update(poolState, host, this.#writeCdi(poolState, host, hcas));
   }
 
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** The kubelet's directories changed. */
+  kubeletDirChanged(): void {
+    this.#session.kubeletDirChanged();
   }
 
-  /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
-  allocate(request: Buffer): Buffer | Promise<Buffer> {
-    if (this.#refusal !== null) return this.#retry(request);
-    const key = request.toString("latin1");
-    const known = this.#memory.get(key);
-    if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
-    return this.#allocate(request, key);
+  /** Registers with the kubelet again although nothing seems to be missing (SIGHUP). */
+  reregister(): void {
+    this.#session.reregister();
   }
 
-  prefer(request: Buffer): Buffer {
-    const { codec } = this.#options;
-    const { container_requests } = decode(() => codec.preferredRequest(request), "PreferredAllocationRequest");
-    return codec.preferredResponse(container_requests.map((one) =>
-      prefer(this.#poolState, {
-        available: one.available_deviceIDs,
-        mustInclude: one.must_include_deviceIDs,
-        size: one.allocation_size,
-      })
-    ));
+  /** Dials our own socket, and serves again when nothing answers. */
+  probe(): void {
+    this.#session.probe();
   }
 
-  /** What stood in the way may be gone, as when a disk has room again: a scan tries once more, and the call waits. */
-  async #retry(request: Buffer): Promise<Buffer> {
-    await this.#options.rescan();
-    if (this.#refusal !== null) throw new RequestError("FAILED_PRECONDITION", this.#refusal);
-    return this.allocate(request);
+  /** The plugin ends: finishes calls in flight, whose answers may name the CDI file; that goes unless it is needed. */
+  async close(): Promise<void> {
+    await this.#session.close();
+    this.#options.cdi.end(this.name);
   }
 
-  async #allocate(request: Buffer, key: string): Promise<Buffer> {
-    const { codec, rescan } = this.#options;
-    const asked = decode(() => codec.allocateRequest(request), "AllocateRequest").container_requests
-      .map((container) => container.devices_ids);
-    let made = this.#make(asked);
-    if (!this.#holds(made.evidence)) {
-      // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
-      await rescan();
-      made = this.#make(asked);
-      const wrong = made.evidence.find((one) => !this.#true(one));
-      if (wrong !== undefined) {
-        const says = readLine(`${this.#options.sysfsRoot}/${wrong.path}`) ?? "nothing";
-        const message = `${this.resource}: the nodes of ${wrong.says} are changing right now ` +
-          `(${wrong.path} says ${says}); the pod will be admitted when it is tried again`;
-        throw new RequestError("FAILED_PRECONDITION", message);
-      }
-    }
-    if (this.#memory.size >= MEMORY) this.#memory.clear();
-    if (key.length <= LONGEST_REMEMBERED) this.#memory.set(key, made);
-    return this.#out(made);
+  /** The resource alone ends. Its CDI file goes first: a later resource of the same name writes its own. */
+  async retire(): Promise<void> {
+    this.#options.cdi.end(this.name);
+    await this.#session.close();
   }
 
-  #make(asked: readonly (readonly string[])[]): Remembered {
-    const containers: { ids: readonly string[]; grant: Grant }[] = [];
-    const evidence: SysfsCheck[] = [];
-    for (const ids of asked) {
-      const outcome = allocate(this.#poolState, this.#host, ids);
-      if (!outcome.ok) {
-        throw new RequestError(
-          outcome.reason === "unknown" ? "INVALID_ARGUMENT" : "FAILED_PRECONDITION",
-          outcome.message,
-        );
-      }
-      containers.push({ ids, grant: outcome.grant });
-      evidence.push(...outcome.evidence);
-    }
-    const answers = containers.map(({ grant }): ContainerAnswer => ({
-      grant,
-      cdi: this.#poolState.spec.cdi ? cdiGrant(this.#poolState.spec, grant) : null,
-    }));
-    return { answer: this.#options.codec.allocateResponse(answers), evidence, containers };
-  }
-
-  #out(made: Remembered): Buffer {
-    for (const { ids, grant } of made.containers) this.#options.onAllocated(this.resource, ids, grant);
-    return made.answer;
-  }
-
-  #holds(evidence: readonly SysfsCheck[]): boolean {
-    return evidence.every((one) => this.#true(one));
-  }
-
-  #true(evidence: SysfsCheck): boolean {
-    return readLine(`${this.#options.sysfsRoot}/${evidence.path}`) === evidence.says;
-  }
-}
-
-function decode<T>(read: () => T, what: string): T {
-  try {
-    return read();
-  } catch (error) {
-    throw new RequestError("INVALID_ARGUMENT", `These bytes are no ${what}: ${(error as Error).message}`, {
-      cause: error,
-    });
+  /** Null when the spec is written, or none is wanted; else the sentence that says why not. */
+  #writeCdi(poolState: PoolState, host: HostFacts, hcas: readonly Hca[]): string | null {
+    if (poolState.spec.cdi) return this.#options.cdi.write(poolState, host, this.status.socket, hcas);
+    this.#options.cdi.end(this.name);
+    return null;
   }
 }

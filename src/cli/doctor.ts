@@ -10,19 +10,24 @@ import { count, type Finding, type Severity } from "../doctor/finding.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
-import { wanted } from "./machine.ts";
-import { Inspector } from "../agent/inventory.ts";
+import { places, wanted } from "./machine.ts";
+import { Inspector } from "./inspector.ts";
 
 /** Status 0 when there is no problem (warnings may be), 1 when there is one. */
 export async function doctorCommand(values: Values): Promise<number> {
   const { specs, warnings } = await wanted(values);
   using inspector = new Inspector(values, specs);
-  const findings = examine(await gatherFacts(values, await inspector.scan("full"), warnings));
+  const findings = examine(await gatherFacts(places(values), await inspector.scan("full"), warnings));
   print(values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }
 
-const MARKS = { problem: ["red", "PROBLEM"], warning: ["yellow", "WARNING"], ok: ["green", "ok"] } as const;
+const MARKS = {
+  problem: ["red", "PROBLEM"],
+  warning: ["yellow", "WARNING"],
+  unchecked: ["dim", "skipped"],
+  ok: ["green", "ok"],
+} as const;
 
 /** Findings for people, at most 80 columns wide; the last line counts. */
 export function report(findings: readonly Finding[], paint: Painter): string {
@@ -30,11 +35,12 @@ export function report(findings: readonly Finding[], paint: Painter): string {
     const [style, mark] = MARKS[severity];
     const [first = "", ...rest] = wrap(what, 70, "");
     const head = [`${paint(style, mark.padEnd(8))} ${first}`, ...rest.map((line) => `         ${line}`)];
-    if (severity === "ok") return head;
+    if (severity === "ok" || severity === "unchecked") return head;
     const body = [...wrap(`reason: ${reason}`, 80, "         "), ...wrap(`fix: ${fix}`, 80, "         ")];
     return [...head, ...body, `         see: docs/troubleshooting.md#${id}`];
   });
   const total = (severity: Severity) => findings.filter((one) => one.severity === severity).length;
-  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok`;
+  const left = total("unchecked") === 0 ? "" : `, ${total("unchecked")} not checked`;
+  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok${left}`;
   return `${[...lines, "", sum].join("\n")}\n`;
 }

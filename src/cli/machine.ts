@@ -14,6 +14,7 @@ import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
+import type { Places } from "../doctor/facts.ts";
 import type { Values } from "./flags.ts";
 
 /** What the operator asked for cannot be; the message is a sentence for people and the process ends with status 2. */
@@ -26,6 +27,8 @@ export interface Wanted {
   readonly specs: readonly ResourceSpec[];
   /** Milliseconds between timer scans. */
   readonly rescanMs: number;
+  /** The same for people, with who says so: "5 s (--rescan)". */
+  readonly rescan: string;
   /** Sentences about a configuration that works, but perhaps not as meant. */
   readonly warnings: readonly string[];
 }
@@ -39,12 +42,28 @@ const RESCAN_SECONDS = 30;
 export async function wanted(values: Values): Promise<Wanted> {
   const specs = values.config === undefined ? null : await fromFile(values.config, values["resource-prefix"]);
   const base = specs?.resources ?? [fromFlags(values)];
-  const rescan = values.rescan === undefined ? specs?.rescanSeconds ?? RESCAN_SECONDS : Number(values.rescan);
+  const written = specs?.rescanSeconds ?? null;
+  const flag = values.rescan === undefined ? null : Number(values.rescan);
+  const seconds = flag ?? written ?? RESCAN_SECONDS;
+  const source = flag !== null ? "--rescan" : written !== null ? "the configuration" : "default";
   return {
     specs: values.cdi ? base.map((spec) => ({ ...spec, cdi: true })) : base,
-    rescanMs: rescan * 1_000,
-    warnings: specs?.warnings ?? [],
+    rescanMs: seconds * 1_000,
+    rescan: `${seconds === 0 ? "never" : `${seconds} s`} (${source})`,
+    warnings: [
+      ...specs?.warnings ?? [],
+      ...flag !== null && written !== null && written !== flag && !isPeersDefault(specs)
+        ? [
+          `${values.config}: it wants a rescan every ${written} s, but --rescan ${values.rescan} counts; leave the flag out`,
+        ]
+        : [],
+    ],
   };
+}
+
+/** The shared device plugin scans each minute when its file does not say: that is nobody's wish. */
+function isPeersDefault(config: { readonly format: string; readonly rescanSeconds: number | null } | null): boolean {
+  return config?.format === "shared-device-plugin" && config.rescanSeconds === 60;
 }
 
 async function fromFile(path: string, resourcePrefix: string | undefined) {
@@ -62,11 +81,14 @@ function fromFlags(values: Values): ResourceSpec {
 
 /**
  * Checks that -master names a PF with VFs: with a wrong name the plugin would offer nothing for ever, and say nothing.
+ * @param offered whether the kubelet knows devices of the resource: then the name was right before, and an interface that
+ *   is not there now is in a pod
  * @throws {UsageError} with what the interface is instead, and what to do
  */
-export function checkMaster(sysfsRoot: string, master: string): void {
+export function checkMaster(sysfsRoot: string, master: string, offered: boolean): void {
   const dir = join(sysfsRoot, "class/net", master);
   if (!existsSync(dir)) {
+    if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
     throw new UsageError(`-master ${master}: there is no such network interface on this machine; there are ${there}`);
   }
@@ -95,6 +117,17 @@ export function machine(values: Values): DiscoverySources & { readonly verbs: Ve
     roots: { sysfs, dev },
     verbs: openVerbs(),
     netnsMode: () => readNetnsMode(sysfs, { fake: !isKernelsOwn(sysfs) }),
+  };
+}
+
+/** The directories that the flags name. */
+export function places(values: Values): Places {
+  return {
+    sysfsRoot: resolve(values["sysfs-root"]),
+    devRoot: resolve(values["dev-root"]),
+    kubeletDir: resolve(values["kubelet-dir"]),
+    registryDir: registryDir(values),
+    cdiDir: resolve(values["cdi-dir"]),
   };
 }
 

@@ -4,14 +4,13 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import type { Values } from "../cli/flags.ts";
-import { registryDir } from "../cli/machine.ts";
+import { dirname, join } from "node:path";
 import type { Inventory } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
 import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
+import { type Link, readLinks } from "./links.ts";
 import { type NodeFile, readNodeFiles } from "./node_files.ts";
 import { type ProviderFiles, readProviders } from "./provider_files.ts";
 import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
@@ -35,6 +34,8 @@ export interface Facts {
   readonly nodes: ReadonlyMap<string, NodeFile>;
   readonly providers: ProviderFiles | "missing" | "hidden";
   readonly functions: readonly WantedFunction[];
+  /** Net devices of HCAs that are Unhealthy. */
+  readonly links: ReadonlyMap<string, Link>;
   readonly kubelet: KubeletFacts;
   /** RLIMIT_MEMLOCK of this process, bytes; Infinity for unlimited, null when unknown. */
   readonly memlock: number | null;
@@ -46,20 +47,26 @@ export interface Facts {
   readonly inotifyInstances: number | null;
 }
 
+/** Where the plugin was told to find things; absolute paths. */
+export interface Places {
+  readonly sysfsRoot: string;
+  readonly devRoot: string;
+  readonly kubeletDir: string;
+  readonly registryDir: string;
+  readonly cdiDir: string;
+}
+
 const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 
 /** Reads everything and changes nothing. */
 export async function gatherFacts(
-  values: Values,
+  places: Places,
   inventory: Inventory,
   configWarnings: readonly string[],
 ): Promise<Facts> {
   using rights = openRights();
-  const sysfsRoot = resolve(values["sysfs-root"]);
-  const devRoot = resolve(values["dev-root"]);
-  const kubeletDir = resolve(values["kubelet-dir"]);
-  const cdiDir = resolve(values["cdi-dir"]);
-  const kubelet = await readKubelet(kubeletDir, registryDir(values), inventory.specs, rights);
+  const { sysfsRoot, devRoot, kubeletDir, registryDir, cdiDir } = places;
+  const kubelet = await readKubelet(kubeletDir, registryDir, inventory.specs, rights);
   const providers = readProviders();
   const hidden = [
     ...providers === "hidden" ? ["libibverbs' provider libraries"] : [],
@@ -83,6 +90,7 @@ export async function gatherFacts(
     nodes: readNodeFiles(devRoot),
     providers,
     functions: readWantedFunctions(inventory.specs, sysfsRoot),
+    links: readLinks(sysfsRoot, inventory),
     kubelet,
     memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
     selinux: selinuxContext(textOf("/proc/self/attr/current")),

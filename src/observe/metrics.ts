@@ -8,7 +8,8 @@
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AgentObserver, AgentState } from "../agent/agent.ts";
+import type { Inventory } from "../agent/inventory.ts";
+import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
 import { devices } from "../pool/devices.ts";
@@ -88,18 +89,19 @@ export class Metrics {
   async #write(state: AgentState | null): Promise<string> {
     const [pods, readings] = await Promise.all([
       this.#sources.pods?.get() ?? null,
-      this.#sources.counters.read(state?.snapshot?.hcas ?? []),
+      this.#sources.counters.read(state?.inventory?.snapshot.hcas ?? []),
     ]);
     this.#gauge("countersSeconds").set(readings.seconds);
     for (const hca of readings.skipped) this.#counter("countersSkipped").inc({ hca });
     this.#process();
     this.#gauge("watchers").set(this.#sources.watchers());
     this.#gauge("ready").set(unready(state?.sessions ?? null).length === 0 ? 1 : 0);
-    if (state !== null) {
-      await this.#hardware(state);
-      this.#offers(state);
+    const inventory = state?.inventory ?? null;
+    if (inventory !== null) {
+      await this.#hardware(inventory);
+      this.#offers(inventory, state?.sessions ?? []);
+      if (pods !== null) this.#pods(inventory, pods);
     }
-    if (state !== null && pods !== null) this.#pods(state, pods);
     const texts: string[] = [];
     for (const { name } of Object.values(PLUGIN_FAMILIES)) {
       texts.push(await this.#registry.getSingleMetricAsString(name));
@@ -119,7 +121,7 @@ export class Metrics {
     this.#gauge("heap").set(heapUsed);
   }
 
-  async #hardware({ snapshot, states }: AgentState): Promise<void> {
+  async #hardware({ snapshot, states }: Inventory): Promise<void> {
     const gauges = ["hca", "hcaResources", "hcaNotes", "port", "portState", "portRate"] as const;
     for (const key of gauges) this.#gauge(key).reset();
     const offered = new Map<string, number>();
@@ -127,9 +129,9 @@ export class Metrics {
       const names = [...deviceStates.values()].flatMap(({ member }) => member.hcas.map((hca) => hca.name));
       for (const name of new Set(names)) offered.set(name, (offered.get(name) ?? 0) + 1);
     }
-    this.#gauge("hcas").set(snapshot?.hcas.length ?? 0);
-    this.#gauge("hcasUnreadable").set(snapshot?.unreadable.length ?? 0);
-    for (const [n, one] of (snapshot?.hcas ?? []).entries()) {
+    this.#gauge("hcas").set(snapshot.hcas.length);
+    this.#gauge("hcasUnreadable").set(snapshot.unreadable.length);
+    for (const [n, one] of snapshot.hcas.entries()) {
       if (n % HCAS_AT_ONCE === HCAS_AT_ONCE - 1) await setImmediate();
       const { name: hca, pci, kind, transport, firmware, boardId, uverbs } = one;
       this.#gauge("hca").set({
@@ -158,7 +160,7 @@ export class Metrics {
     }
   }
 
-  #offers({ states, sessions }: AgentState): void {
+  #offers({ states }: Inventory, sessions: AgentState["sessions"]): void {
     for (const key of ["devices", "registered", "phase", "streams"] as const) this.#gauge(key).reset();
     for (const [resource, poolState] of states) {
       const all = devices(poolState);
@@ -176,7 +178,7 @@ export class Metrics {
   }
 
   /** Only resources of this plugin: the kubelet also tells of others'. */
-  #pods({ states }: AgentState, pods: PodsAnswer): void {
+  #pods({ states }: Inventory, pods: PodsAnswer): void {
     this.#gauge("inUse").reset();
     this.#gauge("pod").reset();
     const errors = this.#counter("podErrors");

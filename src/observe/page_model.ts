@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { AgentState } from "../agent/agent.ts";
-import { natural } from "../hca/files.ts";
+import type { Inventory } from "../agent/inventory.ts";
+import type { AgentState } from "../agent/observer.ts";
+import { natural } from "../text/natural.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
@@ -105,7 +106,8 @@ export function statusModel(
   pods: PodsAnswer | null,
   about: { readonly node: string; readonly version: string },
 ): StatusModel {
-  const { snapshot = null, states = new Map<string, PoolState>(), sessions = [], changes = [] } = state ?? {};
+  const { inventory = null, sessions = [], changes = [] } = state ?? {};
+  const { snapshot, states } = inventory ?? { snapshot: null, states: new Map<string, PoolState>() };
   const holders = pods?.ok ? pods.holders : new Map();
   const resources = [...states.values()].map((poolState): ResourceView => {
     const held = holders.get(poolState.spec.name) ?? new Map();
@@ -129,7 +131,7 @@ export function statusModel(
     version: about.version,
     unready: unready(state?.sessions ?? null),
     resources,
-    numa: state === null ? [] : drawing(state, holders),
+    numa: inventory === null ? [] : drawing(inventory, holders),
     notes: [
       ...snapshot?.notes ?? [],
       ...(snapshot?.unreadable ?? []).map(({ name, reason }) => `${name} could not be read: ${reason}`),
@@ -149,11 +151,11 @@ interface Role {
 }
 
 /** HCAs by NUMA node and PCIe root; also those that are gone and those in a pod. */
-function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
-  const roles = rolesOf(state, holders);
-  const here = [...state.snapshot?.hcas ?? [], ...state.snapshot?.inPodNetns ?? []];
+function drawing(inventory: Inventory, holders: Holders): readonly NumaView[] {
+  const roles = rolesOf(inventory, holders);
+  const here = [...inventory.snapshot.hcas, ...inventory.snapshot.inPodNetns];
   const names = new Set(here.map((hca) => hca.name));
-  const deviceStates = [...state.states.values()].flatMap((poolState) => [...poolState.deviceStates.values()]);
+  const deviceStates = [...inventory.states.values()].flatMap((poolState) => [...poolState.deviceStates.values()]);
   const away = deviceStates.flatMap(({ member }) => member.hcas).filter((hca) => !names.has(hca.name));
   const all = [...here, ...new Map(away.map((hca) => [hca.name, hca])).values()];
   const byNode = groups(all, (hca) => hca.pci?.numaNode ?? null);
@@ -163,20 +165,20 @@ function drawing(state: AgentState, holders: Holders): readonly NumaView[] {
       .sort(([a], [b]) => a === null ? 1 : b === null ? -1 : natural(a, b))
       .map(([root, hcas]) => ({
         root,
-        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, state, roles.get(hca.name))),
+        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, inventory, roles.get(hca.name))),
       })),
   }));
 }
 
 /** Roles by HCA name, of those that are in a resource. */
-function rolesOf(state: AgentState, holders: Holders): ReadonlyMap<string, Role> {
+function rolesOf(inventory: Inventory, holders: Holders): ReadonlyMap<string, Role> {
   const roles = new Map<string, Role>();
   const role = (hca: Hca): Role => {
     const one = roles.get(hca.name) ?? { resources: new Set(), deviceStates: [], pods: new Set() };
     roles.set(hca.name, one);
     return one;
   };
-  for (const [resource, poolState] of state.states) {
+  for (const [resource, poolState] of inventory.states) {
     for (const deviceState of poolState.deviceStates.values()) {
       for (const hca of deviceState.member.hcas) {
         role(hca).resources.add(resource);
@@ -191,7 +193,7 @@ function rolesOf(state: AgentState, holders: Holders): ReadonlyMap<string, Role>
   return roles;
 }
 
-function view(hca: Hca, state: AgentState, role: Role | undefined): HcaView {
+function view(hca: Hca, inventory: Inventory, role: Role | undefined): HcaView {
   const deviceStates = role?.deviceStates ?? [];
   return {
     name: hca.name,
@@ -214,7 +216,10 @@ function view(hca: Hca, state: AgentState, role: Role | undefined): HcaView {
       rate,
     })),
     resources: [...role?.resources ?? []],
-    leftOut: state.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
+    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({
+      resource,
+      reason,
+    })),
     pods: [...role?.pods ?? []].sort(natural),
     notes: hca.notes,
   };

@@ -3,14 +3,13 @@
  *
  * @module
  */
-import type { AgentState } from "../agent/agent.ts";
+import type { Inventory } from "../agent/inventory.ts";
 import type { Hca } from "../hca/types.ts";
 import { devices } from "../pool/devices.ts";
 
 /** Several lines, the first a sentence. */
-export function summary(state: AgentState): string {
-  const { snapshot, states, leftOut } = state;
-  if (snapshot === null) return "nothing was looked at yet";
+export function summary(inventory: Inventory): string {
+  const { snapshot, states, leftOut } = inventory;
   const lines = [`found ${count(snapshot.hcas.length, "HCA")}`];
   for (const hca of snapshot.hcas) {
     const out = leftOut.filter((one) => one.hca === hca.name);

@@ -18,7 +18,10 @@ export const OBSERVE: readonly Situation[] = [
       await stage.use(WITH_PODS);
       const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
       const hca = stage.exec(pod, "echo $RDMA_HCAS");
-      match(await stage.plugin("list", "--pod-resources"), new RegExp(`held by default/${pod} \\(c0\\): ${RESOURCE} ${hca}`));
+      match(
+        await stage.plugin("list", "--pod-resources"),
+        new RegExp(`held by default/${pod} \\(c0\\): ${RESOURCE} ${hca}`),
+      );
       await stage.metricsSay(
         new RegExp(`hca="${hca}".*pod="${pod}"|pod="${pod}".*hca="${hca}"|device="${hca}".*pod="${pod}"`),
       );

@@ -58,7 +58,7 @@ export const RESTARTS: readonly Situation[] = [
       await stage.cluster.nodeReady();
       await stage.cluster.untilNode(() => stage.pluginPidOrNull() !== null, "the plugin's process", 30_000);
       notEqual(stage.pluginPid(), before);
-      await stage.allocatable(RESOURCE, 4, 30_000);
+      await stage.servedAgain();
       // The kubelet may have refused the pod of before, whose devices were not there when it started.
       await stage.tidy();
       const pod = await stage.run({ limits: { [RESOURCE]: 4 } });
@@ -76,7 +76,7 @@ async function podsGoOn(stage: Stage, trouble: () => Promise<void>): Promise<voi
   const before = (await stage.pod(old)).status.containerStatuses?.[0]?.containerID;
   await trouble();
   await stage.cluster.nodeReady();
-  await stage.allocatable(RESOURCE, 4, 30_000);
+  await stage.servedAgain();
   const fresh = await stage.run({ limits: { [RESOURCE]: 3 } });
   const [status] = (await stage.pod(old)).status.containerStatuses ?? [];
   deepEqual([status?.containerID, status?.restartCount], [before, 0]);

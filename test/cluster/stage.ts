@@ -176,8 +176,13 @@ export class Stage {
     }
   }
 
-  /** Waits until the kubelet has asked for a whole device list again and a pod could have all of it. */
+  /** Waits until a kubelet that was started again has the plugin; the node object may still say what it was before. */
   async servedAgain(): Promise<void> {
+    const registrations = new RegExp(`^kubelet_device_plugin_registration_total.*"${RESOURCE}"`, "m");
+    await eventually(async () => {
+      const metrics = await this.cluster.api.text(`/api/v1/nodes/${NODE_NAME}/proxy/metrics`);
+      return registrations.test(metrics) ? null : "the kubelet has no registration";
+    });
     await this.allocatable(RESOURCE, 4, 30_000);
   }
 

@@ -12,7 +12,7 @@ import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { hca, pci, port, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, type Rig, rig, servePods } from "./rig.ts";
+import { pod, RESOURCE, type Rig, rig, servePods } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 const SHOTS = fileURLToPath(new URL("../../test-output/", import.meta.url));
@@ -33,7 +33,8 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   const selection = select(specs, snapshot(hcas));
   const { states } = track(new Map(), selection, new Map(), 0);
   const { leftOut } = selection;
-  const later = { snapshot: snapshot(hcas.slice(1)), states, leftOut, sessions: [], changes: [] };
+  const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut };
+  const later = { inventory, sessions: [], changes: [] };
   const holders = new Map([[RESOURCE, new Map([["mlx5_2", [{ namespace: "a", pod: "p", container: "c" }]]])]]);
   const model = statusModel(later, { ok: true, holders }, { node: "n", version: "1" });
   const drawn = model.numa.flatMap(({ node, roots }) =>
@@ -85,12 +86,15 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
-    trouble: HOSTILE,
+    reason: HOSTILE,
   };
   const state = {
-    snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
-    states,
-    leftOut: [{ hca: HOSTILE, resource: HOSTILE, reason: HOSTILE }],
+    inventory: {
+      snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
+      specs: [],
+      states,
+      leftOut: [{ hca: HOSTILE, resource: HOSTILE, reason: HOSTILE }],
+    },
     sessions: [session],
     changes: [change],
   };

@@ -23,7 +23,7 @@ import { PluginServer } from "../../../src/device_plugin/server.ts";
 import { Discovery } from "../../../src/hca/discover.ts";
 import type { Hca } from "../../../src/hca/types.ts";
 import { noVerbs } from "../../../src/hca/verbs.ts";
-import { DevicePluginResource } from "../../../src/agent/resource.ts";
+import { DevicePluginResource } from "../../../src/agent/device_plugin_resource.ts";
 import { devices, membersOf } from "../../../src/pool/devices.ts";
 import { type PoolState, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
@@ -259,7 +259,7 @@ export const grpc: Target = {
     const served: Served[] = [];
     for (const spec of SPECS) {
       const poolState = states.get(spec.name)!;
-      const facts = { rdmaCm: true, knem: true, has: () => false };
+      const facts = { rdmaCm: true, knem: true, has: () => false, ownersOf: () => [] };
       const offer = new DevicePluginResource(poolState, facts, {
         codec: protoCodec(),
         sysfsRoot: host.sysfsRoot,

@@ -1,0 +1,71 @@
+/**
+ * What can be seen of a running agent: its state at one moment, and the things that happen. The agent itself counts
+ * nothing; metrics and the status page observe it.
+ *
+ * @module
+ */
+import type { SessionStatus } from "../device_plugin/session.ts";
+import type { Grant } from "../pool/allocate.ts";
+import type { Change } from "../pool/states.ts";
+import type { Inventory } from "./inventory.ts";
+import type { Scan } from "./rescan_loop.ts";
+
+/** What the agent knows at one moment. */
+export interface AgentState {
+  /** Null before the first scan has ended. */
+  readonly inventory: Inventory | null;
+  readonly sessions: readonly SessionStatus[];
+  /** The last changes, newest last, with the time of day (ms since the epoch). */
+  readonly changes: readonly (Change & { readonly time: number })[];
+}
+
+export interface AgentObserver {
+  onScan?(scan: Scan, changed: boolean): void;
+  /** From the event that was noticed to the list handed to the streams, in seconds. */
+  onEventLatency?(seconds: number, source: string): void;
+  onCall?(resource: string, method: string, seconds: number, refused: { code: string; message: string } | null): void;
+  onAllocated?(resource: string, ids: readonly string[], grant: Grant): void;
+  onListSent?(resource: string, bytes: number): void;
+  onSession?(status: SessionStatus): void;
+  /** Anything in {@link AgentState} is different from before. */
+  onState?(): void;
+}
+
+/** Several observers as one. */
+export class Observers implements Required<AgentObserver> {
+  readonly #all = new Set<AgentObserver>();
+
+  /** Returns the way to stop observing. */
+  add(observer: AgentObserver): () => void {
+    this.#all.add(observer);
+    return () => this.#all.delete(observer);
+  }
+
+  onScan(...args: Parameters<Required<AgentObserver>["onScan"]>): void {
+    for (const one of this.#all) one.onScan?.(...args);
+  }
+
+  onEventLatency(...args: Parameters<Required<AgentObserver>["onEventLatency"]>): void {
+    for (const one of this.#all) one.onEventLatency?.(...args);
+  }
+
+  onCall(...args: Parameters<Required<AgentObserver>["onCall"]>): void {
+    for (const one of this.#all) one.onCall?.(...args);
+  }
+
+  onAllocated(...args: Parameters<Required<AgentObserver>["onAllocated"]>): void {
+    for (const one of this.#all) one.onAllocated?.(...args);
+  }
+
+  onListSent(...args: Parameters<Required<AgentObserver>["onListSent"]>): void {
+    for (const one of this.#all) one.onListSent?.(...args);
+  }
+
+  onSession(...args: Parameters<Required<AgentObserver>["onSession"]>): void {
+    for (const one of this.#all) one.onSession?.(...args);
+  }
+
+  onState(): void {
+    for (const one of this.#all) one.onState?.();
+  }
+}
