@@ -20,7 +20,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ImageBuilder } from "../../../tools/ship/image_builder.ts";
+import { ImageBuilder } from "../image_builder.ts";
 import { SANDBOX_IMAGE, snapshotter } from "./config_files.ts";
 import type { Space } from "./space.ts";
 import { cacheDir } from "./versions.ts";
