@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { cpSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { Cluster } from "../support/cluster/cluster.ts";
 import { SUPPORTED_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
@@ -18,6 +20,7 @@ import { SITUATIONS } from "./situations.ts";
 import { Stage } from "./stage.ts";
 
 const asked = process.env.CLUSTER;
+const logs = process.env.CLUSTER_LOGS;
 const only = new RegExp(process.env.CLUSTER_ONLY ?? "");
 if (!asked) process.stderr.write("skipping: a real cluster is started by `deno task test:cluster`\n");
 /** The default version first: it plays everything. */
@@ -45,6 +48,8 @@ for (const version of versions.length > 0 ? versions : ["of any version"]) {
         if (!passed && rows.at(-1)?.passed === false && rows.at(-2)?.passed === false) break;
         rows.push({ name: situation.name, passed, ms: performance.now() - begun });
       }
+      // To look at after a failure; the cluster's directory goes with it.
+      if (logs !== undefined) cpSync(join(cluster.dir, "logs"), join(logs, version), { recursive: true });
       printTable(`Kubernetes ${version}`, rows, report);
     },
   });

@@ -180,7 +180,7 @@ export class Stage {
   async servedAgain(): Promise<void> {
     const registrations = new RegExp(`^kubelet_device_plugin_registration_total.*"${RESOURCE}"`, "m");
     await eventually(async () => {
-      const metrics = await this.cluster.api.text(`/api/v1/nodes/${NODE_NAME}/proxy/metrics`);
+      const metrics = await this.cluster.api.text(`/api/v1/nodes/${NODE_NAME}/proxy/metrics`).catch(String);
       return registrations.test(metrics) ? null : "the kubelet has no registration";
     });
     await this.allocatable(RESOURCE, 4, 30_000);
