@@ -41,6 +41,12 @@ const drivers = ["mlx5.driver"];
 const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
 export const BROKEN: readonly Broken[] = [
   {
+    what: "a Deno that clients of the socket can end",
+    finds: ["warning runtime"],
+    says: /Deno 2\.9\.5 can be ended by any client/,
+    over: { runtime: "Deno 2.9.5" },
+  },
+  {
     what: "no modules",
     finds: ["problem rdma-modules"],
     says: /modprobe mlx5_ib/,
