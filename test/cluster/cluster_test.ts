@@ -10,11 +10,11 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Cluster } from "../support/cluster/cluster.ts";
-import { SUPPORTED_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
+import { DEFAULT_KUBERNETES, SUPPORTED_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
 import { CLUSTER_NEEDS } from "../support/cluster/requirements.ts";
 import { needs } from "../support/need.ts";
 import { HOST } from "./host.ts";
-import { printTable, type Row } from "./report.ts";
+import { printTable, type Row, type VersionResult, writeVersions } from "./report.ts";
 import type { Situation } from "./situation.ts";
 import { SITUATIONS } from "./situations.ts";
 import { Stage } from "./stage.ts";
@@ -23,8 +23,10 @@ const asked = process.env.CLUSTER;
 const logs = process.env.CLUSTER_LOGS;
 const only = new RegExp(process.env.CLUSTER_ONLY ?? "");
 if (!asked) process.stderr.write("skipping: a real cluster is started by `deno task test:cluster`\n");
-/** The default version first: it plays everything. */
+/** The default version plays everything, the others what is core. */
 const versions = asked === "all" ? SUPPORTED_KUBERNETES : asked ? [asked] : [];
+
+const results: VersionResult[] = [];
 
 for (const version of versions) {
   Deno.test({
@@ -50,13 +52,23 @@ for (const version of versions) {
       }
       // To look at after a failure; the cluster's directory goes with it.
       if (logs !== undefined) cpSync(join(cluster.dir, "logs"), join(logs, version), { recursive: true });
-      printTable(`Kubernetes ${version}`, rows, report);
+      const result = { version, rows, impossible: impossible(version) };
+      printTable(result, report);
+      results.push(result);
+      if (asked === "all" && results.length === versions.length) writeVersions(results);
     },
   });
 }
 
 function played(version: string): readonly Situation[] {
-  const minor = Number(version.split(".")[1]);
   return SITUATIONS.filter(({ name }) => only.test(name))
-    .filter(({ core = false, since = 0 }) => (core || version === asked) && minor >= since);
+    .filter(({ core = false, since = 0 }) => (core || version === DEFAULT_KUBERNETES) && minor(version) >= since);
+}
+
+function impossible(version: string): readonly string[] {
+  return SITUATIONS.filter(({ core = false, since = 0 }) => core && minor(version) < since).map(({ name }) => name);
+}
+
+function minor(version: string): number {
+  return Number(version.split(".")[1]);
 }

@@ -92,8 +92,13 @@ export class Stage {
     return name;
   }
 
-  untilPod<T>(name: string, wanted: (pod: PodObject | null) => T | false | null | undefined, what: string): Promise<T> {
-    return this.cluster.api.until<PodObject, T>(`${PODS}/${name}`, wanted, what);
+  untilPod<T>(
+    name: string,
+    wanted: (pod: PodObject | null) => T | false | null | undefined,
+    what: string,
+    timeoutMs?: number,
+  ): Promise<T> {
+    return this.cluster.api.until<PodObject, T>(`${PODS}/${name}`, wanted, what, timeoutMs);
   }
 
   pod(name: string): Promise<PodObject> {
