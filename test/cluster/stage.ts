@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster } from "../support/cluster/cluster.ts";
@@ -149,6 +150,28 @@ export class Stage {
       .filter((path) => path !== "");
   }
 
+  /** Starts the kubelet again with these settings over the usual ones, and waits until it has the plugin's list. */
+  async withKubelet(settings: Readonly<Record<string, unknown>>, play: () => Promise<void>): Promise<void> {
+    const restart = async (now: Readonly<Record<string, unknown>>) => {
+      await this.cluster.node.stopKubelet();
+      await this.cluster.node.startKubelet(now);
+      await this.cluster.nodeReady();
+      await this.servedAgain();
+    };
+    await restart(settings);
+    try {
+      await play();
+    } finally {
+      await this.tidy();
+      await restart({});
+    }
+  }
+
+  /** Removes CDI specs of earlier situations: they stay for containers that ended a moment before their plugin. */
+  removeSpecs(): void {
+    this.cluster.space.run(["sh", "-c", "rm -f /run/cdi/*"]);
+  }
+
   async configMap(name: string, data: Readonly<Record<string, string>>): Promise<void> {
     const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
     await this.cluster.api.delete(`/api/v1/namespaces/kube-system/configmaps/${name}`);
@@ -181,12 +204,16 @@ export class Stage {
     }
   }
 
-  /** Waits until a kubelet that was started again has the plugin; the node object may still say what it was before. */
+  /**
+   * Waits until a kubelet that was started again has the plugin's list. The node object may still say what it was before,
+   * and the kubelet counts a registration before it has a list, so its log is what tells.
+   */
   async servedAgain(): Promise<void> {
-    const registrations = new RegExp(`^kubelet_device_plugin_registration_total.*"${RESOURCE}"`, "m");
-    await eventually(async () => {
-      const metrics = await this.cluster.api.text(`/api/v1/nodes/${NODE_NAME}/proxy/metrics`).catch(String);
-      return registrations.test(metrics) ? null : "the kubelet has no registration";
+    await eventually(() => {
+      const log = readFileSync(join(this.cluster.dir, "logs/kubelet.log"), "utf8");
+      const now = log.slice(log.lastIndexOf("Creating Container Manager object"));
+      const pushed = now.includes(`"State pushed for device plugin" resource="${RESOURCE}"`);
+      return Promise.resolve(pushed ? null : "the kubelet has no list of the plugin");
     });
     await this.allocatable(RESOURCE, 4, 30_000);
   }

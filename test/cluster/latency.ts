@@ -8,14 +8,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "@std/cli";
-import { type Deployment, EXCLUSIVE, SHIPPED } from "../test/cluster/deployment.ts";
-import { HOST, RESOURCE } from "../test/cluster/host.ts";
-import { allocatedHealth, Stage } from "../test/cluster/stage.ts";
-import { Cluster } from "../test/support/cluster/cluster.ts";
-import { missingForCluster } from "../test/support/cluster/requirements.ts";
-import { DEFAULT_KUBERNETES, versionsFor } from "../test/support/cluster/versions.ts";
+import { type Deployment, EXCLUSIVE, SHIPPED } from "./deployment.ts";
+import { HOST, RESOURCE } from "./host.ts";
+import { allocatedHealth, Stage } from "./stage.ts";
+import { Cluster } from "../support/cluster/cluster.ts";
+import { missingForCluster } from "../support/cluster/requirements.ts";
+import { DEFAULT_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
 
-const DOCUMENT = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
+const DOCUMENT = fileURLToPath(new URL("../../docs/performance.md", import.meta.url));
 const MARKS = ["<!-- cluster latency: written by `deno task cluster:latency --write` -->", "<!-- /cluster latency -->"];
 
 interface Case {
