@@ -22,6 +22,9 @@ import {
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually, type Fault, RESOURCE } from "./fault.ts";
 import { memoryOf } from "../support/process_figures.ts";
+import { ALL_MANNERS, leaveOften } from "../support/leave.ts";
+import type { OnHost } from "../support/plugin.ts";
+import { startIn } from "../support/wrapped.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 const SERVICE = "/v1beta1.DevicePlugin";
@@ -35,6 +38,11 @@ const SILENT = { lines: 0 };
 
 /** MiB that a flood may leave in the process; what it sends is many times that. */
 const MOST_MEMORY = 64;
+
+/** Whoever uses memory after it was freed finds a pattern there, and crashes at once instead of some day. */
+function withPerturbedMemory(place: OnHost, flags: readonly string[]) {
+  return startIn(["env", "MALLOC_PERTURB_=165"], place, flags);
+}
 
 /** One well-formed Allocate on a stream. */
 function call(stream: number): Buffer {
@@ -130,6 +138,19 @@ const MALFORMED: readonly { readonly what: string; readonly bytes: string; reado
 ];
 
 export const WIRE: readonly Fault[] = [
+  {
+    name: "However its clients leave, the plugin lives on",
+    injected: `clients that follow the list, have two calls answered and leave: ${ALL_MANNERS.join("; ")}; of each ` +
+      "20 in turns and 20 four at a time, with an allocator that overwrites what is freed (MALLOC_PERTURB_)",
+    promise: "every client is answered, nothing that was freed is used, nothing of a client is left",
+    run: () =>
+      underFault({ ...SILENT, start: withPerturbedMemory }, async ({ socket }) => {
+        for (const manner of ALL_MANNERS) {
+          await leaveOften(socket, manner, 20);
+          await leaveOften(socket, manner, 20, 4);
+        }
+      }),
+  },
   {
     name: "Bytes that are no HTTP/2 end their own connection and nothing else",
     injected:
