@@ -48,7 +48,7 @@ export const OBSERVE: readonly Situation[] = [
       await into("privileged");
       await rejects(() => into("restricted"), /hostPath|restricted volume types/);
       deepEqual(ours!.status.phase, "Running");
-      equal((await stage.node()).status.allocatable?.[RESOURCE], "4");
+      await stage.allocatable(RESOURCE, 4);
     },
   },
 ];
