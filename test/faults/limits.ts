@@ -191,7 +191,7 @@ export const LIMITS: readonly Fault[] = [
         const log = plugin.log.join("\n");
         doesNotMatch(log, /found no HCAs|no RDMA driver/);
         // The runtime names the reason, or only the file of its own that it could not read.
-        if (outcome === "ended") match(log, /Too many open files|Failed reading '/);
+        if (outcome === "ended") match(log, /Too many open files|Failed reading '|Could not load '/);
         else equal(code, 0, log);
         equal(count(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
       }
