@@ -157,7 +157,7 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
   equal(spawnSync("mkfifo", [path]).status, 0);
   const writer = await Deno.open(path, { read: true, write: true });
-  const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 500 });
+  const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 2_000 });
   const hcas = plugin.agent.state.inventory!.snapshot.hcas;
   const first = await counters.read(hcas);
   deepEqual(first.skipped, ["mlx5_3"]);
