@@ -44,23 +44,25 @@ export interface Selection {
 /**
  * Gives every HCA to the resources that select it.
  *
- * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap.
+ * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap. Resources of the
+ * device plugin API come before those of DRA: what pods hold through it must not be on offer a second time.
  */
 export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, "hcas" | "inPodNetns">): Selection {
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
   const inPodNetns = new Set(snapshot.inPodNetns);
   const owners = new Map<Hca, ResourceSpec[]>();
   const leftOut: LeftOut[] = [];
-  const pools = specs.map((spec): Pool => {
+  const pools = new Map<ResourceSpec, Pool>();
+  for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
       const reason = whyNot(spec, hca) ?? conflict(spec, owners.get(hca) ?? []);
       if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
       return reason === null;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
-    return { spec, members: members(spec, chosen, inPodNetns) };
-  });
-  return { pools, leftOut };
+    pools.set(spec, { spec, members: members(spec, chosen, inPodNetns) });
+  }
+  return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
 }
 
 /** Why the resource does not select this HCA; null when it does. */
@@ -74,6 +76,10 @@ function whyNot(spec: ResourceSpec, hca: Hca): string | null {
 }
 
 function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
+  const other = owners.find((owner) => owner.api !== spec.api);
+  if (other !== undefined) {
+    return `${other.name} has it already, through the device plugin API; an HCA is offered through one API only`;
+  }
   const first = owners.find((owner) =>
     owner.mode.kind === "exclusive" || spec.mode.kind === "exclusive" || !owner.overlap || !spec.overlap
   );
