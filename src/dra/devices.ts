@@ -27,6 +27,8 @@ export interface DraDevice {
   readonly state: DeviceState;
   /** Who holds it through the device plugin API, for people; null for nobody. */
   readonly heldBy: string | null;
+  /** It is up, and its taint stays for a while: it went down too often lately. */
+  readonly flapping: boolean;
 }
 
 /** Everything that the content of the slices follows from. */
@@ -66,7 +68,7 @@ export function draDevices(
       const other = byName.get(name);
       if (other !== undefined) {
         notes.push(`${state.member.id} is not offered: ${other.state.member.id} has its device name ${name} already`);
-      } else byName.set(name, { name, spec, state, heldBy: holder });
+      } else byName.set(name, { name, spec, state, heldBy: holder, flapping: false });
     }
   }
   return { devices: [...byName.values()], notes };
@@ -140,13 +142,15 @@ function sliceDevice(
 export const TAINT_DOMAIN = "rdma.tencent.com";
 
 /** Why no new pod should get the device, as taints; empty when nothing speaks against it. */
-export function taintsOf({ spec, state, heldBy }: DraDevice): readonly DeviceTaint[] {
+export function taintsOf({ spec, state, heldBy, flapping }: DraDevice): readonly DeviceTaint[] {
   const { taint: effect } = spec.dra;
   const found: DeviceTaint[] = [];
   if (!state.present) found.push({ key: `${TAINT_DOMAIN}/gone`, effect });
   else if (!state.healthy) {
     const noNode = state.member.hcas.some((hca) => !hca.uverbs?.present);
     found.push({ key: `${TAINT_DOMAIN}/${noNode ? "no-device-node" : "link-down"}`, effect });
+  } else if (flapping) {
+    found.push({ key: `${TAINT_DOMAIN}/link-down`, effect: effect === "NoExecute" ? "NoSchedule" : effect });
   }
   // Whoever holds it shall not be deleted on account of it, and two holders are never right.
   if (heldBy !== null) found.push({ key: `${TAINT_DOMAIN}/held-by-device-plugin`, effect: "NoSchedule" });

@@ -106,6 +106,21 @@ export function droppedFields(sent: SliceSpec, got: SliceSpec): ReadonlySet<"tai
   return dropped;
 }
 
+/** A slice with each field that depends on a feature gate, for a dry run. */
+export function probeSlice(identity: PoolIdentity): ResourceSlice {
+  const devices: SliceDevice[] = [
+    {
+      name: "probe-0",
+      allowMultipleAllocations: true,
+      taints: [{ key: `${identity.driver}/probe`, effect: "NoSchedule" }],
+    },
+    { name: "probe-1", consumesCounters: [{ counterSet: "probe", counters: { vfs: { value: "1" } } }] },
+  ];
+  const pool = { name: identity.pool, generation: 1, resourceSliceCount: 1 };
+  const spec = { driver: identity.driver, nodeName: identity.node, pool, devices };
+  return newSlice(`${sliceName(identity, 0)}-probe`.slice(-253), spec, identity);
+}
+
 /** Attributes by device name, of slices that an earlier process or this one published. */
 export function publishedAttributes(slices: readonly ResourceSlice[]): ReadonlyMap<string, Attributes> {
   return new Map(slices.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.attributes ?? {}]));

@@ -24,7 +24,7 @@ Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, an
     { ...DEFAULT_SPEC, name: "rdma/vf", select: [{ pfs: [{ pf: "ens1f0np0", vfs: [0, 1] }] }] },
   ];
   const holder = { namespace: "mpi", pod: "train-0", container: "main" };
-  const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]) };
+  const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]), claimed: [] };
   const inventory = await inspected("connectx-roce-vfs", specs, (host) => host.carrierLost("mlx5_3", 1));
   const text = asText(inventory, pods, plain);
   for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
