@@ -14,14 +14,15 @@ import { CdiFiles } from "../kubelet/cdi_files.ts";
 import { heldDevices } from "../kubelet/checkpoint.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { netnsNotes } from "../pool/netns.ts";
-import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import type { DraSettings } from "../dra/open.ts";
+import { DraSide } from "./dra_side.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
-import { Resource, type ResourceOptions } from "./resource.ts";
+import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
@@ -33,6 +34,8 @@ export interface AgentOptions {
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly cdiDir: string;
+  /** For resources with `api: dra`; without it there can be none. */
+  readonly dra?: DraSettings | null;
   /** Milliseconds between scans that nothing triggered. */
   readonly rescanMs: number;
   readonly machine: DiscoverySources;
@@ -53,8 +56,8 @@ export class Agent {
   readonly #rescans: RescanLoop;
   readonly #failures: ScanFailures;
   readonly #cdi: CdiFiles;
-  readonly #shared: ResourceOptions;
-  readonly #resources = new Map<string, Resource>();
+  readonly #dra: DraSide;
+  readonly #resources: Resources;
   readonly #observers = new Observers();
   /** Work that {@link close} waits for; what has ended is no longer in it. */
   readonly #background = new Set<Promise<void>>();
@@ -80,7 +83,13 @@ export class Agent {
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
-    this.#shared = {
+    this.#dra = new DraSide(options.dra ?? null, {
+      log: options.log,
+      rescan: (detail) => this.#rescans.now("claim", detail),
+      onStatus: () => this.#observers.onState(),
+      onClaims: () => this.#rescans.trigger(trigger("claim", "a claim was prepared or unprepared")),
+    });
+    const shared = {
       kubeletDir: options.kubeletDir,
       registryDir: options.registryDir,
       registration: options.registration,
@@ -89,9 +98,11 @@ export class Agent {
       codec: protoCodec(),
       log: options.log,
       observers: this.#observers,
-      rescan: (detail) => this.#rescans.now("allocate", detail),
+      rescan: (detail: string) => this.#rescans.now("allocate", detail),
       timing: options.timing ?? {},
     };
+    const { dev } = options.machine.roots;
+    this.#resources = new Resources(shared, this.#dra, dev, (work) => this.#inBackground(work));
   }
 
   /** Scans the machine once, then serves and registers. Resolves when every resource is served or retried. */
@@ -100,12 +111,14 @@ export class Agent {
     agent.observe(observer);
     // Sources first: what changes during the first scan must not be missed.
     for (const source of options.sources) agent.#listen(source);
+    await agent.#dra.load(options.specs);
     agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
     await agent.#rescans.now("start", "start");
     const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
     for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left`);
     agent.#watch(options.kubeletDir);
-    if (options.registration !== "socket" && existsSync(options.registryDir)) agent.#watch(options.registryDir);
+    const watcher = options.registration !== "socket" || options.specs.some((one) => one.api === "dra");
+    if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }
 
@@ -117,7 +130,7 @@ export class Agent {
   get state(): AgentState {
     return {
       inventory: this.#inventory,
-      sessions: [...this.#resources.values()].map((one) => one.status),
+      sessions: this.#resources.sessions,
       changes: this.#changes,
     };
   }
@@ -131,7 +144,7 @@ export class Agent {
   /** SIGHUP: scans again and registers every resource again. */
   async reregister(): Promise<void> {
     await this.scan("SIGHUP");
-    for (const resource of this.#resources.values()) resource.reregister();
+    this.#resources.reregister();
   }
 
   /** Serves other resources from now on. Those whose spec is the same do not notice. */
@@ -140,6 +153,7 @@ export class Agent {
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // The old object for an equal spec: identity is how `track` sees that nothing changed.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
+    await this.#dra.load(specs);
     await this.#rescans.now("config", "new configuration");
   }
 
@@ -148,7 +162,7 @@ export class Agent {
     this.#stop.abort();
     clearTimeout(this.#wake);
     await this.#rescans.close();
-    await Promise.all([...this.#resources.values()].map((one) => one.close()));
+    await this.#resources.close();
     await Promise.all(this.#background);
   }
 
@@ -166,8 +180,12 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    const changed = () => this.#resources.forEach((one) => one.kubeletDirChanged());
-    watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
+    watchDirectory(
+      dir,
+      () => this.#resources.kubeletDirChanged(),
+      this.#stop.signal,
+      (sentence) => this.#log.warn(sentence),
+    );
   }
 
   #inBackground(work: Promise<void>): void {
@@ -177,15 +195,16 @@ export class Agent {
 
   /** The pure step, and then what follows from it. */
   #applyScan(scan: Scan): void {
-    if (this.#failures.succeeded()) this.#resources.forEach((one) => one.probe());
+    if (this.#failures.succeeded()) this.#resources.probe();
     const before = this.#inventory;
     const now = performance.now();
     const readHeld = () => heldDevices(this.#options.kubeletDir);
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, readHeld, now);
+    const claimed = this.#dra.claimed(scan.snapshot);
+    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, readHeld, now, claimed);
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
-    if (changed || [...this.#resources.values()].some((one) => one.hasPendingWork)) this.#updateResources(inventory);
+    if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(wakeAt - now));
@@ -198,27 +217,6 @@ export class Agent {
   #warnOfNetns({ specs, snapshot }: Inventory): void {
     for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
       this.#log.warn(`${what}: ${reason}; ${fix}`);
-    }
-  }
-
-  /** Creates, updates and closes resources, so that there is one for each pool. */
-  #updateResources({ snapshot, states }: Inventory): void {
-    const { dev } = this.#options.machine.roots;
-    const host: HostFacts = {
-      rdmaCm: snapshot.rdmaCm,
-      knem: snapshot.knem,
-      has: (path) => existsSync(path.replace(/^\/dev(?=\/)/, dev)),
-    };
-    for (const [name, resource] of this.#resources) {
-      if (states.has(name)) continue;
-      this.#resources.delete(name);
-      this.#inBackground(resource.retire());
-      this.#log.info(`${name} is no longer offered`, { resource: name });
-    }
-    for (const [name, poolState] of states) {
-      const resource = this.#resources.get(name) ?? new Resource(poolState, host, this.#shared);
-      this.#resources.set(name, resource);
-      resource.update(poolState, host);
     }
   }
 

@@ -6,7 +6,7 @@
  */
 import type { Snapshot } from "../hca/types.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
-import { type LeftOut, select } from "../pool/select.ts";
+import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import { type Change, type PoolStates, track } from "../pool/states.ts";
 
@@ -35,6 +35,7 @@ export type HeldDevices = ReadonlyMap<string, ReadonlySet<string>>;
  * @param before null for the first scan: nothing has to settle then
  * @param readHeld asked only when the machine alone cannot tell which HCAs exist
  * @param now milliseconds of a monotonic clock
+ * @param claimed HCAs that ResourceClaims have
  */
 export function advance(
   before: Inventory | null,
@@ -42,8 +43,9 @@ export function advance(
   specs: readonly ResourceSpec[],
   readHeld: () => HeldDevices,
   now: number,
+  claimed: ClaimedHcas = new Map(),
 ): InventoryStep {
-  const selection = select(specs, snapshot);
+  const selection = select(specs, snapshot, claimed);
   const held = snapshot.netnsMode === "exclusive" ? heldMembers(specs, readHeld()) : new Map();
   const { states, changes, wakeAt } = track(before?.states ?? new Map(), selection, held, now);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
@@ -53,8 +55,13 @@ export function advance(
 }
 
 /** The inventory of a machine that is seen for the first time, without serving anything. */
-export function inspect(snapshot: Snapshot, specs: readonly ResourceSpec[], readHeld: () => HeldDevices): Inventory {
-  return advance(null, snapshot, specs, readHeld, 0).inventory;
+export function inspect(
+  snapshot: Snapshot,
+  specs: readonly ResourceSpec[],
+  readHeld: () => HeldDevices,
+  claimed: ClaimedHcas = new Map(),
+): Inventory {
+  return advance(null, snapshot, specs, readHeld, 0, claimed).inventory;
 }
 
 /** Member IDs that pods hold. Resources that share every HCA of their pool hold none of them in particular. */

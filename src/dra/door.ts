@@ -11,7 +11,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isAlive } from "../kubelet/socket_file.ts";
-import type { PodLister, PodsAnswer } from "../kubelet/pod_resources.ts";
+import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { ApiClient } from "../kubernetes/client.ts";
 import { claimPath, type ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { HostFacts } from "../pool/allocate.ts";
@@ -38,11 +38,14 @@ export interface DraOptions {
   readonly podUid: string;
   readonly sysfsRoot: string;
   readonly client: ApiClient;
-  readonly pods: Pick<PodLister, "list" | "close">;
+  /** Asks the kubelet which pod has what, now. */
+  readonly listPods: () => Promise<PodsAnswer>;
   readonly log: Log;
   /** Scans the machine now; {@link DraDoor.update} has been called when it resolves. */
   readonly rescan: (detail: string) => Promise<void>;
-  readonly onStatus?: (status: DraStatus) => void;
+  readonly onStatus?: () => void;
+  /** A claim came or went. */
+  readonly onClaims?: () => void;
   readonly timing?: Partial<DraTiming>;
 }
 
@@ -61,11 +64,15 @@ const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, 
 export interface DraStatus {
   readonly driver: string;
   readonly pool: string;
+  readonly socket: string;
   readonly registered: boolean;
+  /** Registrations that the kubelet accepted since the start. */
+  readonly registrations: number;
+  /** The kubelet's open health streams. */
+  readonly healthStreams: number;
   /** Why it is not registered, or pods cannot be asked for; null when all is well. */
   readonly reason: string | null;
   readonly publisher: PublisherStatus;
-  readonly claims: readonly ClaimRecord[];
 }
 
 /** A running driver. */
@@ -88,6 +95,7 @@ export class DraDoor {
   #dra: SocketServer | null = null;
   #registration: SocketServer | null = null;
   #registered = false;
+  #registrations = 0;
   #serving: Promise<void> | null = null;
   #reason: string | null = "not started";
   #swept = false;
@@ -118,7 +126,7 @@ export class DraDoor {
       log,
       getClaim: ({ namespace, name }) => client.call<ResourceClaim>("GET", claimPath(namespace, name)),
       heldBy: async () => {
-        const answer = await options.pods.list();
+        const answer = await options.listPods();
         return answer.ok ? { ok: true, held: this.#heldIn(answer) } : answer;
       },
       machine: (): Machine => ({
@@ -127,7 +135,7 @@ export class DraDoor {
         host: this.#host,
       }),
       rescan: options.rescan,
-      onChange: () => this.#report(),
+      onChange: () => options.onClaims?.(),
     });
   }
 
@@ -143,11 +151,18 @@ export class DraDoor {
     return {
       driver,
       pool,
+      socket: this.#endpoint,
       registered: this.#registered,
+      registrations: this.#registrations,
+      healthStreams: this.#health.size,
       reason: this.#reason,
       publisher: this.#publisher.status,
-      claims: this.#files.read().records,
     };
+  }
+
+  /** Claims that are prepared on this node, by whichever process of the driver. */
+  get claims(): readonly ClaimRecord[] {
+    return this.#files.read().records;
   }
 
   /** Takes over what a scan found. */
@@ -176,7 +191,14 @@ export class DraDoor {
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
     await Promise.all(this.#background);
-    this.#options.pods.close();
+  }
+
+  get #suffix(): string {
+    return this.#options.podUid === "" ? "" : `-${this.#options.podUid}`;
+  }
+
+  get #endpoint(): string {
+    return join(this.#options.pluginsDir, this.#options.driver, `dra${this.#suffix}.sock`);
   }
 
   get #hcas(): readonly Hca[] {
@@ -203,7 +225,7 @@ export class DraDoor {
 
   async #askPods(): Promise<void> {
     clearTimeout(this.#podsTimer);
-    const answer = await this.#options.pods.list();
+    const answer = await this.#options.listPods();
     if (this.#stop.signal.aborted) return;
     if (answer.ok) {
       const first = this.#pods === null;
@@ -232,9 +254,8 @@ export class DraDoor {
 
   /** Both sockets, or what is missing of them. */
   async #serve(): Promise<void> {
-    const { driver, pluginsDir, registryDir, podUid, log } = this.#options;
-    const suffix = podUid === "" ? "" : `-${podUid}`;
-    const endpoint = join(pluginsDir, driver, `dra${suffix}.sock`);
+    const { driver, registryDir, log } = this.#options;
+    const endpoint = this.#endpoint;
     clearTimeout(this.#retryTimer);
     if (this.#stop.signal.aborted) return;
     try {
@@ -258,7 +279,7 @@ export class DraDoor {
       if (this.#registration?.inPlace !== true) {
         const old = this.#registration;
         this.#registration = await listenRegistration(
-          join(registryDir, `${driver}${suffix}-reg.sock`),
+          join(registryDir, `${driver}${this.#suffix}-reg.sock`),
           driver,
           endpoint,
           (refused) => this.#kubeletSaid(refused),
@@ -290,6 +311,7 @@ export class DraDoor {
 
   #kubeletSaid(refused: string | null): void {
     this.#registered = refused === null;
+    if (refused === null) this.#registrations++;
     if (refused === null) this.#options.log.info(`the kubelet registered the DRA driver ${this.#options.driver}`);
     else this.#options.log.warn(`the kubelet refused the DRA driver: ${refused}`);
     this.#say(refused === null ? null : `the kubelet refused the registration: ${refused}`);
@@ -301,7 +323,7 @@ export class DraDoor {
   }
 
   #report(): void {
-    this.#options.onStatus?.(this.status);
+    this.#options.onStatus?.();
   }
 
   #inBackground(work: Promise<void>): void {

@@ -18,7 +18,12 @@ export interface Member {
   readonly hcas: readonly Hca[];
   /** True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it. */
   readonly inPodNetns: boolean;
+  /** The ResourceClaim that has it through DRA ("claim ns/name"), which the device plugin must respect; else absent. */
+  readonly claimedBy?: string;
 }
+
+/** Claims by the name of an HCA that they have. */
+export type ClaimedHcas = ReadonlyMap<string, string>;
 
 /** The HCAs of one resource. */
 export interface Pool {
@@ -47,7 +52,11 @@ export interface Selection {
  * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap. Resources of the
  * device plugin API come before those of DRA: what pods hold through it must not be on offer a second time.
  */
-export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, "hcas" | "inPodNetns">): Selection {
+export function select(
+  specs: readonly ResourceSpec[],
+  snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
+  claimed: ClaimedHcas = new Map(),
+): Selection {
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
   const inPodNetns = new Set(snapshot.inPodNetns);
   const owners = new Map<Hca, ResourceSpec[]>();
@@ -60,7 +69,7 @@ export function select(specs: readonly ResourceSpec[], snapshot: Pick<Snapshot, 
       return reason === null;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
-    pools.set(spec, { spec, members: members(spec, chosen, inPodNetns) });
+    pools.set(spec, { spec, members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed) });
   }
   return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
 }
@@ -90,12 +99,21 @@ function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string |
   return `${first.name} has it already; of resources that claim the same HCA the first one wins`;
 }
 
-function members(spec: ResourceSpec, hcas: readonly Hca[], inPodNetns: ReadonlySet<Hca>): readonly Member[] {
+function members(
+  spec: ResourceSpec,
+  hcas: readonly Hca[],
+  inPodNetns: ReadonlySet<Hca>,
+  claimed: ClaimedHcas,
+): readonly Member[] {
   const byId = new Map<string, Hca[]>();
   for (const hca of hcas) {
     // A sub-function has no PCI address of its own; its parent's would be the same for all of them.
     const id = spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
     byId.set(id, [...byId.get(id) ?? [], hca]);
   }
-  return [...byId].map(([id, group]) => ({ id, hcas: group, inPodNetns: group.some((hca) => inPodNetns.has(hca)) }));
+  return [...byId].map(([id, group]) => {
+    const claimedBy = group.map((hca) => claimed.get(hca.name)).find((one) => one !== undefined);
+    const inPod = group.some((hca) => inPodNetns.has(hca));
+    return { id, hcas: group, inPodNetns: inPod, ...claimedBy === undefined ? {} : { claimedBy } };
+  });
 }

@@ -98,7 +98,7 @@ Deno.test("the page escapes everything from outside", async () => {
     sessions: [session],
     changes: [change],
   };
-  for (const pods of [{ ok: true as const, holders }, { ok: false as const, reason: HOSTILE }]) {
+  for (const pods of [{ ok: true as const, holders, claimed: [] }, { ok: false as const, reason: HOSTILE }]) {
     const text = await page(statusModel(state, pods, { node: HOSTILE, version: HOSTILE }), "nonce");
     equal(text.match(/<script/g)?.length, 1, "the page's own script");
     equal(text.includes("<img"), false);
