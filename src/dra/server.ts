@@ -44,27 +44,52 @@ export interface DraHandler {
 /** The kubelet takes the first that it knows; `v1` exists since Kubernetes 1.34, and health is not negotiated. */
 export const DRA_VERSIONS = ["v1.DRAPlugin", "v1alpha1.DRAResourceHealth"];
 
+/** How long the last answer may take to leave the process. */
+const FLUSH_MS = 200;
+
+/** Calls under way. */
+class Calls {
+  readonly #open = new Set<Promise<unknown>>();
+
+  track<T>(call: Promise<T>): Promise<T> {
+    const done = call.catch(() => undefined).finally(() => this.#open.delete(done));
+    this.#open.add(done);
+    return call;
+  }
+
+  async ended(graceMs: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
+    await Promise.race([Promise.all(this.#open), late]);
+    clearTimeout(timer);
+  }
+}
+
 /** A gRPC server on one socket file. */
 export class SocketServer {
   readonly path: string;
   readonly #server: Server;
   readonly #identity: FileIdentity;
+  readonly #calls: Calls;
 
-  private constructor(server: Server, path: string, identity: FileIdentity) {
+  private constructor(server: Server, path: string, identity: FileIdentity, calls: Calls) {
     this.#server = server;
+    this.#calls = calls;
     this.path = path;
     this.#identity = identity;
   }
 
   /** @throws with a sentence when the path cannot be served on */
-  static async listen(path: string, add: (server: Server) => void): Promise<SocketServer> {
+  static async listen(path: string, add: (server: Server, calls: Calls) => void): Promise<SocketServer> {
     checkSocketPath(path);
     const server = new Server({ "grpc.enable_channelz": 0 });
-    add(server);
+    const calls = new Calls();
+    add(server, calls);
     const bound = temporaryPath(path);
     try {
       await bind(server, bound);
-      return new SocketServer(server, path, moveIntoPlace(bound, path));
+      return new SocketServer(server, path, moveIntoPlace(bound, path), calls);
     } catch (error) {
       server.forceShutdown();
       throw error;
@@ -81,8 +106,12 @@ export class SocketServer {
     try {
       removeIfOurs(this.path, this.#identity);
     } finally {
+      await this.#calls.ended(graceMs);
+      // The kubelet may keep an idle connection: what is left then is only the last answer on its way.
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), graceMs));
+      const late = new Promise<false>((resolve) =>
+        timer = setTimeout(() => resolve(false), Math.min(graceMs, FLUSH_MS))
+      );
       const drained = new Promise<true>((resolve) => this.#server.tryShutdown(() => resolve(true)));
       if (!await Promise.race([drained, late])) this.#server.forceShutdown();
       clearTimeout(timer);
@@ -93,20 +122,26 @@ export class SocketServer {
 /** Serves DRAPlugin and health. */
 export function listenDra(path: string, handler: DraHandler): Promise<SocketServer> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
-  return SocketServer.listen(path, (server) => {
+  return SocketServer.listen(path, (server, calls) => {
     const dra: UntypedServiceImplementation = {
       NodePrepareResources: (
         call: ServerUnaryCall<NodePrepareResourcesRequest__Output, NodePrepareResourcesResponse>,
         callback: sendUnaryData<NodePrepareResourcesResponse>,
       ) => {
         // One after the other: of two claims of a pod the second has to see what the first got.
-        prepareAll(call.request.claims, handler).then((claims) => callback(null, { claims }), fail(callback));
+        calls.track(prepareAll(call.request.claims, handler)).then(
+          (claims) => callback(null, { claims }),
+          fail(callback),
+        );
       },
       NodeUnprepareResources: (
         call: ServerUnaryCall<NodeUnprepareResourcesRequest__Output, NodeUnprepareResourcesResponse>,
         callback: sendUnaryData<NodeUnprepareResourcesResponse>,
       ) => {
-        unprepareAll(call.request.claims, handler).then((claims) => callback(null, { claims }), fail(callback));
+        calls.track(unprepareAll(call.request.claims, handler)).then(
+          (claims) => callback(null, { claims }),
+          fail(callback),
+        );
       },
     };
     server.addService(draServices()["k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin"], dra);
