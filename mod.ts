@@ -12,7 +12,7 @@ import { main } from "./src/cli/main.ts";
 export { Agent, type AgentObserver, type AgentOptions, type AgentState } from "./src/agent/agent.ts";
 export { Discovery, type DiscoverySources } from "./src/hca/discover.ts";
 export { openVerbs, type Verbs } from "./src/hca/verbs.ts";
-export type { Depth, EventSource, Trigger } from "./src/hca/events/trigger.ts";
+export { type Depth, type EventSource, type Trigger, trigger, type Urgency } from "./src/hca/events/trigger.ts";
 export type * from "./src/hca/types.ts";
 export { allocate, type Grant, type Outcome } from "./src/pool/allocate.ts";
 export { devices, type OfferedDevice } from "./src/pool/devices.ts";

@@ -17,7 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { C, OFFSET, SIZE } from "../src/hca/abi.ts";
 import { type Bytes, type Libc, openLibc } from "../src/hca/libc.ts";
 import { parseError, parseMessages } from "../src/hca/events/netlink_parse.ts";
-import { memoryOf } from "./process_figures.ts";
+import { memoryOf } from "../test/support/process_figures.ts";
 import { inOwnNetns, ip, quantile, RESOURCE, type Rig, rig } from "./rig.ts";
 
 /** Milliseconds that issue and README promise. */

@@ -13,12 +13,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { bundle } from "../tools/bundle.ts";
-import { writeSection } from "./document.ts";
+import { bundle } from "../test/support/bundle.ts";
+import { writeSection } from "../test/support/section.ts";
 import { aligned, type Figure, Figures, number, summarize } from "./figure.ts";
 import { bestClient } from "./kubelet.ts";
 import { type Effort, serving } from "./serving.ts";
-import { plugin, type Subject, V8_FLAGS } from "./subject.ts";
+import { plugin, type Subject, V8_FLAGS } from "../test/support/subject.ts";
 
 const SETS = [
   V8_FLAGS,
@@ -73,7 +73,7 @@ async function main(): Promise<void> {
     const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
     const [head = [], ...rest] = lines;
     const rule = line(head.map((_, column) => column === 0 ? "---" : "---:"));
-    if (values.write) writeSection("flags", [line(head), rule, ...rest.map(line)].join(""));
+    if (values.write) writeSection("docs/performance.md", "flags", [line(head), rule, ...rest.map(line)].join(""));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

@@ -17,7 +17,7 @@ import { devicePluginServices } from "../src/kubelet/api.ts";
 import { protoCodec } from "../src/device_plugin/codec.ts";
 import { register } from "../src/device_plugin/registration.ts";
 import type { NodeGrant } from "../src/pool/allocate.ts";
-import { byCommand, type Subject, V8_FLAGS } from "./subject.ts";
+import { byCommand, type Subject, V8_FLAGS } from "../test/support/subject.ts";
 
 const KINDS = { http2: overHttp2, grpc: overGrpc } as const;
 type Kind = keyof typeof KINDS;

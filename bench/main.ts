@@ -21,16 +21,16 @@ import { dirname, join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bundle, PROGRAM } from "../tools/bundle.ts";
-import { ImageBuilder, missingTools } from "../tools/ship/image_builder.ts";
+import { bundle, PROGRAM } from "../test/support/bundle.ts";
+import { ImageBuilder, missingTools } from "../test/support/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
 import { floors } from "./floor.ts";
 import { bestClient } from "./kubelet.ts";
-import { writeSection } from "./document.ts";
+import { writeSection } from "../test/support/section.ts";
 import { longList, looks, manyResources, resources } from "./scaling.ts";
 import { type Effort, serving } from "./serving.ts";
-import { byCommand, bySocket, plugin, reference, type Subject, V8_FLAGS } from "./subject.ts";
+import { byCommand, bySocket, plugin, reference, type Subject, V8_FLAGS } from "../test/support/subject.ts";
 
 /** How much is done in one run. */
 interface Amount extends Effort {
@@ -189,7 +189,7 @@ function report(client: string, runs: number, figures: Figures, wrong: readonly 
     ...Object.entries(figures.leftOut).map(([id, why]) => `left out: ${id}: ${why}\n`),
     ...wrong.map((sentence) => `WRONG: ${sentence}\n`),
   ].join(""));
-  if (options.write) writeSection("figures", `${title}.\n\n${markdown(figures.all)}`);
+  if (options.write) writeSection("docs/performance.md", "figures", `${title}.\n\n${markdown(figures.all)}`);
   if (options.json === undefined) return;
   const all = figures.all.map((figure) => ({ ...figure, ...summarize(figure) }));
   writeFileSync(

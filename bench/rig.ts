@@ -13,8 +13,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { DEFAULT_SPEC } from "../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
-import { bundle } from "../tools/bundle.ts";
-import { plugin } from "./subject.ts";
+import { bundle } from "../test/support/bundle.ts";
+import { plugin } from "../test/support/subject.ts";
 
 /** The resource that the plugin offers. */
 export const RESOURCE = DEFAULT_SPEC.name;

@@ -25,10 +25,10 @@ import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
 import type { Client as BenchClient, List } from "./kubelet.ts";
 import { quantile } from "./rig.ts";
-import type { Subject } from "./subject.ts";
+import type { Subject } from "../test/support/subject.ts";
 
 const codec = protoCodec();
-const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false };
+const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf: () => [] };
 
 /** A scan at hosts of every size, with one device per HCA. */
 export async function looks(repeats: number, figures: Figures): Promise<void> {

@@ -15,9 +15,9 @@ import { FakeHost, preset } from "../sim/mod.ts";
 import { ALLOCATES, CROWD } from "./catalogue.ts";
 import type { Figures } from "./figure.ts";
 import type { Client, Kubelet } from "./kubelet.ts";
-import { cpuSince, cpuTimes, memoryOf, threadCount } from "./process_figures.ts";
+import { cpuSince, cpuTimes, memoryOf, threadCount } from "../test/support/process_figures.ts";
 import { quantile } from "./rig.ts";
-import type { Running, Subject } from "./subject.ts";
+import type { Running, Subject } from "../test/support/subject.ts";
 
 /** How much is done. */
 export interface Effort {

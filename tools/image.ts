@@ -5,15 +5,15 @@
  *
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "@std/cli";
 import { FakeHost, FakeKubelet, preset } from "../sim/mod.ts";
-import { type Architecture, ARCHITECTURES, ImageBuilder, missingTools } from "./ship/image_builder.ts";
+import { type Architecture, ARCHITECTURES, ImageBuilder, missingTools } from "../test/support/image_builder.ts";
 import { type Figures, figuresRow, writeFigures } from "./ship/figures.ts";
 
 const RESOURCE = "tencent.com/rdma";
@@ -159,10 +159,7 @@ async function main(): Promise<number> {
   } finally {
     if (values.store === undefined) ImageBuilder.remove(store);
   }
-  if (values.write) {
-    writeFigures(rows, writeFileSync);
-    spawnSync(process.execPath, ["fmt", "--quiet", "docs/images.md"]);
-  }
+  if (values.write) writeFigures(rows);
   return 0;
 }
 

@@ -9,17 +9,20 @@ import { existsSync } from "node:fs";
 import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
-import type { EventSource, Trigger } from "../hca/events/trigger.ts";
-import { CdiFiles } from "../kubelet/cdi_files.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
+import { hostHas } from "../hca/files.ts";
+import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
+import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
+import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import type { DraSettings } from "../dra/open.ts";
+import { CdiSpecs } from "./cdi.ts";
 import { DraSide } from "./dra_side.ts";
 import { advance, type Inventory } from "./inventory.ts";
+import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resources } from "./resources.ts";
@@ -55,8 +58,11 @@ export class Agent {
   readonly #stop = new AbortController();
   readonly #rescans: RescanLoop;
   readonly #failures: ScanFailures;
-  readonly #cdi: CdiFiles;
+  readonly #cdi: CdiSpecs;
+  readonly #has: HostFacts["has"];
   readonly #dra: DraSide;
+  readonly #record: KubeletRecord;
+  readonly #netdevs: NetdevKeeper;
   readonly #resources: Resources;
   readonly #observers = new Observers();
   /** Work that {@link close} waits for; what has ended is no longer in it. */
@@ -71,11 +77,14 @@ export class Agent {
     this.#log = options.log;
     this.#specs = options.specs;
     this.#failures = new ScanFailures(options.log);
-    this.#cdi = new CdiFiles(options.cdiDir);
+    this.#cdi = new CdiSpecs(options.cdiDir, options.kubeletDir, options.log);
+    this.#has = hostHas(options.machine.roots.dev);
     const discovery = new Discovery({
       ...options.machine,
       onLateAnswer: (hca) => this.#rescans.trigger(trigger("late answer", hca)),
     });
+    this.#record = kubeletRecord(options.kubeletDir);
+    this.#netdevs = new NetdevKeeper(discovery.memory, options.kubeletDir, options.log);
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
@@ -101,8 +110,7 @@ export class Agent {
       rescan: (detail: string) => this.#rescans.now("allocate", detail),
       timing: options.timing ?? {},
     };
-    const { dev } = options.machine.roots;
-    this.#resources = new Resources(shared, this.#dra, dev, (work) => this.#inBackground(work));
+    this.#resources = new Resources(shared, this.#dra, this.#has, (work) => this.#inBackground(work));
   }
 
   /** Scans the machine once, then serves and registers. Resolves when every resource is served or retried. */
@@ -112,10 +120,10 @@ export class Agent {
     // Sources first: what changes during the first scan must not be missed.
     for (const source of options.sources) agent.#listen(source);
     await agent.#dra.load(options.specs);
-    agent.#rescans.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+    agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
-    const stale = await agent.#cdi.removeStale(new Set(agent.#specs.filter((one) => one.cdi).map((one) => one.name)));
-    for (const name of stale) agent.#log.info(`removed ${name}, which an earlier plugin left`);
+    const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
+    await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
     const watcher = options.registration !== "socket" || options.specs.some((one) => one.api === "dra");
     if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
@@ -137,7 +145,7 @@ export class Agent {
 
   /** Scans everything again; resolves when every resource is up to date. */
   async scan(source: string): Promise<void> {
-    this.#rescans.trigger({ source, depth: "full", detail: source, at: performance.now() });
+    this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
   }
 
@@ -147,8 +155,14 @@ export class Agent {
     this.#resources.reregister();
   }
 
-  /** Serves other resources from now on. Those whose spec is the same do not notice. */
-  async reconfigure(specs: readonly ResourceSpec[]): Promise<void> {
+  /** Milliseconds between scans that nothing triggered; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescans.rescanMs;
+  }
+
+  /** Serves other resources from now on, and scans as often. Resources whose spec is the same do not notice. */
+  async reconfigure(specs: readonly ResourceSpec[], rescanMs = this.rescanMs): Promise<void> {
+    this.#rescans.setRescan(rescanMs);
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // The old object for an equal spec: identity is how `track` sees that nothing changed.
@@ -157,7 +171,7 @@ export class Agent {
     await this.#rescans.now("config", "new configuration");
   }
 
-  /** Finishes calls in flight, removes sockets and CDI specs. */
+  /** Finishes calls in flight, removes sockets, and CDI specs that no container needs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
@@ -171,7 +185,7 @@ export class Agent {
       source.run((one) => this.#rescans.trigger(one), this.#stop.signal).catch((error: unknown) => {
         if (this.#stop.signal.aborted) return;
         const reason = error instanceof Error ? error.message : String(error);
-        const seconds = this.#options.rescanMs / 1e3;
+        const seconds = this.rescanMs / 1e3;
         this.#log.warn(
           `no events from ${source.name}: ${reason}; changes are found by the scan every ${seconds} s instead`,
         );
@@ -180,12 +194,11 @@ export class Agent {
   }
 
   #watch(dir: string): void {
-    watchDirectory(
-      dir,
-      () => this.#resources.kubeletDirChanged(),
-      this.#stop.signal,
-      (sentence) => this.#log.warn(sentence),
-    );
+    const changed = () => {
+      this.#resources.kubeletDirChanged();
+      this.#netdevs.keep({ removed: true });
+    };
+    watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
   }
 
   #inBackground(work: Promise<void>): void {
@@ -198,13 +211,16 @@ export class Agent {
     if (this.#failures.succeeded()) this.#resources.probe();
     const before = this.#inventory;
     const now = performance.now();
-    const readHeld = () => heldDevices(this.#options.kubeletDir);
-    const claimed = this.#dra.claimed(scan.snapshot);
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, readHeld, now, claimed);
+    const { snapshot } = scan;
+    const claimed = this.#dra.claimed(snapshot);
+    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed);
+    const { inventory, changes, wakeAt } = step;
+    this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
     if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
+    this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(wakeAt - now));
@@ -240,8 +256,4 @@ export class Agent {
       changes: changes.length,
     });
   }
-}
-
-function trigger(source: string, detail: string): Trigger {
-  return { source, depth: "quick", detail, at: performance.now() };
 }

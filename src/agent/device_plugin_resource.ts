@@ -8,7 +8,7 @@ import type { Buffer } from "node:buffer";
 import { readLine } from "../hca/files.ts";
 import type { Codec, ContainerAnswer } from "../device_plugin/codec.ts";
 import { type DeviceSource, RequestError } from "../device_plugin/source.ts";
-import { allocate, type Grant, type HostFacts, type SysfsCheck } from "../pool/allocate.ts";
+import { allocate, type Check, type Grant, type HostFacts } from "../pool/allocate.ts";
 import { cdiGrant } from "../pool/cdi.ts";
 import { devices } from "../pool/devices.ts";
 import type { PoolState } from "../pool/states.ts";
@@ -19,13 +19,15 @@ export interface DevicePluginResourceOptions {
   readonly sysfsRoot: string;
   /** Scans of the machine now and updates the offer; resolves when that is done. */
   readonly rescan: () => Promise<void>;
+  /** Whether the CDI spec that an answer would name is on disk; asked when the resource has one. */
+  readonly cdiInPlace?: () => boolean;
   readonly onAllocated: (resource: string, ids: readonly string[], grant: Grant) => void;
 }
 
 /** An answer that was given before and still is right while its evidence holds. */
 interface Remembered {
   readonly answer: Buffer;
-  readonly evidence: readonly SysfsCheck[];
+  readonly evidence: readonly Check[];
   readonly containers: readonly { readonly ids: readonly string[]; readonly grant: Grant }[];
 }
 
@@ -66,9 +68,12 @@ export class DevicePluginResource implements DeviceSource {
    */
   update(poolState: PoolState, host: HostFacts, refusal: string | null = null): void {
     this.#refusal = refusal;
-    const sameHost = host.rdmaCm === this.#host.rdmaCm && host.knem === this.#host.knem;
-    if (poolState === this.#poolState && sameHost) return;
+    const sameHost = host.rdmaCm === this.#host.rdmaCm && host.knem === this.#host.knem &&
+      poolState.spec.expose.devices.every(({ hostPath }) =>
+        String(host.ownersOf(hostPath)) === String(this.#host.ownersOf(hostPath))
+      );
     this.#host = host;
+    if (poolState === this.#poolState && sameHost) return;
     this.#memory.clear();
     if (poolState === this.#poolState) return;
     this.#poolState = poolState;
@@ -89,7 +94,7 @@ export class DevicePluginResource implements DeviceSource {
 
   /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
-    if (this.#refusal !== null) return this.#retry(request);
+    if (this.#refusal !== null || !this.#named()) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
     if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
@@ -112,7 +117,16 @@ export class DevicePluginResource implements DeviceSource {
   async #retry(request: Buffer): Promise<Buffer> {
     await this.#options.rescan();
     if (this.#refusal !== null) throw new RequestError("FAILED_PRECONDITION", this.#refusal);
+    if (!this.#named()) {
+      const message = `${this.resource}: its CDI spec vanishes as soon as it is written; see who cleans the directory`;
+      throw new RequestError("FAILED_PRECONDITION", message);
+    }
     return this.allocate(request);
+  }
+
+  /** Whether what an answer would name can be found by the runtime. */
+  #named(): boolean {
+    return !this.#poolState.spec.cdi || (this.#options.cdiInPlace?.() ?? true);
   }
 
   async #allocate(request: Buffer, key: string): Promise<Buffer> {
@@ -125,12 +139,7 @@ export class DevicePluginResource implements DeviceSource {
       await rescan();
       made = this.#make(asked);
       const wrong = made.evidence.find((one) => !this.#true(one));
-      if (wrong !== undefined) {
-        const says = readLine(`${this.#options.sysfsRoot}/${wrong.path}`) ?? "nothing";
-        const message = `${this.resource}: the nodes of ${wrong.says} are changing right now ` +
-          `(${wrong.path} says ${says}); the pod will be admitted when it is tried again`;
-        throw new RequestError("FAILED_PRECONDITION", message);
-      }
+      if (wrong !== undefined) throw new RequestError("FAILED_PRECONDITION", this.#changing(wrong));
     }
     if (this.#memory.size >= MEMORY) this.#memory.clear();
     if (key.length <= LONGEST_REMEMBERED) this.#memory.set(key, made);
@@ -139,7 +148,7 @@ export class DevicePluginResource implements DeviceSource {
 
   #make(asked: readonly (readonly string[])[]): Remembered {
     const containers: { ids: readonly string[]; grant: Grant }[] = [];
-    const evidence: SysfsCheck[] = [];
+    const evidence: Check[] = [];
     for (const ids of asked) {
       const outcome = allocate(this.#poolState, this.#host, ids);
       if (!outcome.ok) {
@@ -163,12 +172,23 @@ export class DevicePluginResource implements DeviceSource {
     return made.answer;
   }
 
-  #holds(evidence: readonly SysfsCheck[]): boolean {
+  #holds(evidence: readonly Check[]): boolean {
     return evidence.every((one) => this.#true(one));
   }
 
-  #true(evidence: SysfsCheck): boolean {
-    return readLine(`${this.#options.sysfsRoot}/${evidence.path}`) === evidence.says;
+  #true(check: Check): boolean {
+    if ("exists" in check) return this.#host.has(check.hostPath) === check.exists;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
+  }
+
+  /** Why nothing can be answered at this moment: what was just read does not hold any more. */
+  #changing(check: Check): string {
+    const later = "the pod will be admitted when it is tried again";
+    if ("exists" in check) {
+      return `${this.resource}: ${check.hostPath} ${check.exists ? "has just gone" : "has just appeared"}; ${later}`;
+    }
+    const says = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
+    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} says ${says}); ${later}`;
   }
 }
 

@@ -73,8 +73,8 @@ export class DraSide {
   get sessions(): readonly SessionStatus[] {
     const status = this.#door?.status;
     return this.#names.map((resource): SessionStatus => {
-      const trouble = status === undefined ? "no API server is known" : status.reason ?? status.publisher.reason;
-      const ready = status?.registered === true && trouble === null;
+      const reason = status === undefined ? "no API server is known" : status.reason ?? status.publisher.reason;
+      const ready = status?.registered === true && reason === null;
       return {
         resource,
         phase: ready ? "registered" : "registering",
@@ -83,7 +83,7 @@ export class DraSide {
         // A kubelet without the health service follows nothing, and all is well.
         streams: ready ? Math.max(1, status.healthStreams) : 0,
         registrations: status?.registrations ?? 0,
-        trouble: ready ? null : trouble ?? "the kubelet has not come yet",
+        reason: ready ? null : reason ?? "the kubelet has not come yet",
       };
     });
   }

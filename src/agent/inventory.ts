@@ -5,10 +5,11 @@
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
-import { SHARE_MARK } from "../pool/devices.ts";
+import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import { type Change, type PoolStates, track } from "../pool/states.ts";
+import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
+import { keptMembers, type KubeletRecord, membersOf } from "./kept.ts";
 
 export interface Inventory {
   readonly snapshot: Snapshot;
@@ -26,28 +27,30 @@ export interface InventoryStep {
   readonly wakeAt: number | null;
 }
 
-/** Device IDs by resource that pods hold, as the kubelet's checkpoint lists them. */
-export type HeldDevices = ReadonlyMap<string, ReadonlySet<string>>;
-
 /**
  * One pure step: the inventory after a scan.
  *
  * @param before null for the first scan: nothing has to settle then
- * @param readHeld asked only when the machine alone cannot tell which HCAs exist
+ * @param record asked for what the machine alone cannot tell: which HCAs exist, and which were members
  * @param now milliseconds of a monotonic clock
+ * @param has whether the host has a path
  * @param claimed HCAs that ResourceClaims have
  */
 export function advance(
   before: Inventory | null,
   snapshot: Snapshot,
   specs: readonly ResourceSpec[],
-  readHeld: () => HeldDevices,
+  record: KubeletRecord,
   now: number,
+  has: (hostPath: string) => boolean = () => true,
   claimed: ClaimedHcas = new Map(),
 ): InventoryStep {
-  const selection = select(specs, snapshot, claimed);
-  const held = snapshot.netnsMode === "exclusive" ? heldMembers(specs, readHeld()) : new Map();
-  const { states, changes, wakeAt } = track(before?.states ?? new Map(), selection, held, now);
+  const last = before?.states ?? new Map();
+  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
+  const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
+  const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
+  const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
     before.states === states;
   const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };
@@ -58,20 +61,9 @@ export function advance(
 export function inspect(
   snapshot: Snapshot,
   specs: readonly ResourceSpec[],
-  readHeld: () => HeldDevices,
+  record: KubeletRecord,
+  has?: (hostPath: string) => boolean,
   claimed: ClaimedHcas = new Map(),
 ): Inventory {
-  return advance(null, snapshot, specs, readHeld, 0, claimed).inventory;
-}
-
-/** Member IDs that pods hold. Resources that share every HCA of their pool hold none of them in particular. */
-function heldMembers(specs: readonly ResourceSpec[], held: HeldDevices): HeldDevices {
-  return new Map(
-    specs.filter(({ mode }) => mode.kind === "exclusive" || mode.of === "one").map(({ name, mode }) => {
-      const ids = [...held.get(name) ?? []].map((id) =>
-        mode.kind === "exclusive" ? id : id.slice(0, Math.max(0, id.lastIndexOf(SHARE_MARK)))
-      );
-      return [name, new Set(ids.filter((id) => id !== ""))];
-    }),
-  );
+  return advance(null, snapshot, specs, record, 0, has, claimed).inventory;
 }

@@ -1,11 +1,11 @@
 /**
- * When to look at the machine: triggers in, snapshots out. Triggers that arrive together make one scan, a scan never
- * overlaps another, and what a trigger said is forgotten once it has been looked at.
+ * When to scan the machine: triggers in, snapshots out. Triggers that arrive together make one scan, a scan never
+ * overlaps another, and what a trigger said is forgotten once the scan is made.
  *
  * @module
  */
 import type { Discovery } from "../hca/discover.ts";
-import type { Depth, Trigger } from "../hca/events/trigger.ts";
+import { type Depth, type Trigger, trigger as makeTrigger } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
 
 /** One scan that was made. */
@@ -27,7 +27,7 @@ export interface RescanLoopOptions {
   readonly rescanMs: number;
   /** How long full scans that events ask for are collected, in milliseconds. */
   readonly collectMs?: number;
-  /** How long after a link event a second scan is made, in milliseconds. */
+  /** How long after an event that has to settle a second scan is made, in milliseconds. */
   readonly settleMs?: number;
 }
 
@@ -38,9 +38,6 @@ const FULL_EVERY = 10;
 const LONGEST_RETRY_MS = 30_000;
 /** After so many milliseconds without one it starts at 1 s again: what fails every other time is no storm. */
 const FORGOTTEN_MS = 60_000;
-
-/** Sources whose full scan is wanted now and not after a while. */
-const AT_ONCE = new Set(["start", "SIGHUP", "allocate", "config"]);
 
 /** The loop. It runs from construction until {@link RescanLoop.close}. */
 export class RescanLoop {
@@ -56,35 +53,50 @@ export class RescanLoop {
   /** Scans that failed lately, and when the last one did. */
   #failures = 0;
   #failedAt = 0;
-  #timerLooks = 0;
+  #timerScans = 0;
+  #rescanMs: number;
   #closed = false;
 
   constructor(options: RescanLoopOptions) {
     this.#options = options;
     this.#collectMs = options.collectMs ?? 1_000;
+    this.#rescanMs = options.rescanMs;
     this.#schedule();
   }
 
   /**
-   * Asks for a scan. A quick one starts at once (or follows the running one); a full one that an event asks for is
-   * preceded by a quick scan at once, and then waits a little, because events that ask for one come in swarms.
+   * Asks for a scan. A quick one starts at once (or follows the running one), and so does a full one that is wanted now;
+   * a full one that is to be collected waits a little, preceded by a quick scan at once.
    */
   trigger(trigger: Trigger): void {
     if (this.#closed) return;
     this.#waiting.push(trigger);
     if (trigger.depth === "full") {
-      if (AT_ONCE.has(trigger.source)) this.#full = true;
+      if (trigger.urgency === "now") this.#full = true;
       else this.#collectFull(trigger);
     }
-    if (trigger.source === "link") this.#lookAgain();
+    if (trigger.settle) this.#scanWhenSettled(trigger);
     this.#running ??= this.#work();
   }
 
   /** A scan that begins after this call; resolves when its result has been handed on. */
   async now(source: string, detail: string): Promise<void> {
     await this.#running;
-    this.trigger({ source, depth: "quick", detail, at: performance.now() });
+    this.trigger(makeTrigger(source, detail));
     await this.#running;
+  }
+
+  /** Milliseconds between timer scans; 0 when there are none. */
+  get rescanMs(): number {
+    return this.#rescanMs;
+  }
+
+  /** Sets the time between timer scans; the next one is that far away then. */
+  setRescan(ms: number): void {
+    if (ms === this.#rescanMs || this.#closed) return;
+    this.#rescanMs = ms;
+    clearTimeout(this.#timer);
+    this.#schedule();
   }
 
   /** Stops the timers and waits for a scan under way. */
@@ -130,42 +142,35 @@ export class RescanLoop {
     const delay = Math.min(1_000 * 2 ** this.#failures++, LONGEST_RETRY_MS);
     this.#retry = setTimeout(() => {
       if (depth === "full") this.#full = true;
-      this.trigger({ source: "retry", depth: "quick", detail: "the last scan failed", at: performance.now() });
+      this.trigger(makeTrigger("retry", "the last scan failed"));
     }, delay);
   }
 
-  /**
-   * A link message can be ahead of the RDMA port: the kernel announces the link first and tells its own listeners, of
-   * which RoCE is one, afterwards. A scan at once is right almost always, and one shortly after always.
-   */
-  #lookAgain(): void {
+  /** A scan at once is right almost always, and one shortly after the last such event always. */
+  #scanWhenSettled({ source }: Trigger): void {
     clearTimeout(this.#second);
-    const again = (): Trigger => ({
-      source: "link again",
-      depth: "quick",
-      detail: "after link events",
-      at: performance.now(),
-    });
-    this.#second = setTimeout(() => this.trigger(again()), this.#options.settleMs ?? 200);
+    this.#second = setTimeout(
+      () => this.trigger(makeTrigger(`${source} again`, `after ${source} events`)),
+      this.#options.settleMs ?? 200,
+    );
   }
 
-  #collectFull(trigger: Trigger): void {
+  #collectFull({ source, detail }: Trigger): void {
     if (this.#collect !== undefined) return;
     this.#collect = setTimeout(() => {
       this.#collect = undefined;
-      this.#full = true;
       // The event's own scan has been made; this one only reads what that one left out.
-      this.trigger({ ...trigger, depth: "quick", at: performance.now(), detail: `${trigger.detail} (everything)` });
+      this.trigger(makeTrigger(source, `${detail} (everything)`, { depth: "full" }));
     }, this.#collectMs);
   }
 
   #schedule(): void {
-    if (this.#options.rescanMs === 0) return;
+    if (this.#rescanMs === 0) return;
     this.#timer = setTimeout(() => {
-      this.#timerLooks++;
-      if (this.#timerLooks % FULL_EVERY === 0) this.#full = true;
-      this.trigger({ source: "timer", depth: "quick", detail: "time to look", at: performance.now() });
+      this.#timerScans++;
+      if (this.#timerScans % FULL_EVERY === 0) this.#full = true;
+      this.trigger(makeTrigger("timer", "the rescan interval is over"));
       this.#schedule();
-    }, this.#options.rescanMs);
+    }, this.#rescanMs);
   }
 }

@@ -6,11 +6,11 @@
  */
 import type { Codec } from "../device_plugin/codec.ts";
 import { type RegistrationMode, Session, type SessionStatus, type Timing } from "../device_plugin/session.ts";
-import type { CdiFiles } from "../kubelet/cdi_files.ts";
 import type { HostFacts } from "../pool/allocate.ts";
-import { cdiSpec } from "../pool/cdi.ts";
+import type { Hca } from "../hca/types.ts";
 import type { PoolState } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import type { CdiSpecs } from "./cdi.ts";
 import { DevicePluginResource } from "./device_plugin_resource.ts";
 import type { Observers } from "./observer.ts";
 
@@ -20,7 +20,7 @@ export interface ResourceOptions {
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly sysfsRoot: string;
-  readonly cdi: CdiFiles;
+  readonly cdi: CdiSpecs;
   readonly codec: Codec;
   readonly log: Log;
   readonly observers: Observers;
@@ -34,8 +34,6 @@ export class Resource {
   readonly #options: ResourceOptions;
   readonly #answers: DevicePluginResource;
   readonly #session: Session;
-  /** Why the CDI spec could not be written; null when it was, or when none is wanted. */
-  #cdiFailure: string | null = null;
 
   constructor(poolState: PoolState, host: HostFacts, options: ResourceOptions) {
     const resource = this.name = poolState.spec.name;
@@ -45,6 +43,7 @@ export class Resource {
       codec: options.codec,
       sysfsRoot: options.sysfsRoot,
       rescan: () => options.rescan(`an Allocate of ${resource} cannot be answered from the last scan`),
+      cdiInPlace: () => options.cdi.isInPlace(resource),
       onAllocated: (name, ids, grant) => observers.onAllocated(name, ids, grant),
     });
     this.#session = new Session(this.#answers, {
@@ -65,27 +64,33 @@ export class Resource {
       },
       timing: options.timing,
     });
-    this.#session.poke();
+    this.#session.reconcile();
   }
 
   get status(): SessionStatus {
     return this.#session.status;
   }
 
-  /** Whether {@link update} has something to retry although nothing changed: a disk that has room again is no event. */
+  /**
+   * Whether {@link update} has something to do although nothing changed: that a disk has room again, or that somebody
+   * deleted a spec, is no event.
+   */
   get hasPendingWork(): boolean {
-    return this.#cdiFailure !== null;
+    return this.#options.cdi.needsWriting(this.name);
   }
 
-  /** Takes over the state of a scan. The CDI file comes first: no answer may name what no file describes. */
-  update(poolState: PoolState, host: HostFacts): void {
-    this.#writeCdi(poolState, host);
-    this.#answers.update(poolState, host, this.#cdiFailure);
+  /**
+   * Takes over the state of a scan. The CDI file comes first: no answer may name what no file describes.
+   *
+   * @param hcas every HCA of the machine, selected or not
+   */
+  update(poolState: PoolState, host: HostFacts, hcas: readonly Hca[]): void {
+    this.#answers.update(poolState, host, this.#writeCdi(poolState, host, hcas));
   }
 
   /** The kubelet's directories changed. */
   kubeletDirChanged(): void {
-    this.#session.nudge();
+    this.#session.kubeletDirChanged();
   }
 
   /** Registers with the kubelet again although nothing seems to be missing (SIGHUP). */
@@ -95,41 +100,25 @@ export class Resource {
 
   /** Dials our own socket, and serves again when nothing answers. */
   probe(): void {
-    this.#session.prove();
+    this.#session.probe();
   }
 
-  /** The plugin ends: finishes calls in flight, whose answers may name the CDI file, then removes it. */
+  /** The plugin ends: finishes calls in flight, whose answers may name the CDI file; that goes unless it is needed. */
   async close(): Promise<void> {
     await this.#session.close();
-    this.#removeCdi();
+    this.#options.cdi.end(this.name);
   }
 
   /** The resource alone ends. Its CDI file goes first: a later resource of the same name writes its own. */
   async retire(): Promise<void> {
-    this.#removeCdi();
+    this.#options.cdi.end(this.name);
     await this.#session.close();
   }
 
-  #writeCdi(poolState: PoolState, host: HostFacts): void {
-    const { cdi, log } = this.#options;
-    if (!poolState.spec.cdi) {
-      this.#removeCdi();
-      return;
-    }
-    try {
-      cdi.write(this.name, cdiSpec(poolState, host, this.status.socket));
-      if (this.#cdiFailure !== null) log.info("the CDI spec is written now", { resource: this.name });
-      this.#cdiFailure = null;
-    } catch (error) {
-      const { message } = error as Error;
-      if (this.#cdiFailure === null) log.error(message, { resource: this.name });
-      this.#cdiFailure = message;
-    }
-  }
-
-  #removeCdi(): void {
-    this.#cdiFailure = null;
-    const left = this.#options.cdi.remove(this.name);
-    if (left !== null) this.#options.log.warn(`Cannot remove ${left}; the next plugin that starts does, when it can`);
+  /** Null when the spec is written, or none is wanted; else the sentence that says why not. */
+  #writeCdi(poolState: PoolState, host: HostFacts, hcas: readonly Hca[]): string | null {
+    if (poolState.spec.cdi) return this.#options.cdi.write(poolState, host, this.status.socket, hcas);
+    this.#options.cdi.end(this.name);
+    return null;
   }
 }

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import type { SessionStatus } from "../device_plugin/session.ts";
 import type { HostFacts } from "../pool/allocate.ts";
+import { nodeOwners } from "../pool/extra_nodes.ts";
 import type { DraSide } from "./dra_side.ts";
 import type { Inventory } from "./inventory.ts";
 import { Resource, type ResourceOptions } from "./resource.ts";
@@ -14,14 +14,19 @@ import { Resource, type ResourceOptions } from "./resource.ts";
 export class Resources {
   readonly #shared: ResourceOptions;
   readonly #dra: DraSide;
-  readonly #devRoot: string;
+  readonly #has: HostFacts["has"];
   readonly #inBackground: (work: Promise<void>) => void;
   readonly #byName = new Map<string, Resource>();
 
-  constructor(shared: ResourceOptions, dra: DraSide, devRoot: string, inBackground: (work: Promise<void>) => void) {
+  constructor(
+    shared: ResourceOptions,
+    dra: DraSide,
+    has: HostFacts["has"],
+    inBackground: (work: Promise<void>) => void,
+  ) {
     this.#shared = shared;
     this.#dra = dra;
-    this.#devRoot = devRoot;
+    this.#has = has;
     this.#inBackground = inBackground;
   }
 
@@ -38,7 +43,8 @@ export class Resources {
     const host: HostFacts = {
       rdmaCm: snapshot.rdmaCm,
       knem: snapshot.knem,
-      has: (path) => existsSync(path.replace(/^\/dev(?=\/)/, this.#devRoot)),
+      has: this.#has,
+      ownersOf: nodeOwners(snapshot.hcas),
     };
     for (const [name, resource] of this.#byName) {
       if (states.get(name)?.spec.api === "device-plugin") continue;
@@ -50,7 +56,7 @@ export class Resources {
       if (poolState.spec.api !== "device-plugin") continue;
       const resource = this.#byName.get(name) ?? new Resource(poolState, host, this.#shared);
       this.#byName.set(name, resource);
-      resource.update(poolState, host);
+      resource.update(poolState, host, snapshot.hcas);
     }
     this.#dra.update(states, snapshot, host);
   }

@@ -22,7 +22,12 @@ export async function doctorCommand(values: Values): Promise<number> {
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }
 
-const MARKS = { problem: ["red", "PROBLEM"], warning: ["yellow", "WARNING"], ok: ["green", "ok"] } as const;
+const MARKS = {
+  problem: ["red", "PROBLEM"],
+  warning: ["yellow", "WARNING"],
+  unchecked: ["dim", "skipped"],
+  ok: ["green", "ok"],
+} as const;
 
 /** Findings for people, at most 80 columns wide; the last line counts. */
 export function report(findings: readonly Finding[], paint: Painter): string {
@@ -30,11 +35,12 @@ export function report(findings: readonly Finding[], paint: Painter): string {
     const [style, mark] = MARKS[severity];
     const [first = "", ...rest] = wrap(what, 70, "");
     const head = [`${paint(style, mark.padEnd(8))} ${first}`, ...rest.map((line) => `         ${line}`)];
-    if (severity === "ok") return head;
+    if (severity === "ok" || severity === "unchecked") return head;
     const body = [...wrap(`reason: ${reason}`, 80, "         "), ...wrap(`fix: ${fix}`, 80, "         ")];
     return [...head, ...body, `         see: docs/troubleshooting.md#${id}`];
   });
   const total = (severity: Severity) => findings.filter((one) => one.severity === severity).length;
-  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok`;
+  const left = total("unchecked") === 0 ? "" : `, ${total("unchecked")} not checked`;
+  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok${left}`;
   return `${[...lines, "", sum].join("\n")}\n`;
 }

@@ -12,10 +12,21 @@ import type { Log } from "../text/log.ts";
 import type { Values } from "./flags.ts";
 import { UsageError, wanted } from "./machine.ts";
 
+/** What is followed, and by whom. */
+export interface Following {
+  readonly values: Values;
+  readonly agent: Agent;
+  readonly log: Log;
+  readonly hangups: EventTarget;
+  readonly signal: AbortSignal;
+  /** {@link contentOf} from before the file was read: it may have changed since. */
+  readonly known: string;
+}
+
 /** Reloads whenever the file's content is another, until `signal` aborts. */
-export function followConfig(values: Values, agent: Agent, log: Log, hangups: EventTarget, signal: AbortSignal): void {
+export function followConfig({ values, agent, log, hangups, signal, known: first }: Following): void {
   const path = resolve(values.config!);
-  let known = contentOf(path);
+  let known = first;
   let running: Promise<void> | null = null;
 
   const reload = async (asked: boolean) => {
@@ -23,10 +34,10 @@ export function followConfig(values: Values, agent: Agent, log: Log, hangups: Ev
     if (now === known && !asked) return;
     known = now;
     try {
-      const { specs, warnings } = await wanted(values);
+      const { specs, rescanMs, rescan, warnings } = await wanted(values);
       for (const warning of warnings) log.warn(warning);
-      await agent.reconfigure(specs);
-      log.info(`configuration ${path} is in force`, { resources: specs.length });
+      await agent.reconfigure(specs, rescanMs);
+      log.info(`configuration ${path} is in force`, { resources: specs.length, rescan });
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       log.error(
@@ -41,10 +52,11 @@ export function followConfig(values: Values, agent: Agent, log: Log, hangups: Ev
   };
   hangups.addEventListener("hangup", () => check(true), { signal });
   watchDirectory(dirname(path), () => check(false), signal, (sentence) => log.warn(sentence));
+  check(false);
 }
 
 /** The text, or what stands in its way; a ConfigMap's link is swapped, an editor renames. Only ever compared. */
-function contentOf(path: string): string {
+export function contentOf(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {

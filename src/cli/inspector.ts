@@ -5,10 +5,11 @@
  */
 import { resolve } from "node:path";
 import { inspect, type Inventory } from "../agent/inventory.ts";
+import { kubeletRecord, restoreNetdevs } from "../agent/kept.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
+import { hostHas } from "../hca/files.ts";
 import type { Snapshot } from "../hca/types.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
 import { machine } from "./machine.ts";
@@ -25,6 +26,7 @@ export class Inspector implements Disposable {
     this.#specs = specs;
     this.#kubeletDir = resolve(values["kubelet-dir"]);
     this.discovery = new Discovery(this.#machine);
+    restoreNetdevs(this.discovery.memory, this.#kubeletDir);
   }
 
   async scan(depth: Depth): Promise<Inventory> {
@@ -33,7 +35,7 @@ export class Inspector implements Disposable {
 
   /** What follows from a snapshot. */
   of(snapshot: Snapshot): Inventory {
-    return inspect(snapshot, this.#specs, () => heldDevices(this.#kubeletDir));
+    return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev));
   }
 
   [Symbol.dispose](): void {

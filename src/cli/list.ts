@@ -9,10 +9,12 @@ import process from "node:process";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
+import { trigger } from "../hca/events/trigger.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
 import { devices, membersOf } from "../pool/devices.ts";
+import { policyFor } from "../pool/health.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
@@ -66,7 +68,7 @@ async function watch(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let last: unknown = null;
   let printing: Promise<void> = Promise.resolve();
-  const looks = new RescanLoop({
+  const rescans = new RescanLoop({
     discovery: inspector.discovery,
     rescanMs,
     onScan: ({ snapshot }) => {
@@ -80,11 +82,11 @@ async function watch(
   });
   const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
   const running = eventSources(values.events, say).map((source) =>
-    source.run((one) => looks.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
+    source.run((one) => rescans.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
   );
-  looks.trigger({ source: "start", depth: "full", detail: "start", at: performance.now() });
+  rescans.trigger(trigger("start", "start", { depth: "full" }));
   await stopped;
-  await Promise.all([looks.close(), printing, ...running]);
+  await Promise.all([rescans.close(), printing, ...running]);
 }
 
 /** A line an HCA, and below it its ports, its net devices, why it is left out, and who holds it. At most 80 columns. */
@@ -96,7 +98,7 @@ export function asText(inventory: Inventory, pods: PodsAnswer | null, paint: Pai
     hca.pci?.address ?? "-",
     hca.pci?.driver ?? "-",
     hca.kind === "vf" ? `vf ${hca.pci?.vfIndex ?? "?"}` : hca.kind === "sf" ? `sf ${hca.sfNumber ?? "?"}` : hca.kind,
-    hca.transport === "unknown" ? "?" : hca.transport,
+    transportsOf(hca),
     `${hca.pci?.numaNode ?? "-"}`,
     offeredAs(inventory, hca),
   ]);
@@ -139,6 +141,12 @@ export function asText(inventory: Inventory, pods: PodsAnswer | null, paint: Pai
   return `${out.join("\n")}\n`;
 }
 
+/** "RoCE", or "IB+RoCE" for an adapter whose ports differ. */
+function transportsOf(hca: Hca): string {
+  const known = new Set(hca.ports.map((port) => port.transport).filter((one) => one !== "unknown"));
+  return known.size > 0 ? [...known].join("+") : hca.transport === "unknown" ? "?" : hca.transport;
+}
+
 function describePort(hca: Hca, port: Port): string {
   const physical = port.state === "ACTIVE" || port.physState === null ? "" : ` (${port.physState})`;
   const rate = port.rateGbps === null ? "" : `, ${port.rateGbps} Gb/s`;
@@ -153,12 +161,25 @@ function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): strin
   if (hca.pci?.physfn) notes.push(`PF: ${[hca.pci.physfn, ...hca.pci.pfNetdevs].join(" ")}`);
   if ((hca.pci?.sriovNumVfs ?? 0) > 0 && hca.kind === "pf") notes.push(`VFs: ${hca.pci!.sriovNumVfs}`);
   if (inventory.snapshot.inPodNetns.includes(hca)) notes.push("it is in a pod's RDMA net namespace");
-  for (const { reason } of resourcesOf(inventory, hca)) if (reason !== "") notes.push(`Unhealthy: ${reason}`);
+  if (hca.ports.some((port) => port.netdevAway)) {
+    notes.push("its net device is not in this network namespace: a pod has it, and the port's state is the pod's");
+  }
+  for (const { reason, healthy, policy } of resourcesOf(inventory, hca)) {
+    if (reason !== "") notes.push(`Unhealthy: ${reason}`);
+    else if (healthy && policy === "present" && hca.ports.length > 0 && hca.ports.every(isDown)) {
+      const why = hca.kind === "vf" ? "a VF's link is raised inside the pod that gets it" : "as its resource says";
+      notes.push(`Healthy while it is present (${why})`);
+    }
+  }
   for (const one of inventory.leftOut.filter((one) => one.hca === hca.name)) {
     notes.push(`not in ${one.resource}: ${one.reason}`);
   }
   for (const holder of holdersOf(inventory, hca, pods)) notes.push(`held by ${holder}`);
   return [...notes, ...hca.notes];
+}
+
+function isDown(port: Port): boolean {
+  return port.state !== "ACTIVE";
 }
 
 function offeredAs(inventory: Inventory, hca: Hca): string {
@@ -167,9 +188,15 @@ function offeredAs(inventory: Inventory, hca: Hca): string {
 }
 
 function resourcesOf(inventory: Inventory, hca: Hca) {
-  return [...inventory.states].flatMap(([resource, { deviceStates }]) =>
+  return [...inventory.states].flatMap(([resource, { spec, deviceStates }]) =>
     [...deviceStates.values()].filter((one) => one.member.hcas.includes(hca))
-      .map(({ healthy, reason, member }) => ({ resource, device: member.id, healthy, reason }))
+      .map(({ healthy, reason, member }) => ({
+        resource,
+        device: member.id,
+        healthy,
+        policy: policyFor(hca, spec.health),
+        reason,
+      }))
   );
 }
 

@@ -27,6 +27,8 @@ export interface Wanted {
   readonly specs: readonly ResourceSpec[];
   /** Milliseconds between timer scans. */
   readonly rescanMs: number;
+  /** The same for people, with who says so: "5 s (--rescan)". */
+  readonly rescan: string;
   /** Sentences about a configuration that works, but perhaps not as meant. */
   readonly warnings: readonly string[];
 }
@@ -40,12 +42,28 @@ const RESCAN_SECONDS = 30;
 export async function wanted(values: Values): Promise<Wanted> {
   const specs = values.config === undefined ? null : await fromFile(values.config, values["resource-prefix"]);
   const base = specs?.resources ?? [fromFlags(values)];
-  const rescan = values.rescan === undefined ? specs?.rescanSeconds ?? RESCAN_SECONDS : Number(values.rescan);
+  const written = specs?.rescanSeconds ?? null;
+  const flag = values.rescan === undefined ? null : Number(values.rescan);
+  const seconds = flag ?? written ?? RESCAN_SECONDS;
+  const source = flag !== null ? "--rescan" : written !== null ? "the configuration" : "default";
   return {
     specs: values.cdi ? base.map((spec) => ({ ...spec, cdi: true })) : base,
-    rescanMs: rescan * 1_000,
-    warnings: specs?.warnings ?? [],
+    rescanMs: seconds * 1_000,
+    rescan: `${seconds === 0 ? "never" : `${seconds} s`} (${source})`,
+    warnings: [
+      ...specs?.warnings ?? [],
+      ...flag !== null && written !== null && written !== flag && !isPeersDefault(specs)
+        ? [
+          `${values.config}: it wants a rescan every ${written} s, but --rescan ${values.rescan} counts; leave the flag out`,
+        ]
+        : [],
+    ],
   };
+}
+
+/** The shared device plugin scans each minute when its file does not say: that is nobody's wish. */
+function isPeersDefault(config: { readonly format: string; readonly rescanSeconds: number | null } | null): boolean {
+  return config?.format === "shared-device-plugin" && config.rescanSeconds === 60;
 }
 
 async function fromFile(path: string, resourcePrefix: string | undefined) {
@@ -64,11 +82,14 @@ function fromFlags(values: Values): ResourceSpec {
 
 /**
  * Checks that -master names a PF with VFs: with a wrong name the plugin would offer nothing for ever, and say nothing.
+ * @param offered whether the kubelet knows devices of the resource: then the name was right before, and an interface that
+ *   is not there now is in a pod
  * @throws {UsageError} with what the interface is instead, and what to do
  */
-export function checkMaster(sysfsRoot: string, master: string): void {
+export function checkMaster(sysfsRoot: string, master: string, offered: boolean): void {
   const dir = join(sysfsRoot, "class/net", master);
   if (!existsSync(dir)) {
+    if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
     throw new UsageError(`-master ${master}: there is no such network interface on this machine; there are ${there}`);
   }

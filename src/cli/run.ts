@@ -7,12 +7,13 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import process from "node:process";
 import { Agent } from "../agent/agent.ts";
+import { kubeletRecord } from "../agent/kept.ts";
 import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
 import { summary } from "../observe/summary.ts";
 import { draSettings } from "./dra.ts";
-import { followConfig } from "./follow_config.ts";
+import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
@@ -29,8 +30,12 @@ export async function run(values: Values): Promise<number> {
   const hangups = new EventTarget();
   process.on("SIGHUP", () => hangups.dispatchEvent(new Event("hangup")));
 
+  const known = values.config === undefined ? "" : contentOf(resolve(values.config));
   const { specs, rescanMs, warnings } = await wanted(values);
-  if (values.master !== undefined) checkMaster(resolve(values["sysfs-root"]), values.master);
+  if (values.master !== undefined) {
+    const known = kubeletRecord(resolve(values["kubelet-dir"])).former().get(values["resource-name"])?.size ?? 0;
+    checkMaster(resolve(values["sysfs-root"]), values.master, known > 0);
+  }
   const log = openLog(values["log-level"] as Level, values["log-format"] as Format);
   log.info(`rdma-device-plugin ${VERSION} starts`, { pid: process.pid });
   for (const warning of warnings) log.warn(warning);
@@ -52,14 +57,15 @@ export async function run(values: Values): Promise<number> {
   statusServer?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
   const stopFollowing = new AbortController();
-  if (values.config !== undefined) followConfig(values, agent, log, hangups, stopFollowing.signal);
+  const { signal } = stopFollowing;
+  if (values.config !== undefined) followConfig({ values, agent, log, hangups, signal, known });
   hangups.addEventListener("hangup", () => {
     log.info("SIGHUP: looking again and registering again");
     agent.reregister().catch((error: unknown) => log.error(`Cannot register again: ${error}`));
   });
 
-  const signal = await stopped.promise;
-  log.info(`${signal}: finishing calls in flight and removing sockets`);
+  const ended = await stopped.promise;
+  log.info(`${ended}: finishing calls in flight and removing sockets`);
   stopFollowing.abort();
   const hurry = setTimeout(() => {
     log.warn("calls in flight did not end in time and were cut off");

@@ -7,7 +7,8 @@
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import type { YAMLError } from "yaml";
 import type { Mistake, Path } from "./mistakes.ts";
-import { pathText, quote } from "./mistakes.ts";
+import { pathText } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 
 /** A value and the offset of its first character. */
 export type Tree =

@@ -6,7 +6,8 @@
 import type { core } from "zod";
 import type { Source, Tree } from "./document.ts";
 import type { Mistake, Path } from "./mistakes.ts";
-import { pathText, quote } from "./mistakes.ts";
+import { pathText } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 import { hint, nearest } from "../text/nearest.ts";
 import { keyAt, valueAt } from "./tree.ts";
 
@@ -74,11 +75,27 @@ function isInside(issue: Issue): boolean {
 }
 
 function unknownKey(key: string, known: readonly string[], path: Path, { tree, source, meant }: Place): Mistake {
-  const near = nearest(key, known);
+  const near = PEERS_WORDS.get(key.toLowerCase())?.find((word) => known.includes(word)) ?? nearest(key, known);
   if (near !== null) meant.add(pathText([...path.slice(0, -1), near]));
   const instead = near === null ? `expected one of ${known.join(", ")}` : `did you mean ${quote(near)}?`;
   return source.mistake(keyAt(tree, path), path, `unknown key; ${instead}`);
 }
+
+/** What keys are called in the peers' formats, in lower case, and here. */
+const PEERS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["ifnames", ["netdevs"]],
+  ["deviceids", ["devices"]],
+  ["linktypes", ["linkLayers"]],
+  ["linktype", ["linkLayers"]],
+  ["pfnames", ["pfs"]],
+  ["rootdevices", ["pfs"]],
+  ["resourcename", ["name"]],
+  ["rdmahcamax", ["shares"]],
+  ["selectors", ["select"]],
+  ["periodicupdateinterval", ["rescan"]],
+  ["configlist", ["resources"]],
+  ["resourcelist", ["resources"]],
+]);
 
 function mismatch(found: unknown, phrase: string, candidates: readonly string[]): string {
   return `found ${described(found)}, expected ${phrase}${advice(found, phrase, candidates)}`;
@@ -90,8 +107,23 @@ function advice(found: unknown, phrase: string, candidates: readonly string[]): 
   if (boolean !== undefined) return `; did you mean ${boolean}?`;
   // lspci leaves the domain out where there is only one.
   if (/^[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(found)) return `; did you mean "0000:${found.toLowerCase()}"?`;
-  return hint(found, candidates);
+  const list = found.split(",").map((one) => one.trim());
+  if (list.length > 1 && list.every((one) => one !== "")) {
+    return `; one value an entry: [${list.map(quote).join(", ")}]`;
+  }
+  if (found.includes("/") && phrase.startsWith("a name of")) {
+    return `; what is in front of "/" goes into resourcePrefix`;
+  }
+  const other = LINK_WORDS.find(([pattern]) => pattern.test(found));
+  const meant = other === undefined ? undefined : candidates.find((one) => other[1].test(one));
+  return meant === undefined ? hint(found, candidates) : `; did you mean ${quote(meant)}?`;
 }
+
+/** What operators, CRDs and tools call the two link layers. */
+const LINK_WORDS: readonly [RegExp, RegExp][] = [
+  [/^(ib|infiniband)$/i, /^infiniband$/i],
+  [/^(eth|ether|ethernet|roce)$/i, /^ether(net)?$/i],
+];
 
 /** What other dialects and languages write for true and false. */
 const SPELT: Readonly<Record<string, boolean | undefined>> = {

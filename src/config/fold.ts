@@ -9,18 +9,21 @@ import * as z from "zod";
 import { mapping } from "./document.ts";
 import type { Entry, Tree } from "./document.ts";
 import type { Path } from "./mistakes.ts";
-import { quote } from "./mistakes.ts";
+import { quote } from "../text/printable.ts";
 import { hint } from "../text/nearest.ts";
 
 /** Receives what the peer would have passed over in silence. */
 export type Warn = (at: number, path: Path, message: string) => void;
 
+/** Where an unknown key belongs, as the rest of a sentence; null when nothing like it is known. */
+export type Belongs = (path: Path) => string | null;
+
 /** The tree with the schema's own spelling of the keys, and nothing else in it. Positions stay. */
-export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = []): Tree {
+export function fold(tree: Tree, schema: z.ZodType, warn: Warn, belongs: Belongs, path: Path = []): Tree {
   const inner = unwrapped(schema, tree.kind);
   if (inner instanceof z.ZodArray && tree.kind === "list") {
     const item = inner.element as z.ZodType;
-    return { ...tree, items: tree.items.map((one, i) => fold(one, item, warn, [...path, i])) };
+    return { ...tree, items: tree.items.map((one, i) => fold(one, item, warn, belongs, [...path, i])) };
   }
   if (tree.kind !== "map" || !(inner instanceof z.ZodObject || inner instanceof z.ZodRecord)) return tree;
   const shape = inner instanceof z.ZodObject ? inner.shape as Record<string, z.ZodType> : null;
@@ -30,7 +33,10 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = [])
     const here = [...path, entry.key];
     const key = shape === null ? entry.key : known.get(entry.key.toLowerCase());
     if (key === undefined) {
-      warn(entry.keyAt, here, `unknown key, left out${hint(entry.key, Object.keys(shape ?? {}))}`);
+      const instead = belongs(here);
+      const near = hint(entry.key, Object.keys(shape ?? {}));
+      const rest = instead !== null ? `; ${instead}` : near || `; known here: ${Object.keys(shape ?? {}).join(", ")}`;
+      warn(entry.keyAt, here, `unknown key, left out${rest}`);
       continue;
     }
     if (entries.has(key)) warn(entry.keyAt, here, `the key ${quote(key)} is there twice; the last one counts`);
@@ -38,7 +44,7 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, path: Path = [])
     entries.set(key, {
       ...entry,
       key,
-      value: shape === null ? entry.value : fold(entry.value, shape[key]!, warn, here),
+      value: shape === null ? entry.value : fold(entry.value, shape[key]!, warn, belongs, here),
     });
   }
   return mapping(tree.at, [...entries.values()]);

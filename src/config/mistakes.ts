@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { printable } from "../text/printable.ts";
+import { printable, quote } from "../text/printable.ts";
 
 /** One mistake, or one warning: where, under which key, and a sentence. */
 export interface Mistake {
@@ -31,12 +31,6 @@ export function pathText(path: Path): string {
     if (!/^[\w-]{1,60}$/.test(step)) return `[${quote(step)}]`;
     return i === 0 ? step : `.${step}`;
   }).join("");
-}
-
-/** In quotes, control characters escaped, cut after 60 characters. */
-export function quote(text: string): string {
-  const whole = [...text.slice(0, 122)];
-  return JSON.stringify(whole.length > 60 ? whole.slice(0, 60).join("") + "…" : text);
 }
 
 /** One line each: `FILE:LINE:COL: path.to.key: sentence`. */

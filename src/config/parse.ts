@@ -19,10 +19,11 @@ import type { ResourceInput } from "./schema.ts";
 import { readShared, SharedFile } from "./shared_device_plugin.ts";
 import type { Reading } from "./shared_device_plugin.ts";
 import { readSriov, SRIOV_PREFIX, SriovFile } from "./sriov.ts";
+import { type Peer, whereItBelongs } from "./misplaced.ts";
 import { plain, valueAt } from "./tree.ts";
 
 /** Whose file it is. */
-export type Format = "own" | "shared-device-plugin" | "sriov-network-device-plugin";
+export type Format = "own" | Peer;
 
 /** What a config file asks for. */
 export interface Config {
@@ -86,6 +87,8 @@ function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read 
       const prefix = options.resourcePrefix || SRIOV_PREFIX;
       return peer("sriov-network-device-plugin", source, SriovFile, (input) => readSriov(input, prefix));
     }
+    const flat = entryWithoutList(folded);
+    if (flat !== null) return { ok: false, mistakes: [source.mistake(top.at, ["resourceName"], flat)] };
     if (keys.has("kind") && keys.has("apiVersion")) {
       const message =
         "this is a Kubernetes manifest; give the file that is inside it (the text under data of a ConfigMap)";
@@ -93,6 +96,17 @@ function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read 
     }
   }
   return own(source);
+}
+
+/** A file that is one entry of a peer's list: what to put around it; null for another file. */
+function entryWithoutList(folded: ReadonlySet<string>): string | null {
+  if (!folded.has("resourcename")) return null;
+  const sriov = ["isrdma", "pfnames", "rootdevices", "devicetype"].some((key) => folded.has(key));
+  const list = sriov ? `"resourceList"` : `"configList"`;
+  const misplaced = ["vendors", "deviceids", "drivers", "ifnames", "linktypes", "isrdma", "pfnames", "rootdevices"]
+    .filter((key) => folded.has(key));
+  const selectors = misplaced.length === 0 ? "" : `, and its selectors into "selectors"`;
+  return `this is one entry without its list: put it into {${list}: [ … ]}${selectors}`;
 }
 
 /** In lists under these keys, unquoted digits are hex, whatever YAML makes of them. */
@@ -150,16 +164,20 @@ function overBudget(inputs: readonly (ResourceInput | null)[]): number | null {
 }
 
 function peer<Schema extends z.ZodType>(
-  format: Format,
+  format: Peer,
   source: Source,
   schema: Schema,
   read: (input: z.infer<Schema>) => Reading,
 ): Read {
   const warnings: Mistake[] = [];
-  const tree = fold(source.tree, schema, (at, path, message) => warnings.push(source.mistake(at, path, message)));
+  const warn = (at: number, path: Path, message: string) => void warnings.push(source.mistake(at, path, message));
+  const tree = fold(source.tree, schema, warn, (path) => whereItBelongs(format, path, schema));
   const value = plain(tree);
   const parsed = schema.safeParse(value);
-  if (!parsed.success) return { ok: false, mistakes: explain(parsed.error.issues, value, tree, source) };
+  // What was left out is told as well: it often is what the mistake misses.
+  if (!parsed.success) {
+    return { ok: false, mistakes: [...explain(parsed.error.issues, value, tree, source), ...warnings] };
+  }
   const reading = read(parsed.data);
   const at = ({ path, message }: Finding) => source.mistake(valueAt(tree, path), path, message);
   const list = format === "shared-device-plugin" ? "configList" : "resourceList";
@@ -170,7 +188,7 @@ function peer<Schema extends z.ZodType>(
     message,
   }));
   const mistakes = [...reading.problems, ...twice].map(at);
-  if (mistakes.length > 0) return { ok: false, mistakes };
+  if (mistakes.length > 0) return { ok: false, mistakes: [...mistakes, ...warnings] };
   const shares = reading.resources.flatMap(({ index, spec }) =>
     specWarnings(spec).map(({ message }) => at({ path: [list, index], message }))
   );

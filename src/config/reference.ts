@@ -7,12 +7,6 @@ import * as z from "zod";
 import { takes } from "./parts.ts";
 import { ConfigFile, SECTIONS } from "./schema.ts";
 
-/** Between these lines of the documentation stands what `referenceTables` writes. */
-export const MARKERS = [
-  "<!-- reference: generated from src/config/schema.ts -->",
-  "<!-- end of reference -->",
-] as const;
-
 /** Our own format as JSON Schema 2020-12; indented, with a final newline. */
 export function jsonSchema(): string {
   const schema = z.toJSONSchema(ConfigFile, {
@@ -40,13 +34,11 @@ export function referenceTables(): string {
   }).join("\n");
 }
 
-/** A Markdown table whose columns are as wide as their widest cell, as `deno fmt` leaves it. The first row is the head. */
+/** A Markdown table; `deno fmt` aligns it. The first row is the head. */
 function table(rows: readonly (readonly string[])[]): string {
-  const width = (column: number) => Math.max(...rows.map((cells) => [...cells[column]!].length));
-  const widths = rows[0]!.map((_, column) => width(column));
-  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
-  const [head, ...body] = rows;
-  return [line(head!), line(widths.map((one) => "-".repeat(one))), ...body.map(line)].join("\n");
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const [head = [], ...body] = rows;
+  return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
 }
 
 function row(key: string, schema: z.ZodType): readonly string[] {
@@ -65,12 +57,4 @@ function taken(schema: z.ZodType): string {
 function defaultText(schema: z.ZodType): string {
   if (schema instanceof z.ZodDefault) return `\`${schema.def.defaultValue}\``;
   return schema.isOptional() ? "" : "needed";
-}
-
-/** The document with new tables between the markers. */
-export function withReference(document: string): string {
-  const start = document.indexOf(MARKERS[0]);
-  const end = document.indexOf(MARKERS[1]);
-  if (start < 0 || end < start) throw new Error(`Cannot find the lines ${MARKERS.join(" and ")} in the document`);
-  return `${document.slice(0, start + MARKERS[0].length)}\n\n${referenceTables()}\n${document.slice(end)}`;
 }

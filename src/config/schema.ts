@@ -6,8 +6,10 @@
  */
 import * as z from "zod";
 import { DEFAULT_SPEC } from "../pool/spec.ts";
+import { devicePathProblem, mountPathProblem } from "./device_path.ts";
 import { durationText } from "./duration.ts";
 import { nameProblem } from "./name.ts";
+import { quote } from "../text/printable.ts";
 import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
 import { readPf } from "./vf_ranges.ts";
 
@@ -33,6 +35,14 @@ const PATH = text(
   /^(?![^]*\/\.\.(?:\/|$))\/[^\0]{1,4000}$/,
   `an absolute path without ".."`,
 );
+const checked = (problemOf: (path: string) => string | null) =>
+  PATH.superRefine((path, context) => {
+    const problem = problemOf(path);
+    if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(path)}: ${problem}` });
+  });
+/** A device node: one path, or one for each HCA by placeholders. */
+const DEVICE_PATH = checked(devicePathProblem);
+const MOUNT_PATH = checked(mountPathProblem);
 const PF = z.string({ error: `a PF with or without VF numbers, such as "eth1" or "eth1#0-7,9"` })
   .superRefine((value, context) => {
     const read = readPf(value);
@@ -76,9 +86,10 @@ export const Selector = object({
 }, "a mapping of selector keys").meta({ id: "Selector" });
 
 const Health = object({
-  policy: word(["port-active", "link-up", "present"]).default(D.health.policy)
+  policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
-      "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
+      "`auto`: `present` for VFs, whose link is raised inside the pod that gets them, `port-active` for the rest; " +
+        "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
     ),
   ports: either(
     word(["any", "all"]),
@@ -95,16 +106,21 @@ const Health = object({
 }, "a mapping of health settings").meta({ id: "Health" });
 
 const DeviceObject = object({
-  hostPath: PATH.describe("Device node on the host."),
-  containerPath: PATH.optional().describe("Where the container sees it; as on the host when not given."),
+  hostPath: DEVICE_PATH.describe(
+    "Device node on the host. `{hca}`, `{pci}` (PCI address) and `{class:NAME}` (the device of that sysfs class on the " +
+      "HCA's PCI function, such as `{class:ptp}`) stand for those of each HCA.",
+  ),
+  containerPath: DEVICE_PATH.optional().describe("Where the container sees it; as on the host when not given."),
   permissions: text(/^(?!.*(.).*\1)[rwm]{1,3}$/, `some of the letters r, w, m, each once, such as "rw"`).default("rw")
     .describe("Rights of the container's device cgroup: read, write, mknod."),
-  optional: flag().default(false).describe("Left out silently where the host does not have it."),
+  optional: flag().default(false).describe(
+    "Left out silently where the host does not have it; else its devices are Unhealthy there.",
+  ),
 }, "a mapping with hostPath");
 
 const MountObject = object({
-  hostPath: PATH.describe("File or directory on the host."),
-  containerPath: PATH.optional().describe("Where the container sees it; as on the host when not given."),
+  hostPath: MOUNT_PATH.describe("File or directory on the host."),
+  containerPath: MOUNT_PATH.optional().describe("Where the container sees it; as on the host when not given."),
   readOnly: flag().default(true).describe("Whether the container may only read it."),
 }, "a mapping with hostPath");
 
@@ -113,9 +129,12 @@ const Expose = object({
   umad: flag().default(D.expose.umad).describe("`umadN` of every port: management datagrams."),
   issm: flag().default(D.expose.issm).describe("`issmN` of every port: only subnet managers need it."),
   knem: flag().default(D.expose.knem).describe("`/dev/knem`, shared-memory transport of some MPIs."),
-  devices: list(either(PATH, DeviceObject, "a path or a mapping with hostPath"), "a list of device nodes").optional()
+  companions: flag().default(D.expose.companions)
+    .describe("The HCA's own nodes beside verbs': `/dev/hfi1_N` (Omni-Path), `/dev/cxiN` (Slingshot)."),
+  devices: list(either(DEVICE_PATH, DeviceObject, "a path or a mapping with hostPath"), "a list of device nodes")
+    .optional()
     .describe("More device nodes."),
-  mounts: list(either(PATH, MountObject, "a path or a mapping with hostPath"), "a list of mounts").optional()
+  mounts: list(either(MOUNT_PATH, MountObject, "a path or a mapping with hostPath"), "a list of mounts").optional()
     .describe("Files and directories to mount."),
 }, "a mapping of what containers get").meta({ id: "Expose" });
 

@@ -20,11 +20,13 @@ const texts = (phrase: string) => z.array(z.string({ error: "text" }), { error: 
 const HEX = text(/^(0x)?[0-9a-f]{1,4}$/i, `up to four hex digits such as "15b3"`);
 const IDS = z.array(HEX, { error: "a list of hex IDs" });
 
+const IFNAME = text(/^[^\s/,]+$/, "one net device name");
+
 const Selectors = z.object({
   vendors: IDS.optional(),
   deviceIDs: IDS.optional(),
   drivers: texts("a list of driver names").optional(),
-  ifNames: texts("a list of net device names").optional(),
+  ifNames: z.array(IFNAME, { error: "a list of net device names" }).optional(),
   linkTypes: z.array(z.enum(["ether", "infiniband"], { error: "ether or infiniband" }), {
     error: "a list of ether, infiniband",
   }).optional(),
@@ -34,7 +36,7 @@ const Item = z.object({
   resourceName: text(/^\w+$/, `a name of letters, digits and "_"`),
   resourcePrefix: z.string({ error: "a domain" }).optional(),
   rdmaHcaMax: whole(0, MOST_SHARES).optional(),
-  devices: texts("a list of net device names").optional(),
+  devices: z.array(IFNAME, { error: "a list of net device names" }).optional(),
   selectors: Selectors.optional(),
 }, { error: "a mapping with resourceName and rdmaHcaMax" });
 
@@ -81,7 +83,13 @@ export function readShared(input: SharedInput): Reading {
       });
     }
     if (!selects && !named) {
-      problems.push({ path, message: "selectors are missing: without any, this resource would take every HCA" });
+      const [where, what] = item.selectors === undefined
+        ? [path, "selectors are missing"]
+        : [[...path, "selectors"], "no condition is left that is known here"];
+      problems.push({
+        path: where,
+        message: `${what}: without any, this resource would take every HCA; say which, such as "vendors": ["15b3"]`,
+      });
     }
     const shares = item.rdmaHcaMax ?? 0;
     if (shares === 0) {

@@ -137,7 +137,7 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
   });
   if (resources.length === 0 && problems.length === 0) {
     const message =
-      "no resource here has isRdma: true; this plugin serves RDMA devices only, other resources have to stay " +
+      "no resource here has isRdma: true in its selectors; this plugin serves RDMA devices only, other resources have to stay " +
       "with the other plugin";
     return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
   }
@@ -183,6 +183,8 @@ function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemIn
     select: rdma.map(toSelector),
     // That plugin never offers a PF that has VFs: whoever gets it takes the VFs' parent away.
     exclude: [{ pfWithVfs: true }],
+    // That plugin offers what is there, whatever its link does: a VF's link is raised inside the pod that gets it.
+    health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false, devices: vhostNet ? VHOST_NET : [] },
     env: { ...DEFAULT_SPEC.env, pcidevice: true, pcideviceInfo: Object.fromEntries(info) },
     topology: item.excludeTopology !== true,

@@ -1,10 +1,9 @@
 /**
- * Telling the kubelet about a resource: the Register call on `kubelet.sock`, and the service that the plugin watcher
- * calls instead.
+ * The Register call on `kubelet.sock`.
  *
  * @module
  */
-import { Client, credentials, type sendUnaryData, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import {
   API_VERSION,
   CLIENT_OPTIONS,
@@ -12,16 +11,12 @@ import {
   method,
   neverStarted,
   type RegisterRequest,
-  watcherServices,
 } from "../kubelet/api.ts";
-import type { ExtraService } from "./server.ts";
-import type { PluginInfo } from "../gen/pluginregistration/PluginInfo.ts";
-import type { RegistrationStatus } from "../gen/pluginregistration/RegistrationStatus.ts";
 
-/** The kubelet dials back for up to 10 s inside Register, so less patience than that would give up on a slow one. */
-const REGISTER_DEADLINE_MS = 15_000;
+/** The kubelet dials back for up to 10 s inside Register, so a shorter deadline would give up on a slow one. */
+const REGISTER_TIMEOUT_MS = 15_000;
 
-/** The kubelet said no, or nobody answered. */
+/** The kubelet refused, or no one answered. */
 export class RegistrationError extends Error {
   override readonly name = "RegistrationError";
   /** True when nothing listens on the kubelet's socket: it is down or restarting, which is no refusal. */
@@ -63,7 +58,7 @@ export function register(
       if (error === null) return resolve();
       reject(new RegistrationError(error.details || error.message, neverStarted(error), { cause: error }));
     };
-    const deadline = Date.now() + REGISTER_DEADLINE_MS;
+    const deadline = Date.now() + REGISTER_TIMEOUT_MS;
     const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
     const cancel = () => {
       call.cancel();
@@ -73,31 +68,4 @@ export function register(
     signal.addEventListener("abort", cancel, { once: true });
     if (signal.aborted) cancel();
   });
-}
-
-/**
- * The Registration service of the plugin watcher, for a socket in plugins_registry.
- *
- * @param endpoint full path of the socket that serves the device-plugin API
- * @param onStatus what the kubelet said in the end: null when it accepted, else its words
- */
-export function watcherService(
-  resource: string,
-  endpoint: string,
-  onStatus: (refused: string | null) => void,
-): ExtraService {
-  const info: PluginInfo = { type: "DevicePlugin", name: resource, endpoint, supported_versions: [API_VERSION] };
-  return {
-    definition: watcherServices()["pluginregistration.Registration"],
-    handlers: {
-      GetInfo: (_call: unknown, callback: sendUnaryData<PluginInfo>) => callback(null, info),
-      NotifyRegistrationStatus: (
-        call: ServerUnaryCall<RegistrationStatus, object>,
-        callback: sendUnaryData<object>,
-      ) => {
-        callback(null, {});
-        onStatus(call.request.plugin_registered ? null : call.request.error || "without a word");
-      },
-    },
-  };
 }

@@ -4,13 +4,11 @@
  *
  * @module
  */
+import protobuf from "protobufjs";
 import { RequestError } from "./source.ts";
 
 /** Container requests in one call. A kubelet sends one; the API allows a pod's worth of them. */
 export const MOST_CONTAINERS = 256;
-
-/** Protobuf's wire types that a request is made of. */
-const VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5;
 
 /**
  * Refuses an AllocateRequest or a PreferredAllocationRequest with too many container requests, before anything is made
@@ -30,28 +28,16 @@ export function checkContainers<Bytes extends Uint8Array>(request: Bytes): Bytes
 
 /** How often field 1 stands in a message, in which both requests have their container requests. */
 function countFirstField(bytes: Uint8Array): number {
+  const reader = protobuf.Reader.create(bytes);
   let count = 0;
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let scale = 1; at < bytes.length; scale *= 128) {
-      const byte = bytes[at++]!;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) break;
+  try {
+    while (reader.pos < reader.len) {
+      const tag = reader.uint32();
+      if (tag >>> 3 === 1) count++;
+      reader.skipType(tag & 7);
     }
-    return value;
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    const wire = tag % 8;
-    if (Math.floor(tag / 8) === 1) count++;
-    if (wire === VARINT) varint();
-    else if (wire === BYTES) {
-      const length = varint();
-      at += length;
-    } else if (wire === FIXED64) at += 8;
-    else if (wire === FIXED32) at += 4;
-    else break;
+  } catch {
+    return count; // torn bytes: the decoder has words for them
   }
   return count;
 }

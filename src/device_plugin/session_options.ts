@@ -1,5 +1,5 @@
 /**
- * What a session is told, and what can be seen of it.
+ * What a session is given, and what can be seen of it.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export interface SessionStatus {
   /** Registrations that the kubelet accepted since the start. */
   readonly registrations: number;
   /** Why it is not registered; null when it is. */
-  readonly trouble: string | null;
+  readonly reason: string | null;
 }
 
 /** One line for the log. */
@@ -53,29 +53,29 @@ export interface SessionOptions {
 
 export interface Timing {
   readonly firstRetryMs: number;
-  readonly longestRetryMs: number;
+  readonly maxRetryMs: number;
   /** How long after a registration the kubelet may take to open its stream. */
-  readonly streamMs: number;
-  /** How often to look for a kubelet that is not there: its directory may be another one now, of which no event tells. */
-  readonly absentMs: number;
+  readonly streamTimeoutMs: number;
+  /** How often to check on a kubelet, or another plugin, whose coming or going may cause no event. */
+  readonly pollMs: number;
   /** How long calls in flight may take at the end. */
-  readonly drainMs: number;
-  /** How long a kubelet may go on following our list when another socket has our place. */
-  readonly handOverMs: number;
-  /** How often our own socket is dialled, to see whether it is answered. */
-  readonly proofMs: number;
-  /** How long our socket may take to answer. */
-  readonly answerMs: number;
+  readonly drainTimeoutMs: number;
+  /** How long the kubelet may go on following the list of a server that has been replaced. */
+  readonly handOverTimeoutMs: number;
+  /** How often our own socket is probed. */
+  readonly probeIntervalMs: number;
+  /** How long our socket may take to answer a probe. */
+  readonly probeTimeoutMs: number;
 }
 
-/** What holds unless a test is in a hurry. */
+/** What holds outside tests. */
 export const TIMING: Timing = {
   firstRetryMs: 200,
-  longestRetryMs: 15_000,
-  streamMs: 10_000,
-  absentMs: 1_000,
-  drainMs: 1_500,
-  handOverMs: 10_000,
-  proofMs: 60_000,
-  answerMs: 2_000,
+  maxRetryMs: 15_000,
+  streamTimeoutMs: 10_000,
+  pollMs: 1_000,
+  drainTimeoutMs: 1_500,
+  handOverTimeoutMs: 10_000,
+  probeIntervalMs: 60_000,
+  probeTimeoutMs: 2_000,
 };

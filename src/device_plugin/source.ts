@@ -23,7 +23,7 @@ export interface DeviceSource {
   prefer(request: Buffer): Buffer;
 }
 
-/** A call that cannot be answered, with what the kubelet should be told. */
+/** A call that cannot be answered, with the reason for the kubelet. */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   /** The gRPC status. */

@@ -30,9 +30,11 @@ export function hcas({ inventory, modules }: Facts): Finding[] {
       "look again; if it stays, see dmesg",
     )
   );
-  const all = [...hcas, ...inPodNetns];
+  const all = [...hcas, ...inPodNetns].filter((hca) => hca.subdeviceOf === null);
+  const sub = hcas.filter((hca) => hca.subdeviceOf !== null).map((hca) => `${hca.name} of ${hca.subdeviceOf}`);
   if (all.length > 0) {
-    return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}`), ...bad];
+    const besides = sub.length === 0 ? "" : `; SMI sub-devices, which are no adapters: ${sub.join(", ")}`;
+    return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}${besides}`), ...bad];
   }
   if (!modules.includes("ib_core")) return bad; // said already
   return [

@@ -9,14 +9,14 @@ import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
 /** uverbs nodes: in sysfs, in /dev, the device that sysfs means, and open to users that are not root. */
 export function nodes(facts: Facts): Finding[] {
-  const { hcas } = facts.inventory.snapshot;
+  const hcas = facts.inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
   const findings = [...withoutEntry(facts), ...withoutNode(facts), ...wrongNode(facts), ...closedNode(facts)];
   return findings.length > 0 ? findings : [ok("uverbs-node", `${count(hcas.length, "uverbs node")}, all in place`)];
 }
 
 function withoutEntry({ inventory, modules }: Facts): Finding[] {
-  const without = inventory.snapshot.hcas.filter((hca) => hca.uverbs === null);
+  const without = inventory.snapshot.hcas.filter((hca) => hca.uverbs === null && hca.subdeviceOf === null);
   if (without.length === 0) return [];
   return [problem(
     "uverbs",

@@ -4,13 +4,14 @@
  * @module
  */
 import type { Facts } from "./facts.ts";
-import { type Finding, ok, problem, warning } from "./finding.ts";
-import { hasProvider, isConfigured, type Provider, providerOf } from "./providers.ts";
+import { count, type Finding, ok, problem, unchecked, warning } from "./finding.ts";
+import { hasProvider, isConfigured } from "./providers.ts";
+import { driverOf, type Provider } from "../hca/drivers.ts";
 import type { Hca } from "../hca/types.ts";
 
 /** Against what is installed: the library, libibverbs' order to load it, and the ABI that it speaks. */
 export function providers({ inventory, providers }: Facts): Finding[] {
-  const { hcas } = inventory.snapshot;
+  const hcas = inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
   if (providers === "missing") {
     return [warning(
@@ -37,14 +38,40 @@ export function providers({ inventory, providers }: Facts): Finding[] {
     )];
   });
   const unfit = needed.flatMap(({ hca, provider }) => abiFinding(hca, provider));
-  if (absent.length + unfit.length > 0) return [...absent, ...unfit];
-  return providers === "hidden" ? [] : [ok("provider", "every HCA has its provider library, with a fitting ABI")];
+  const open = hcas.filter((hca) => hca.uverbs !== null).flatMap((hca) => notChecked(hca) ?? []);
+  const rest = open.length === 0 ? [] : [unchecked("provider", `provider libraries not checked: ${open.join("; ")}`)];
+  if (absent.length + unfit.length > 0) return [...absent, ...unfit, ...rest];
+  const checked = needed.filter(({ hca }) => notChecked(hca) === null).length;
+  if (providers === "hidden" || checked === 0) return rest;
+  const whose = rest.length === 0
+    ? "every HCA has its"
+    : checked === 1
+    ? "1 HCA has its"
+    : `${count(checked, "HCA")} have their`;
+  return [ok("provider", `${whose} provider library, with a fitting ABI`), ...rest];
+}
+
+/** Why it is not known whether the HCA's provider fits: the HCA and what is not known; null when all is known. */
+function notChecked(hca: Hca): string | null {
+  const provider = providerOf(hca);
+  const driver = hca.kind === "virtual"
+    ? "the software driver of this name"
+    : `driver ${hca.pci?.driver ?? "(none is told)"}`;
+  if (driverOf(hca) === null) return `${hca.name}, ${driver} is not in this plugin's table`;
+  if (provider === null) return `${hca.name}, no provider of rdma-core is known for ${driver}`;
+  if (provider.abi === null) return `${hca.name}, which ABI versions ${provider.name} covers is not known`;
+  return (hca.uverbs?.abiVersion ?? null) === null ? `${hca.name}, the kernel does not tell its ABI version` : null;
+}
+
+function providerOf(hca: Hca): Provider | null {
+  return driverOf(hca)?.provider ?? null;
 }
 
 function abiFinding(hca: Hca, provider: Provider): Finding[] {
   const abi = hca.uverbs?.abiVersion ?? null;
+  if (abi === null || provider.abi === null) return [];
   const [least, most] = provider.abi;
-  if (abi === null || (abi >= least && abi <= most)) return [];
+  if (abi >= least && abi <= most) return [];
   const range = most === Infinity ? `${least} and above` : least === most ? `only ${least}` : `${least} to ${most}`;
   return [problem(
     "provider-abi",
@@ -104,7 +131,7 @@ function libraryShouldList(facts: Facts): readonly Hca[] {
 }
 
 function unlistedOf({ inventory }: Facts): readonly Hca[] {
-  return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false);
+  return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false && hca.subdeviceOf === null);
 }
 
 /** The library looks for nodes in /dev/infiniband, wherever the plugin was told to look: set aside, it sees none. */

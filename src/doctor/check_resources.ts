@@ -3,27 +3,68 @@
  *
  * @module
  */
+import { lackingClass } from "../hca/class_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { Facts } from "./facts.ts";
 import { count, type Finding, ok, problem, warning } from "./finding.ts";
+import { remedyFor } from "./remedies.ts";
 
-export function health({ inventory }: Facts): Finding[] {
-  const bad = [...inventory.states.values()].flatMap(({ spec, deviceStates }) =>
-    [...deviceStates.values()].filter((one) => !one.healthy).map((one) => ({ spec, one }))
-  );
-  // A missing node is a finding of its own already.
-  const ports = bad.filter(({ one }) => one.member.hcas.every((hca) => hca.uverbs?.present));
-  const findings = ports.map(({ spec, one }) =>
-    warning(
+export function health({ inventory, links }: Facts): Finding[] {
+  const bad = unhealthy(inventory);
+  // Missing nodes are findings of their own.
+  const ports = bad.filter(({ one }) => !one.lacksNode && one.member.hcas.every((hca) => hca.uverbs?.present));
+  const findings = ports.map(({ spec, one }) => {
+    const fixes = [...new Set(one.member.hcas.map((hca) => remedyFor(spec, hca, links)))];
+    return warning(
       "hca-unhealthy",
       `${one.member.id} of ${spec.name} is Unhealthy: ${one.reason}`,
-      "no new pod gets it until that is fixed; running ones keep it",
-      "see to the cable, the switch port or the subnet manager (ibstat, rdma link, ip link); it recovers by itself",
-    )
-  );
+      "no new pod gets it until that is fixed; running ones keep it, and it recovers by itself",
+      fixes.join("; "),
+    );
+  });
   const total = [...inventory.states.values()].reduce((sum, { deviceStates }) => sum + deviceStates.size, 0);
   if (findings.length > 0 || bad.length > 0 || total === 0) return findings;
   return [ok("hca-unhealthy", total === 1 ? "the one that is offered is healthy" : `all ${total} are healthy`)];
+}
+
+/** What containers need besides the nodes of verbs and the host lacks, once a resource and node. */
+export function extraNodes({ inventory, devRoot, refused }: Facts): Finding[] {
+  if (refused.includes(devRoot)) return [];
+  const byReason = new Map<string, string[]>();
+  for (const { spec, one } of unhealthy(inventory).filter(({ one }) => one.lacksNode)) {
+    const key = `${spec.name}: ${one.reason}`;
+    byReason.set(key, [...byReason.get(key) ?? [], one.member.id]);
+  }
+  const missing = [...byReason].map(([what, ids]) =>
+    problem(
+      "extra-node",
+      `${what}; ${ids.join(", ")} ${ids.length === 1 ? "is" : "are"} Unhealthy`,
+      "a container that is given a node which the host does not have cannot start, so no pod gets it",
+      what.includes("expose.devices")
+        ? "correct or remove it in expose.devices, say optional: true there, or load what makes the node"
+        : "see whether udev runs on the host (udevadm trigger); in a container mount the host's /dev (--dev-root)",
+    )
+  );
+  const offered = new Set(
+    [...inventory.states.values()].filter(({ spec }) => spec.expose.companions)
+      .flatMap(({ deviceStates }) => [...deviceStates.values()].flatMap((one) => one.member.hcas)),
+  );
+  const lacking = [...offered].flatMap((hca) => {
+    const kind = lackingClass(hca);
+    return kind === null ? [] : [warning(
+      "extra-node",
+      `${hca.name}'s driver ${hca.pci?.driver} has registered no device of class ${kind} on its PCI function`,
+      "verbs work; the adapter's own library (PSM2, libcxi) finds no device in pods",
+      kind === "cxi_user" ? "modprobe cxi_user" : "see dmesg for the driver; what it needs may be loaded later",
+    )];
+  });
+  return [...missing, ...lacking];
+}
+
+function unhealthy({ states }: Facts["inventory"]) {
+  return [...states.values()].flatMap(({ spec, deviceStates }) =>
+    [...deviceStates.values()].filter((one) => !one.healthy).map((one) => ({ spec, one }))
+  );
 }
 
 export function resources(facts: Facts): Finding[] {

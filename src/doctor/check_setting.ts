@@ -4,7 +4,7 @@
  * @module
  */
 import type { Facts } from "./facts.ts";
-import { type Finding, ok, problem, warning } from "./finding.ts";
+import { type Finding, problem, unchecked, warning } from "./finding.ts";
 
 /** Deno's permissions come before the kernel's. What they hide from the doctor is named, so that "ok" means "looked". */
 export function sandbox({ refused, hidden, sysfsRoot }: Facts): Finding[] {
@@ -21,7 +21,10 @@ export function sandbox({ refused, hidden, sysfsRoot }: Facts): Finding[] {
     )
   );
   if (hidden.length === 0) return findings;
-  return [...findings, ok("sandbox", `not looked at, because Deno's sandbox hides it here: ${hidden.join("; ")}`)];
+  return [
+    ...findings,
+    unchecked("sandbox", `not looked at, because Deno's sandbox hides it here: ${hidden.join("; ")}`),
+  ];
 }
 
 export function configuration({ configWarnings }: Facts): Finding[] {

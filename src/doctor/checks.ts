@@ -10,7 +10,7 @@ import { cdi, limits } from "./check_limits.ts";
 import { hcas, modules } from "./check_machine.ts";
 import { connectionManager, mads, nodes } from "./check_nodes.ts";
 import { providers, verbs } from "./check_providers.ts";
-import { health, netns, resources } from "./check_resources.ts";
+import { extraNodes, health, netns, resources } from "./check_resources.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
@@ -21,6 +21,7 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   hcas,
   nodes,
   mads,
+  extraNodes,
   providers,
   verbs,
   connectionManager,

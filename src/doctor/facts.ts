@@ -10,6 +10,7 @@ import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
 import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
+import { type Link, readLinks } from "./links.ts";
 import { type NodeFile, readNodeFiles } from "./node_files.ts";
 import { type ProviderFiles, readProviders } from "./provider_files.ts";
 import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
@@ -33,6 +34,8 @@ export interface Facts {
   readonly nodes: ReadonlyMap<string, NodeFile>;
   readonly providers: ProviderFiles | "missing" | "hidden";
   readonly functions: readonly WantedFunction[];
+  /** Net devices of HCAs that are Unhealthy. */
+  readonly links: ReadonlyMap<string, Link>;
   readonly kubelet: KubeletFacts;
   /** RLIMIT_MEMLOCK of this process, bytes; Infinity for unlimited, null when unknown. */
   readonly memlock: number | null;
@@ -87,6 +90,7 @@ export async function gatherFacts(
     nodes: readNodeFiles(devRoot),
     providers,
     functions: readWantedFunctions(inventory.specs, sysfsRoot),
+    links: readLinks(sysfsRoot, inventory),
     kubelet,
     memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
     selinux: selinuxContext(textOf("/proc/self/attr/current")),

@@ -15,6 +15,7 @@ export const FINDING_IDS = [
   "uverbs-node",
   "uverbs-mode",
   "umad",
+  "extra-node",
   "provider",
   "provider-abi",
   "verbs",
@@ -34,8 +35,11 @@ export const FINDING_IDS = [
 ] as const;
 export type FindingId = typeof FINDING_IDS[number];
 
-/** `problem`: pods will not get what they need. `warning`: some will not, or not in every case. */
-export type Severity = "problem" | "warning" | "ok";
+/**
+ * `problem`: pods will not get what they need. `warning`: some will not, or not in every case. `unchecked`: nothing here
+ * can tell, so it is neither.
+ */
+export type Severity = "problem" | "warning" | "unchecked" | "ok";
 
 /** One thing that was checked. */
 export interface Finding {
@@ -43,14 +47,18 @@ export interface Finding {
   readonly severity: Severity;
   /** What is wrong (or right), a sentence. */
   readonly what: string;
-  /** Why it matters; empty for `ok`. */
+  /** Why it matters; empty for `ok` and `unchecked`. */
   readonly reason: string;
-  /** The command or the change that fixes it; empty for `ok`. */
+  /** The command or the change that fixes it; empty for `ok` and `unchecked`. */
   readonly fix: string;
 }
 
 export function ok(id: FindingId, what: string): Finding {
   return { id, severity: "ok", what, reason: "", fix: "" };
+}
+/** @param what names what was not checked, and why it could not be */
+export function unchecked(id: FindingId, what: string): Finding {
+  return { ...ok(id, what), severity: "unchecked" };
 }
 export function problem(id: FindingId, what: string, reason: string, fix: string): Finding {
   return { id, severity: "problem", what, reason, fix };

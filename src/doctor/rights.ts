@@ -10,6 +10,7 @@
 import { accessSync, constants, readdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
+import { loadLibc } from "../hca/ffi.ts";
 
 /** How a directory can be used by this process. */
 export type DirectoryState =
@@ -123,15 +124,11 @@ export function codeOf(error: unknown): string | undefined {
 }
 
 function load(): Deno.DynamicLibrary<typeof SYMBOLS> | null {
-  if (typeof globalThis.Deno?.dlopen !== "function") return null;
-  for (const name of ["libc.so.6", "libc.so"]) {
-    try {
-      return Deno.dlopen(name, SYMBOLS);
-    } catch {
-      continue; // not permitted, or musl; the answers that need it are then unknown
-    }
+  try {
+    return loadLibc(SYMBOLS);
+  } catch {
+    return null; // not permitted, or no FFI; the answers that need it are then unknown
   }
-  return null;
 }
 
 function cString(text: string): Uint8Array<ArrayBuffer> {

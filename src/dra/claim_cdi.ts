@@ -4,7 +4,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import { allocateNodes, type HostFacts, type NodeGrant, type SysfsCheck } from "../pool/allocate.ts";
+import { allocateNodes, type Check, type HostFacts, type NodeGrant } from "../pool/allocate.ts";
 import type { CdiSpec } from "../pool/cdi.ts";
 import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
@@ -18,8 +18,8 @@ export type CdiDevice = CdiSpec["devices"][number];
 /** What a record comes to on the machine as it is now. */
 export interface Rendered {
   readonly cdi: CdiSpec;
-  /** What sysfs must say for the nodes to be right. */
-  readonly checks: readonly SysfsCheck[];
+  /** What must hold for the nodes to be right. */
+  readonly checks: readonly Check[];
 }
 
 /**
@@ -31,7 +31,7 @@ export function renderClaim(
   hcas: readonly Hca[],
   host: HostFacts,
 ): Rendered {
-  const checks: SysfsCheck[] = [];
+  const checks: Check[] = [];
   const before = new Map((record.cdi?.devices ?? []).map((one) => [one.name, one]));
   const found = new Map<HeldDevice, readonly Hca[]>();
   for (const held of record.devices) {
@@ -122,8 +122,8 @@ function variable(text: string): string {
   return text.toUpperCase().replace(/[^A-Z0-9]/g, "_");
 }
 
-function specOf({ request, expose, env }: HeldDevice): ResourceSpec {
-  return { ...DEFAULT_SPEC, name: request, expose, env };
+function specOf({ request, expose, env, select, exclude }: HeldDevice): ResourceSpec {
+  return { ...DEFAULT_SPEC, name: request, expose, env, select, exclude };
 }
 
 function edits(nodes: readonly NodeGrant[], env: Readonly<Record<string, string>>) {

@@ -5,6 +5,7 @@
  */
 import type { Hca } from "../hca/types.ts";
 import type { CdiSpec } from "../pool/cdi.ts";
+import type { Selector } from "../pool/spec.ts";
 import type { Exposure } from "./exposure.ts";
 
 /** A claim as the kubelet names it. */
@@ -33,6 +34,9 @@ export interface HeldDevice extends Exposure {
   readonly cdiName: string;
   /** The resource that it was taken from. */
   readonly resource: string;
+  /** Which of the HCA's ports that resource means. */
+  readonly select: readonly Selector[];
+  readonly exclude: readonly Selector[];
   readonly hcas: readonly HcaKey[];
 }
 

@@ -10,7 +10,7 @@ import { readLine } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
 import type { ApiResult } from "../kubernetes/client.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
-import type { HostFacts, SysfsCheck } from "../pool/allocate.ts";
+import type { Check, HostFacts } from "../pool/allocate.ts";
 import type { Log } from "../text/log.ts";
 import { renderClaim } from "./claim_cdi.ts";
 import { type ClaimFiles, isUid } from "./claim_files.ts";
@@ -187,7 +187,10 @@ export class Claims {
       const wrong = checks.find((one) => !this.#holds(one));
       if (wrong !== undefined) {
         if (!last) return null;
-        return { ok: false, reason: `claim ${nameOf(ref)}: the nodes of ${wrong.says} are changing right now` };
+        const what = "hostPath" in wrong
+          ? `${wrong.hostPath} comes and goes`
+          : `the nodes of ${wrong.hca} are changing`;
+        return { ok: false, reason: `claim ${nameOf(ref)}: ${what} right now` };
       }
       // Another process of this driver may be doing the same for another claim at this moment. Each writes down what it
       // wants before it looks at what others want, so at least one of the two sees the other and steps back.
@@ -232,8 +235,9 @@ export class Claims {
     return (await import("./rdma_config.ts")).parseRdmaConfig;
   }
 
-  #holds({ path, says }: SysfsCheck): boolean {
-    return readLine(`${this.#options.sysfsRoot}/${path}`) === says;
+  #holds(check: Check): boolean {
+    if ("hostPath" in check) return this.#options.machine().host.has(check.hostPath) === check.exists;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
   }
 
   #inTurn<T>(work: () => T): Promise<T> {

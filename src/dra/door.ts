@@ -10,7 +10,7 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
-import { isAlive } from "../kubelet/socket_file.ts";
+import { isServed } from "../kubelet/socket_probe.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { ApiClient } from "../kubernetes/client.ts";
 import { claimPath, type ResourceClaim } from "../kubernetes/resource_api.ts";
@@ -88,7 +88,7 @@ export class DraDoor {
   readonly #background = new Set<Promise<void>>();
   #states: PoolStates = new Map();
   #snapshot: Snapshot | null = null;
-  #host: HostFacts = { rdmaCm: false, knem: false, has: () => false };
+  #host: HostFacts = { rdmaCm: false, knem: false, has: () => false, ownersOf: () => [] };
   #devices: readonly DraDevice[] = [];
   #pods: (PodsAnswer & { ok: true }) | null = null;
   #heldBy: ReadonlyMap<string, string> = new Map();
@@ -306,7 +306,7 @@ export class DraDoor {
       ...namesIn(join(pluginsDir, driver)).filter((name) => /^dra.*\.sock$/.test(name))
         .map((name) => join(pluginsDir, driver, name)),
     ];
-    for (const path of found) if (!await isAlive(path)) rmSync(path, { force: true });
+    for (const path of found) if (!await isServed(path)) rmSync(path, { force: true });
   }
 
   #kubeletSaid(refused: string | null): void {

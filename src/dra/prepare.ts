@@ -6,7 +6,7 @@
  */
 import type { Hca } from "../hca/types.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
-import type { HostFacts, SysfsCheck } from "../pool/allocate.ts";
+import type { Check, HostFacts } from "../pool/allocate.ts";
 import { renderClaim } from "./claim_cdi.ts";
 import { type ClaimRecord, type ClaimRef, type HeldDevice, keyOf, nameOf } from "./claim_record.ts";
 import type { DraDevice } from "./devices.ts";
@@ -29,7 +29,7 @@ export interface NodeView {
 }
 
 export type Decision =
-  | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly SysfsCheck[] }
+  | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
   | { readonly ok: false; readonly reason: string };
 
 /** What is wrong with the object that the API server has for a claim; null when it is the one that is meant. */
@@ -72,6 +72,8 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
       cdiName: knownName(view.before, request, result.device, result.shareID) ??
         cdiName(ref, device, result.shareID, held),
       resource: spec.name,
+      select: spec.select,
+      exclude: spec.exclude,
       hcas: state.member.hcas.map(keyOf),
     });
   }

@@ -4,7 +4,9 @@
  *
  * @module
  */
-import { exists, natural } from "./files.ts";
+import { natural } from "../text/natural.ts";
+import { exists } from "./files.ts";
+import type { NetdevMemory } from "./netdev_memory.ts";
 import { type Roots, SysfsScanner, type SysfsView } from "./sysfs.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "./types.ts";
@@ -25,6 +27,8 @@ export interface DiscoverySources {
 export class Discovery {
   readonly #sources: DiscoverySources;
   readonly #scanner: SysfsScanner;
+  /** Net devices as last seen, which the caller may keep from one process to the next. */
+  readonly memory: NetdevMemory;
   #last: Snapshot | null = null;
   #asked: { answer: VerbsAnswer; about: string } | null = null;
   #merged = new WeakMap<Hca, { verbs: VerbsAnswer; hca: Hca }>();
@@ -32,6 +36,7 @@ export class Discovery {
   constructor(sources: DiscoverySources) {
     this.#sources = sources;
     this.#scanner = new SysfsScanner(sources.roots, sources.deadlineMs, sources.onLateAnswer);
+    this.memory = this.#scanner.memory;
   }
 
   /** Reads the machine. One at a time: the caller waits for a scan before it starts the next. */
@@ -100,6 +105,9 @@ const WHY_NOT_LISTED = "the node is not at /dev/infiniband in this mount namespa
 
 /** What an operator should know about one HCA. */
 function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
+  if (hca.subdeviceOf !== null) {
+    return [`${hca.name} is an SMI sub-device of ${hca.subdeviceOf}: it has no uverbs node by design, and needs none`];
+  }
   if (hca.uverbs === null) {
     return [
       `${hca.name} has no uverbs node in sysfs, so nothing in user space can drive it; ` +

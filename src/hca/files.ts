@@ -20,6 +20,7 @@ import {
 } from "node:fs";
 import { basename } from "node:path";
 import { withoutUnprintable } from "../text/printable.ts";
+import { natural } from "../text/natural.ts";
 
 /**
  * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a
@@ -63,6 +64,15 @@ export function readLine(path: string): string | null {
   }
 }
 
+/** Every line of an attribute that has several, such as `uevent`; empty when it cannot be read. */
+export function lines(path: string): readonly string[] {
+  try {
+    return readFileSync(path, "utf8").slice(0, LONGEST).split("\n").map((line) => tidy(line) ?? "");
+  } catch (error) {
+    return unreadable(path, error) ?? [];
+  }
+}
+
 /** As {@link readLine}, off the event loop: for attributes that may wait for firmware. */
 export function readSlow(path: string): Promise<string | null> {
   return new Promise((resolve, reject) =>
@@ -93,6 +103,15 @@ export function entries(dir: string): readonly string[] | null {
   }
 }
 
+/** Names of the directories in a directory, links left out; empty when it cannot be listed. */
+export function directories(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true }).filter((one) => one.isDirectory()).map((one) => one.name);
+  } catch (error) {
+    return unreadable(dir, error) ?? [];
+  }
+}
+
 /** Names in a directory, in natural order; empty when there is no such directory or it cannot be listed. */
 export function list(dir: string): readonly string[] {
   return [...entries(dir) ?? []].sort(natural);
@@ -105,6 +124,17 @@ export function exists(path: string): boolean {
   } catch {
     return false; // this runtime's sandbox throws where the original never does
   }
+}
+
+/**
+ * Whether the host has a path, wherever its /dev is mounted. What is elsewhere cannot be seen from a container with its
+ * own root, so it counts as there.
+ */
+export function hostHas(devRoot: string): (hostPath: string) => boolean {
+  return (hostPath) => {
+    if (hostPath.startsWith("/dev/")) return exists(`${devRoot}${hostPath.slice("/dev".length)}`);
+    return devRoot !== "/dev" || exists(hostPath);
+  };
 }
 
 /** Last component of what a symbolic link says ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */
@@ -145,30 +175,4 @@ export function isDirectory(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Order of names as people count: mlx5_2 before mlx5_10. Total and locale-free. */
-export function natural(a: string, b: string): number {
-  let i = 0;
-  while (i < a.length && i < b.length && a[i] === b[i]) i++;
-  // The difference may lie inside a number, whose value then decides and not its first different digit.
-  let start = i;
-  while (start > 0 && isDigit(a, start - 1)) start--;
-  const x = digitsAt(a, start), y = digitsAt(b, start);
-  if (x !== "" && y !== "") {
-    const p = x.replace(/^0+/, ""), q = y.replace(/^0+/, "");
-    if (p !== q) return p.length - q.length || (p < q ? -1 : 1);
-  }
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function isDigit(text: string, at: number): boolean {
-  const code = text.charCodeAt(at);
-  return code >= 48 && code <= 57;
-}
-
-function digitsAt(text: string, start: number): string {
-  let end = start;
-  while (isDigit(text, end)) end++;
-  return text.slice(start, end);
 }

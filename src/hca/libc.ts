@@ -4,6 +4,7 @@
  * @module
  */
 import { getSystemErrorName } from "node:util";
+import { loadLibc } from "./ffi.ts";
 
 const SYMBOLS = {
   socket: {
@@ -132,10 +133,7 @@ export interface Libc {
  * @throws {Error} with a sentence when the runtime has no FFI, may not use it, or finds no libc.
  */
 export function openLibc(): Libc {
-  if (typeof Deno === "undefined" || typeof Deno.dlopen !== "function") {
-    throw new Error("Cannot call libc: this runtime has no FFI (Deno.dlopen); run under Deno for netlink");
-  }
-  const library = load();
+  const library = loadLibc(SYMBOLS);
   const { symbols: c } = library;
   // errno lives at one address per thread, and JavaScript stays on its thread. Asking for the address once leaves the
   // runtime nothing to do, and so no chance to overwrite errno, between a failed call and the read.
@@ -173,20 +171,4 @@ export function errnoName(errno: number): string {
   } catch {
     return `errno ${errno}`; // Node.js throws for numbers outside its table
   }
-}
-
-function load(): Deno.DynamicLibrary<typeof SYMBOLS> {
-  const tried: string[] = [];
-  // glibc's soname, then the name under which musl is found
-  for (const name of ["libc.so.6", "libc.so"]) {
-    try {
-      return Deno.dlopen(name, SYMBOLS);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
-        throw new Error("Cannot call libc: FFI is not permitted; run with --allow-ffi", { cause: error });
-      }
-      tried.push(error instanceof Error ? error.message : String(error));
-    }
-  }
-  throw new Error(`Cannot call libc: ${tried.join("; ")}`);
 }

@@ -80,11 +80,25 @@ export function isPciAddress(text: string): boolean {
   return /^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(text);
 }
 
-/** The wire protocol. EFA calls itself "unspecified" with an unknown link layer, so its driver decides. */
-export function transportOf(nodeType: NodeType, driver: string | null, layers: readonly LinkLayer[]): Transport {
+/** A port's wire protocol. EFA calls itself "unspecified" with an unknown link layer, so its driver decides. */
+export function transportOf(nodeType: NodeType, driver: string | null, layer: LinkLayer): Transport {
   if (driver === "efa") return "EFA";
   if (nodeType === "RNIC") return "iWARP";
-  if (layers.includes("InfiniBand")) return "IB";
-  if (nodeType === "CA" && layers.includes("Ethernet")) return "RoCE";
+  if (layer === "InfiniBand") return "IB";
+  if (nodeType === "CA" && layer === "Ethernet") return "RoCE";
   return "unknown";
+}
+
+/** PCI drivers whose functions are no iWARP adapters: an RNIC on one of them is soft-iWARP. */
+const NO_RNIC = new Set(["mlx4_core", "mlx5_core", "bnxt_en", "hns3", "efa", "hfi1", "be2net", "mana", "virtio-pci"]);
+
+/**
+ * Whether an RDMA device is software although it has a `device` link: before kernel 5.11 soft-RoCE's and soft-iWARP's
+ * led to the NIC below them. Only soft-RoCE has `parent`; soft-iWARP calls itself so, or is an RNIC where none can be.
+ */
+export function isSoftware(
+  facts: { parent: string | null; nodeDesc: string | null; nodeType: NodeType; driver: string | null },
+): boolean {
+  if (facts.parent !== null || /^(rxe|siw)\w*$|^software iwarp/i.test(facts.nodeDesc ?? "")) return true;
+  return facts.nodeType === "RNIC" && facts.driver !== null && NO_RNIC.has(facts.driver);
 }

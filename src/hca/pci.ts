@@ -4,8 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { printable } from "../text/printable.ts";
-import { linkName, list, readLine, resolve } from "./files.ts";
+import { exists, linkName, list, readLine, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
@@ -16,6 +15,10 @@ export interface ParentDevice {
   readonly sfNumber: number | null;
   /** Directory of the `device` link itself, resolved: the PCI function's or the auxiliary device's. */
   readonly dir: string | null;
+  /** Directory of the PCI function; null when there is none. */
+  readonly functionDir: string | null;
+  /** Directory of the PF when this is a VF. */
+  readonly pfDir: string | null;
 }
 
 /**
@@ -28,22 +31,24 @@ export interface ParentDevice {
  */
 export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDevice {
   const dir = resolve(join(hcaDir, "device"));
-  if (dir === null) return { kind: "virtual", pci: null, sfNumber: null, dir: null };
+  if (dir === null) return { kind: "virtual", pci: null, sfNumber: null, dir: null, functionDir: null, pfDir: null };
   let functionDir = dir;
   while (!isPciAddress(basename(functionDir)) && dirname(functionDir) !== functionDir) {
     functionDir = dirname(functionDir);
   }
-  const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, vfIndices) : null;
+  const pf = resolve(join(functionDir, "physfn"));
+  const pfDir = pf !== null && isPciAddress(basename(pf)) && exists(join(pf, "sriov_totalvfs")) ? pf : null;
+  const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, pfDir, vfIndices) : null;
+  const found = { pci, dir, functionDir: pci === null ? null : functionDir, pfDir };
   const sfNumber = functionDir === dir ? null : parseNumber(readLine(join(dir, "sfnum")));
   const isSf = sfNumber !== null || /\.sf\.\d+$/.test(basename(dir));
-  if (isSf) return { kind: "sf", pci, sfNumber, dir };
-  if (pci === null) return { kind: "virtual", pci, sfNumber, dir };
-  return { kind: pci.physfn === null ? "pf" : "vf", pci, sfNumber, dir };
+  if (isSf) return { kind: "sf", sfNumber, ...found };
+  if (pci === null) return { kind: "virtual", sfNumber, ...found };
+  return { kind: pci.physfn === null ? "pf" : "vf", sfNumber, ...found };
 }
 
-function readFunction(dir: string, vfIndices: VfIndices): PciFunction {
+function readFunction(dir: string, pf: string | null, vfIndices: VfIndices): PciFunction {
   const address = basename(dir);
-  const pf = resolve(join(dir, "physfn"));
   const numaNode = parseNumber(readLine(join(dir, "numa_node")));
   const parts = dirname(dir).split("/");
   return {
@@ -56,7 +61,7 @@ function readFunction(dir: string, vfIndices: VfIndices): PciFunction {
     path: parts.filter((part) => isPciAddress(part) || /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/i.test(part)),
     physfn: pf === null ? null : basename(pf),
     vfIndex: pf === null ? null : vfIndices.of(pf, address),
-    pfNetdevs: pf === null ? [] : list(join(pf, "net")).map(printable),
+    pfNetdevs: [],
     sriovNumVfs: parseNumber(readLine(join(dir, "sriov_numvfs"))),
     sriovTotalVfs: parseNumber(readLine(join(dir, "sriov_totalvfs"))),
   };

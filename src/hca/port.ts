@@ -47,18 +47,27 @@ export async function readDetails(
   };
 }
 
-/** A port before its live part was ever read. */
-export function emptyPort(portDir: string, number: number): Port {
+/**
+ * A port before its live part was ever read.
+ * @param last the same port as it was read before: its link layer is what it was when it cannot be read now
+ */
+export function emptyPort(portDir: string, number: number, last: Port | undefined): Port {
+  const linkLayer = readLine(`${portDir}/link_layer`);
   return {
     number,
+    transport: "unknown",
     state: "unknown",
     physState: null,
-    linkLayer: parseLinkLayer(readLine(`${portDir}/link_layer`)),
+    linkLayer: linkLayer === null && last !== undefined ? last.linkLayer : parseLinkLayer(linkLayer),
     rate: null,
     rateGbps: null,
+    upRateGbps: null,
     lid: null,
     smLid: null,
     gids: [],
+    gidTable: null,
+    netdevs: [],
+    netdevAway: false,
     umad: null,
     issm: null,
     pkey0: null,
@@ -72,9 +81,14 @@ export function withLive(port: Port, live: LivePort): Port {
   return port.state === state && port.physState === physState ? port : { ...port, state, physState };
 }
 
-/** Occupied slots of a port's GID table with net devices and types. The kernel answers these from its own cache. */
-export function readGids(portDir: string): readonly Gid[] {
+/**
+ * Occupied slots of a port's GID table with net devices and types, and whether there is a table. The kernel answers
+ * these from its own cache.
+ */
+export function readGids(portDir: string): Pick<Port, "gids" | "gidTable"> {
   const slots = entries(`${portDir}/gids`)?.length ?? 0;
+  // A port that is going away has no directories either, and says nothing about its table.
+  const gidTable = slots > 0 ? true : entries(portDir)?.includes("state") ? false : null;
   const gids: Gid[] = [];
   for (let index = 0, empty = 0; index < slots && empty < GAP; index++) {
     const gid = parseGid(readLine(`${portDir}/gids/${index}`));
@@ -90,5 +104,5 @@ export function readGids(portDir: string): readonly Gid[] {
       netdev: readLine(`${portDir}/gid_attrs/ndevs/${index}`),
     });
   }
-  return gids;
+  return { gids, gidTable };
 }

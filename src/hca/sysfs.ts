@@ -9,11 +9,17 @@
  */
 import { join } from "node:path";
 import { printable } from "../text/printable.ts";
-import { entries, incarnation, isDirectory, list, natural, readLine } from "./files.ts";
+import { natural } from "../text/natural.ts";
+import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
+import { entries, incarnation, isDirectory, readLine } from "./files.ts";
+import { withLastKnown } from "./last_known.ts";
+import { NetdevMemory } from "./netdev_memory.ts";
+import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
-import { parseGuid, parseNodeType, parseNumber, transportOf } from "./parse.ts";
-import { readParentDevice, VfIndices } from "./pci.ts";
+import { isSoftware, parseGuid, parseNodeType, parseNumber } from "./parse.ts";
+import { type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
 import { emptyPort, type LivePort, portNumbers, readDetails, readGids, readLive, withLive } from "./port.ts";
+import { markSubdevices } from "./subdevices.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
 
@@ -44,6 +50,7 @@ export interface SysfsView {
 interface ScanPass {
   readonly depth: Depth;
   readonly vfIndices: VfIndices;
+  readonly netdevs: NetdevReader;
   /** Comes true when firmware has been waited for long enough; one timer for several HCAs. */
   readonly deadline: Promise<null>;
 }
@@ -51,6 +58,17 @@ interface ScanPass {
 interface Known {
   readonly incarnation: string;
   readonly hca: Hca;
+  readonly carrier: Carrier;
+  /** Names of the carrier's net devices when they were read. */
+  readonly netdevMark: string;
+}
+
+/** What is below an HCA, as far as its net devices and its neighbours on the same function go. */
+interface Carrier extends Pick<ParentDevice, "dir" | "functionDir" | "pfDir"> {
+  /** Soft-RoCE's net device. */
+  readonly parent: string | null;
+  /** Directories that may have net devices of the HCA, the nearest first. */
+  readonly netDirs: readonly string[];
 }
 
 /** HCAs whose slow attributes are read at the same time; Deno reads files on 32 threads, and some must stay free. */
@@ -69,6 +87,8 @@ const MOST_TOLD = 100;
 export class SysfsScanner {
   readonly #roots: Roots;
   readonly #deadlineMs: number;
+  /** Net devices as last seen, which the caller may keep from one process to the next. */
+  readonly memory = new NetdevMemory();
   #known: ReadonlyMap<string, Known> = new Map();
   #uverbs: ReadonlyMap<string, UverbsNode> = new Map();
   #mads: ReadonlyMap<string, MadNodes> = new Map();
@@ -102,6 +122,7 @@ export class SysfsScanner {
     this.#refreshMads(nodes, depth, marks);
 
     const vfIndices = new VfIndices();
+    const netdevs = new NetdevReader(sysfs, this.memory);
     const known = new Map<string, Known>();
     const unreadable = [
       ...all.length === named.length ? [] : all.filter((name) => !HCA_NAME.test(name)).map(notAName),
@@ -111,7 +132,7 @@ export class SysfsScanner {
       const chunk = names.slice(from, from + AT_ONCE);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
-      const scan: ScanPass = { depth, vfIndices, deadline };
+      const scan: ScanPass = { depth, vfIndices, netdevs, deadline };
       const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, scan)))
         .finally(() => clearTimeout(timer));
       chunk.forEach((name, i) => {
@@ -120,9 +141,9 @@ export class SysfsScanner {
         else known.set(name, one);
       });
     }
-    this.#known = known;
+    this.#known = markSubdevices(known);
     return {
-      hcas: [...known.values()].map((one) => one.hca),
+      hcas: [...this.#known.values()].map((one) => one.hca),
       rdmaCm: nodes.has("rdma_cm"),
       // The original looks at the class entry, which exists exactly while the module is loaded.
       knem: isDirectory(`${sysfs}/class/misc/knem`),
@@ -151,21 +172,25 @@ export class SysfsScanner {
   }
 
   /** One HCA, or the reason why it could not be read. */
-  async #readHca(name: string, now: string | null, { depth, vfIndices, deadline }: ScanPass): Promise<Known | string> {
+  async #readHca(name: string, now: string | null, pass: ScanPass): Promise<Known | string> {
+    const { depth, deadline } = pass;
     const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
     const last = this.#known.get(name);
     const same = last?.incarnation === now ? last.hca : null;
     if (now === null || (same === null && !isDirectory(dir))) return "its directory vanished while it was being read";
 
-    const whole = same === null || depth === "full";
-    const base = whole ? this.#readWhole(name, dir, vfIndices) : this.#refresh(same);
+    const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass.vfIndices, same) : null;
+    const carrier = whole !== null && (whole.carrier.dir !== null || same === null) ? whole.carrier : last!.carrier;
+    const base = whole?.hca ?? this.#refresh(same!);
     const live = await this.#readPorts(name, dir, now, base.ports, deadline);
-    const ports = await this.#merge(base, same, dir, live, depth);
-    const settled = !whole && ports.every((port, i) => port === base.ports[i]);
-    const netdevs = settled ? base.netdevs : this.#netdevs(ports, dir);
+    const merged = await this.#merge(base, same, dir, live, depth);
+    const mark = netdevMark(carrier.netDirs);
+    const settled = whole === null && mark === last!.netdevMark &&
+      merged.every((port, i) => port === base.ports[i]);
+    const found = settled ? base : await this.#withNetdevs({ ...base, ports: merged }, carrier, pass.netdevs);
     const notes = live === null ? [hungNote(name, this.#deadlineMs)] : [];
-    const hca = { ...base, ports, netdevs, notes };
-    return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca };
+    const hca = { ...found, notes };
+    return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca, carrier, netdevMark: mark };
   }
 
   /** The little that a quick scan reads again of an HCA that stayed. */
@@ -176,14 +201,27 @@ export class SysfsScanner {
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
-    return { ...hca, pci, uverbs: this.#uverbs.get(hca.name) ?? null };
+    const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
+    return { ...hca, pci, classNodes, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 
-  #readWhole(name: string, dir: string, vfIndices: VfIndices): Hca {
-    const below = readParentDevice(dir, vfIndices);
+  #readWhole(
+    name: string,
+    dir: string,
+    vfIndices: VfIndices,
+    same: Hca | null,
+  ): { readonly hca: Hca; readonly carrier: Carrier } {
+    const read = readParentDevice(dir, vfIndices);
     const nodeType = parseNodeType(readLine(`${dir}/node_type`));
-    const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number));
-    return {
+    const parent = readLine(`${dir}/parent`);
+    const nodeDesc = readLine(`${dir}/node_desc`);
+    const software = isSoftware({ parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
+    const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
+    const before = new Map(same?.ports.map((port) => [port.number, port]));
+    const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
+    const dirs = below.kind === "sf" ? [below.dir] : [below.dir, below.functionDir];
+    const carrier = { ...below, parent, netDirs: [...new Set(dirs.flatMap((one) => one ?? []))] };
+    const hca: Hca = {
       name,
       nodeType,
       nodeGuid: parseGuid(readLine(`${dir}/node_guid`)),
@@ -192,15 +230,20 @@ export class SysfsScanner {
       boardId: readLine(`${dir}/board_id`),
       hcaType: readLine(`${dir}/hca_type`),
       kind: below.kind,
-      transport: transportOf(nodeType, below.pci?.driver ?? null, ports.map((port) => port.linkLayer)),
+      transport: "unknown",
       pci: below.pci,
       sfNumber: below.sfNumber,
       ports,
       netdevs: [],
+      bondNetdevs: [],
+      switchdev: false,
+      subdeviceOf: null,
       uverbs: this.#uverbs.get(name) ?? null,
+      classNodes: readClassNodes(this.#roots.sysfs, this.#roots.dev, { name, kind: below.kind, pci: below.pci }),
       inVerbs: null,
       notes: [],
     };
+    return { hca: withLastKnown(hca, same), carrier };
   }
 
   /** Live parts of all ports, or null when the firmware did not answer in time. */
@@ -238,23 +281,31 @@ export class SysfsScanner {
       let next = withLive(port, live?.[i] ?? { state: null, physState: null });
       if (live !== null && (depth === "full" || before === undefined || next.state !== before.state)) {
         const portDir = `${dir}/ports/${port.number}`;
-        next = { ...next, ...await readDetails(portDir), gids: readGids(portDir) };
+        next = { ...next, ...await readDetails(portDir), ...readGids(portDir) };
+        const known = before?.upRateGbps ?? null;
+        next = { ...next, upRateGbps: next.state === "ACTIVE" ? next.rateGbps ?? known : known ?? next.rateGbps };
       }
       return next.umad === mads.umad && next.issm === mads.issm ? next : { ...next, ...mads };
     }));
   }
 
-  /**
-   * Net devices of an HCA: what its GID tables name first, because one PCI function can carry the uplink and a hundred
-   * representors; then `parent` (soft-RoCE); then whatever the PCI function has (InfiniBand: IPoIB devices).
-   */
-  #netdevs(ports: readonly Port[], dir: string): readonly string[] {
-    const named = [...new Set(ports.flatMap((port) => port.gids.flatMap((gid) => gid.netdev ?? [])))].sort(natural);
-    if (named.length > 0) return named;
-    const parent = readLine(`${dir}/parent`);
-    return parent === null ? list(`${dir}/device/net`).map(printable) : [parent];
+  /** The HCA with its net devices, sorted by port. */
+  async #withNetdevs(hca: Hca, carrier: Carrier, reader: NetdevReader): Promise<Hca> {
+    const isSoft = hca.kind === "virtual";
+    const own = carrier.parent !== null && isSoft
+      ? reader.ofParent(hca.name, carrier.parent)
+      : carrier.netDirs.length > 0
+      ? await reader.own(carrier.netDirs)
+      : NO_NETDEVS;
+    const pf = carrier.pfDir === null || isSoft ? NO_NETDEVS : await reader.own([carrier.pfDir]);
+    const sorted = reader.sort(hca.ports, own, isSoft ? null : carrier.functionDir, !isSoft);
+    const pfNetdevs = pf.netdevs.map((one) => one.name);
+    const samePf = hca.pci === null || JSON.stringify(hca.pci.pfNetdevs) === JSON.stringify(pfNetdevs);
+    return { ...hca, ...sorted, switchdev: own.switchdev, pci: samePf ? hca.pci : { ...hca.pci!, pfNetdevs } };
   }
 }
+
+const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
 
 /** The name comes from whoever made the entry; it must not steer a terminal. */
 function notAName(name: string): { readonly name: string; readonly reason: string } {
@@ -265,7 +316,8 @@ function notAName(name: string): { readonly name: string; readonly reason: strin
 function alike(a: Hca, b: Hca): boolean {
   if (
     a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
-    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
+    a.classNodes === b.classNodes
   ) return true;
   return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -37,6 +37,8 @@ export interface Gid {
 /** One port of an HCA. */
 export interface Port {
   readonly number: number;
+  /** The wire protocol; ports of one HCA can differ (ConnectX VPI). */
+  readonly transport: Transport;
   readonly state: PortState;
   /** "LinkUp", "Polling", "Disabled", … as sysfs spells it after the number; null when unknown. */
   readonly physState: string | null;
@@ -45,9 +47,23 @@ export interface Port {
   readonly rate: string | null;
   /** The number in front of `rate`, in Gb/s. */
   readonly rateGbps: number | null;
+  /** The rate when the port was last up: what a port says while it is down is no fact about the adapter. */
+  readonly upRateGbps: number | null;
   readonly lid: number | null;
   readonly smLid: number | null;
   readonly gids: readonly Gid[];
+  /**
+   * Whether the port has a GID table at all, be it all zeros. An Ethernet port without one carries no RDMA: the uplink
+   * and the representors of a switchdev function, or RoCE that was switched off. null when it cannot be read.
+   */
+  readonly gidTable: boolean | null;
+  /** Net devices of this port: the function's own, and those of the GID table that stand above them. Sorted. */
+  readonly netdevs: readonly string[];
+  /**
+   * True when its net device is not in this network namespace but in a pod's: `netdevs` are the names seen last, and the
+   * state of an Ethernet port is then the pod's business.
+   */
+  readonly netdevAway: boolean;
   /** `umadN` that serves this port; null where the port has no management datagrams (EFA, iWARP) or ib_umad is not loaded. */
   readonly umad: string | null;
   /** `issmN`; only real InfiniBand ports of a PF have one, and its absence is no fault. */
@@ -92,6 +108,21 @@ export interface UverbsNode {
   readonly present: boolean;
 }
 
+/** A character device of the HCA's PCI function that is not verbs': Omni-Path's hfi1_0, Slingshot's cxi0, a PTP clock. */
+export interface ClassNode {
+  /** Name of its class in sysfs: "hfi1_user", "cxi_user", "ptp". */
+  readonly class: string;
+  readonly name: string;
+  /** As every host has it: "/dev/hfi1_0". */
+  readonly path: string;
+  /** `major:minor`; null when the kernel does not say. */
+  readonly dev: string | null;
+  /** Directory in sysfs, relative to its root. */
+  readonly entry: string;
+  /** Whether DEV_ROOT has the node. */
+  readonly present: boolean;
+}
+
 /** One RDMA device, `/sys/class/infiniband/NAME`. */
 export interface Hca {
   readonly name: string;
@@ -103,16 +134,25 @@ export interface Hca {
   readonly boardId: string | null;
   readonly hcaType: string | null;
   readonly kind: HcaKind;
+  /** Of the first port that has one; `ports` say it for each. */
   readonly transport: Transport;
   /** null for software HCAs (soft-RoCE, soft-iWARP). */
   readonly pci: PciFunction | null;
   /** Sub-function number when `kind` is "sf". */
   readonly sfNumber: number | null;
   readonly ports: readonly Port[];
-  /** Net devices that belong to the HCA: from the GID tables first, then `parent`, then the shared PCI function. Sorted. */
+  /** Net devices of all ports. Sorted. */
   readonly netdevs: readonly string[];
+  /** More names that select it: the bond above its net devices, and slaves of it whose function has no HCA of its own. */
+  readonly bondNetdevs: readonly string[];
+  /** True for a function in switchdev mode, the uplink of an embedded switch. */
+  readonly switchdev: boolean;
+  /** The HCA of the same function that has a uverbs node while this one never gets one: this is its SMI sub-device. */
+  readonly subdeviceOf: string | null;
   /** null when ib_uverbs is not loaded or has no entry for this HCA. */
   readonly uverbs: UverbsNode | null;
+  /** Other character devices of its PCI function, never those of a neighbour. */
+  readonly classNodes: readonly ClassNode[];
   /** Whether libibverbs lists the HCA; null when the library could not be asked. */
   readonly inVerbs: boolean | null;
   /** What was odd about this HCA in this scan, one sentence each, for people. */

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { hasFfi, loadLibc } from "./ffi.ts";
 import type { VerbsAnswer, VerbsDevice } from "./types.ts";
 
 /** Soname in rdma-core since 2017; ABI "IBVERBS_1.1". */
@@ -61,7 +62,7 @@ export function noVerbs(answer: VerbsAnswer): Verbs {
  * @param deadlineMs how long one call may take, in milliseconds
  */
 export function openVerbs(library = SONAME, deadlineMs = 5_000): Verbs {
-  if (typeof globalThis.Deno?.dlopen !== "function") {
+  if (!hasFfi()) {
     return noVerbs({ kind: "not-asked", detail: "this runtime cannot call shared libraries" });
   }
   try {
@@ -81,7 +82,7 @@ class LoadedVerbs implements Verbs {
 
   constructor(library: string, deadlineMs: number) {
     this.#deadlineMs = deadlineMs;
-    this.#libc = Deno.dlopen("libc.so.6", LIBC_SYMBOLS);
+    this.#libc = loadLibc(LIBC_SYMBOLS);
     try {
       this.#verbs = Deno.dlopen(library, SYMBOLS);
     } catch (error) {

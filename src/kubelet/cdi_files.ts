@@ -1,11 +1,11 @@
 /**
- * CDI spec files on disk: written before any answer names them, replaced atomically, removed when their resource ends.
+ * CDI spec files on disk: written before any answer names them, replaced atomically, and recognised when somebody else
+ * deletes or replaces one.
  *
  * @module
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isAlive } from "./socket_file.ts";
 
 /** Where runtimes look for specs that do not outlive a boot. */
 export const DEFAULT_CDI_DIR = "/var/run/cdi";
@@ -17,10 +17,26 @@ export interface AnnotatedSpec {
 
 const PREFIX = "rdma-device-plugin_";
 
+/** A file as this process wrote it. */
+interface Written {
+  readonly text: string;
+  /** Tells the file from one of the same name that somebody else put there. */
+  readonly mark: string | null;
+}
+
+/** A spec that another process of this program put into the directory, this one's predecessor for instance. */
+export interface OtherSpec {
+  /** File name. */
+  readonly name: string;
+  readonly resource: string;
+  /** Where its plugin serves, while it lives. */
+  readonly socket: string;
+}
+
 /** The files of this process in one directory. */
 export class CdiFiles {
   readonly #dir: string;
-  readonly #written = new Map<string, string>();
+  readonly #written = new Map<string, Written>();
 
   constructor(dir: string) {
     this.#dir = dir;
@@ -33,7 +49,7 @@ export class CdiFiles {
   write(resource: string, spec: AnnotatedSpec): void {
     const text = `${JSON.stringify(spec, null, 2)}\n`;
     const path = this.#path(resource);
-    if (this.#written.get(resource) === text) return;
+    if (this.#written.get(resource)?.text === text && this.isInPlace(resource)) return;
     try {
       mkdirSync(this.#dir, { recursive: true });
       // Runtimes read every *.json and *.yaml in the directory, so a half-written file must have another name.
@@ -54,36 +70,62 @@ export class CdiFiles {
         { cause: error },
       );
     }
-    this.#written.set(resource, text);
+    this.#written.set(resource, { text, mark: markOf(path) });
+  }
+
+  /** Whether the file that this process wrote is still there, and no other in its place. */
+  isInPlace(resource: string): boolean {
+    const mark = this.#written.get(resource)?.mark ?? null;
+    return mark !== null && mark === markOf(this.#path(resource));
+  }
+
+  /** Whether this process keeps a file for the resource. */
+  has(resource: string): boolean {
+    return this.#written.has(resource);
+  }
+
+  /** The spec on disk, whoever wrote it; null when there is none that is this program's. */
+  read(resource: string): AnnotatedSpec | null {
+    const spec = specAt(this.#path(resource));
+    return spec !== null && spec.annotations["rdma-device-plugin/resource"] === resource ? spec : null;
   }
 
   /**
-   * Removes the spec of a resource that ends.
+   * Removes the resource's file, unless another process has put its own there since.
    * @returns the file that could not be removed, or null
    */
   remove(resource: string): string | null {
     const path = this.#path(resource);
-    return !this.#written.delete(resource) || tryRemove(path) ? null : path;
+    const ours = this.isInPlace(resource);
+    this.#written.delete(resource);
+    return !ours || tryRemove(path) ? null : path;
   }
 
-  /** Removes all of this process's specs, at the end; gives those that could not be. */
-  removeAll(): readonly string[] {
-    return [...this.#written.keys()].map((resource) => this.remove(resource)).filter((path) => path !== null);
+  /** Leaves the resource's file where it is; gives its path. */
+  leave(resource: string): string {
+    this.#written.delete(resource);
+    return this.#path(resource);
   }
 
-  /**
-   * Removes specs of earlier processes of this program whose socket nobody serves any more. Returns their names; one
-   * that cannot be removed is left to the next start.
-   */
-  async removeStale(ours: ReadonlySet<string>): Promise<readonly string[]> {
-    const removed: string[] = [];
-    for (const name of namesIn(this.#dir)) {
-      const path = join(this.#dir, name);
-      const note = ownerOf(path);
-      if (note === null || ours.has(note.resource) || await isAlive(note.socket)) continue;
-      if (tryRemove(path)) removed.push(name);
-    }
-    return removed;
+  /** Resources that this process keeps files for. */
+  get resources(): readonly string[] {
+    return [...this.#written.keys()];
+  }
+
+  /** Specs of this program in the directory that this process did not write. */
+  others(): readonly OtherSpec[] {
+    return namesIn(this.#dir).flatMap((name) => {
+      const annotations = specAt(join(this.#dir, name))?.annotations;
+      const resource = annotations?.["rdma-device-plugin/resource"];
+      const socket = annotations?.["rdma-device-plugin/socket"];
+      if (typeof resource !== "string" || typeof socket !== "string") return []; // not ours to judge
+      return this.#written.has(resource) ? [] : [{ name, resource, socket }];
+    });
+  }
+
+  /** Removes a file of {@link others}; false when it cannot be, and the next start tries again. */
+  removeOther({ name }: OtherSpec): boolean {
+    return tryRemove(join(this.#dir, name));
   }
 
   #path(resource: string): string {
@@ -101,22 +143,30 @@ function tryRemove(path: string): boolean {
   }
 }
 
+/** A rename gives the new file's inode; the time tells that somebody wrote into it. */
+function markOf(path: string): string | null {
+  try {
+    const { ino, mtimeMs, size } = lstatSync(path);
+    return `${ino}:${mtimeMs}:${size}`;
+  } catch {
+    return null;
+  }
+}
+
 function namesIn(dir: string): readonly string[] {
   try {
     return readdirSync(dir).filter((name) => name.startsWith(PREFIX) && name.endsWith(".json"));
   } catch {
-    return []; // no directory, no stale files
+    return []; // no directory, no files
   }
 }
 
-/** Who keeps a spec file, from the annotations that {@link AnnotatedSpec} carries; null for a file that does not say. */
-function ownerOf(path: string): { resource: string; socket: string } | null {
+/** A file as far as it says whose it is; null for anything else. */
+function specAt(path: string): AnnotatedSpec | null {
   try {
-    const { annotations } = JSON.parse(readFileSync(path, "utf8")) as Partial<AnnotatedSpec>;
-    const resource = annotations?.["rdma-device-plugin/resource"];
-    const socket = annotations?.["rdma-device-plugin/socket"];
-    return typeof resource === "string" && typeof socket === "string" ? { resource, socket } : null;
+    const spec = JSON.parse(readFileSync(path, "utf8")) as Partial<AnnotatedSpec> | null;
+    return typeof spec?.annotations === "object" && spec.annotations !== null ? spec as AnnotatedSpec : null;
   } catch {
-    return null; // not ours to judge
+    return null;
   }
 }

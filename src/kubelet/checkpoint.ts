@@ -13,8 +13,16 @@ const FILE = "kubelet_internal_checkpoint";
 
 /** Resources that plugins registered, as the kubelet wrote down. */
 export function registeredResources(kubeletDir: string): ReadonlySet<string> {
+  return new Set(registeredDevices(kubeletDir).keys());
+}
+
+/** Device IDs that were in the list of each resource, as the kubelet wrote down. */
+export function registeredDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
   const registered = at(readData(kubeletDir), "RegisteredDevices");
-  return new Set(isObject(registered) && !Array.isArray(registered) ? Object.keys(registered) : []);
+  const entries = isObject(registered) && !Array.isArray(registered) ? Object.entries(registered) : [];
+  return new Map(entries.map(([resource, ids]) => {
+    return [resource, new Set(Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [])];
+  }));
 }
 
 /** The checkpoint's content; undefined when there is none or it is not what we know. */

@@ -5,9 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
-import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { probeSocket } from "./socket_probe.ts";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
 const LONGEST_PATH = 107;
@@ -66,7 +66,7 @@ function fourDigits(n: number): string {
 
 /**
  * Removes what plugins that were killed while they made the socket at `path` have left beside it: sockets under a
- * {@link temporaryPath} of the same endpoint, of the same user, at which nobody listens. A successor that is between
+ * {@link temporaryPath} of the same endpoint, of the same user, at which no one listens. A successor that is between
  * bind and listen at this very moment loses its socket, says so, and makes another.
  *
  * @returns how many there were
@@ -80,7 +80,7 @@ export async function sweep(path: string): Promise<number> {
     const identity = identityOf(hidden);
     const there = lstatOrNull(hidden);
     if (!there?.isSocket() || there.uid !== process.geteuid?.()) continue;
-    if (await connectionTo(hidden) !== "ECONNREFUSED") continue;
+    if (await probeSocket(hidden) !== "refuses") continue;
     try {
       removeIfOurs(hidden, identity);
       swept++;
@@ -132,50 +132,6 @@ export function removeIfOurs(path: string, identity: FileIdentity | null): void 
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
   }
-}
-
-/** Whether somebody listens at the path; a socket whose process died refuses. One with a full queue is alive, too. */
-export async function isAlive(path: string): Promise<boolean> {
-  const answer = await connectionTo(path);
-  return answer === "connected" || answer === "EAGAIN";
-}
-
-/**
- * Whether the server behind a socket speaks: an HTTP/2 server's SETTINGS come without being asked for. That somebody
- * listens is not enough, since a connection waits in the kernel's queue for a listener that never takes it.
- *
- * @param ms how long it may take
- * @returns null when it cannot be told, because this process may open no more files
- */
-export function speaks(path: string, ms: number): Promise<boolean | null> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (answer: boolean | null) => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(answer);
-    };
-    const timer = setTimeout(() => settle(false), ms);
-    socket.once("data", () => settle(true));
-    socket.once("end", () => settle(false));
-    socket.once(
-      "error",
-      ({ code }: Error & { code?: string }) => settle(code === "EMFILE" || code === "ENFILE" ? null : false),
-    );
-  });
-}
-
-/** Connects and hangs up. @returns "connected" or the error's code */
-function connectionTo(path: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (answer: string) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once("connect", () => settle("connected"));
-    socket.once("error", (error: Error & { code?: string }) => settle(error.code ?? error.message));
-  });
 }
 
 function namesIn(dir: string): readonly string[] {

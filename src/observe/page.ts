@@ -114,7 +114,7 @@ function resourceTable(resources: readonly ResourceView[]): Html {
           <th scope="row">${one.name}</th>
           <td>${one.mode}</td>
           <td>${mark(fine ? "●" : "▲", session?.phase ?? "not served", fine ? "good" : "warn")}
-        ${session?.trouble ? html`<br>${session.trouble}` : ""}</td>
+        ${session?.reason ? html`<br>${session.reason}` : ""}</td>
           <td>${one.healthy} of ${one.total}</td>
           <td>${one.inUse ?? "not known"}</td>
         </tr>

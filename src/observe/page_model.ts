@@ -6,7 +6,7 @@
  */
 import type { Inventory } from "../agent/inventory.ts";
 import type { AgentState } from "../agent/observer.ts";
-import { natural } from "../hca/files.ts";
+import { natural } from "../text/natural.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";

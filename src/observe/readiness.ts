@@ -9,13 +9,13 @@ import type { SessionStatus } from "../device_plugin/session.ts";
  * Why the plugin is not ready, a line per reason; empty when every resource is registered and its stream open.
  *
  * A resource in standby is not ready: another process serves it, and an operator who waits for this one to become
- * ready should learn that. While a DaemonSet is being rolled it is the old pod that stands by, and nobody waits for it.
+ * ready should learn that. While a DaemonSet is being rolled it is the old pod that is on standby, and no one waits for it.
  */
 export function unready(sessions: readonly SessionStatus[] | null): readonly string[] {
   if (sessions === null) return ["the first scan at the machine is not finished"];
   if (sessions.length === 0) return ["there is no resource to register"];
   return sessions.filter((one) => one.phase !== "registered" || one.streams === 0).map((one) =>
-    `${one.resource} is ${one.phase}: ${one.trouble ?? "the kubelet does not follow its list"}`
+    `${one.resource} is ${one.phase}: ${one.reason ?? "the kubelet does not follow its list"}`
   );
 }
 

@@ -25,6 +25,7 @@ export interface ObservatoryOptions {
   readonly version: string;
   readonly sysfsRoot: string;
   /** Milliseconds between scans; 0 for never. */
+  /** Until an agent says otherwise. */
   readonly rescanMs: number;
   /** The kubelet's PodResources socket; null: pods are not asked for. */
   readonly podResources: string | null;
@@ -37,6 +38,9 @@ export interface ObservatoryOptions {
 /** An address that is taken is the old pod's, while a DaemonSet is rolled, and free soon. */
 const LISTEN_AGAIN_MS = 5_000;
 
+/** What is read of the agent. */
+type Watched = Pick<Agent, "state"> & Partial<Pick<Agent, "rescanMs">>;
+
 /** Watches one agent and tells about it over HTTP. */
 export class StatusServer {
   /** Give it to {@link Agent.start}, so that the first scan is seen, too. */
@@ -48,7 +52,7 @@ export class StatusServer {
   readonly #stop = new AbortController();
   #listening: Promise<void> = Promise.resolve();
   #server: HttpServer | null = null;
-  #agent: Pick<Agent, "state"> | null = null;
+  #agent: Watched | null = null;
   #lookedAt = performance.now();
 
   private constructor(options: ObservatoryOptions) {
@@ -87,7 +91,7 @@ export class StatusServer {
   }
 
   /** From now on this is the agent that is spoken of. */
-  attach(agent: Pick<Agent, "state">): void {
+  attach(agent: Watched): void {
     this.#agent = agent;
     this.#metrics.onChanges(agent.state.changes);
     this.#streams.changed();
@@ -138,7 +142,7 @@ export class StatusServer {
         body: await this.#metrics.text(this.#state),
       })),
       "/livez": answer(() => {
-        const why = dead(performance.now() - this.#lookedAt, this.#options.rescanMs);
+        const why = dead(performance.now() - this.#lookedAt, this.#agent?.rescanMs ?? this.#options.rescanMs);
         return why === null ? plain(200, "ok") : plain(503, why);
       }),
       "/readyz": answer(() => {

@@ -5,12 +5,13 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
-import { natural } from "../hca/files.ts";
+import { natural } from "../text/natural.ts";
 import { printable } from "../text/printable.ts";
-import { membersOf } from "./devices.ts";
+import { devices, membersOf } from "./devices.ts";
 import { environment } from "./env.ts";
+import { missingNode, type NodeFacts, nodesOf, sharedNodes } from "./extra_nodes.ts";
 import type { DeviceState, PoolState } from "./states.ts";
-import type { ResourceSpec } from "./spec.ts";
+import type { ExtraDevice, ResourceSpec } from "./spec.ts";
 
 /** One device node or other file of the host in the container. */
 export interface NodeGrant {
@@ -37,19 +38,28 @@ export interface Grant {
 export interface SysfsCheck {
   readonly path: string;
   readonly says: string;
+  /** The HCA that the grant takes it for. */
+  readonly hca: string;
 }
 
+/** A path of the host, and whether it must exist for the grant to be right. */
+export interface PathCheck {
+  readonly hostPath: string;
+  readonly exists: boolean;
+}
+
+/** What the caller checks against the machine before the answer goes out. */
+export type Check = SysfsCheck | PathCheck;
+
 /** Facts about the host that are not about one HCA. */
-export interface HostFacts {
+export interface HostFacts extends NodeFacts {
   readonly rdmaCm: boolean;
   readonly knem: boolean;
-  /** Whether a path exists on the host; asked for optional extra devices only. */
-  readonly has: (hostPath: string) => boolean;
 }
 
 /** The answer for one container, or why there is none. */
 export type Outcome =
-  | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly SysfsCheck[] }
+  | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly Check[] }
   | { readonly ok: false; readonly reason: "unknown" | "unhealthy"; readonly message: string };
 
 /** Where containers expect the nodes, and where every host has them, whatever the plugin's own view of /dev is. */
@@ -78,9 +88,17 @@ export function allocate(poolState: PoolState, host: HostFacts, ids: readonly st
   // Of a device on several HCAs the container gets each one that is there, also one whose link is down just now: it can
   // use it when the link comes back. One that is gone or has no node would keep the container from starting.
   const free = ({ present, member }: DeviceState) => present && !member.inPodNetns && member.claimedBy === undefined;
-  const hcas = [...deviceStates].filter(free)
-    .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present)
-    .sort((a, b) => natural(a.name, b.name));
+  const there = [...deviceStates].filter(free)
+    .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present);
+  const lacking = new Map(there.map((hca) => [hca, missingNode(poolState.spec, hca, host)]));
+  const usable = (hca: Hca) => lacking.get(hca) === null;
+  for (const id of ids) {
+    const behind = membersOf(poolState, id)!.flatMap((one) => one.member.hcas);
+    if (behind.some(usable)) continue;
+    const reason = behind.map((hca) => lacking.get(hca)).find((one) => one) ?? "no HCA is left";
+    return { ok: false, reason: "unhealthy", message: `${resource} device ${quote(id)} cannot be used: ${reason}` };
+  }
+  const hcas = there.filter(usable).sort((a, b) => natural(a.name, b.name));
   return { ok: true, ...grant(poolState, host, ids, [...new Set(hcas)]) };
 }
 
@@ -91,18 +109,24 @@ function grant(poolState: PoolState, host: HostFacts, ids: readonly string[], hc
   return { grant: { hcas, nodes, mounts: poolState.spec.expose.mounts, env }, evidence };
 }
 
-/** The nodes of these HCAs, what comes once however many there are, and what sysfs must say for them to be right. */
+/** The nodes of these HCAs, what comes once however many there are, and what must hold for them to be right. */
 export function allocateNodes(
   spec: ResourceSpec,
   host: HostFacts,
   hcas: readonly Hca[],
-): { perHca: readonly NodeGrant[]; common: readonly NodeGrant[]; evidence: readonly SysfsCheck[] } {
+): { perHca: readonly NodeGrant[]; common: readonly NodeGrant[]; evidence: readonly Check[] } {
   const { expose } = spec;
-  const evidence: SysfsCheck[] = [];
+  const evidence: Check[] = [];
   const perHca: NodeGrant[] = [];
   const add = (name: string, group: string, hca: Hca) => {
     perHca.push(node(`${DEV}/${name}`));
-    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name });
+    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name, hca: hca.name });
+  };
+  /** Extra nodes come and go without an event; an answer that was right is not while one does. */
+  const addExtra = (to: NodeGrant[], { optional, ...extra }: ExtraDevice) => {
+    const exists = host.has(extra.hostPath);
+    evidence.push({ hostPath: extra.hostPath, exists: exists || !optional });
+    if (exists || !optional) to.push(extra);
   };
   for (const hca of hcas) {
     if (hca.uverbs !== null) add(hca.uverbs.name, "infiniband_verbs", hca);
@@ -110,13 +134,18 @@ export function allocateNodes(
       if (expose.umad && port.umad !== null) add(port.umad, "infiniband_mad", hca);
       if (expose.issm && port.issm !== null) add(port.issm, "infiniband_mad", hca);
     }
+    for (const { node, ...extra } of nodesOf(spec, hca, host)) {
+      // Their numbers are given out again as those of uverbs are: the entry below the function says whose it is now.
+      if (node !== null && node.dev !== null) {
+        evidence.push({ path: `${node.entry}/dev`, says: node.dev, hca: hca.name });
+      }
+      addExtra(perHca, extra);
+    }
   }
   const common: NodeGrant[] = [];
   if (expose.rdmaCm && host.rdmaCm && hcas.length > 0) common.push(node(`${DEV}/rdma_cm`));
   if (expose.knem && host.knem && hcas.length > 0) common.push(node("/dev/knem"));
-  for (const { optional, ...extra } of expose.devices) {
-    if (!optional || host.has(extra.hostPath)) common.push(extra);
-  }
+  for (const extra of sharedNodes(spec, host)) addExtra(common, extra);
   return { perHca, common, evidence };
 }
 
@@ -130,9 +159,9 @@ function unique(nodes: readonly NodeGrant[]): readonly NodeGrant[] {
 }
 
 function known(poolState: PoolState): string {
-  const ids = [...poolState.deviceStates.keys()];
+  const ids = devices(poolState).map(({ id }) => id);
   if (ids.length === 0) return "it has no devices at all now";
-  return `it knows ${ids.slice(0, 8).join(", ")}${ids.length > 8 ? ` and ${ids.length - 8} more` : ""}`;
+  return `it has ${ids.slice(0, 8).join(", ")}${ids.length > 8 ? ` and ${ids.length - 8} more` : ""}`;
 }
 
 /** An ID from the wire in a message: quoted, and not at any length. */

@@ -5,6 +5,8 @@
  */
 import type { Hca } from "../hca/types.ts";
 import type { NodeGrant } from "./allocate.ts";
+import { carriesRdma } from "./match.ts";
+import { selectedPorts } from "./ports.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /**
@@ -31,12 +33,12 @@ export function environment(
     const values = {
       RDMA_HCAS: hcas.map((hca) => hca.name),
       RDMA_PCI_ADDRESSES: hcas.map((hca) => hca.pci?.address ?? ""),
-      RDMA_NETDEVS: [...new Set(hcas.flatMap((hca) => hca.netdevs))],
+      RDMA_NETDEVS: [...new Set(hcas.flatMap((hca) => netdevsOf(spec, hca)))],
       RDMA_UVERBS: hcas.map((hca) => `/dev/infiniband/${hca.uverbs?.name}`),
     };
     for (const [name, list] of Object.entries(values)) env[name] = env[`${name}_${suffix}`] = list.join(",");
   }
-  const ports = hcas.flatMap(usablePorts).join(",");
+  const ports = hcas.flatMap((hca) => usablePorts(spec, hca)).join(",");
   if (spec.env.nccl && ports !== "") env.NCCL_IB_HCA = `=${ports}`;
   if (spec.env.ucx && ports !== "") env.UCX_NET_DEVICES = ports;
   if (spec.env.pcidevice) {
@@ -51,10 +53,25 @@ export function variableName(resource: string): string {
   return resource.toUpperCase().replace(/[^A-Z0-9]/g, "_");
 }
 
-/** "mlx5_0:1" for the ports that are up, or for the first one when none is (it may come up while the pod runs). */
-function usablePorts(hca: Hca): string[] {
-  const up = hca.ports.filter((port) => port.state === "ACTIVE");
-  return (up.length > 0 ? up : hca.ports.slice(0, 1)).map((port) => `${hca.name}:${port.number}`);
+/** Net devices of the ports that the resource selects; all of the HCA's when it selects every port. */
+function netdevsOf(spec: ResourceSpec, hca: Hca): readonly string[] {
+  const ports = selectedPorts(spec, hca);
+  const others = hca.ports.filter((port) => carriesRdma(port) && !ports.includes(port));
+  return others.length === 0
+    ? hca.netdevs
+    : hca.netdevs.filter((name) =>
+      ports.some((port) => port.netdevs.includes(name)) || !others.some((port) => port.netdevs.includes(name))
+    );
+}
+
+/**
+ * "mlx5_0:1" for the ports that the resource selects and that are up, or for the first one when none is (it may come up
+ * while the pod runs). A port that carries no RDMA is never named.
+ */
+function usablePorts(spec: ResourceSpec, hca: Hca): string[] {
+  const ports = selectedPorts(spec, hca).filter(carriesRdma);
+  const up = ports.filter((port) => port.state === "ACTIVE");
+  return (up.length > 0 ? up : ports.slice(0, 1)).map((port) => `${hca.name}:${port.number}`);
 }
 
 /** Value of PCIDEVICE_…_INFO: by device ID what the peer's providers tell (generic, rdma, extraInfo). */

@@ -5,8 +5,10 @@
  * @module
  */
 import type { Hca, Port } from "../hca/types.ts";
+import { carriesRdma } from "./match.ts";
+import { selectedPorts } from "./ports.ts";
 import type { Member } from "./select.ts";
-import type { HealthPolicy } from "./spec.ts";
+import type { HealthPolicy, ResourceSpec } from "./spec.ts";
 
 /** What speaks against a device. */
 export interface UnhealthyReason {
@@ -18,42 +20,63 @@ export interface UnhealthyReason {
 }
 
 /** Null when every requirement holds, else the first that does not. Every HCA of the member must be fit. */
-export function unhealthyReason(member: Member, policy: HealthPolicy): UnhealthyReason | null {
+export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
   if (member.claimedBy !== undefined) {
     const hca = member.hcas.map((one) => one.name).join("+");
     return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
   }
   if (member.inPodNetns) return null; // in a pod's network namespace, where only the pod sees its ports
   for (const hca of member.hcas) {
-    const found = hcaUnhealthyReason(hca, policy);
+    const found = hcaUnhealthyReason(hca, spec);
     if (found !== null) return { hca: hca.name, ...found };
   }
   return null;
 }
 
-function hcaUnhealthyReason(hca: Hca, policy: HealthPolicy): Omit<UnhealthyReason, "hca"> | null {
+/**
+ * What an HCA needs to be Healthy. Unless the operator says otherwise a VF needs nothing but to be there: its link is
+ * down until a CNI plugin raises it inside the pod that got it, so a VF that waits for its link is never given to one.
+ */
+export function policyFor(hca: Hca, { policy }: HealthPolicy): Exclude<HealthPolicy["policy"], "auto"> {
+  return policy === "auto" ? hca.kind === "vf" ? "present" : "port-active" : policy;
+}
+
+function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason, "hca"> | null {
+  const { health } = spec;
   if (hca.uverbs === null) {
     return { port: null, reason: "it has no uverbs node: it is being removed, or ib_uverbs is not loaded" };
   }
   if (!hca.uverbs.present) {
     return { port: null, reason: `/dev/infiniband/${hca.uverbs.name} does not exist` };
   }
-  if (policy.policy === "present") return null;
-  const absent = policy.ports?.find((number) => !hca.ports.some((port) => port.number === number));
+  if (health.policy === "present") return null;
+  if (hca.ports.length > 0 && !hca.ports.some(carriesRdma)) return { port: null, reason: noGidTable(hca) };
+  const policy = policyFor(hca, health);
+  if (policy === "present") return null;
+  const absent = health.ports?.find((number) => !hca.ports.some((port) => port.number === number));
   if (absent !== undefined) return { port: absent, reason: `it has no port ${absent}` };
-  const ports = hca.ports.filter((port) => policy.ports === null || policy.ports.includes(port.number));
+  const { ports: wanted } = health;
+  const ports = wanted === null ? selectedPorts(spec, hca) : hca.ports.filter((port) => wanted.includes(port.number));
   if (ports.length === 0) return { port: null, reason: "it has no ports" };
   const bad = ports.filter((port) => !fit(port, policy));
-  const enough = policy.require === "all" ? bad.length === 0 : bad.length < ports.length;
+  const enough = health.require === "all" ? bad.length === 0 : bad.length < ports.length;
   if (enough) return null;
-  return { port: bad.length === 1 ? bad[0]!.number : null, reason: bad.map(describe).join(", ") };
+  return { port: bad.length === 1 ? bad[0]!.number : null, reason: bad.map((port) => describe(port, hca)).join(", ") };
 }
 
-function fit(port: Port, policy: HealthPolicy): boolean {
-  return policy.policy === "link-up" ? port.physState === "LinkUp" : port.state === "ACTIVE";
+function fit(port: Port, policy: "port-active" | "link-up"): boolean {
+  if (!carriesRdma(port)) return false;
+  // Without its net device, which a pod has, the state of an Ethernet port says what the pod does and no failure.
+  if (port.netdevAway && port.linkLayer === "Ethernet") return true;
+  return policy === "link-up" ? port.physState === "LinkUp" : port.state === "ACTIVE";
 }
 
-function describe(port: Port): string {
+function noGidTable(hca: Hca): string {
+  return `no GID table: RoCE is off${hca.switchdev ? " (switchdev uplink)" : ""}`;
+}
+
+function describe(port: Port, hca: Hca): string {
+  if (!carriesRdma(port)) return `port ${port.number} has ${noGidTable(hca)}`;
   if (port.state === "unknown") {
     return `port ${port.number}'s state cannot be read; the HCA may be going away, or hangs`;
   }

@@ -1,95 +1,200 @@
 /**
- * One selector against one HCA. Pure; the answer to "no" is the reason.
+ * One selector against one HCA and its ports. Pure; the answer to "no" is the reason.
  *
  * @module
  */
-import type { Hca } from "../hca/types.ts";
+import { driverNames } from "../hca/drivers.ts";
+import type { Hca, Port } from "../hca/types.ts";
 import type { PfRange, Selector } from "./spec.ts";
 
-/**
- * RDMA drivers by the PCI driver they sit on: operators name either. The RDMA driver of a function is not in the PCI
- * function's `driver` link; the pairs are fixed in the kernel tree (drivers/infiniband/hw/).
- */
-const RDMA_DRIVERS: Readonly<Record<string, readonly string[]>> = {
-  mlx5_core: ["mlx5_ib"],
-  mlx4_core: ["mlx4_ib"],
-  ice: ["irdma"],
-  i40e: ["irdma", "i40iw"],
-  idpf: ["irdma"],
-  bnxt_en: ["bnxt_re"],
-  qede: ["qedr"],
-  cxgb4: ["iw_cxgb4"],
-  hns3: ["hns_roce_hw_v2"],
-  mana: ["mana_ib"],
-};
-
-/** Null when every given condition holds for the HCA, else the first that does not, as a sentence. */
-export function mismatch(selector: Selector, hca: Hca): string | null {
-  const pci = hca.pci;
-  const drivers = pci?.driver ? [pci.driver, ...RDMA_DRIVERS[pci.driver] ?? []] : [];
-  const rate = Math.max(0, ...hca.ports.map((port) => port.rateGbps ?? 0));
-  const pkeys = hca.ports.flatMap((port) => port.pkey0 === null ? [] : [port.pkey0.toLowerCase()]);
-  const layers = [...new Set(hca.ports.map((port) => port.linkLayer))];
-  return among("name", selector.hcas, [hca.name]) ??
-    among("vendor", selector.vendors, pci?.vendor ? [pci.vendor] : []) ??
-    among("PCI device ID", selector.devices, pci?.device ? [pci.device] : []) ??
-    among("driver", selector.drivers, drivers) ??
-    among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
-    among("net device", selector.netdevs, hca.netdevs) ??
-    pfMismatch(selector.pfs, hca) ??
-    masterMismatch(selector.masters, hca) ??
-    among("link layer", selector.linkLayers, layers) ??
-    among("transport", selector.transports, [hca.transport]) ??
-    among(
-      "NUMA node",
-      selector.numaNodes?.map(String),
-      pci?.numaNode === undefined || pci.numaNode === null ? [] : [String(pci.numaNode)],
-    ) ??
-    among("kind", selector.kinds, [hca.kind]) ??
-    among("partition key", selector.pkeys?.map((key) => key.toLowerCase()), pkeys) ??
-    (selector.minRateGbps !== undefined && rate < selector.minRateGbps
-      ? `its rate is ${rate} Gb/s, less than ${selector.minRateGbps}`
-      : null) ??
-    pfWithVfsMismatch(selector.pfWithVfs, hca);
+/** Why a selector does not hold. */
+export interface Mismatch {
+  /** A sentence without the HCA's name in front: "its kind is vf, wanted: pf". */
+  readonly reason: string;
+  /** True when the fact that decides is not known now, so that nothing says that the HCA is another one than before. */
+  readonly unknown: boolean;
 }
 
-/** Holds when one of `actual` matches one of the wanted globs, or when nothing is wanted. */
-function among(what: string, wanted: readonly string[] | undefined, actual: readonly string[]): string | null {
+/** What a selector makes of an HCA: the ports it means, or why it does not hold. */
+export type Match = { readonly ports: readonly Port[] } | Mismatch;
+
+/** Null when every given condition holds for the HCA, else the first that does not. */
+export function mismatch(selector: Selector, hca: Hca): string | null {
+  const found = match(selector, hca);
+  return "reason" in found ? found.reason : null;
+}
+
+/**
+ * The ports for which every given condition holds. Link layer, transport, rate, partition key and net device are the
+ * port's; the rest is the HCA's and holds for all of its ports.
+ */
+export function match(selector: Selector, hca: Hca): Match {
+  const pci = hca.pci;
+  const of = among("name", selector.hcas, [hca.name]) ??
+    among("vendor", selector.vendors, pci?.vendor ? [pci.vendor] : [], pci !== null) ??
+    among("PCI device ID", selector.devices, pci?.device ? [pci.device] : [], pci !== null) ??
+    among("driver", selector.drivers, driverNames(hca), pci !== null) ??
+    among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
+    netdevMismatch(selector.netdevs, hca) ??
+    pfMismatch(selector.pfs, hca) ??
+    masterMismatch(selector.masters, hca);
+  if (of !== null) return of;
+  const ports = portMatch(selector, hca);
+  if ("reason" in ports) return ports;
+  const rest = among(
+    "NUMA node",
+    selector.numaNodes?.map(String),
+    pci?.numaNode === undefined || pci.numaNode === null ? [] : [String(pci.numaNode)],
+  ) ??
+    among("kind", selector.kinds, [hca.kind]) ??
+    pfWithVfsMismatch(selector.pfWithVfs, hca);
+  return rest ?? ports;
+}
+
+/** Whether a port can carry RDMA at all: an Ethernet port without a GID table cannot. */
+export function carriesRdma(port: Port): boolean {
+  return port.linkLayer !== "Ethernet" || port.gidTable !== false;
+}
+
+function portMatch(selector: Selector, hca: Hca): Match {
+  const able = hca.ports.filter(carriesRdma);
+  // An HCA without any port that can is still the adapter that it is, and Unhealthy.
+  let ports = named(selector, able.length > 0 ? able : hca.ports);
+  const conditions: readonly [string, readonly string[] | undefined, (port: Port) => string | null][] = [
+    ["link layer", selector.linkLayers, (port) => port.linkLayer],
+    ["transport", selector.transports, (port) => port.transport],
+    ["partition key", selector.pkeys?.map((key) => key.toLowerCase()), (port) => port.pkey0?.toLowerCase() ?? null],
+  ];
+  for (const [what, wanted, valueOf] of conditions) {
+    const values = [...new Set(ports.flatMap((port) => valueOf(port) ?? []))];
+    const wrong = among(what, wanted, values);
+    if (wrong !== null) {
+      return {
+        ...wrong,
+        unknown: ports.length === 0 || ports.some((port) => isUnknown(port, valueOf)),
+      };
+    }
+    if (wanted !== undefined) ports = ports.filter((port) => wanted.some((one) => glob(one, valueOf(port) ?? "")));
+  }
+  const { minRateGbps: min } = selector;
+  if (min === undefined) return { ports };
+  const fast = ports.filter((port) => rateOf(port) >= min);
+  if (fast.length > 0) return { ports: fast };
+  const rate = Math.max(0, ...ports.map(rateOf));
+  const unknown = !ports.some((port) => port.state === "ACTIVE" && port.rateGbps !== null);
+  return { reason: `its rate is ${rate} Gb/s, less than ${min}`, unknown };
+}
+
+/** EFA's link layer is no word that is known here, and still no unknown fact: its transport is known. */
+function isUnknown(port: Port, valueOf: (port: Port) => string | null): boolean {
+  const value = valueOf(port);
+  return value === null || (value === "unknown" && port.transport === "unknown");
+}
+
+function rateOf(port: Port): number {
+  return Math.max(port.rateGbps ?? 0, port.upRateGbps ?? 0);
+}
+
+/** The ports whose own net device a selector names; all of them when it names the HCA in another way. */
+function named(selector: Selector, ports: readonly Port[]): readonly Port[] {
+  const wanted = [...selector.netdevs ?? [], ...selector.pfs?.map((one) => one.pf) ?? []];
+  const meant = ports.filter((port) => port.netdevs.some((name) => wanted.some((pattern) => glob(pattern, name))));
+  return meant.length > 0 ? meant : ports;
+}
+
+/**
+ * Holds when one of `actual` matches one of the wanted globs, or when nothing is wanted.
+ * @param must whether there has to be a value, so that none means that it is not known
+ */
+function among(
+  what: string,
+  wanted: readonly string[] | undefined,
+  actual: readonly string[],
+  must = false,
+): Mismatch | null {
   if (wanted === undefined) return null;
   if (actual.some((one) => wanted.some((pattern) => glob(pattern, one)))) return null;
   const has = actual.length === 0 ? `it has no ${what}` : `its ${what} is ${actual.join(", ")}`;
-  return `${has}, wanted: ${wanted.join(", ")}`;
+  return { reason: `${has}, wanted: ${wanted.join(", ")}`, unknown: must && actual.length === 0 };
 }
 
-function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): string | null {
+/** Net devices by which an HCA is selected: its own, and of a bond all that mean it. */
+function namesOf(hca: Hca): readonly string[] {
+  return [...hca.netdevs, ...hca.bondNetdevs];
+}
+
+/** Whether the HCA has net devices whose names are not known: they are in a pod's network namespace. */
+function hasUnknownNetdevs(hca: Hca): boolean {
+  return hca.ports.some((port) => port.netdevAway) || (hca.netdevs.length === 0 && hca.kind !== "virtual");
+}
+
+function netdevMismatch(wanted: readonly string[] | undefined, hca: Hca): Mismatch | null {
+  const found = among("net device", wanted, namesOf(hca));
+  if (found === null || !hasUnknownNetdevs(hca)) return found;
+  return hca.netdevs.length > 0 ? found : { ...found, unknown: true };
+}
+
+function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): Mismatch | null {
   if (wanted === undefined) return null;
   const vf = hca.pci?.vfIndex ?? null;
   const pf = hca.pci?.physfn ?? null;
   const isVf = pf !== null;
-  const names = isVf ? [...hca.pci!.pfNetdevs, pf] : [...hca.netdevs, ...hca.pci === null ? [] : [hca.pci.address]];
+  const names = isVf ? [...hca.pci!.pfNetdevs, pf] : [...namesOf(hca), ...hca.pci === null ? [] : [hca.pci.address]];
+  const unknown = isVf ? hca.pci!.pfNetdevs.length === 0 || vf === null : hca.pci !== null && hca.netdevs.length === 0;
   const holds = wanted.some(({ pf, vfs }) => {
     if (!names.some((name) => glob(pf, name))) return false;
     return vfs === null || (vf !== null && vfs.includes(vf));
   });
   if (holds) return null;
-  const list = wanted.map(({ pf, vfs }) => vfs === null ? pf : `${pf}#${vfs.join(",")}`).join(", ");
-  return isVf
+  const list = wanted.map(describePf).join(", ");
+  const reason = isVf
     ? `it is VF ${vf ?? "?"} of ${names.join(", ")}, wanted PFs: ${list}`
     : `it is no VF, and its own names are ${names.join(", ") || "none"}, wanted PFs: ${list}`;
+  return { reason, unknown };
 }
 
-function masterMismatch(wanted: readonly string[] | undefined, hca: Hca): string | null {
+/** A selector in the words of our own configuration file: "kinds: vf, minRate: 100". */
+export function describeSelector(selector: Selector): string {
+  return Object.entries(selector).map(([key, value]) => {
+    if (key === "minRateGbps") return `minRate: ${value}`;
+    if (!Array.isArray(value)) return `${key}: ${value}`;
+    return `${key}: ${(value as readonly (string | number | PfRange)[]).map(describeValue).join(", ")}`;
+  }).join(", ") || "an empty selector";
+}
+
+function describeValue(value: string | number | PfRange): string {
+  return typeof value === "object" ? describePf(value) : `${value}`;
+}
+
+function describePf({ pf, vfs }: PfRange): string {
+  return vfs === null ? pf : `${pf}#${ranges(vfs)}`;
+}
+
+/** "0-7,9" of ascending numbers. */
+function ranges(numbers: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const n of numbers) {
+    const last = runs.at(-1);
+    if (last !== undefined && n === last[1] + 1) last[1] = n;
+    else runs.push([n, n]);
+  }
+  return runs.map(([first, last]) => first === last ? `${first}` : `${first}-${last}`).join(",");
+}
+
+function masterMismatch(wanted: readonly string[] | undefined, hca: Hca): Mismatch | null {
   if (wanted === undefined) return null;
   const pf = hca.pci?.physfn ?? null;
-  if (hca.pci === null || pf === null) return `it is no VF, and only VFs of ${wanted.join(", ")} are wanted`;
-  return among("PF", wanted, hca.pci.pfNetdevs);
+  if (hca.pci === null || pf === null) {
+    return { reason: `it is no VF, and only VFs of ${wanted.join(", ")} are wanted`, unknown: false };
+  }
+  return among("PF", wanted, hca.pci.pfNetdevs, true);
 }
 
-function pfWithVfsMismatch(wanted: boolean | undefined, hca: Hca): string | null {
+function pfWithVfsMismatch(wanted: boolean | undefined, hca: Hca): Mismatch | null {
   if (wanted === undefined) return null;
   const has = hca.kind === "pf" && (hca.pci?.sriovNumVfs ?? 0) > 0;
   if (has === wanted) return null;
-  return has ? `it is a PF with ${hca.pci!.sriovNumVfs} VFs` : "it is no PF that has VFs";
+  return { reason: has ? `it is a PF with ${hca.pci!.sriovNumVfs} VFs` : "it is no PF that has VFs", unknown: false };
 }
 
 /** Shell-like match of a whole name: `*` any run of characters, `?` any one. Linear: no pattern can make it hang. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { natural } from "../hca/files.ts";
+import { natural } from "../text/natural.ts";
 import { membersOf } from "./devices.ts";
 import type { DeviceState, PoolState } from "./states.ts";
 import type { Prefer } from "./spec.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Hca, Snapshot } from "../hca/types.ts";
-import { mismatch } from "./match.ts";
+import { carriesRdma, describeSelector, match } from "./match.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** What becomes one exclusive device, or the base of shared ones. */
@@ -39,6 +39,9 @@ export interface LeftOut {
   readonly reason: string;
 }
 
+/** Member IDs by resource. */
+export type MemberIds = ReadonlyMap<string, ReadonlySet<string>>;
+
 /** The whole answer for one snapshot. */
 export interface Selection {
   /** In the order of the specs. */
@@ -51,10 +54,14 @@ export interface Selection {
  *
  * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap. Resources of the
  * device plugin API come before those of DRA: what pods hold through it must not be on offer a second time.
+ *
+ * @param kept members of before: they stay while nothing more speaks against them than that a fact is unknown
+ * @param claimed HCAs that ResourceClaims have
  */
 export function select(
   specs: readonly ResourceSpec[],
   snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
+  kept: MemberIds = new Map(),
   claimed: ClaimedHcas = new Map(),
 ): Selection {
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
@@ -64,7 +71,8 @@ export function select(
   const pools = new Map<ResourceSpec, Pool>();
   for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
-      const reason = whyNot(spec, hca) ?? conflict(spec, owners.get(hca) ?? []);
+      const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
+      const reason = whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
       if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
       return reason === null;
     });
@@ -75,13 +83,32 @@ export function select(
 }
 
 /** Why the resource does not select this HCA; null when it does. */
-function whyNot(spec: ResourceSpec, hca: Hca): string | null {
-  const excluded = spec.exclude.find((selector) => mismatch(selector, hca) === null);
-  if (excluded !== undefined) return `it is excluded by ${JSON.stringify(excluded)}`;
+function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
+  if (hca.subdeviceOf !== null) {
+    return `it is an SMI sub-device of ${hca.subdeviceOf}, which has the uverbs node of their PCI function`;
+  }
+  // Conditions on ports exclude ports: the HCA is out when none is left that the resource could mean.
+  const able = hca.ports.filter(carriesRdma);
+  const all = able.length > 0 ? able : hca.ports;
+  const excluded = spec.exclude.map((selector) => ({ selector, found: match(selector, hca) }))
+    .flatMap(({ selector, found }) => "ports" in found ? [{ selector, ports: found.ports }] : []);
+  const left = all.filter((port) => !excluded.some(({ ports }) => ports.includes(port)));
+  if (excluded.length > 0 && left.length === 0) {
+    return `it is excluded by ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
+  }
   if (spec.select.length === 0) return null;
-  const reasons = spec.select.map((selector) => mismatch(selector, hca));
-  if (reasons.includes(null)) return null;
-  return reasons.length === 1 ? reasons[0]! : `none of ${reasons.length} selectors holds: ${reasons.join("; ")}`;
+  const found = spec.select.map((selector) => match(selector, hca));
+  const wrong = found.flatMap((one) => "reason" in one ? [one] : []);
+  if (wrong.length < found.length) {
+    const meant = found.flatMap((one) => "ports" in one ? one.ports : []);
+    if (excluded.length === 0 || all.length === 0 || meant.some((port) => left.includes(port))) return null;
+    const by = excluded.map(({ selector }) => describeSelector(selector)).join("; ");
+    return `what is selected of it is excluded by ${by}`;
+  }
+  if (stays && wrong.some((one) => one.unknown)) return null;
+  return wrong.length === 1
+    ? wrong[0]!.reason
+    : `none of ${wrong.length} selectors holds: ${wrong.map((one) => one.reason).join("; ")}`;
 }
 
 function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
@@ -99,6 +126,11 @@ function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string |
   return `${first.name} has it already; of resources that claim the same HCA the first one wins`;
 }
 
+/** A sub-function has no PCI address of its own; its parent's would be the same for all of them. */
+function memberId(spec: ResourceSpec, hca: Hca): string {
+  return spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
+}
+
 function members(
   spec: ResourceSpec,
   hcas: readonly Hca[],
@@ -107,8 +139,7 @@ function members(
 ): readonly Member[] {
   const byId = new Map<string, Hca[]>();
   for (const hca of hcas) {
-    // A sub-function has no PCI address of its own; its parent's would be the same for all of them.
-    const id = spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
+    const id = memberId(spec, hca);
     byId.set(id, [...byId.get(id) ?? [], hca]);
   }
   return [...byId].map(([id, group]) => {

@@ -55,8 +55,11 @@ export interface Selector {
 
 /** When a device of the resource is Healthy, apart from its HCA and uverbs node being there. */
 export interface HealthPolicy {
-  /** `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. */
-  readonly policy: "port-active" | "link-up" | "present";
+  /**
+   * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
+   * VFs, whose link is raised inside the pod that gets them, and `port-active` for the rest.
+   */
+  readonly policy: "auto" | "port-active" | "link-up" | "present";
   /** Which ports count; null for all the HCA has. */
   readonly ports: readonly number[] | null;
   /** Whether one of the ports that count is enough. */
@@ -67,6 +70,7 @@ export interface HealthPolicy {
   readonly graceMs: number;
 }
 
+/** Paths may hold `{hca}`, `{pci}` and `{class:NAME}`: then the device is one of each HCA, else it is the same for all. */
 export interface ExtraDevice {
   readonly hostPath: string;
   readonly containerPath: string;
@@ -88,6 +92,8 @@ export interface Expose {
   readonly umad: boolean;
   readonly issm: boolean;
   readonly knem: boolean;
+  /** The HCA's own nodes besides verbs': /dev/hfi1_0, /dev/cxi0. */
+  readonly companions: boolean;
   readonly devices: readonly ExtraDevice[];
   readonly mounts: readonly ExtraMount[];
 }
@@ -158,8 +164,8 @@ export const DEFAULT_SPEC: ResourceSpec = {
   ids: "name",
   select: [],
   exclude: [],
-  health: { policy: "port-active", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
-  expose: { rdmaCm: true, umad: true, issm: true, knem: true, devices: [], mounts: [] },
+  health: { policy: "auto", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
+  expose: { rdmaCm: true, umad: true, issm: true, knem: true, companions: true, devices: [], mounts: [] },
   env: { rdma: true, nccl: false, ucx: false, pcidevice: false, pcideviceInfo: {}, extra: {} },
   cdi: false,
   prefer: "pack",

@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { natural } from "../hca/files.ts";
+import type { Hca } from "../hca/types.ts";
+import { natural } from "../text/natural.ts";
 import { unhealthyReason } from "./health.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
@@ -24,6 +25,8 @@ export interface DeviceState {
   readonly reason: string;
   /** The port that the reason, or the last one, speaks of; null for the whole HCA. */
   readonly port: number | null;
+  /** True when the reason is a node that a container on it would need and the host lacks. */
+  readonly lacksNode: boolean;
   /** Since when (clock of `now`, ms) every requirement has held; null while one does not. */
   readonly fitSince: number | null;
   /** Since when it has been gone; null while it is there. */
@@ -50,6 +53,9 @@ export interface Change {
   readonly reason: string;
 }
 
+/** What a container on the HCA would need and the host lacks. */
+export type MissingNode = (spec: ResourceSpec, hca: Hca) => string | null;
+
 /** One step of the states. */
 export interface Tracked {
   /** The same object as before when nothing changed. */
@@ -63,12 +69,14 @@ export interface Tracked {
  * @param held device IDs, by resource, that the kubelet says running pods hold; in exclusive RDMA net namespace mode
  *   these keep their place although this machine's sysfs does not show them. Empty in shared mode.
  * @param now milliseconds of a monotonic clock
+ * @param missing the node that a container on the HCA would need and the host lacks, as a sentence; null for none
  */
 export function track(
   states: PoolStates,
   selection: Selection,
   held: ReadonlyMap<string, ReadonlySet<string>>,
   now: number,
+  missing: MissingNode = () => null,
 ): Tracked {
   const changes: Change[] = [];
   let wakeAt: number | null = null;
@@ -76,7 +84,7 @@ export function track(
   for (const pool of selection.pools) {
     const name = pool.spec.name;
     const before = states.get(name);
-    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now);
+    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now, missing);
     const deviceStates = new Map<string, DeviceState>();
     for (const [id, deviceState] of steps) {
       const was = before?.deviceStates.get(id);
@@ -102,6 +110,7 @@ function step(
   leftOut: readonly LeftOut[],
   held: ReadonlySet<string>,
   now: number,
+  missing: MissingNode,
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
@@ -110,15 +119,22 @@ function step(
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
-    if (member !== undefined) return [id, here(was, member, pool.spec, now)] as const;
+    if (member !== undefined) return [id, here(was, member, pool.spec, now, missing)] as const;
     if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
     return [id, gone(was, leftOut, pool.spec.name, graceMs, now)] as const;
   });
 }
 
-function here(was: DeviceState | undefined, member: Member, spec: ResourceSpec, now: number): DeviceState {
-  const found = unhealthyReason(member, spec.health);
+function here(
+  was: DeviceState | undefined,
+  member: Member,
+  spec: ResourceSpec,
+  now: number,
+  missing: MissingNode,
+): DeviceState {
+  const unfit = unhealthyReason(member, spec);
+  const found = unfit ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // Which HCA it is goes without saying unless the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -128,6 +144,7 @@ function here(was: DeviceState | undefined, member: Member, spec: ResourceSpec, 
       present: true,
       reason,
       port: found.port,
+      lacksNode: unfit === null,
       fitSince: null,
       goneSince: null,
     });
@@ -136,14 +153,31 @@ function here(was: DeviceState | undefined, member: Member, spec: ResourceSpec, 
   // What appears for the first time, or never stopped being healthy, has nothing to settle.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
   const reason = healthy ? "" : `fit again, waiting ${spec.health.settleMs} ms for it to stay so`;
-  return keep(was, { member, healthy, present: true, reason, port: was?.port ?? null, fitSince, goneSince: null });
+  const port = was?.port ?? null;
+  return keep(was, { member, healthy, present: true, reason, port, lacksNode: false, fitSince, goneSince: null });
+}
+
+/** Every HCA of the member must have what its containers need. */
+function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode) {
+  if (member.inPodNetns) return null;
+  const found = member.hcas.map((hca) => ({ hca: hca.name, port: null, reason: missing(spec, hca) }));
+  return found.find((one): one is { hca: string; port: null; reason: string } => one.reason !== null) ?? null;
 }
 
 /** In a pod's network namespace, and not seen since this process started: allocated, not gone. */
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
-  return { member, healthy: true, present: true, reason: "", port: null, fitSince: null, goneSince: null };
+  return {
+    member,
+    healthy: true,
+    present: true,
+    reason: "",
+    port: null,
+    lacksNode: false,
+    fitSince: null,
+    goneSince: null,
+  };
 }
 
 function gone(
@@ -160,7 +194,8 @@ function gone(
   const reason = why === undefined
     ? "it vanished from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  return keep(was, { ...was, healthy: false, present: false, reason, port: null, fitSince: null, goneSince });
+  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, fitSince: null, goneSince };
+  return keep(was, { ...was, ...away });
 }
 
 /** The old object when the new one says the same, so that unchanged pools are recognised by identity. */

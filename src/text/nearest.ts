@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { quote } from "../config/mistakes.ts";
+import leven from "leven";
+import { quote } from "./printable.ts";
 
 /**
  * The candidate that somebody who typed `typed` probably meant; null when none is close.
@@ -12,7 +13,7 @@ import { quote } from "../config/mistakes.ts";
  * candidate (`shares` for `share`, `ether` for `Ethernet`).
  */
 export function nearest(typed: string, candidates: readonly string[]): string | null {
-  // Nobody means one of our words with something this long, and the distance is quadratic.
+  // No one means one of our words with something this long, and the distance is quadratic.
   if (typed.length === 0 || typed.length > 40) return null;
   const wanted = typed.toLowerCase();
   let best: string | null = null;
@@ -20,7 +21,7 @@ export function nearest(typed: string, candidates: readonly string[]): string | 
   for (const candidate of candidates) {
     const other = candidate.toLowerCase();
     const part = Math.min(wanted.length, other.length) >= 3 && (other.startsWith(wanted) || wanted.startsWith(other));
-    const errors = distance(wanted, other);
+    const errors = leven(wanted, other);
     const close = errors <= Math.floor(Math.max(wanted.length, other.length) / 3) || part;
     if (close && errors < least) [best, least] = [candidate, errors];
   }
@@ -31,21 +32,4 @@ export function nearest(typed: string, candidates: readonly string[]): string | 
 export function hint(typed: unknown, candidates: readonly string[]): string {
   const found = typeof typed === "string" ? nearest(typed, candidates) : null;
   return found === null || found === typed ? "" : `; did you mean ${quote(found)}?`;
-}
-
-/** Levenshtein distance, with swapped neighbours counted as one error (optimal string alignment). */
-export function distance(a: string, b: string): number {
-  let before: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const differs = a[i - 1] === b[j - 1] ? 0 : 1;
-      let cost = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + differs);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) cost = Math.min(cost, before[j - 2]! + 1);
-      row.push(cost);
-    }
-    [before, last] = [last, row];
-  }
-  return last[b.length]!;
 }

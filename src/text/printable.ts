@@ -34,3 +34,9 @@ export function escapeUnprintable(text: string): string {
         ),
   );
 }
+
+/** In quotes, control characters escaped, cut after 60 characters. */
+export function quote(text: string): string {
+  const whole = [...text.slice(0, 122)];
+  return JSON.stringify(whole.length > 60 ? whole.slice(0, 60).join("") + "…" : text);
+}

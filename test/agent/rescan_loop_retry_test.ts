@@ -2,7 +2,7 @@ import { deepEqual, equal } from "@std/assert";
 import { mock } from "node:test";
 import type { Discovery } from "../../src/hca/discover.ts";
 import { OutOfFiles } from "../../src/hca/files.ts";
-import type { Depth } from "../../src/hca/events/trigger.ts";
+import { type Depth, trigger } from "../../src/hca/events/trigger.ts";
 import type { Snapshot } from "../../src/hca/types.ts";
 import { RescanLoop } from "../../src/agent/rescan_loop.ts";
 
@@ -22,14 +22,14 @@ Deno.test("a scan that failed is made again after 1 s, 2 s, 4 s, as deep as it w
       return begun.length <= 3 ? Promise.reject(new OutOfFiles("no file")) : Promise.resolve({} as Snapshot);
     },
   };
-  const looks = new RescanLoop({
+  const loop = new RescanLoop({
     discovery: discovery as Discovery,
     rescanMs: 0,
     onScan: () => void made++,
     onError: (error) => void errors.push(error),
   });
   try {
-    looks.trigger({ source: "start", depth: "full", detail: "start", at: 0 });
+    loop.trigger(trigger("start", "start", { depth: "full" }));
     await turn();
     equal(begun.length, 1);
     for (const [wait, count] of [[999, 1], [1, 2], [1_999, 2], [1, 3], [3_999, 3], [1, 4], [60_000, 4]] as const) {
@@ -41,7 +41,7 @@ Deno.test("a scan that failed is made again after 1 s, 2 s, 4 s, as deep as it w
     equal(errors.length, 3);
     equal(made, 1);
   } finally {
-    await looks.close();
+    await loop.close();
     mock.timers.reset();
   }
 });

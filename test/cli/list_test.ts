@@ -21,7 +21,12 @@ for (const name of Object.keys(PRESETS)) {
 Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, and who holds it", async () => {
   const specs: ResourceSpec[] = [
     { ...DEFAULT_SPEC, name: "rdma/a-resource-with-a-very-long-name-indeed", select: [{ kinds: ["pf"] }] },
-    { ...DEFAULT_SPEC, name: "rdma/vf", select: [{ pfs: [{ pf: "ens1f0np0", vfs: [0, 1] }] }] },
+    {
+      ...DEFAULT_SPEC,
+      name: "rdma/vf",
+      select: [{ pfs: [{ pf: "ens1f0np0", vfs: [0, 1] }] }],
+      health: { ...DEFAULT_SPEC.health, policy: "port-active" },
+    },
   ];
   const holder = { namespace: "mpi", pod: "train-0", container: "main" };
   const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]), claimed: [] };

@@ -66,7 +66,7 @@ Deno.test("parseConfig() reads every selector key", () => {
 Deno.test("parseConfig() reads ports, require and durations of health", () => {
   const health = (text: string) => spec(`health: ${text}`).health;
   deepEqual(health("{ports: [2, 1, 2], require: all, settle: 500ms, grace: 0}"), {
-    policy: "port-active",
+    policy: "auto",
     ports: [1, 2],
     require: "all",
     settleMs: 500,

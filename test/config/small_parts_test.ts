@@ -1,9 +1,10 @@
-import { deepEqual, equal, ok, throws } from "@std/assert";
+import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
+import { devicePathProblem, mountPathProblem } from "../../src/config/device_path.ts";
 import { durationText, parseDuration } from "../../src/config/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";
 import { nameProblem } from "../../src/config/name.ts";
-import { distance, nearest } from "../../src/text/nearest.ts";
+import { nearest } from "../../src/text/nearest.ts";
 import { readPf, toPfRange } from "../../src/config/vf_ranges.ts";
 
 Deno.test("parseDuration() reads units and seconds, and nothing else", () => {
@@ -86,15 +87,6 @@ Deno.test("nearest() finds the word that was mistyped", () => {
   );
 });
 
-Deno.test("distance() is symmetric, zero only for equal texts, and one for one typing error", () => {
-  fc.assert(fc.property(fc.string({ maxLength: 8 }), fc.string({ maxLength: 8 }), (a, b) => {
-    equal(distance(a, b), distance(b, a));
-    equal(distance(a, b) === 0, a === b);
-    ok(distance(a, b) <= Math.max(a.length, b.length));
-  }));
-  deepEqual([["ab", "ba"], ["ab", "abc"], ["ab", "b"], ["ab", "ax"]].map(([a, b]) => distance(a!, b!)), [1, 1, 1, 1]);
-});
-
 Deno.test("pathText() writes paths as people write them", () => {
   equal(pathText(["resources", 0, "env", "extra", "A"]), "resources[0].env.extra.A");
   equal(pathText(["a", "b c", "\n"]), 'a["b c"]["\\n"]');
@@ -107,4 +99,19 @@ Deno.test("inOrder() sorts, drops repetitions and stops at a hundred", () => {
   const many = inOrder(Array.from({ length: 150 }, (_, i) => mistake(150 - i)));
   equal(many.length, 101);
   equal(formatMistakes(many.slice(-1)), "f:101:1: and 50 more mistakes from here on, not shown");
+});
+
+Deno.test("devicePathProblem() takes paths and the placeholders that are known, and refuses globs and other braces", () => {
+  for (const path of ["/dev/hfi1_0", "/dev/{hca}", "/dev/by-pci/{pci}/x", "/dev/{class:ptp}"]) {
+    equal(devicePathProblem(path), null, path);
+  }
+  for (const path of ["/dev/hfi1_*", "/dev/hfi1_?", "/dev/hfi1_[01]", "/dev/{hca}*"]) {
+    match(devicePathProblem(path)!, /not expanded; name each device, or write \{hca\}/, path);
+  }
+  for (const path of ["/dev/{HCA}", "/dev/{netdev}", "/dev/{hca", "/dev/{class:}"]) {
+    match(devicePathProblem(path)!, /in braces \{hca\}, \{pci\} and \{class:NAME\} are known/, path);
+  }
+  match(mountPathProblem("/opt/*")!, /not expanded/);
+  match(mountPathProblem("/opt/{hca}")!, /for devices/);
+  equal(mountPathProblem("/opt/ofed"), null);
 });

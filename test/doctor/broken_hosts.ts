@@ -8,6 +8,7 @@ import type { NodeFile } from "../../src/doctor/node_files.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
+import { addHfis, OMNI_PATH, removeNode } from "../support/class_nodes.ts";
 import { HEALTHY_KUBELET as kubelet, type inspected } from "../support/inspected.ts";
 
 /** A broken host, and exactly the findings that it gives. */
@@ -35,6 +36,7 @@ const function0 = {
 export const node = (over: Partial<NodeFile>): Partial<Facts> => ({
   nodes: new Map([["uverbs0", { kind: "character", dev: "231:192", mode: 0o666, ...over }]]),
 });
+const nowhere = { hostPath: "/dev/nowhere", containerPath: "/dev/nowhere", permissions: "rw", optional: false };
 const drivers = ["mlx5.driver"];
 const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
 export const BROKEN: readonly Broken[] = [
@@ -183,8 +185,39 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a cable out",
     finds: ["warning hca-unhealthy"],
-    says: /port 1 is DOWN/,
+    says: /port 1 is DOWN.*see to the cable, its transceivers/s,
     change: (host) => host.carrierLost("mlx5_0", 1),
+  },
+  {
+    what: "no subnet manager",
+    finds: ["warning hca-unhealthy"],
+    says: /port 1 is INIT.*no subnet manager has configured the port/s,
+    change: (host) => host.portInit("mlx5_0", 1),
+  },
+  {
+    what: "a device in expose.devices that the host lacks",
+    finds: ["problem extra-node"],
+    says: /tencent\.com\/rdma: \/dev\/nowhere, which expose\.devices asks for.*mlx5_0 is Unhealthy.*optional: true/s,
+    specs: [{ ...DEFAULT_SPEC, expose: { ...DEFAULT_SPEC.expose, devices: [nowhere] } }],
+  },
+  {
+    what: "a companion node that the host lacks",
+    finds: ["problem extra-node"],
+    says: /\/dev\/hfi1_1 does not exist, though sysfs has its device.*hfi1_0 is Unhealthy.*udevadm/s,
+    host: OMNI_PATH,
+    change: (host) => {
+      addHfis(host);
+      removeNode(host, "hfi1_1");
+      return Promise.resolve();
+    },
+    over: { providers: "hidden" },
+  },
+  {
+    what: "an adapter without the class device that its library needs",
+    finds: ["warning extra-node", "warning extra-node"],
+    says: /hfi1_0's driver hfi1 has registered no device of class hfi1_user.*PSM2/s,
+    host: OMNI_PATH,
+    over: { providers: "hidden" },
   },
   {
     what: "a selector that selects nothing",

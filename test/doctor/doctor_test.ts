@@ -5,12 +5,15 @@ import { examine } from "../../src/doctor/checks.ts";
 import { type Finding, FINDING_IDS } from "../../src/doctor/finding.ts";
 import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
+import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 
 const plain = (_style: string, words: string) => words;
 const troubles = (findings: readonly Finding[]) =>
-  findings.filter((one) => one.severity !== "ok").map((one) => `${one.severity} ${one.id}`);
+  findings.filter((one) => one.severity === "problem" || one.severity === "warning").map((one) =>
+    `${one.severity} ${one.id}`
+  );
 
 for (const name of Object.keys(PRESETS)) {
   Deno.test(`doctor on the host ${name}`, async () => {
@@ -67,6 +70,7 @@ Deno.test("doctor says what the sandbox hid, and claims nothing about it", async
   const findings = examine(facts(await inspected("connectx-ib-dual"), over));
   match(findings[0]!.what, /not looked at.*provider libraries/);
   deepEqual(findings.filter((one) => ["provider", "memlock"].includes(one.id)), []);
+  deepEqual(findings[0]!.severity, "unchecked");
 });
 
 Deno.test("an HCA that cannot be read is a warning, not a silence", async () => {
@@ -82,4 +86,17 @@ Deno.test("docs/troubleshooting.md has one section for every finding, and every 
   const sections = [...docs.matchAll(/^## ([a-z-]+)$/gm)].map((found) => found[1]!);
   deepEqual(sections, [...FINDING_IDS]);
   deepEqual([...known].toSorted(), [...FINDING_IDS].toSorted());
+});
+
+Deno.test("an SMI sub-device is named, and raises no alarm", () => {
+  const smi = hca(1, { name: "smi1", uverbs: null, subdeviceOf: "mlx5_0", inVerbs: false });
+  const inventory = {
+    snapshot: snapshot([hca(0), smi]),
+    specs: [spec()],
+    leftOut: [],
+    states: after(new Map(), [spec()], [hca(0), smi], 0).states,
+  };
+  const findings = examine(facts(inventory));
+  deepEqual(troubles(findings), []);
+  match(findings.find((one) => one.id === "hcas")!.what, /^1 HCA: mlx5_0; SMI sub-devices.*smi1 of mlx5_0/);
 });

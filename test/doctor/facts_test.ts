@@ -1,12 +1,10 @@
 import { deepEqual, equal } from "@std/assert";
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { memlockOf, selinuxContext } from "../../src/doctor/facts.ts";
 import { readWantedFunctions } from "../../src/doctor/functions.ts";
-import { knock } from "../../src/doctor/kubelet_facts.ts";
 import { deviceNumber, readNodeFiles } from "../../src/doctor/node_files.ts";
-import { providerNames, providerOf } from "../../src/doctor/providers.ts";
+import { driverOf, providerNames } from "../../src/hca/drivers.ts";
 import { readProviders } from "../../src/doctor/provider_files.ts";
 import { openRights } from "../../src/doctor/rights.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
@@ -68,19 +66,6 @@ Deno.test("stateOf() tells what is missing, no directory and writable, and leave
   equal([...Deno.readDirSync(dir.path)].length, before);
 });
 
-Deno.test("knock() tells a listener from a socket whose process died, and from none", async () => {
-  using dir = temporaryDir();
-  const path = join(dir.path, "a.sock");
-  equal(await knock(path), "missing");
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(path, done));
-  equal(await knock(path), "answers");
-  await new Promise<void>((done) => server.close(() => done()));
-  writeFileSync(path, "");
-  chmodSync(path, 0o600);
-  equal(await knock(path), "refuses");
-});
-
 Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and what is not there", () => {
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
   try {
@@ -99,9 +84,9 @@ Deno.test("readWantedFunctions() tells PFs with VFs, without, VFs themselves and
   }
 });
 
-Deno.test("providerOf() knows the provider of every adapter in the sim", async () => {
+Deno.test("driverOf() knows the provider of every adapter in the sim", async () => {
   const { snapshot } = await inspected("mixed");
-  const found = snapshot.hcas.map((hca) => `${hca.name} ${providerOf(hca)?.name}`);
+  const found = snapshot.hcas.map((hca) => `${hca.name} ${driverOf(hca)?.provider?.name}`);
   deepEqual(found, [
     "bnxt_re0 bnxt_re",
     ..."01234".split("").map((n) => `mlx5_${n} mlx5`),

@@ -43,7 +43,9 @@ function truth(host: FakeHost) {
   return {
     nodes: new Map(now.map((one): [string, string] => [`/dev/infiniband/${one.uverbs}`, one.name])),
     devices: now.map((one) => {
-      const healthy = one.uverbs !== null && one.uverbsNode && one.ports.some((port) => port.state === "4: ACTIVE");
+      // Of a VF nothing more is asked than that it is there: its link is raised inside a pod.
+      const up = one.kind === "vf" || one.ports.some((port) => port.state === "4: ACTIVE");
+      const healthy = one.uverbs !== null && one.uverbsNode && up;
       return `${one.name}:${healthy ? "Healthy" : "Unhealthy"}`;
     }).sort(),
   };

@@ -105,14 +105,14 @@ function noKubelet(what: string, make: (path: string) => void): Fault {
       make(path);
       const made = identityOf(path);
       const plugin = place.start();
-      await plugin.logged(/nobody answers on .*kubelet\.sock; waiting for the kubelet/);
+      await plugin.logged(/no one answers on .*kubelet\.sock; waiting for the kubelet/);
       const files = await filesAtRest(plugin.pid);
       // Two tries more at least, at 0.2 and 0.6 s: a socket in place can be watched, a try cannot.
       plugin.kill("SIGHUP");
       await plugin.logged(/SIGHUP: looking again/);
       await filesAsBefore(plugin.pid, files);
       equal(identityOf(path), made, "left as it was");
-      saidOnce(plugin, /nobody answers on/);
+      saidOnce(plugin, /no one answers on/);
       rmSync(path, { recursive: true });
       await using kubelet = await fakeKubelet(place.kubeletDir);
       await offered(kubelet, 1);

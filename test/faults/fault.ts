@@ -1,6 +1,6 @@
 /**
  * One row of the fault suite: what is done to the running plugin, what it promises then, and the proof. The rows of
- * docs/reliability.md are made of these (tools/reliability.ts), so a promise without a test cannot be written there.
+ * docs/reliability.md are made of these (test/faults/reliability.ts), so a promise without a test cannot be written there.
  *
  * @module
  */

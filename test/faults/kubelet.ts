@@ -1,30 +1,31 @@
 /**
- * Faults of whoever is at the other end of the sockets: kubelets that die, stop, or never read, and half-open peers.
+ * Faults of whoever is at the other end of the sockets: kubelets that die, stop, or never read.
  *
  * @module
  */
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { memoryOf } from "../../bench/process_figures.ts";
-import { V8_FLAGS } from "../../bench/subject.ts";
-import { socketName } from "../../src/kubelet/socket_file.ts";
+import { memoryOf } from "../support/process_figures.ts";
+import { V8_FLAGS } from "../support/subject.ts";
 import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
-import { FLAG, frame, grpcHeaders, grpcMessage, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
+import { FLAG, frame, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, openFiles, RESOURCE } from "./fault.ts";
+import { eventually, type Fault, RESOURCE } from "./fault.ts";
 import {
   atRest,
   count,
+  DEVICE,
   endsCleanly,
   fakeKubelet,
   filesAsBefore,
   filesAtRest,
   type GoKubelet,
   goKubelet,
+  HOST,
   inFlight,
   killKubelet,
   lastList,
@@ -32,29 +33,16 @@ import {
   offeredTo,
   ours,
   quiet,
+  registeredWith,
   said,
   saidOnce,
   servesAPod,
+  servesThe,
+  SOCKET,
   stopped,
 } from "./kubelet_rig.ts";
 
-const HOST = "connectx-roce-vfs";
 const DEVICES = 10;
-const DEVICE = "mlx5_2";
-const SOCKET = socketName(RESOURCE);
-
-/** A plugin that is registered with a Go kubelet, and at rest. */
-async function registeredWith(go: GoKubelet, place: OnHost, ...flags: string[]): Promise<PluginProcess> {
-  const plugin = place.start(...flags);
-  await plugin.logged(/registered with the kubelet/);
-  await go.kubelet.waitFor((event) => event.event === "list", { what: "the first list" });
-  return plugin;
-}
-
-async function servesThe({ kubelet }: GoKubelet): Promise<void> {
-  const answer = kubelet.allocate(RESOURCE, [[DEVICE]]);
-  match(JSON.stringify(await within(answer, "an Allocate's answer")), /\/dev\/infiniband\/uverbs2/);
-}
 
 /** The calls of the API inside which a kubelet process can die, and how they are made. */
 const CALLS: readonly (readonly [string, (go: GoKubelet, place: OnHost) => Promise<unknown>])[] = [
@@ -140,37 +128,6 @@ async function dyingKubelet(path: string, enough: (got: Buffer) => boolean): Pro
   return { died };
 }
 
-/** Ways in which a client can stay half-open, by what it has said before it fell silent. */
-const HALF_OPEN: readonly (readonly [string, readonly Uint8Array[]])[] = [
-  ["nothing", []],
-  ["half of the preface", [PREFACE.subarray(0, 12)]],
-  ["the preface", [PREFACE]],
-  ["half of a frame's head", [PREFACE, settings(), Buffer.from([0, 0, 9, 1])]],
-  ["a call without its message", [
-    PREFACE,
-    settings(),
-    frame(TYPE.headers, FLAG.endHeaders, 1, grpcHeaders("/v1beta1.DevicePlugin/Allocate")),
-  ]],
-  ["half of a message", [
-    PREFACE,
-    settings(),
-    frame(TYPE.headers, FLAG.endHeaders, 1, grpcHeaders("/v1beta1.DevicePlugin/Allocate")),
-    frame(TYPE.data, FLAG.none, 1, grpcMessage(Buffer.alloc(1_000)).subarray(0, 100)),
-  ]],
-];
-
-/** Connects; a full queue (EAGAIN) is waited out. */
-async function patiently(path: string): Promise<RawConnection> {
-  for (;;) {
-    try {
-      return await RawConnection.open(path);
-    } catch (error) {
-      if ((error as { code?: string }).code !== "EAGAIN") throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-}
-
 export const KUBELET: readonly Fault[] = [
   {
     name: "The kubelet dies inside Register, at each stage of it: the plugin waits quietly and registers with the next",
@@ -196,7 +153,7 @@ export const KUBELET: readonly Fault[] = [
       equal(count(kubelet, "registered"), 1);
       await servesAPod(kubelet, DEVICE);
       equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
-      saidOnce(plugin, /nobody answers on/, 6);
+      saidOnce(plugin, /no one answers on/, 6);
       quiet(plugin, 20);
       await kubelet.stop();
       await plugin.logged(/kubelet\.sock is not there/);
@@ -222,7 +179,7 @@ export const KUBELET: readonly Fault[] = [
         connection.end(Buffer.concat([settings(), frame(TYPE.goaway, FLAG.none, 0, Buffer.alloc(8))]));
       });
       await new Promise<void>((resolve) => server.listen(path, resolve));
-      await plugin.logged(/nobody answers on .*kubelet\.sock; waiting for the kubelet/);
+      await plugin.logged(/no one answers on .*kubelet\.sock; waiting for the kubelet/);
       await eventually(() => visits.size > 1, "a second try");
       {
         using _answered = await RawConnection.speaking(join(place.kubeletDir, SOCKET));
@@ -233,7 +190,7 @@ export const KUBELET: readonly Fault[] = [
       await offered(kubelet, DEVICES);
       await servesAPod(kubelet, DEVICE);
       equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
-      saidOnce(plugin, /nobody answers on/);
+      saidOnce(plugin, /no one answers on/);
       await kubelet.stop();
       await plugin.logged(/kubelet\.sock is not there/);
       await filesAsBefore(plugin.pid, files);
@@ -269,44 +226,6 @@ export const KUBELET: readonly Fault[] = [
       using _again = await stopped(go.pid);
       await endsCleanly(next, place.kubeletDir);
       equal(kubelet.events.filter((event) => event.event === "list").length, 1);
-    },
-  },
-  {
-    name: "Half-open connections are borne: the kubelet is served beside them, and the plugin still ends in time",
-    injected: `Ten connections each that say ${HALF_OPEN.map(([what]) => what).join("; ")} – and then nothing`,
-    promise: "Each costs a file descriptor and no more; it is given back when the peer hangs up. SIGTERM cuts them.",
-    needs: ["go"],
-    async run() {
-      await using place = onHost(HOST);
-      const go = await goKubelet(place.kubeletDir);
-      await using _kubelet = go.kubelet;
-      const plugin = await registeredWith(go, place);
-      const files = await filesAtRest(plugin.pid);
-      const path = join(place.kubeletDir, SOCKET);
-      const lines = plugin.log.length;
-      const open = async () => {
-        const connections: RawConnection[] = [];
-        for (const [, words] of HALF_OPEN) {
-          for (let i = 0; i < 10; i++) {
-            const connection = await RawConnection.open(path);
-            connections.push(connection);
-            await connection.tell(...words);
-          }
-        }
-        return connections;
-      };
-      const first = await open();
-      await servesThe(go);
-      await eventually(() => openFiles(plugin.pid).length >= files.length + 60, "sixty more files");
-      equal(first.filter((one) => one.over).length, 0, "nobody was hung up on");
-      for (const one of first) one[Symbol.dispose]();
-      await filesAsBefore(plugin.pid, files);
-      const second = await open();
-      await servesThe(go);
-      quiet(plugin, 0, lines);
-      await endsCleanly(plugin, place.kubeletDir);
-      await within(Promise.all(second.map((one) => one.ended)), "the connections' ends");
-      for (const one of second) one[Symbol.dispose]();
     },
   },
   {
@@ -368,38 +287,6 @@ export const KUBELET: readonly Fault[] = [
       saidOnce(plugin, /registered with/);
       await endsCleanly(plugin, place.kubeletDir);
       equal(changed.count, 702);
-    },
-  },
-  {
-    name: "1,000 connections at once: the kubelet is answered beside them, and every file descriptor comes back",
-    injected: "1,000 connections from one process, 200 of them speaking HTTP/2, all kept open and idle",
-    promise: "Allocate is answered as before; memory stays bounded; after they hang up nothing is left of them.",
-    needs: ["go"],
-    async run() {
-      await using place = onHost(HOST);
-      const go = await goKubelet(place.kubeletDir);
-      await using kubelet = go.kubelet;
-      const plugin = await registeredWith(go, place);
-      const files = await filesAtRest(plugin.pid);
-      const before = memoryOf(plugin.pid).anonymous;
-      const path = join(place.kubeletDir, SOCKET);
-      const connections = await Promise.all(Array.from({ length: 1_000 }, () => patiently(path)));
-      for (const one of connections.slice(0, 200)) one.say(PREFACE, settings());
-      await Promise.all(
-        connections.slice(0, 200).map((one) => one.next((frame) => frame.type === TYPE.settings, "SETTINGS")),
-      );
-      await eventually(() => openFiles(plugin.pid).length >= files.length + 1_000, "1,000 more files");
-      for (let i = 0; i < 20; i++) await servesThe(go);
-      const grown = memoryOf(plugin.pid).anonymous - before;
-      ok(grown < 100, `anonymous memory grew by ${grown.toFixed(1)} MiB`);
-      equal(connections.filter((one) => one.over).length, 0, "nobody was hung up on");
-      for (const one of connections) one[Symbol.dispose]();
-      await filesAsBefore(plugin.pid, files);
-      await servesThe(go);
-      equal(kubelet.events.filter((event) => event.event === "list").length, 1, "the stream was not disturbed");
-      ok(existsSync(path));
-      quiet(plugin, 4);
-      await endsCleanly(plugin, place.kubeletDir);
     },
   },
 ];

@@ -3,13 +3,20 @@
  *
  * @module
  */
-import { deepEqual, equal, ok, rejects } from "@std/assert";
+import { deepEqual, equal, match, ok, rejects } from "@std/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { FakeKubelet, type FakeKubeletOptions, type PluginProcess } from "../../sim/mod.ts";
 import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
 import { within } from "../support/temp.ts";
+import type { OnHost } from "../support/plugin.ts";
+import { socketName } from "../../src/kubelet/socket_file.ts";
 import { eventually, openFiles, RESOURCE } from "./fault.ts";
+
+/** The host that most rows are played on, and one of its HCAs. */
+export const HOST = "connectx-roce-vfs";
+export const DEVICE = "mlx5_2";
+export const SOCKET = socketName(RESOURCE);
 
 /** A fake kubelet that listens. */
 export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptions> = {}): Promise<FakeKubelet> {
@@ -47,6 +54,20 @@ export async function goKubelet(dir: string): Promise<GoKubelet> {
   built.program ??= buildGoKubelet();
   const kubelet = await ForeignKubelet.go(await built.program, dir);
   return { kubelet, pid: processOn(await built.program, dir) };
+}
+
+/** A plugin that is registered with a Go kubelet, and at rest. */
+export async function registeredWith(go: GoKubelet, place: OnHost, ...flags: string[]): Promise<PluginProcess> {
+  const plugin = place.start(...flags);
+  await plugin.logged(/registered with the kubelet/);
+  await go.kubelet.waitFor((event) => event.event === "list", { what: "the first list" });
+  return plugin;
+}
+
+/** A Go kubelet's Allocate is answered with the node of {@link DEVICE}. */
+export async function servesThe({ kubelet }: GoKubelet): Promise<void> {
+  const answer = kubelet.allocate(RESOURCE, [[DEVICE]]);
+  match(JSON.stringify(await within(answer, "an Allocate's answer")), /\/dev\/infiniband\/uverbs2/);
 }
 
 /** Kills one with SIGKILL and waits until it is gone. */

@@ -56,7 +56,7 @@ function inotify(what: "instances" | "watches"): Fault {
       };
       await registered("the first registration", 0);
       await plugin.logged(/WARN {2}Cannot watch .*device-plugins \(.*\); it is polled every second instead/);
-      await plugin.logged(/WARN {2}no events from .*uevents: Cannot watch .*; changes are found by looking every/);
+      await plugin.logged(/WARN {2}no events from .*uevents: Cannot watch .*; changes are found by the scan every/);
       // An instance without a watch in it is open in the one case, none is in the other.
       if (what === "instances") equal(watching(plugin).length, 0);
       const first = told();
@@ -109,7 +109,8 @@ function crowd(socket: string, size: number): Disposable {
   return { [Symbol.dispose]: () => all.forEach((one) => one.destroy()) };
 }
 
-const FAILED = /ERROR A scan at the machine failed; what was offered before still is, .*: Cannot open .* files open/;
+const FAILED =
+  /ERROR A scan of the machine failed; what was offered before stays offered, .*: Cannot open .* files open/;
 
 export const LIMITS: readonly Fault[] = [
   inotify("instances"),
@@ -140,8 +141,8 @@ export const LIMITS: readonly Fault[] = [
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
-        equal(count(said(), /INFO {2}the machine can be looked at again/), 1);
-        equal(count(said(), /WARN .* takes no connections any more; serving anew/), 1);
+        equal(count(said(), /INFO {2}the machine can be scanned again/), 1);
+        equal(count(said(), /WARN .* takes no connections any more; serving on a new socket/), 1);
         equal(count(said(), FAILED), 1);
         using _connection = await RawConnection.speaking(socket);
       }),
@@ -160,7 +161,10 @@ export const LIMITS: readonly Fault[] = [
         for (let i = 0; i < 3; i++) await kubelet.options(RESOURCE);
         limitFiles(plugin.pid, before);
         plugin.kill("SIGHUP");
-        await eventually(() => count(said(), /WARN .* takes no connections any more; serving anew/) === 1, "the words");
+        await eventually(
+          () => count(said(), /WARN .* takes no connections any more; serving on a new socket/) === 1,
+          "the words",
+        );
         await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
         await devices(1);
         equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);

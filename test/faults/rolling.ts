@@ -27,7 +27,7 @@ const HOST = "connectx-roce-vfs";
 const DEVICES = 10;
 const DEVICE = "mlx5_2";
 const SOCKET = socketName(RESOURCE);
-const STANDS_BY = /another process serves .* now and has the resource; this one stands by/;
+const STANDBY = /another process now serves .* and has the resource; this one is on standby/;
 
 /** The kubelet has taken `n` registrations, and has got all devices from the plugin of the last one. */
 async function registrations(kubelet: FakeKubelet, n: number): Promise<void> {
@@ -44,7 +44,7 @@ async function overtake(place: OnHost, kubelet: FakeKubelet, old: PluginProcess)
   const plugin = place.start();
   await plugin.logged(/registered with the kubelet/);
   await registrations(kubelet, before + 1);
-  await old.logged(STANDS_BY);
+  await old.logged(STANDBY);
   return plugin;
 }
 
@@ -61,7 +61,8 @@ export const ROLLING: readonly Fault[] = [
     name:
       "Rolling update: the new plugin has the resource, and the old one leaves without touching the new one's socket",
     injected: "A second plugin process with the same resource name; SIGTERM to the first",
-    promise: "One registration more, no moment without devices; the old one says once that it stands by, and ends " +
+    promise:
+      "One registration more, no moment without devices; the old one says once that it is on standby, and ends " +
       "with status 0.",
     async run() {
       await using place = onHost(HOST);
@@ -78,7 +79,7 @@ export const ROLLING: readonly Fault[] = [
       equal(kubelet.history.slice(since).filter((event) => event.kind === "stream-ended").length, 0);
       await servesAPod(kubelet, DEVICE);
       await filesAsBefore(plugin.pid, files);
-      saidOnce(old, STANDS_BY);
+      saidOnce(old, STANDBY);
       quiet(old, 7);
       quiet(plugin, 4);
       equal(count(kubelet, "registered"), 2);
@@ -88,7 +89,7 @@ export const ROLLING: readonly Fault[] = [
   {
     name: "Rolling update gone wrong: kill -9 of the new plugin, and the old one takes the resource back",
     injected: "SIGKILL to the newer of two plugins; its socket file stays",
-    promise: "The one that stands by looks every second; it serves and registers again, with the same devices.",
+    promise: "The one on standby probes the other every second; it serves and registers again, with the same devices.",
     async run() {
       await using place = onHost(HOST);
       await using kubelet = await fakeKubelet(place.kubeletDir);
@@ -99,13 +100,13 @@ export const ROLLING: readonly Fault[] = [
       const killed = performance.now();
       plugin.kill("SIGKILL");
       await plugin.ended;
-      // The old one may be back before anybody could look at a kubelet without devices: its memory is asked.
+      // The old one may be back before anybody could see a kubelet without devices: its memory is asked.
       await eventually(() => count(kubelet, "stream-ended") === 1, "the kubelet to lose the stream");
       await registrations(kubelet, 3);
       ok(performance.now() - killed < 8_000, "not by the poll of ten seconds, which is for what no event tells of");
       await servesAPod(kubelet, DEVICE);
       deepEqual(ours(place.kubeletDir), [SOCKET]);
-      saidOnce(old, STANDS_BY);
+      saidOnce(old, STANDBY);
       await eventually(() => said(old, /registered with the kubelet/).length === 2, "the old one to know of it");
       quiet(old, 7);
       ok((await filesAtRest(old.pid)).length >= files.length, "it serves again");
@@ -113,7 +114,7 @@ export const ROLLING: readonly Fault[] = [
     },
   },
   {
-    name: "Rolling update: kill -9 of the old plugin that stands by is not noticed by anybody",
+    name: "Rolling update: kill -9 of the old plugin, on standby, is noticed by no one",
     injected: "SIGKILL to the older of two plugins",
     promise: "No registration, no list, no line in the log.",
     async run() {
@@ -138,7 +139,7 @@ export const ROLLING: readonly Fault[] = [
   {
     name: "Three plugins in a row: the newest has the resource; when it dies one of the others takes it, and only one",
     injected: "Three plugin processes, SIGKILL to the third, SIGTERM to whichever of the others serves then",
-    promise: "Exactly one is registered at the end of every step; the others stand by and do not take turns.",
+    promise: "Exactly one is registered at the end of every step; the others are on standby and do not take turns.",
     async run() {
       await using place = onHost(HOST);
       await using kubelet = await fakeKubelet(place.kubeletDir);
@@ -151,7 +152,7 @@ export const ROLLING: readonly Fault[] = [
       await eventually(() => count(kubelet, "stream-ended") >= 1, "the kubelet to lose the stream");
       await offered(kubelet, DEVICES);
       // Both saw the death. Whoever was overtaken in it says so; one may have registered twice by then.
-      const turns = () => [first, second].map((plugin) => said(plugin, STANDS_BY).length);
+      const turns = () => [first, second].map((plugin) => said(plugin, STANDBY).length);
       await filesAtRest(first.pid);
       await filesAtRest(second.pid);
       const taken = count(kubelet, "registered") - 3;

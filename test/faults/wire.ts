@@ -21,7 +21,7 @@ import {
 } from "../support/raw_http2.ts";
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually, type Fault, RESOURCE } from "./fault.ts";
-import { memoryOf } from "../../bench/process_figures.ts";
+import { memoryOf } from "../support/process_figures.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 const SERVICE = "/v1beta1.DevicePlugin";

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery } from "../../src/hca/discover.ts";
-import { natural } from "../../src/hca/files.ts";
+import { natural } from "../../src/text/natural.ts";
 import { parseGid, parseGuid, parsePciId, parsePortState, parseRate } from "../../src/hca/parse.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
@@ -12,6 +12,8 @@ import { temporaryDir, within } from "../support/temp.ts";
 interface Looked extends Disposable {
   readonly host: FakeHost;
   readonly discovery: Discovery;
+  /** One that knows nothing yet. */
+  another(): Discovery;
   readonly late: Promise<string>;
   hca(name: string): Promise<Hca>;
 }
@@ -25,16 +27,19 @@ function on(
   const host = FakeHost.create(join(dir.path, "host"), description);
   const answer = options.verbs ?? { kind: "not-asked", detail: "test" } as const;
   const late = Promise.withResolvers<string>();
-  const discovery = new Discovery({
-    roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-    verbs: { list: () => Promise.resolve(answer), [Symbol.dispose]: () => {} },
-    netnsMode: () => options.netns ?? "shared",
-    onLateAnswer: late.resolve,
-    ...options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs },
-  });
+  const another = () =>
+    new Discovery({
+      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
+      verbs: { list: () => Promise.resolve(answer), [Symbol.dispose]: () => {} },
+      netnsMode: () => options.netns ?? "shared",
+      onLateAnswer: late.resolve,
+      ...options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs },
+    });
+  const discovery = another();
   return {
     host,
     discovery,
+    another,
     late: late.promise,
     async hca(wanted) {
       const found = (await discovery.scan("quick")).hcas.find((one) => one.name === wanted);
@@ -167,23 +172,33 @@ Deno.test("Discovery reads GID tables again in full scans, and net devices with 
   const before = await looked.hca("mlx5_0");
   ok(before.ports[0]!.gids.length > 0);
   const gid = { index: 0, gid: "fe80:0000:0000:0000:0000:0000:0000:0001", type: "RoCE v2", netdev: "bond0" };
+  const net = join(looked.host.sysfsRoot, "class/net");
+  Deno.mkdirSync(join(looked.host.sysfsRoot, "devices/virtual/net/bond0"), { recursive: true });
+  Deno.symlinkSync("../../devices/virtual/net/bond0", join(net, "bond0"));
   await looked.host.setGids("mlx5_0", 1, [gid]);
   equal((await looked.hca("mlx5_0")).ports[0]!.gids.length, before.ports[0]!.gids.length);
   const after = (await looked.discovery.scan("full")).hcas[0]!;
   deepEqual(after.ports[0]!.gids, [gid]);
-  deepEqual(after.netdevs, ["bond0"]);
+  deepEqual(after.netdevs, before.netdevs, "a name alone says nothing");
+  Deno.symlinkSync("../bond0", join(Deno.realPathSync(join(net, before.netdevs[0]!)), "master"));
+  deepEqual((await looked.discovery.scan("full")).hcas[0]!.netdevs, ["bond0", ...before.netdevs]);
 });
 
-Deno.test("Discovery takes torn and missing files as values", async () => {
+Deno.test("Discovery takes torn and missing files as values, and an HCA that it knows for what it was", async () => {
   using looked = on("connectx-ib-dual");
-  const { host, discovery } = looked;
-  await discovery.scan("full");
+  const { host } = looked;
+  const before = (await looked.discovery.scan("full")).hcas[0]!;
   const dir = host.hcaPath("mlx5_0");
   for (const file of ["ports/1/state", "node_guid", "fw_ver", "ports/1/rate", "node_type"]) {
     writeFileSync(join(dir, file), "");
   }
   for (const file of ["ports/1/phys_state", "board_id", "ports/2/link_layer"]) rmSync(join(dir, file));
   writeFileSync(join(dir, "hca_type"), new Uint8Array([0, 255, 1, 27, 91, 0x4d, 0x54]));
+  const known = (await looked.discovery.scan("full")).hcas[0]!;
+  deepEqual([known.nodeType, known.transport, known.nodeGuid], [before.nodeType, before.transport, null]);
+  deepEqual(known.ports.map((port) => port.linkLayer), before.ports.map((port) => port.linkLayer));
+  equal(known.ports[0]!.state, "unknown");
+  const discovery = looked.another();
   const hca = (await discovery.scan("full")).hcas[0]!;
   equal(hca.ports[0]!.state, "unknown");
   deepEqual([hca.nodeGuid, hca.firmware, hca.boardId, hca.ports[0]!.physState, hca.ports[0]!.rate], [
@@ -197,7 +212,11 @@ Deno.test("Discovery takes torn and missing files as values", async () => {
   equal(hca.hcaType, "[MT");
   equal(hca.ports[1]!.linkLayer, "unknown");
   rmSync(join(dir, "ports"), { recursive: true });
-  deepEqual((await discovery.scan("full")).hcas[0]!.ports, []);
+  deepEqual((await discovery.scan("full")).hcas[0]!.ports.map((port) => [port.number, port.state]), [
+    [1, "unknown"],
+    [2, "unknown"],
+  ]);
+  deepEqual((await looked.another().scan("full")).hcas[0]!.ports, []);
 });
 
 Deno.test("Discovery survives links that dangle and loop, and names that no kernel gives", async () => {

@@ -1,8 +1,8 @@
-import { deepEqual, equal, ok, throws } from "@std/assert";
+import { equal, ok, throws } from "@std/assert";
 import { lstatSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { basename, join } from "node:path";
-import { isAlive, moveIntoPlace, socketName, sweep, temporaryPath } from "../../src/kubelet/socket_file.ts";
+import { moveIntoPlace, socketName, sweep, temporaryPath } from "../../src/kubelet/socket_file.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 /** A socket at `path`; when it is closed its file stays, as a killed process leaves it. */
@@ -54,21 +54,6 @@ Deno.test("sweep() removes dead hidden sockets of the same endpoint, and nothing
 
 Deno.test("sweep() takes a directory that is not there for an empty one", async () => {
   equal(await sweep("/nowhere/rdma-a_b.sock"), 0);
-});
-
-Deno.test("isAlive() is true for a listener, and false for a dead socket, a link to nothing, a loop, a file", async () => {
-  using dir = temporaryDir();
-  const at = (name: string) => join(dir.path, name);
-  const alive = await socketAt(at("alive"));
-  await deadSocketAt(at("dead"));
-  symlinkSync("/nowhere", at("dangling"));
-  symlinkSync(at("loop"), at("loop"));
-  writeFileSync(at("file"), "");
-  mkdirSync(at("directory"));
-  equal(await isAlive(at("alive")), true);
-  const names = ["dead", "dangling", "loop", "file", "directory", "nothing"];
-  deepEqual(await Promise.all(names.map((name) => isAlive(at(name)))), names.map(() => false));
-  await closed(alive);
 });
 
 Deno.test("moveIntoPlace() says in a sentence that the socket was removed while it was being made", () => {

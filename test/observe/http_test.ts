@@ -5,7 +5,7 @@ import { parseAddress } from "../../src/observe/address.ts";
 import { HttpServer, plain } from "../../src/observe/http.ts";
 import { dead, unready } from "../../src/observe/readiness.ts";
 import { within } from "../support/temp.ts";
-import { get, registered, rig } from "./rig.ts";
+import { get, registered, rig } from "../support/rig.ts";
 
 const HOST = PRESETS["connectx-roce-vfs"];
 
@@ -33,9 +33,9 @@ Deno.test("unready() has a line per resource that is not registered, and for sta
     socket: "",
     streams: 1,
     registrations: 1,
-    trouble: "x",
+    reason: "x",
   };
-  deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, trouble: null }]), [
+  deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, reason: null }]), [
     "a/b is standby: x",
     "a/c is registered: the kubelet does not follow its list",
   ]);

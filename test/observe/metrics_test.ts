@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PRESETS } from "../../sim/host/host.ts";
-import { FAMILIES, metricsTable, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
+import { FAMILIES, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
 import { PortCounters } from "../../src/observe/port_counters.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, rig, servePods, withCounters } from "./rig.ts";
+import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 
@@ -72,7 +72,7 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   is(`rdma_device_plugin_calls_total{resource="${RESOURCE}",method="Allocate",code="INVALID_ARGUMENT"}`, 1);
   is(`rdma_device_plugin_call_duration_seconds_count{resource="${RESOURCE}",method="Allocate"}`, 2);
   is(`rdma_device_plugin_allocated_devices_total{resource="${RESOURCE}"}`, 2);
-  is('rdma_device_plugin_event_latency_seconds_count{source="fake"}', 1);
+  is('rdma_device_plugin_event_latency_seconds_count{source="file"}', 1);
   is('rdma_device_plugin_triggers_total{source="start"}', 2);
   for (const name of ["process_resident_memory_bytes", "process_heap_bytes", "process_start_time_seconds"]) {
     ok(series.get(name)! > 1e6, name);
@@ -207,14 +207,6 @@ function* expressionsOf(value: unknown): Generator<string> {
     else yield* expressionsOf(one);
   }
 }
-
-Deno.test("docs/metrics.md has the table of the metrics that there are", () => {
-  const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
-  const between = /<!-- metrics: begin[^>]*-->\n([\s\S]*?)\n<!-- metrics: end -->/.exec(text)?.[1]?.trim();
-  // The formatter aligns the columns.
-  const plain = (table = "") => table.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---");
-  equal(plain(between), plain(metricsTable()), "run: deno run -A docs/metrics.ts && deno fmt docs/metrics.md");
-});
 
 Deno.test("metric names and labels keep to the conventions", () => {
   for (const { name, type, labels, help } of FAMILIES) {

@@ -12,7 +12,7 @@ import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { hca, pci, port, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, type Rig, rig, servePods } from "./rig.ts";
+import { pod, RESOURCE, type Rig, rig, servePods } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 const SHOTS = fileURLToPath(new URL("../../test-output/", import.meta.url));
@@ -86,7 +86,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
-    trouble: HOSTILE,
+    reason: HOSTILE,
   };
   const state = {
     inventory: {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { pod, RESOURCE, servePods } from "./rig.ts";
+import { pod, RESOURCE, servePods } from "../support/rig.ts";
 
 async function holdersOf(socket: string) {
   const answer = await podsByDevice(socket, 10_000);

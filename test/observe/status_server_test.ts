@@ -9,7 +9,7 @@ import { HttpServer, openStream } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { type ObservatoryOptions, StatusServer } from "../../src/observe/status_server.ts";
 import { within } from "../support/temp.ts";
-import { get } from "./rig.ts";
+import { get } from "../support/rig.ts";
 
 function options(port: number, over: Partial<ObservatoryOptions> = {}): ObservatoryOptions {
   const address = { host: "127.0.0.1", port };

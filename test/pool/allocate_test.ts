@@ -38,7 +38,7 @@ Deno.test("allocate() refuses unknown and unhealthy IDs with a sentence that say
   equal(unknown.ok, false);
   if (!unknown.ok) {
     equal(unknown.reason, "unknown");
-    match(unknown.message, /tencent\.com\/rdma has no device "mlx5_9"; it knows mlx5_0, mlx5_1/);
+    match(unknown.message, /tencent\.com\/rdma has no device "mlx5_9"; it has mlx5_0, mlx5_1/);
   }
   const unhealthy = allocate(both, HOST, ["mlx5_1"]);
   equal(unhealthy.ok, false);
@@ -53,6 +53,11 @@ Deno.test("allocate() of a share hands over the whole pool, or the one HCA of th
     poolState(spec({ mode: { kind: "shared", shares: 3, of: kind } }), [hca(0), hca(1)]);
   deepEqual(paths(allocate(of("all"), HOST, ["2"])), ["uverbs0", "umad0", "uverbs1", "umad1", "rdma_cm"]);
   deepEqual(paths(allocate(of("one"), HOST, ["mlx5_1::2"])), ["uverbs1", "umad1", "rdma_cm"]);
+  const unknown = allocate(of("one"), HOST, ["mlx5_9::0"]);
+  match(
+    unknown.ok ? "" : unknown.message,
+    /has no device "mlx5_9::0"; it has mlx5_0::0, mlx5_0::1, mlx5_0::2, mlx5_1::0/,
+  );
   for (const id of ["3", "-1", "01", "1e0", "mlx5_0"]) equal(allocate(of("all"), HOST, [id]).ok, false, id);
   for (const id of ["mlx5_0::3", "mlx5_0", "mlx5_0::", "mlx5_9::0", "::0"]) {
     equal(allocate(of("one"), HOST, [id]).ok, false, id);
@@ -114,7 +119,7 @@ Deno.test("allocate() adds extra devices and mounts, optional ones only where th
   const extra = spec({
     expose: { ...spec().expose, devices: [device("/dev/a", false), device("/dev/b", true)], mounts },
   });
-  const host = { ...HOST, has: () => false };
+  const host = { ...HOST, has: (path: string) => path === "/dev/a" };
   const outcome = allocate(poolState(extra, [hca(0)]), host, ["mlx5_0"]);
   deepEqual(paths(outcome), ["uverbs0", "umad0", "rdma_cm", "/dev/a"]);
   deepEqual(granted(outcome).mounts, mounts);

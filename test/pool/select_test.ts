@@ -99,9 +99,13 @@ Deno.test("select() by PCI address makes one member of a function's RDMA devices
   deepEqual(pools[0]!.members.map(({ id, hcas }) => [id, hcas.length]), [["0000:3b:00.0", 2], ["mlx5_2", 1]]);
 });
 
-Deno.test("mismatch() takes the fastest port for the rate and any port for the link layer", () => {
-  const dual = hca(0, { ports: [port(1, { linkLayer: "InfiniBand", rateGbps: 10 }), port(2, { rateGbps: 40 })] });
-  equal(mismatch({ minRateGbps: 40, linkLayers: ["InfiniBand"] }, dual), null);
+Deno.test("mismatch() wants one port for which link layer, transport, rate and net device hold together", () => {
+  const ib = port(1, { linkLayer: "InfiniBand", rateGbps: 10, netdevs: ["ib0"] });
+  const dual = hca(0, { ports: [ib, port(2, { rateGbps: 40, netdevs: ["eth0"] })], netdevs: ["eth0", "ib0"] });
+  equal(mismatch({ minRateGbps: 40, linkLayers: ["Ethernet"], netdevs: ["eth0"], transports: ["RoCE"] }, dual), null);
+  match(mismatch({ minRateGbps: 40, linkLayers: ["InfiniBand"] }, dual)!, /its rate is 10 Gb\/s/);
+  match(mismatch({ netdevs: ["ib0"], linkLayers: ["Ethernet"] }, dual)!, /its link layer is InfiniBand/);
+  equal(mismatch({ netdevs: ["ib0"], transports: ["IB"] }, dual), null);
 });
 
 Deno.test("glob() matches whole names and never backtracks for ever", () => {

@@ -15,7 +15,7 @@ interface Lock {
   readonly npm: Readonly<Record<string, { integrity?: string; scripts?: boolean }>>;
 }
 
-// That the bundle holds exactly the packages of THIRD_PARTY_NOTICES.txt is shown in test/ship/notices_test.ts.
+// That the bundle holds exactly the packages of THIRD_PARTY_NOTICES.txt is shown in tools/notices_test.ts.
 
 Deno.test("every dependency is pinned to one version in deno.json, and to one content in deno.lock", () => {
   const { imports } = read("deno.json") as { imports: Record<string, string> };

@@ -5,7 +5,7 @@ import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { LIMITS } from "../../src/observe/http.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { bundle } from "../../tools/bundle.ts";
+import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { afterScript, startBundle, startIn } from "../support/wrapped.ts";

@@ -7,15 +7,15 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { kustomize, manifestMistakes, podOf, ROOT } from "../../tools/check_manifests.ts";
-import { documents, type Manifest } from "../../tools/ship/manifests.ts";
+import { kustomize, manifestMistakes, podOf, ROOT } from "../support/manifests/files.ts";
+import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 /** Documents with YAML in them; a new one is found by itself. */
 const FILES = [
-  "README.md",
+  ...readdirSync(ROOT).filter((name) => name.endsWith(".md")),
   ...readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
 ];
 

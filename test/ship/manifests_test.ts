@@ -1,13 +1,12 @@
 import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../../tools/check_manifests.ts";
-import { permissions } from "../../tools/bundle.ts";
-import { documents, type Manifest } from "../../tools/ship/manifests.ts";
+import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../support/manifests/files.ts";
+import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { broken, KNOWN_BREACHES, uncovered } from "./walls.ts";
+import { broken, KNOWN_BREACHES, uncovered } from "../support/manifests/walls.ts";
 
 const MAIN = "rdma-device-plugin.yml";
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
@@ -112,11 +111,6 @@ Deno.test("the permission set lets the plugin read every mount and write to thos
   deepEqual(uncovered(daemonSet()), []);
   const spec = { containers: [{ name: "a", volumeMounts: [{ name: "a", mountPath: "/host/sys" }] }] };
   deepEqual(uncovered({ kind: "Pod", spec }), ["/host/sys"]);
-});
-
-Deno.test("the permission set no-ffi is the image's without foreign functions", () => {
-  const { image, "no-ffi": tight } = permissions();
-  deepEqual({ ...tight as object, ffi: true }, image);
 });
 
 /** Resources that a file of examples/config makes. */

@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { FakeKubelet } from "../../sim/mod.ts";
-import { bundle } from "../../tools/bundle.ts";
+import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir, within } from "../support/temp.ts";

@@ -3,10 +3,10 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { execPath } from "node:process";
 import { FakeKubelet } from "../../sim/mod.ts";
-import { pod, servePods } from "../observe/rig.ts";
+import { pod, servePods } from "../support/rig.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
-import { type Box, box, complaints } from "./box.ts";
+import { type Box, box, complaints } from "../support/box.ts";
 
 const RESOURCE = "tencent.com/rdma";
 const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];

@@ -1,14 +1,9 @@
 import { ok } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import config from "../../deno.json" with { type: "json" };
-import { sameWords, withFlags } from "../../tools/flag_docs.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const readme = readFileSync(new URL("README.md", ROOT), "utf8");
-
-Deno.test("README has the flags that there are", () => {
-  ok(sameWords(readme, withFlags(readme)), "run deno task docs");
-});
 
 Deno.test("README's links lead to files, and its tasks exist", () => {
   for (const [, target] of readme.matchAll(/\]\(([^)#:]+)\)/g)) {

@@ -6,7 +6,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Agent } from "../../src/agent/agent.ts";
-import type { EventSource } from "../../src/hca/events/trigger.ts";
+import { type EventSource, trigger } from "../../src/hca/events/trigger.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { ResourceClaim, SliceDevice } from "../../src/kubernetes/resource_api.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
@@ -123,7 +123,7 @@ export class DraRig implements AsyncDisposable {
       },
       sources: [eventsOf(this.host)],
       log,
-      timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 2_000, drainMs: 500 },
+      timing: { firstRetryMs: 20, maxRetryMs: 100, drainTimeoutMs: 500 },
       collectMs: 1,
     });
     this.agents.push(agent);
@@ -189,9 +189,7 @@ function eventsOf(host: FakeHost): EventSource {
   return {
     name: "the fake host",
     run: (emit, signal) => {
-      const stop = host.onEvent((lines) =>
-        emit({ source: "fake", depth: "quick", detail: lines[0] ?? "", at: performance.now() })
-      );
+      const stop = host.onEvent((lines) => emit(trigger("fake", lines[0] ?? "")));
       return new Promise((resolve) =>
         signal.addEventListener("abort", () => {
           stop();

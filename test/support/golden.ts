@@ -1,5 +1,5 @@
 /**
- * Golden files: what a test printed, kept in the repository. `UPDATE_GOLDEN=1` writes them anew.
+ * Golden files: what a test printed, kept in the repository. `UPDATE_GOLDEN=1` writes them again.
  *
  * @module
  */
@@ -11,10 +11,15 @@ import { equal } from "@std/assert";
 
 /** Compares with test/golden/NAME. */
 export function golden(name: string, text: string): void {
-  const path = fileURLToPath(new URL(`../golden/${name}`, import.meta.url));
+  goldenFile(`test/golden/${name}`, text);
+}
+
+/** Compares with a file of the repository. */
+export function goldenFile(file: string, text: string): void {
+  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
   if (process.env.UPDATE_GOLDEN === "1") {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
   }
-  equal(text, readFileSync(path, "utf8"));
+  equal(text, readFileSync(path, "utf8"), `${file} is out of date: UPDATE_GOLDEN=1 writes it`);
 }

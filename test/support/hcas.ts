@@ -13,14 +13,19 @@ import type { HostFacts } from "../../src/pool/allocate.ts";
 export function port(number: number, over: Partial<Port> = {}): Port {
   return {
     number,
+    transport: over.linkLayer === "InfiniBand" ? "IB" : over.linkLayer === "unknown" ? "unknown" : "RoCE",
     state: "ACTIVE",
     physState: "LinkUp",
     linkLayer: "Ethernet",
     rate: "100 Gb/sec (4X EDR)",
     rateGbps: 100,
+    upRateGbps: null,
     lid: 0,
     smLid: 0,
     gids: [],
+    gidTable: true,
+    netdevs: [],
+    netdevAway: false,
     umad: null,
     issm: null,
     pkey0: "0xffff",
@@ -62,7 +67,11 @@ export function hca(n: number, over: Partial<Hca> = {}): Hca {
     sfNumber: null,
     ports: [port(1, { umad: `umad${n}` })],
     netdevs: [`eth${n}`],
+    bondNetdevs: [],
+    switchdev: false,
+    subdeviceOf: null,
     uverbs: { name: `uverbs${n}`, dev: `231:${192 + n}`, abiVersion: 1, present: true },
+    classNodes: [],
     inVerbs: true,
     notes: [],
     ...over,
@@ -87,7 +96,7 @@ export function spec(over: Partial<ResourceSpec> = {}): ResourceSpec {
   return { ...DEFAULT_SPEC, ...over };
 }
 
-export const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => true };
+export const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => true, ownersOf: () => [] };
 
 /** One step of the ledger over these HCAs. */
 export function after(states: PoolStates, specs: readonly ResourceSpec[], hcas: readonly Hca[], now: number) {

@@ -9,7 +9,9 @@ import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { Inventory } from "../../src/agent/inventory.ts";
 import type { Facts } from "../../src/doctor/facts.ts";
-import { track } from "../../src/pool/states.ts";
+import { hostHas } from "../../src/hca/files.ts";
+import { missingNode, nodeOwners } from "../../src/pool/extra_nodes.ts";
+import { type MissingNode, track } from "../../src/pool/states.ts";
 import { select } from "../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, type HostDescription, preset } from "../../sim/mod.ts";
@@ -37,7 +39,10 @@ export async function inspected(
     });
     const snapshot = await discovery.scan("full");
     const selection = select(specs, snapshot);
-    return { snapshot, specs, leftOut: selection.leftOut, states: track(new Map(), selection, new Map(), 0).states };
+    const nodeFacts = { has: hostHas(fake.devRoot), ownersOf: nodeOwners(snapshot.hcas) };
+    const missing: MissingNode = (spec, hca) => missingNode(spec, hca, nodeFacts);
+    const { states } = track(new Map(), selection, new Map(), 0, missing);
+    return { snapshot, specs, leftOut: selection.leftOut, states };
   } finally {
     fake.close();
   }
@@ -64,6 +69,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
       drivers: PROVIDERS.map((name) => `${name}.driver`),
     },
     functions: [],
+    links: new Map(),
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,

@@ -8,7 +8,7 @@ import * as fc from "fast-check";
 import { parse, stringify } from "yaml";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
-import { MALFORMED } from "../config/malformed.ts";
+import { MALFORMED } from "./malformed.ts";
 
 const EXAMPLES = new URL("../../examples/config/", import.meta.url);
 

@@ -31,7 +31,10 @@ export interface WorldOptions {
   readonly specs?: readonly ResourceSpec[];
   readonly agent?: Partial<AgentOptions>;
   readonly kubelet?: Partial<FakeKubeletOptions>;
-  readonly observer?: AgentObserver;
+  /** False: the kubelet is down until `kubelet.start()`. */
+  readonly kubeletUp?: boolean;
+  /** Made when the host is there and the agent is not. */
+  readonly observer?: (host: FakeHost) => AgentObserver | Promise<AgentObserver>;
 }
 
 /** Starts all three; the kubelet is up before the agent. */
@@ -42,8 +45,8 @@ export async function world(options: WorldOptions): Promise<World> {
     typeof options.host === "string" ? preset(options.host) : options.host,
   );
   const kubeletDir = join(dir.path, "kubelet/device-plugins");
-  const kubelet = new FakeKubelet({ dir: kubeletDir, ...options.kubelet });
-  await kubelet.start();
+  const kubelet = new FakeKubelet({ dir: kubeletDir, cdiDirs: [join(dir.path, "cdi")], ...options.kubelet });
+  if (options.kubeletUp !== false) await kubelet.start();
   const log: string[] = [];
   const say = (message: string) => void log.push(message);
   const logger: Log = { ...SILENT, info: say, warn: say, error: say };
@@ -61,10 +64,10 @@ export async function world(options: WorldOptions): Promise<World> {
     },
     sources: [fileSource(host.eventsFile)],
     log: logger,
-    timing: { firstRetryMs: 20, longestRetryMs: 100, streamMs: 1_000, drainMs: 500 },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
     collectMs: 20,
     ...options.agent,
-  }, options.observer);
+  }, await options.observer?.(host));
   return {
     dir: dir.path,
     host,

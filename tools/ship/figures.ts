@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFileSync, type writeFileSync } from "node:fs";
+import { readSection, writeSection } from "../../test/support/section.ts";
 
 /** What one run measured; memory in MiB, sizes in MB (10^6 bytes), as registries say it. */
 export interface Figures {
@@ -15,8 +15,7 @@ export interface Figures {
   readonly busy: { readonly rss: number; readonly anonymous: number };
 }
 
-const DOCUMENT = new URL("../../docs/images.md", import.meta.url);
-const SECTION = /(<!-- figures:[^\n]*-->\n)([^]*?)(<!-- \/figures -->)/;
+const DOCUMENT = "docs/images.md";
 const HEAD =
   "| architecture | size, MB | compressed, MB | started and registered, s | memory idle, MiB | after 1,000 " +
   "Allocates, MiB |\n| --- | --- | --- | --- | --- | --- |";
@@ -30,21 +29,13 @@ export function figuresRow({ architecture, sizeMb, compressedMb, startMs, idle, 
 }
 
 /** Replaces the rows of the architectures that were measured; the others stay. */
-export function writeFigures(rows: readonly Figures[], write: typeof writeFileSync): void {
-  const text = readFileSync(DOCUMENT, "utf8");
-  const section = SECTION.exec(text);
-  if (section === null) {
-    throw new Error("docs/images.md has no place for the figures: <!-- figures: … --> … <!-- /figures -->");
-  }
+export function writeFigures(rows: readonly Figures[]): void {
   const known = new Map<string, string>();
-  for (const line of (section[2] ?? "").split("\n")) {
+  for (const line of readSection(DOCUMENT, "figures").split("\n")) {
     const name = /^\| (amd64|arm64|ppc64le)\b/.exec(line)?.[1];
     if (name !== undefined) known.set(name, line);
   }
   for (const row of rows) known.set(row.architecture, figuresRow(row));
   const lines = [...known].toSorted(([a], [b]) => a.localeCompare(b)).map(([, line]) => line);
-  write(
-    DOCUMENT,
-    text.replace(SECTION, (_all, start, _old, end) => `${start}\n${HEAD}\n${lines.join("\n")}\n\n${end}`),
-  );
+  writeSection(DOCUMENT, "figures", `${HEAD}\n${lines.join("\n")}`);
 }

@@ -6,7 +6,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, watch } from "node:fs";
 import { basename, dirname } from "node:path";
-import type { EventSource } from "./trigger.ts";
+import { type EventSource, trigger } from "./trigger.ts";
 
 /** What of the file's end is read for the log. Bytes. */
 const TAIL = 256;
@@ -19,16 +19,16 @@ export function fileSource(path: string): EventSource {
       return new Promise<void>((resolve, reject) => {
         if (signal.aborted) return resolve();
         let known = "";
-        const look = () => {
+        const check = () => {
           const now = mark(path);
           if (now === known) return;
           known = now;
-          emit({ source: "file", depth: "full", detail: lastLine(path), at: performance.now() });
+          emit(trigger("file", lastLine(path), { depth: "full", urgency: "collect" }));
         };
         try {
           // The directory is watched, not the file: a file that is replaced takes its watch with it.
           const watcher = watch(dirname(path), (_event, name) => {
-            if (name === null || name === basename(path)) look();
+            if (name === null || name === basename(path)) check();
           });
           watcher.on("error", (error) => {
             watcher.close();
@@ -61,7 +61,7 @@ function mark(path: string): string {
   }
 }
 
-/** Reads the end only, since nobody may ever cut the file, and never waits: a pipe without a writer would stop the process. */
+/** Reads the end only, since no one may ever cut the file, and never waits: a pipe without a writer would stop the process. */
 function lastLine(path: string): string {
   let fd: number;
   try {

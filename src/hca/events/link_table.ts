@@ -35,7 +35,7 @@ export class LinkTable {
    * Notes one message and says what changed with it; `null` when nothing did.
    *
    * The table starts empty and learns as it goes. The first word about a link is therefore always a change, and a deep
-   * one, since nobody knows what it was before: one scan too many in the life of a link, never one too few.
+   * one, since no one knows what it was before: one scan too many in the life of a link, never one too few.
    */
   note(message: LinkMessage | AddressMessage): Change | null {
     const before = this.#links.get(message.index);

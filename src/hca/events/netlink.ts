@@ -8,7 +8,7 @@ import { C, OFFSET, SIZE } from "../abi.ts";
 import { type Bytes, errnoName, type Libc, openLibc } from "../libc.ts";
 import { LinkTable } from "./link_table.ts";
 import { concernsRdma, describeUevent, parseMessages, parseRoute, parseUevent } from "./netlink_parse.ts";
-import type { EventSource, Trigger } from "./trigger.ts";
+import { type EventSource, type Trigger, trigger } from "./trigger.ts";
 
 export interface NetlinkOptions {
   /** Gets a sentence when one of the two sockets cannot be had; the other one works on. */
@@ -33,6 +33,9 @@ const KERNEL_GROUP = 1;
 interface Channel {
   readonly fd: number;
   readonly name: "uevent" | "link";
+  /** See {@link Trigger.settle}. */
+  readonly settle: boolean;
+  readonly parse: (datagram: Uint8Array, links: LinkTable) => readonly News[];
 }
 
 /** Emits a trigger for every kernel message that may concern RDMA. */
@@ -57,32 +60,41 @@ export function netlinkSource(options: NetlinkOptions = {}): EventSource {
 /** Both sockets, or the one that can be had. Throws when there is none. */
 function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): readonly Channel[] {
   const wanted = [
-    { name: "uevent", protocol: C.NETLINK_KOBJECT_UEVENT, groups: KERNEL_GROUP, costs: "HCAs that come and go" },
+    {
+      name: "uevent",
+      protocol: C.NETLINK_KOBJECT_UEVENT,
+      groups: KERNEL_GROUP,
+      settle: false,
+      parse: ofUevent,
+      costs: "HCAs that come and go",
+    },
     {
       name: "link",
       protocol: C.NETLINK_ROUTE,
       groups: C.RTMGRP_LINK | C.RTMGRP_IPV4_IFADDR | C.RTMGRP_IPV6_IFADDR,
+      settle: true,
+      parse: ofRoute,
       costs: "links that go up and down",
     },
   ] as const;
-  const troubles: string[] = [];
+  const reasons: string[] = [];
   const channels: Channel[] = [];
-  for (const { name, protocol, groups, costs } of wanted) {
+  for (const { name, protocol, groups, costs, ...how } of wanted) {
     try {
       const type = C.SOCK_RAW | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC;
       const fd = check(libc, libc.socket(C.AF_NETLINK, type, protocol), "socket");
       open.push(fd);
       enlarge(libc, fd, options.receiveBuffer ?? RECEIVE_BUFFER);
       check(libc, libc.bind(fd, address(groups)), "bind");
-      channels.push({ fd, name });
+      channels.push({ fd, name, ...how });
     } catch (error) {
-      troubles.push(
-        `Cannot listen to ${name} events (${(error as Error).message}): ${costs} are found by looking only`,
+      reasons.push(
+        `Cannot listen to ${name} events (${(error as Error).message}): ${costs} are found by scans only`,
       );
     }
   }
-  if (channels.length === 0) throw new Error(troubles.join("; "));
-  for (const trouble of troubles) options.onTrouble?.(trouble);
+  if (channels.length === 0) throw new Error(reasons.join("; "));
+  for (const reason of reasons) options.onTrouble?.(reason);
   return channels;
 }
 
@@ -154,18 +166,13 @@ function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, em
     const sender = new DataView(from.buffer).getUint32(OFFSET.sockaddr_nl.nl_pid, true);
     if (sender !== 0) continue;
     const bytes = buffer.subarray(0, length);
-    for (const { depth, detail } of channel.name === "uevent" ? ofUevent(bytes) : ofRoute(bytes, links)) {
-      emit({ source: channel.name, depth, detail, at: performance.now() });
+    for (const { depth, detail } of channel.parse(bytes, links)) {
+      emit(trigger(channel.name, detail, { depth, urgency: "collect", settle: channel.settle }));
     }
   }
   if (lost === null) return;
   links.forget();
-  emit({
-    source: "overrun",
-    depth: "full",
-    detail: `${channel.name} messages were lost: ${lost}`,
-    at: performance.now(),
-  });
+  emit(trigger("overrun", `${channel.name} messages were lost: ${lost}`, { depth: "full", urgency: "collect" }));
 }
 
 type News = Pick<Trigger, "depth" | "detail">;

@@ -1,6 +1,6 @@
 /**
- * The reasons to look at the hardware again. A trigger carries no state, only "look again": losing one costs latency
- * (the timer catches it), never truth.
+ * The reasons to scan the hardware again. A trigger carries no state, only "scan again": losing one costs latency (the
+ * timer catches it), never truth.
  *
  * @module
  */
@@ -11,15 +11,36 @@
  */
 export type Depth = "quick" | "full";
 
-/** One reason to look again. */
+/**
+ * When a full scan is made. `now`: at once. `collect`: a quick scan at once and the full one a little later, for events
+ * that come in bursts. A quick scan is always made at once.
+ */
+export type Urgency = "now" | "collect";
+
+/** One reason to scan again. */
 export interface Trigger {
-  /** Which source speaks: "uevent", "link", "timer", "SIGHUP", "overrun", "file", … ; used in logs and metrics. */
+  /** Where it comes from: "uevent", "link", "timer", "SIGHUP", "overrun", "file", … ; a label for logs and metrics. */
   readonly source: string;
   readonly depth: Depth;
+  readonly urgency: Urgency;
+  /**
+   * Whether the event can be ahead of the state that it announces, so that a second scan is needed once it has settled:
+   * the kernel announces a link before it tells RoCE, which then changes the RDMA port.
+   */
+  readonly settle: boolean;
   /** For people: "remove mlx5_0", "eth1 down". */
   readonly detail: string;
   /** `performance.now()` when the event was read. */
   readonly at: number;
+}
+
+/** A trigger of this moment: for a quick scan, with nothing to settle, unless `how` says otherwise. */
+export function trigger(
+  source: string,
+  detail: string,
+  how: Partial<Pick<Trigger, "depth" | "urgency" | "settle">> = {},
+): Trigger {
+  return { source, depth: "quick", urgency: "now", settle: false, ...how, detail, at: performance.now() };
 }
 
 /**

@@ -259,7 +259,7 @@ export const grpc: Target = {
     const served: Served[] = [];
     for (const spec of SPECS) {
       const poolState = states.get(spec.name)!;
-      const facts = { rdmaCm: true, knem: true, has: () => false };
+      const facts = { rdmaCm: true, knem: true, has: () => false, ownersOf: () => [] };
       const offer = new DevicePluginResource(poolState, facts, {
         codec: protoCodec(),
         sysfsRoot: host.sysfsRoot,

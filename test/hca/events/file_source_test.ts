@@ -38,8 +38,8 @@ Deno.test("fileSource() emits a full scan with the last line when the file grows
   writeFileSync(file, "before\n");
   await watching(file, async (next) => {
     appendFileSync(file, "one\ntwo\n");
-    const { source, depth } = await next("two");
-    deepEqual({ source, depth }, { source: "file", depth: "full" });
+    const { source, depth, urgency } = await next("two");
+    deepEqual({ source, depth, urgency }, { source: "file", depth: "full", urgency: "collect" });
     appendFileSync(file, "three"); // `echo -n` will do
     await next("three");
   });

@@ -34,7 +34,8 @@ Deno.test({
     using space = netns();
     await using child = await listening(space);
     space.ip("link add v0 type veth peer name v1");
-    equal((await trigger(child, "link", "v0 new")).depth, "full");
+    const { depth, urgency, settle } = await trigger(child, "link", "v0 new");
+    deepEqual({ depth, urgency, settle }, { depth: "full", urgency: "collect", settle: true });
     space.ip("link set v1 up");
     space.ip("link set v0 up");
     equal((await trigger(child, "link", "v0 up")).depth, "quick");
@@ -248,8 +249,8 @@ Deno.test("netlinkSource() does not believe messages that others than the kernel
   });
   const seen: Trigger[] = [];
   await netlinkSource({ libc }).run((trigger) => void seen.push(trigger), abort.signal);
-  deepEqual(seen.map(({ source, depth, detail }) => ({ source, depth, detail })), [
-    { source: "uevent", depth: "full", detail: "remove mlx5_0 (infiniband)" },
+  deepEqual(seen.map(({ at: _, ...asked }) => asked), [
+    { source: "uevent", detail: "remove mlx5_0 (infiniband)", depth: "full", urgency: "collect", settle: false },
   ]);
 });
 
@@ -261,7 +262,9 @@ Deno.test("netlinkSource() counts a message that did not fit as lost", async () 
   });
   const seen: Trigger[] = [];
   await netlinkSource({ libc }).run((trigger) => void seen.push(trigger), abort.signal);
-  deepEqual(seen.map(({ source, depth }) => ({ source, depth })), [{ source: "overrun", depth: "full" }]);
+  deepEqual(seen.map(({ source, depth, urgency }) => ({ source, depth, urgency })), [
+    { source: "overrun", depth: "full", urgency: "collect" },
+  ]);
 });
 
 Deno.test("netlinkSource() asks for a scan after an overrun only when the queue is empty, and forgets what was queued", async () => {

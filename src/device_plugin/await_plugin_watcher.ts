@@ -1,0 +1,49 @@
+/**
+ * Strategy two: the kubelet's plugin watcher finds our socket by itself, and comes. It comes for new files only, so
+ * where the kubelet has to come again it is shown another socket.
+ *
+ * @module
+ */
+import { type Facts, kubeletPath, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
+import { afterBriefStreams, failed, reporting, stillRegistering, then, waiting } from "./session_report.ts";
+import type { State, Step } from "./session_state.ts";
+
+/** Our socket is served: the plugin watcher has to come to it, and the kubelet to follow the list. */
+export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
+  const { stage } = state;
+  if (stage.kind === "announced" && server.streams > 0) {
+    return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
+  }
+  const { kubelet } = facts;
+  if (kubelet !== null && !facts.served.has(kubelet)) {
+    return then(state, { do: "probe", target: "kubelet", identity: kubelet });
+  }
+  // Where its directory is not mounted, the kubelet is taken to be up.
+  if (facts.kubeletDir && (kubelet === null || facts.served.get(kubelet) === false)) {
+    // A kubelet that starts finds every socket that is there.
+    const shown: State = { ...state, stage: { kind: "announced", kubelet: null, since: now } };
+    return waiting(shown, `no one answers on ${kubeletPath(plan)}; the kubelet is down`, now, plan);
+  }
+  if (stage.kind !== "announced") {
+    return afterBriefStreams(state, now, plan) ?? then(
+      state,
+      { do: "release", lingerMs: plan.timing.handOverTimeoutMs },
+      { level: "debug", message: "making a new socket for the plugin watcher to find" },
+    );
+  }
+  const until = stage.since + plan.timing.streamTimeoutMs;
+  if (now < until) {
+    return then(stillRegistering(state, "the plugin watcher has not come yet"), { do: "wait", until });
+  }
+  return notFound({ ...state, stage: { kind: "unregistered" } }, facts, now, plan);
+}
+
+function notFound(state: State, facts: Facts, now: number, plan: Plan): Step {
+  const path = socketPath(plan, state.mode);
+  if (plan.fallback && facts.kubelet !== null) {
+    const message = `no plugin watcher came to ${path}; registering on ${kubeletPath(plan)} instead`;
+    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, { level: "warn", message });
+  }
+  const failure = failed(state, "info", `no plugin watcher came to ${path}; is the kubelet up?`, now, plan);
+  return { ...failure, action: { do: "release", lingerMs: 0 } };
+}

@@ -1,0 +1,59 @@
+/**
+ * Strategy one: Register on kubelet.sock, with the kubelet that is there now.
+ *
+ * @module
+ */
+import { type Facts, kubeletPath, type Plan, type ServerFacts } from "./session_facts.ts";
+import { afterBriefStreams, reporting, stillRegistering, then, waiting } from "./session_report.ts";
+import type { State, Step } from "./session_state.ts";
+
+/** Our socket is served: the kubelet has to know it, and to follow the list. */
+export function registerWithKubelet(before: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
+  const { kubelet } = facts;
+  if (kubelet === null) {
+    const state: State = { ...before, stage: { kind: "unregistered" } };
+    return waiting(
+      state,
+      `${kubeletPath(plan)} is not there; the kubelet is down, or uses another directory`,
+      now,
+      plan,
+    );
+  }
+  const { stage } = before;
+  const isCurrent = "kubelet" in stage && stage.kubelet === kubelet;
+  if (isCurrent && stage.kind === "announced") {
+    return followed(before, stage.since, kubelet, server, now, plan);
+  }
+  if (isCurrent && stage.kind === "calling") return then(before, { do: "wait", until: Infinity });
+  // A call to a kubelet that is gone may take until its deadline; the new one does not wait for it.
+  return call({ ...before, stage: { kind: "unregistered" } }, kubelet, now, plan);
+}
+
+/** The kubelet never opens a second stream by itself: without one we register again. */
+function followed(state: State, since: number, kubelet: string, server: ServerFacts, now: number, plan: Plan): Step {
+  if (server.streams > 0) return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
+  const until = since + plan.timing.streamTimeoutMs;
+  if (now < until) {
+    return then(reporting(state, "registering", "the kubelet has not asked for the list yet"), { do: "wait", until });
+  }
+  const step = call({ ...state, stage: { kind: "unregistered" } }, kubelet, now, plan);
+  const message = "the kubelet accepted the registration, but never asked for the list; registering again";
+  return { ...step, notes: [{ level: "warn", message }, ...step.notes] };
+}
+
+function call(state: State, kubelet: string, now: number, plan: Plan): Step {
+  const { history } = state;
+  if (now < history.retryAt) return then(state, { do: "wait", until: history.retryAt });
+  const isSameKubelet = history.kubelet === kubelet;
+  const later = isSameKubelet ? afterBriefStreams(state, now, plan) : null;
+  if (later !== null) return later;
+  const number = history.calls + 1;
+  // The reason of an earlier failure stays, and is not logged again when the call fails in the same way.
+  const reason = state.phase === "registering" ? state.reason : null;
+  const reported = stillRegistering(state, reason ?? "a Register call is under way");
+  return then({
+    ...reported,
+    stage: { kind: "calling", kubelet, call: number, superseded: false },
+    history: { ...history, kubelet, calls: number },
+  }, { do: "register", call: number });
+}

@@ -1,0 +1,114 @@
+/**
+ * What has happened since the last step, pure: outcomes of actions, news from the kubelet, and requests.
+ *
+ * @module
+ */
+import type { FileIdentity } from "../kubelet/socket_file.ts";
+import { kubeletPath, type Plan } from "./session_facts.ts";
+import type { SessionNote } from "./session_options.ts";
+import { failed } from "./session_report.ts";
+import { type State, type Step, withoutBackoff, withoutServer } from "./session_state.ts";
+
+export type Outcome =
+  /** A new socket of ours is in place. */
+  | { readonly kind: "listening" }
+  /** An action ended with an exception. */
+  | { readonly kind: "broken"; readonly reason: string }
+  /** The kubelet accepted a Register call. */
+  | { readonly kind: "accepted"; readonly call: number }
+  /** The kubelet refused it, or no one answered (`unreachable`). */
+  | { readonly kind: "refused"; readonly call: number; readonly reason: string; readonly unreachable: boolean }
+  /** The plugin watcher came, and accepted us (`refusal` is null) or not. */
+  | { readonly kind: "watched"; readonly refusal: string | null }
+  /** A stream was opened, or has ended. */
+  | { readonly kind: "streams"; readonly open: number; readonly before: number }
+  /** Something happened in the kubelet's directory. */
+  | { readonly kind: "kubeletDirChanged"; readonly kubelet: FileIdentity | null }
+  /** Another registration is asked for although nothing seems to be missing. */
+  | { readonly kind: "reregister" };
+
+/** The state after an outcome, and what is to be logged of it. */
+export function after(state: State, outcome: Outcome, now: number, plan: Plan): Omit<Step, "action"> {
+  switch (outcome.kind) {
+    case "listening":
+      return silently(
+        state.mode === "watcher"
+          ? { ...state, stage: { kind: "announced", kubelet: null, since: now } }
+          : withoutServer(state),
+      );
+    case "broken":
+      return failed(state, "error", outcome.reason, now, plan);
+    case "accepted": {
+      const { stage } = state;
+      if (stage.kind !== "calling" || stage.call !== outcome.call) return silently(state);
+      const { kubelet, superseded } = stage;
+      return accepted(
+        { ...state, stage: superseded ? { kind: "unregistered" } : { kind: "announced", kubelet, since: now } },
+        now,
+      );
+    }
+    case "refused": {
+      const { stage } = state;
+      if (stage.kind !== "calling" || stage.call !== outcome.call) return silently(state);
+      const next: State = { ...state, stage: { kind: "unregistered" } };
+      return outcome.unreachable
+        ? failed(next, "info", `no one answers on ${kubeletPath(plan)}; waiting for the kubelet`, now, plan)
+        : failed(next, "warn", `the kubelet refused the registration: ${outcome.reason}`, now, plan);
+    }
+    case "watched": {
+      if (outcome.refusal === null) return accepted(state, now);
+      const reason = `the kubelet's plugin watcher refused the registration: ${outcome.refusal}`;
+      return failed({ ...state, stage: { kind: "unregistered" } }, "warn", reason, now, plan);
+    }
+    case "streams":
+      return silently(afterStreams(state, outcome, now, plan));
+    case "kubeletDirChanged": {
+      const isNew = outcome.kubelet !== null && outcome.kubelet !== state.history.kubelet;
+      return silently(isNew ? withoutBackoff(state) : state);
+    }
+    case "reregister":
+      return silently(withoutBackoff(
+        state.stage.kind === "calling"
+          ? { ...state, stage: { ...state.stage, superseded: true } }
+          : withoutServer(state),
+      ));
+  }
+}
+
+function afterStreams(
+  state: State,
+  { open, before }: { open: number; before: number },
+  now: number,
+  plan: Plan,
+): State {
+  if (open === 0) {
+    const { history } = state;
+    const isBrief = now - history.registeredAt < plan.timing.streamTimeoutMs;
+    return withoutServer({ ...state, history: { ...history, briefStreams: isBrief ? history.briefStreams + 1 : 0 } });
+  }
+  // Without having been shown another socket the kubelet has come back.
+  const cameBack = open > before && state.mode === "watcher" && state.stage.kind === "unregistered";
+  return cameBack ? { ...state, stage: { kind: "announced", kubelet: null, since: now } } : state;
+}
+
+function accepted(state: State, now: number): Omit<Step, "action"> {
+  const { history } = state;
+  const tries = history.failures === 0 ? "" : `, after ${history.failures} failed tries`;
+  return {
+    state: {
+      ...state,
+      history: {
+        ...history,
+        registrations: history.registrations + 1,
+        registeredAt: now,
+        failures: 0,
+        retryAt: -Infinity,
+      },
+    },
+    notes: [{ level: "info", message: `registered with the kubelet${tries}` } satisfies SessionNote],
+  };
+}
+
+function silently(state: State): Omit<Step, "action"> {
+  return { state, notes: [] };
+}

@@ -1,0 +1,89 @@
+/**
+ * The decision of a session, pure: from what it remembers and the facts of this moment to one action.
+ *
+ * Level-triggered: each step compares what should be with what is and does the next thing that is missing. First our
+ * socket has to be in place and ours; what comes then is up to the strategy by which the kubelet gets to know it.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { awaitPluginWatcher } from "./await_plugin_watcher.ts";
+import { registerWithKubelet } from "./register_with_kubelet.ts";
+import { type Facts, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
+import { then, waiting } from "./session_report.ts";
+import { type Action, type State, type Step, withoutServer } from "./session_state.ts";
+
+/** The next action. `now` and all times are milliseconds of the monotonic clock. */
+export function next(state: State, facts: Facts, now: number, plan: Plan): Step {
+  const step = decide(state, facts, now, plan);
+  if (step.action.do !== "wait" || facts.server === null) return step;
+  const probeDue = facts.server.probedAt + plan.timing.probeIntervalMs;
+  return { ...step, action: { do: "wait", until: Math.min(step.action.until, probeDue) } };
+}
+
+function decide(state: State, facts: Facts, now: number, plan: Plan): Step {
+  const { server, socket } = facts;
+  if (server !== null && socket === server.identity) return inPlace(state, facts, server, now, plan);
+  if (server !== null && socket !== null) return displaced(state, facts, socket, plan);
+  if (state.stage.kind === "standby" && socket !== null) {
+    const served = facts.served.get(socket);
+    if (served === undefined) return then(state, { do: "probe", target: "other", identity: socket });
+    if (served) return standby(state, now, plan);
+  }
+  return toServe(state, facts, now, plan);
+}
+
+function inPlace(state: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
+  const { identity } = server;
+  if (facts.served.get(identity) === false) {
+    // Not ended at once: the kubelet's stream may be as good as ever.
+    const action: Action = { do: "release", lingerMs: plan.timing.handOverTimeoutMs };
+    const message = `${socketPath(plan, state.mode)} takes no connections any more; serving on a new socket`;
+    return then(withoutServer(state), action, { level: "warn", message });
+  }
+  if (now - server.probedAt >= plan.timing.probeIntervalMs) {
+    return then(state, { do: "probe", target: "server", identity });
+  }
+  const announce = state.mode === "watcher" ? awaitPluginWatcher : registerWithKubelet;
+  return announce(state, facts, server, now, plan);
+}
+
+/**
+ * Something else is at our path. The newer process wins; it is asked whether it lives, not who it is, since it may have
+ * made its socket again.
+ */
+function displaced(state: State, facts: Facts, socket: string, plan: Plan): Step {
+  const served = facts.served.get(socket);
+  if (served === undefined) return then(state, { do: "probe", target: "other", identity: socket });
+  // The kubelet ends our stream when it has taken the newer one's registration. If it were ended here, a pod that comes
+  // in between would find a resource without devices.
+  const action: Action = { do: "release", lingerMs: plan.timing.handOverTimeoutMs };
+  // A call under way would register whoever is at our path, and must not pass for ours later.
+  if (!served) return then({ ...state, stage: { kind: "unregistered" } }, action);
+  const path = socketPath(plan, state.mode);
+  const message = `another process now serves ${path} and has the resource; this one is on standby`;
+  return then({ ...state, stage: { kind: "standby" } }, action, { level: "warn", message });
+}
+
+/** A process that is killed leaves its file as it was: its end causes no event, so it is probed again and again. */
+function standby(state: State, now: number, plan: Plan): Step {
+  const reason = `${socketPath(plan, state.mode)} is served by another process`;
+  return then({ ...state, phase: "standby", reason }, { do: "wait", until: now + plan.timing.pollMs });
+}
+
+/** There is no server, or its socket was removed. */
+function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
+  const state: State = before.stage.kind === "standby" ? { ...before, stage: { kind: "unregistered" } } : before;
+  const { failures, retryAt } = state.history;
+  if (now < retryAt) return then(state, { do: "wait", until: retryAt });
+  const path = socketPath(plan, state.mode);
+  if (!facts.socketDir) {
+    if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });
+    const missing = `${dirname(path)} does not exist`;
+    const reason = `${missing}; it is the kubelet's to make, or another directory than the kubelet's`;
+    return waiting(state, reason, now, plan);
+  }
+  if (facts.server === null || failures > 0) return then(state, { do: "listen" });
+  const message = `${path} was removed, as a kubelet does when it starts; serving again`;
+  return then(state, { do: "listen" }, { level: "info", message });
+}

@@ -1,0 +1,90 @@
+/**
+ * What helps against a port that keeps a device Unhealthy: one remedy for each cause, and none for another. Pure.
+ *
+ * Port states and physical states: kernel `enum ib_port_state` and `enum ib_port_phys_state` (ib_verbs.h). On Ethernet
+ * the drivers make them up from the net device: mlx5 says "Disabled" whenever that does not run, be it set down or without
+ * a carrier; rxe and others say "Polling" for the latter.
+ *
+ * @module
+ */
+import type { Hca, Port } from "../hca/types.ts";
+import { carriesRdma } from "../pool/match.ts";
+import { selectedPorts } from "../pool/ports.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
+import type { Link } from "./links.ts";
+
+/** What to do, for every cause on the HCA's ports once; they come good by themselves afterwards. */
+export function remedyFor(spec: ResourceSpec, hca: Hca, links: ReadonlyMap<string, Link>): string {
+  const { policy, ports: wanted } = spec.health;
+  const absent = wanted?.find((number) => !hca.ports.some((port) => port.number === number));
+  if (absent !== undefined) return `take port ${absent} out of health.ports of ${spec.name}`;
+  const ports = wanted === null ? selectedPorts(spec, hca) : hca.ports.filter((port) => wanted.includes(port.number));
+  const bad = ports.filter((port) =>
+    !carriesRdma(port) || (policy === "link-up" ? port.physState !== "LinkUp" : port.state !== "ACTIVE")
+  );
+  const remedies = [...new Set(bad.map((port) => remedy(hca, port, links)))];
+  return remedies.length === 0 ? "see dmesg for its driver" : remedies.join("; ");
+}
+
+function remedy(hca: Hca, port: Port, links: ReadonlyMap<string, Link>): string {
+  const names = port.netdevs.length > 0 ? port.netdevs : hca.netdevs;
+  if (!carriesRdma(port)) return noGidTable(hca);
+  if (port.state === "unknown") {
+    return `see dmesg: the driver or firmware of ${hca.name} does not answer; a reset of the adapter or of the node helps`;
+  }
+  if (port.state === "INIT" || port.state === "ARMED") return notConfigured(hca, port);
+  switch (port.physState) {
+    case "Disabled":
+      return disabled(hca, port, names, links);
+    case "Polling":
+    case "Sleep":
+      return `nothing answers at the other end of ${hca.name} port ${port.number}: see to the cable, its transceivers and ` +
+        `the switch port${hca.kind === "vf" ? " of its PF" : ""}`;
+    case "Training":
+    case "PortConfigurationTraining":
+    case "LinkErrorRecovery":
+      return `${hca.name} port ${port.number} cannot agree with the other end: see to speed, FEC and the quality of the ` +
+        "cable (mlxlink, ethtool, ibdiagnet)";
+    default:
+      return hca.kind === "vf" ? vfIsDown(names) : ethernetDown(names, links);
+  }
+}
+
+function notConfigured(hca: Hca, port: Port): string {
+  if (port.linkLayer !== "InfiniBand") return `set ${hca.name}'s net device down and up again, and see dmesg`;
+  const who = `the subnet manager (opensm, UFM, or the switch's)`;
+  return port.state === "INIT"
+    ? `cable and switch are fine: no subnet manager has configured the port. Start ${who}; sminfo asks for it`
+    : `${who} has begun to configure the port and has not ended: see its log`;
+}
+
+/** Where the administrator has switched it off, or the driver says so for a net device that does not run. */
+function disabled(hca: Hca, port: Port, names: readonly string[], links: ReadonlyMap<string, Link>): string {
+  if (hca.kind === "vf") return vfIsDown(names);
+  if (port.linkLayer === "Ethernet") return ethernetDown(names, links);
+  return `${hca.name} port ${port.number} is switched off, here or at the switch: enable it (ibportstate, or mlxlink -d ` +
+    `${hca.name} --port_state UP); a cable would say Polling`;
+}
+
+function vfIsDown(names: readonly string[]): string {
+  return `nothing is broken: a VF's link is raised by the CNI plugin inside the pod that gets the VF. Leave health.policy ` +
+    `out or write policy: present${names.length === 0 ? "" : `; by hand, ip link set ${names[0]} up raises it`}`;
+}
+
+function ethernetDown(names: readonly string[], links: ReadonlyMap<string, Link>): string {
+  const name = names.find((one) => links.get(one)?.up === false) ?? names[0];
+  if (name === undefined) return "its net device is not in this network namespace; see who has it (ip netns, pods)";
+  if (links.get(name)?.up === true) {
+    return `${name} is set up and has no carrier: see to the cable, its transceivers and the switch port (ethtool ${name})`;
+  }
+  return `${name} is set down: ip link set ${name} up, and see what set it down (NetworkManager, netplan, a script)`;
+}
+
+function noGidTable(hca: Hca): string {
+  const address = hca.pci?.address ?? "0000:3b:00.0";
+  if (hca.switchdev) {
+    return "give pods its VFs or sub-functions instead: the uplink of an embedded switch carries no RoCE";
+  }
+  return `enable RoCE: devlink dev param set pci/${address} name enable_roce value true cmode driverinit, then devlink ` +
+    `dev reload pci/${address}`;
+}

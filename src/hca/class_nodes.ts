@@ -1,0 +1,132 @@
+/**
+ * Character devices that belong to an HCA's PCI function beside those of verbs. Some adapters need one: Omni-Path's PSM2
+ * opens /dev/hfi1_0, Slingshot's libcxi opens /dev/cxi0. Which is whose is read from sysfs: it is the class device whose
+ * parent is the HCA's function, so that no container can get a neighbour's.
+ *
+ * @module
+ */
+import { basename, dirname } from "node:path";
+import { printable } from "../text/printable.ts";
+import { directories, entries, exists, lines, list, readLine, resolve } from "./files.ts";
+import { isPciAddress, parseDev } from "./parse.ts";
+import type { ClassNode, HcaKind } from "./types.ts";
+
+/**
+ * Classes of which user space needs a device to use the HCA: which names in them, for a class can hold a driver's
+ * diagnostic devices as well. `hfi1_user` and `cxi_user` are what today's drivers register; the others are the names of
+ * older and out-of-tree ones. Where udev makes the node, the device's uevent tells; without it, it is /dev/NAME.
+ */
+const COMPANIONS: ReadonlyMap<string, RegExp> = new Map([
+  ["hfi1_user", /^hfi1_\d+$/],
+  ["hfi1", /^hfi1_\d+$/],
+  ["hfi2_user", /^hfi2_\d+$/],
+  ["hfi2", /^hfi2_\d+$/],
+  ["cxi_user", /^cxi\d+$/],
+  ["cxi", /^cxi\d+$/],
+  ["ipath", /^ipath\d+$/],
+]);
+
+/** Drivers whose HCAs have such a device as soon as the driver has come up, and its class. */
+const BY_DRIVER: ReadonlyMap<string, string> = new Map([["hfi1", "hfi1_user"], ["hfi2", "hfi2_user"], [
+  "cxi_ss1",
+  "cxi_user",
+]]);
+
+/** Directories below a PCI function that are no class of character devices of the function's own, or are read elsewhere. */
+const NOT_CLASSES = new Set(["infiniband", "infiniband_verbs", "infiniband_mad", "net", "power", "msi_irqs"]);
+
+/** Whether user space needs nodes of this class to use the HCA. */
+export function isCompanion(node: ClassNode): boolean {
+  return COMPANIONS.get(node.class)?.test(node.name) ?? false;
+}
+
+/** The class of which the HCA should have a device and has none (yet); null when it lacks nothing. */
+export function lackingClass(hca: Pick<Owner, "pci"> & { readonly classNodes: readonly ClassNode[] }): string | null {
+  return hca.classNodes.some(isCompanion) ? null : BY_DRIVER.get(hca.pci?.driver ?? "") ?? null;
+}
+
+/** What {@link readClassNodes} must know of the HCA. */
+interface Owner {
+  readonly name: string;
+  readonly kind: HcaKind;
+  readonly pci: { readonly address: string; readonly driver: string | null } | null;
+}
+
+/** The nodes of the HCA's PCI function, in natural order of class and name. */
+export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): readonly ClassNode[] {
+  // A sub-function's parent is the PF: what belongs to that is not the sub-function's. Software has no function.
+  if (hca.pci === null || hca.kind === "sf" || hca.kind === "virtual") return [];
+  const dir = `${sysfsRoot}/bus/pci/devices/${hca.pci.address}`;
+  const found = new Map<string, ClassNode>();
+  const add = (kind: string, name: string, entry: string) => {
+    const node = read(sysfsRoot, devRoot, kind, name, entry);
+    // One node can stand in two classes, of which one has its numbers (cxi and cxi_user).
+    if (node !== null && (found.get(node.path)?.dev ?? null) === null) found.set(node.path, node);
+  };
+  for (const kind of directories(dir)) {
+    if (NOT_CLASSES.has(kind) || isPciAddress(kind)) continue;
+    for (const name of list(`${dir}/${kind}`)) add(kind, name, `bus/pci/devices/${hca.pci.address}/${kind}/${name}`);
+  }
+  for (const [kind, names] of COMPANIONS) {
+    for (const name of entries(`${sysfsRoot}/class/${kind}`) ?? []) {
+      if (names.test(name) && isOf(sysfsRoot, kind, name, hca.name, hca.pci.address)) {
+        add(kind, name, `class/${kind}/${name}`);
+      }
+    }
+  }
+  return [...found.values()].sort((a, b) => `${a.class} ${a.name}` < `${b.class} ${b.name}` ? -1 : 1);
+}
+
+/**
+ * The same nodes with what /dev has now; the same list when nothing differs. Read again when sysfs says that one is
+ * another device now, and while a driver has not registered the one that its HCA needs.
+ */
+export function refreshClassNodes(
+  sysfsRoot: string,
+  devRoot: string,
+  hca: Owner & { readonly classNodes: readonly ClassNode[] },
+): readonly ClassNode[] {
+  const moved = hca.classNodes.some(({ entry, dev }) => parseDev(readLine(`${sysfsRoot}/${entry}/dev`)) !== dev);
+  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca);
+  const next = hca.classNodes.map((node) => {
+    const present = isThere(devRoot, node.path);
+    return present === node.present ? node : { ...node, present };
+  });
+  return next.every((node, i) => node === hca.classNodes[i]) ? hca.classNodes : next;
+}
+
+/**
+ * Whether the class entry is the HCA's. The kernel's own hfi1 driver gives its class devices no parent (`device_create`
+ * with NULL); its verbs device has the same name then.
+ */
+function isOf(sysfsRoot: string, kind: string, name: string, hca: string, address: string): boolean {
+  const entry = `${sysfsRoot}/class/${kind}/${name}`;
+  const parent = functionAbove(resolve(`${entry}/device`)) ?? functionAbove(resolve(entry));
+  return parent === null ? name === hca : parent === address;
+}
+
+/** Address of the PCI function that a resolved path is at or below; null when it is below none. */
+function functionAbove(path: string | null): string | null {
+  for (let dir = path; dir !== null && dir !== dirname(dir); dir = dirname(dir)) {
+    if (isPciAddress(basename(dir))) return basename(dir);
+  }
+  return null;
+}
+
+function read(sysfsRoot: string, devRoot: string, kind: string, name: string, entry: string): ClassNode | null {
+  const dev = parseDev(readLine(`${sysfsRoot}/${entry}/dev`));
+  // Of other classes only what says that it is a device node: hwmon and its like have none.
+  if (dev === null && !(COMPANIONS.get(kind)?.test(name) ?? false)) return null;
+  const path = nodePath(`${sysfsRoot}/${entry}`) ?? `/dev/${printable(name)}`;
+  return { class: kind, name, path, dev, entry, present: isThere(devRoot, path) };
+}
+
+/** DEVNAME of the uevent file: where udev makes the node, relative to /dev. */
+function nodePath(entry: string): string | null {
+  const name = lines(`${entry}/uevent`).find((line) => line.startsWith("DEVNAME="))?.slice("DEVNAME=".length) ?? "";
+  return /^[\w.:-]+(\/[\w.:-]+)*$/.test(name) && !name.split("/").includes("..") ? `/dev/${name}` : null;
+}
+
+function isThere(devRoot: string, path: string): boolean {
+  return exists(`${devRoot}${path.slice("/dev".length)}`);
+}

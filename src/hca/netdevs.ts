@@ -1,0 +1,226 @@
+/**
+ * Which net devices are an HCA's: those of its function, and of those that its GID table names the ones that stand above
+ * them (bond, VLAN, bridge). A name alone says nothing: `gid_attrs/ndevs` prints names of any network namespace, and a
+ * pod's macvlan can be called like another HCA's own net device.
+ *
+ * @module
+ */
+import { basename, dirname } from "node:path";
+import { printable } from "../text/printable.ts";
+import { entries, exists, isDirectory, linkName, list, readLine, readSlow, resolve } from "./files.ts";
+import { natural } from "../text/natural.ts";
+import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
+import { parseNumber } from "./parse.ts";
+import type { Port } from "./types.ts";
+
+/** What a function has in this network namespace. */
+export interface OwnNetdevs {
+  readonly netdevs: readonly OwnNetdev[];
+  /** True when there is none here and `netdevs` are those last seen: they are in another network namespace. */
+  readonly away: boolean;
+  /** Whether the function is in switchdev mode: one of its net devices is a port of an embedded switch. */
+  readonly switchdev: boolean;
+}
+
+/** The net devices of an HCA, sorted out. */
+export interface SortedNetdevs {
+  /** The ports, each with its own net devices. */
+  readonly ports: readonly Port[];
+  /** All of them. */
+  readonly netdevs: readonly string[];
+  /** Further names that mean this HCA: the bond above, and slaves of the bond whose function has no HCA of its own. */
+  readonly bondNetdevs: readonly string[];
+}
+
+/** How high a pile of net devices is climbed: bond, VLAN, bridge, and some more. */
+const HIGHEST = 8;
+
+/** Representors of VFs, sub-functions and the host's side of a DPU; "p0" is the uplink and no representor. */
+const REPRESENTOR = /^(c\d+)?pf\d+(vf\d+|sf\d+|hpf)?$/;
+
+/** The net devices of one machine during one scan. */
+export class NetdevReader {
+  readonly #net: string;
+  readonly #memory: NetdevMemory;
+  readonly #own = new Map<string, Promise<OwnNetdevs>>();
+
+  constructor(sysfs: string, memory: NetdevMemory) {
+    this.#net = `${sysfs}/class/net`;
+    this.#memory = memory;
+  }
+
+  /**
+   * The net devices of a function or auxiliary device, without representors.
+   * @param dirs directories that may have a `net` directory; the first that has one counts
+   */
+  own(dirs: readonly string[]): Promise<OwnNetdevs> {
+    const key = basename(dirs[0] ?? "");
+    const known = this.#own.get(key);
+    if (known !== undefined) return known;
+    const read = this.#read(key, dirs);
+    this.#own.set(key, read);
+    return read;
+  }
+
+  async #read(key: string, dirs: readonly string[]): Promise<OwnNetdevs> {
+    const names = netdevNames(dirs);
+    const facts = await Promise.all(names.map(async ({ dir, name }) => {
+      // These two wait for the kernel's lock on all net devices, which a reset of an adapter may hold for seconds.
+      const [portName = null, switchId = null] = await Promise.all(
+        ["phys_port_name", "phys_switch_id"].map((file) => readSlow(`${dir}/${file}`)),
+      );
+      const devPort = Math.max(
+        ...["dev_port", "dev_id"].map((file) => parseNumber(readLine(`${dir}/${file}`)) ?? 0),
+      );
+      const representor = isRepresentor(portName, switchId);
+      return { name: printable(name), devPort, representor, switchdev: switchId !== null };
+    }));
+    const switchdev = facts.some((one) => one.switchdev);
+    const here = facts.filter((one) => !one.representor).map(({ name, devPort }) => ({ name, devPort }));
+    if (here.length > 0) {
+      // What is no net device of the kernel's must not be remembered as one.
+      const real = here.filter(({ name }) => dirs.includes(this.#carrierOf(name) ?? ""));
+      if (real.length > 0) this.#memory.see(key, real);
+      return { netdevs: here, away: false, switchdev };
+    }
+    const netdevs = this.#memory.recall(key).filter(({ name }) => !this.#isTaken(name, dirs));
+    return { netdevs, away: true, switchdev };
+  }
+
+  /** Whether the name is another function's now; it is then no longer the name of what is away. */
+  #isTaken(name: string, dirs: readonly string[]): boolean {
+    const carrier = this.#carrierOf(name);
+    return carrier !== null && !dirs.includes(carrier);
+  }
+
+  /** Directory of the device that the net device of this name sits on; null when there is no such net device. */
+  #carrierOf(name: string): string | null {
+    const dir = resolve(`${this.#net}/${name}`);
+    return dir === null ? null : dirname(dirname(dir));
+  }
+
+  /** The net device that soft-RoCE is on, by the name that the kernel gives as its parent. */
+  ofParent(hca: string, parent: string): OwnNetdevs {
+    if (exists(`${this.#net}/${parent}`)) {
+      this.#memory.see(hca, [{ name: parent, devPort: 0 }]);
+      return { netdevs: [{ name: parent, devPort: 0 }], away: false, switchdev: false };
+    }
+    const netdevs = this.#memory.recall(hca).filter(({ name }) => !this.#isTaken(name, []));
+    return { netdevs, away: true, switchdev: false };
+  }
+
+  /**
+   * Gives every port its net devices.
+   * @param functionDir the HCA's PCI function; null for software
+   * @param must whether an Ethernet port of this HCA has a net device somewhere, if not here
+   */
+  sort(ports: readonly Port[], own: OwnNetdevs, functionDir: string | null, must: boolean): SortedNetdevs {
+    const names = own.netdevs.map((one) => one.name);
+    const above = this.#above(names);
+    const sorted = ports.map((port) => {
+      const mine = own.netdevs.filter((one) => portOf(one, own.netdevs, ports) === port.number).map((one) => one.name);
+      const named = [...new Set(port.gids.flatMap((gid) => gid.netdev ?? []))].filter((name) => !names.includes(name));
+      const stacked = named.filter((name) =>
+        exists(`${this.#net}/${name}`) && (above.has(name) || this.#standsOn(name, names) ||
+          (mine.length === 0 && ports.length > 1 && this.#isSibling(name, functionDir)))
+      );
+      const away = own.away && (mine.length > 0 || (must && port.linkLayer === "Ethernet" && ports.length === 1));
+      return withNetdevs(port, [...mine, ...stacked].sort(natural), away);
+    });
+    const netdevs = [...new Set([...names, ...sorted.flatMap((port) => port.netdevs)])].sort(natural);
+    return { ports: sorted, netdevs, bondNetdevs: this.#bond(netdevs, above, functionDir) };
+  }
+
+  /** Every net device that stands on one of these, as far as their own links tell. */
+  #above(names: readonly string[]): ReadonlySet<string> {
+    const found = new Set<string>();
+    let level: readonly string[] = names;
+    for (let i = 0; i < HIGHEST && level.length > 0; i++) {
+      level = level.flatMap((name) => {
+        const dir = `${this.#net}/${name}`;
+        const master = linkName(`${dir}/master`);
+        const upper = (entries(dir) ?? []).flatMap((one) => one.startsWith("upper_") ? [one.slice(6)] : []);
+        return master === null ? upper : [master, ...upper];
+      }).filter((name) => !found.has(name));
+      for (const name of level) found.add(name);
+    }
+    return found;
+  }
+
+  /** Whether a net device stands on one of these, as far as its own links tell. */
+  #standsOn(name: string, names: readonly string[]): boolean {
+    const seen = new Set<string>();
+    let level: readonly string[] = [name];
+    for (let i = 0; i < HIGHEST && level.length > 0; i++) {
+      level = level.flatMap((one) => this.#lower(one)).filter((one) => !seen.has(one));
+      for (const one of level) seen.add(one);
+      if (level.some((one) => names.includes(one))) return true;
+    }
+    return false;
+  }
+
+  #lower(name: string): readonly string[] {
+    const dir = `${this.#net}/${name}`;
+    const lower = (entries(dir) ?? []).flatMap((one) => one.startsWith("lower_") ? [one.slice(6)] : []);
+    const slaves = readLine(`${dir}/bonding/slaves`)?.split(/\s+/) ?? [];
+    return [...lower, ...slaves, ...list(`${dir}/brif`)];
+  }
+
+  /** A net device of another function of the same adapter that has no HCA: the second port of a two-port HCA. */
+  #isSibling(name: string, functionDir: string | null): boolean {
+    const dir = resolve(`${this.#net}/${name}/device`);
+    if (dir === null || functionDir === null || dir === functionDir) return false;
+    const slot = (path: string) => `${dirname(path)}/${basename(path).replace(/\.\d$/, "")}`;
+    return slot(dir) === slot(functionDir) && !isDirectory(`${dir}/infiniband`);
+  }
+
+  #bond(netdevs: readonly string[], above: ReadonlySet<string>, functionDir: string | null): readonly string[] {
+    const bonds = [...above].filter((name) => isDirectory(`${this.#net}/${name}/bonding`) || netdevs.includes(name));
+    if (bonds.length === 0) return [];
+    const slaves = list(this.#net).filter((name) => {
+      const master = linkName(`${this.#net}/${name}/master`);
+      return master !== null && bonds.includes(master) && this.#isSibling(name, functionDir);
+    });
+    return [...new Set([...bonds, ...slaves])].filter((name) => !netdevs.includes(name)).map(printable).sort(natural);
+  }
+}
+
+/** Names in the `net` directories, with their own directories. */
+function netdevNames(dirs: readonly string[]): readonly { readonly dir: string; readonly name: string }[] {
+  for (const dir of dirs) {
+    const names = list(`${dir}/net`);
+    if (names.length > 0) return names.map((name) => ({ dir: `${dir}/net/${name}`, name }));
+  }
+  return [];
+}
+
+/** What a quick scan compares: the names that the function shows. */
+export function netdevMark(dirs: readonly string[]): string {
+  for (const dir of dirs) {
+    const names = entries(`${dir}/net`) ?? [];
+    if (names.length > 0) return names.join(" ");
+  }
+  return "";
+}
+
+/** Kernels before 4.19 call a representor by its number alone. */
+function isRepresentor(portName: string | null, switchId: string | null): boolean {
+  if (portName === null) return false;
+  return REPRESENTOR.test(portName) || (switchId !== null && /^\d+$/.test(portName));
+}
+
+/** The port that a net device of the function serves. */
+function portOf(one: OwnNetdev, all: readonly OwnNetdev[], ports: readonly Port[]): number | undefined {
+  if (ports.length <= 1) return ports[0]?.number;
+  if (all.every(({ devPort }) => devPort === 0)) {
+    const naming = ports.find((port) => port.gids.some((gid) => gid.netdev === one.name));
+    if (naming !== undefined) return naming.number;
+  }
+  return one.devPort + 1;
+}
+
+function withNetdevs(port: Port, netdevs: readonly string[], netdevAway: boolean): Port {
+  const same = port.netdevAway === netdevAway && port.netdevs.length === netdevs.length &&
+    port.netdevs.every((name, i) => name === netdevs[i]);
+  return same ? port : { ...port, netdevs, netdevAway };
+}

@@ -1,0 +1,151 @@
+import { deepEqual, equal, match, rejects } from "@std/assert";
+import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Agent } from "../../src/agent/agent.ts";
+import { readNetnsMode } from "../../src/hca/netns_mode.ts";
+import { noVerbs } from "../../src/hca/verbs.ts";
+import type { CdiSpec } from "../../src/pool/cdi.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
+import { SILENT } from "../../src/text/log.ts";
+import { QUICK_HEALTH, type World, world } from "../support/world.ts";
+
+const NAME = DEFAULT_SPEC.name;
+const FILE = "rdma-device-plugin_tencent.com_rdma.json";
+const CDI: ResourceSpec = { ...DEFAULT_SPEC, health: QUICK_HEALTH, cdi: true };
+
+const files = (one: World) => existsSync(join(one.dir, "cdi")) ? readdirSync(join(one.dir, "cdi")).sort() : [];
+const specOf = (one: World) => JSON.parse(readFileSync(join(one.dir, "cdi", FILE), "utf8")) as CdiSpec;
+const deviceNames = (one: World) => specOf(one).devices.map((device) => device.name);
+
+// grpc-js keeps a timer of 250 ms for a connection that was given up, and reloads give up registrations under way.
+const abandons = { sanitizeOps: false, sanitizeResources: false };
+
+/** A node with RoCE PFs and VFs whose resource answers with CDI names. */
+async function withCdi(spec: ResourceSpec = CDI): Promise<World> {
+  const one = await world({ host: "connectx-roce-vfs", specs: [spec] });
+  await one.kubelet.waitFor((state) => (state.resources[NAME]?.allocatable ?? 0) > 0, { what: "devices" });
+  return one;
+}
+
+/** Another plugin on the same node, which knows nothing but what is on disk. */
+async function successor(one: World, specs: readonly ResourceSpec[], log: string[] = []): Promise<Agent> {
+  const say = (message: string) => void log.push(message);
+  return await Agent.start({
+    specs,
+    kubeletDir: join(one.dir, "kubelet/device-plugins"),
+    registryDir: join(one.dir, "kubelet/plugins_registry"),
+    registration: "socket",
+    cdiDir: join(one.dir, "cdi"),
+    rescanMs: 0,
+    machine: {
+      roots: { sysfs: one.host.sysfsRoot, dev: one.host.devRoot },
+      verbs: noVerbs({ kind: "not-asked", detail: "test" }),
+      netnsMode: () => readNetnsMode(one.host.sysfsRoot, { fake: true }),
+    },
+    sources: [],
+    log: { ...SILENT, info: say, warn: say, error: say },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
+  });
+}
+
+Deno.test(
+  "a CDI spec outlives the plugin while a container holds a device of it, and goes with the next start after",
+  abandons,
+  async () => {
+    await using one = await withCdi();
+    await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
+    await one.agent.close();
+    deepEqual(files(one), [FILE]);
+    match(one.log.join("\n"), /tencent\.com_rdma\.json stays: containers hold devices of tencent\.com\/rdma/);
+
+    const other = { ...CDI, name: "rdma/other", cdi: false };
+    const log: string[] = [];
+    const second = await successor(one, [other], log);
+    deepEqual(files(one), [FILE], "also when the next plugin does not have the resource");
+    match(log.join("\n"), /left behind, stays: containers hold its devices/);
+    one.kubelet.release("a");
+    await second.scan("test");
+    deepEqual(files(one), [], "and it goes when the pod has gone");
+    await second.close();
+  },
+);
+
+Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", abandons, async () => {
+  await using one = await withCdi();
+  const before = specOf(one);
+  rmSync(join(one.dir, "cdi"), { recursive: true });
+  await one.agent.scan("test");
+  deepEqual(specOf(one), before);
+  writeFileSync(join(one.dir, "cdi", FILE), "{}");
+  await one.agent.scan("test");
+  deepEqual(specOf(one), before);
+  utimesSync(join(one.dir, "cdi", FILE), 0, 0);
+  await one.agent.scan("test");
+  deepEqual(specOf(one), before);
+});
+
+Deno.test("Allocate names nothing before the spec is on disk again", abandons, async () => {
+  await using one = await withCdi();
+  await one.kubelet.allocate(NAME, [["mlx5_0"]]);
+  rmSync(join(one.dir, "cdi", FILE));
+  await one.kubelet.allocate(NAME, [["mlx5_0"]]);
+  equal(deviceNames(one).includes("mlx5_0"), true);
+  rmSync(join(one.dir, "cdi"), { recursive: true });
+  writeFileSync(join(one.dir, "cdi"), "in the way");
+  await rejects(one.kubelet.allocate(NAME, [["mlx5_0"]]), /Cannot write the CDI spec/);
+});
+
+Deno.test("an optional device is in the spec from the moment when the host has it", abandons, async () => {
+  const late = { hostPath: "/dev/late", containerPath: "/dev/late", permissions: "rw", optional: true };
+  await using one = await withCdi({ ...CDI, expose: { ...CDI.expose, devices: [late] } });
+  const common = () => specOf(one).containerEdits.deviceNodes?.map((node) => node.path);
+  await one.kubelet.allocate(NAME, [["mlx5_0"]]);
+  const before = common()!;
+  writeFileSync(join(one.host.devRoot, "late"), "");
+  await one.kubelet.allocate(NAME, [["mlx5_0"]]);
+  deepEqual(common(), [...before, "/dev/late"]);
+});
+
+Deno.test(
+  "what a container holds stays in the spec although the resource does not select it any more",
+  abandons,
+  async () => {
+    await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_1"] }] });
+    await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
+    const narrow = { ...CDI, select: [{ hcas: ["mlx5_0"] }] };
+    await one.agent.reconfigure([narrow]);
+    deepEqual(deviceNames(one), ["mlx5_0", "mlx5_1"]);
+    await one.host.renumberUverbs("mlx5_1", 77);
+    await one.agent.scan("test");
+    match(JSON.stringify(specOf(one).devices[1]), /uverbs77/, "it follows its HCA");
+    await one.agent.close();
+    const second = await successor(one, [narrow]);
+    deepEqual(deviceNames(one), ["mlx5_0", "mlx5_1"], "also over a restart");
+    one.kubelet.release("a");
+    await second.reconfigure([{ ...narrow, prefer: "spread" }]);
+    deepEqual(deviceNames(one), ["mlx5_0"]);
+    await second.close();
+  },
+);
+
+Deno.test("an entry whose node has become another HCA's does not stay, held or not", abandons, async () => {
+  await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_9"] }] });
+  await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
+  const held = specOf(one).devices.find((device) => device.name === "mlx5_9")!;
+  const number = Number(held.containerEdits.deviceNodes![0]!.path.match(/\d+$/)![0]);
+  await one.agent.reconfigure([{ ...CDI, select: [{ hcas: ["mlx5_0"] }] }]);
+  deepEqual(deviceNames(one), ["mlx5_0", "mlx5_9"]);
+  await one.host.removeHca("mlx5_9");
+  await one.host.renumberUverbs("mlx5_1", number);
+  await one.agent.scan("test");
+  deepEqual(deviceNames(one), ["mlx5_0"]);
+});
+
+Deno.test("a plugin that ends leaves the spec that its successor has written", abandons, async () => {
+  await using one = await withCdi();
+  const second = await successor(one, [CDI]);
+  await one.agent.close();
+  deepEqual(files(one), [FILE]);
+  await second.close();
+  deepEqual(files(one), []);
+});

@@ -1,0 +1,34 @@
+/**
+ * The parts of the documents that are made of the sources. `deno task docs` runs this with UPDATE_GOLDEN=1, which
+ * writes them.
+ *
+ * @module
+ */
+import { deepEqual } from "@std/assert";
+import { flagTable } from "../../src/cli/flags.ts";
+import { jsonSchema, referenceTables } from "../../src/config/reference.ts";
+import { metricsTable } from "../../src/observe/metrics_table.ts";
+import { reliabilityTables, unproven } from "../faults/reliability.ts";
+import { goldenFile } from "../support/golden.ts";
+import { goldenSection } from "../support/section.ts";
+
+const SECTIONS = [
+  ["README.md", "flags", flagTable],
+  ["docs/configuration.md", "reference", referenceTables],
+  ["docs/metrics.md", "metrics", metricsTable],
+  ["docs/reliability.md", "tables", reliabilityTables],
+] as const;
+
+for (const [document, name, text] of SECTIONS) {
+  Deno.test(`the part "${name}" of ${document} says what the sources say`, () => goldenSection(document, name, text()));
+}
+
+Deno.test("schema/config.schema.json is the schema that the parser uses", () => {
+  goldenFile("schema/config.schema.json", jsonSchema());
+});
+
+Deno.test("every promise of docs/reliability.md names a test that exists", () => {
+  deepEqual(unproven(), []);
+  const made = { injected: "", promise: "", file: "test/hca/abi_test.ts", test: "no such test" };
+  deepEqual(unproven([made]), ['test/hca/abi_test.ts has no test "no such test"']);
+});

@@ -1,0 +1,50 @@
+/**
+ * Every row of the table as it is right: through `list --json`, through a kubelet (counts, device nodes, variables), and
+ * after another start of the plugin.
+ *
+ * @module
+ */
+import { deepEqual, match } from "@std/assert";
+import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { NEIGHBOURS } from "./neighbours.ts";
+import { type Given, type Row, ROWS } from "./rows.ts";
+
+for (const row of [...ROWS, ...NEIGHBOURS]) {
+  Deno.test(`host ${row.what}`, ABANDONS, async () => {
+    await using one = await node(row);
+    const json = await one.list();
+    deepEqual(listCounts(json), sorted(row.devices), "list --json");
+    for (const [resource, names] of Object.entries(row.members ?? {})) {
+      const members = json.hcas.filter((hca) => hca.resources.some((in_) => in_.resource === resource));
+      deepEqual(members.map((hca) => hca.name).join(","), names, `members of ${resource}`);
+    }
+    for (const [name, reason] of Object.entries(row.reasons ?? {})) {
+      const hca = json.hcas.find((one) => one.name === name)!;
+      match([...hca.resources, ...hca.leftOut].map((one) => one.reason).join("; "), reason);
+    }
+    await throughKubelet(one, row);
+    await one.restart();
+    await throughKubelet(one, row);
+  });
+}
+
+async function throughKubelet(one: Node, row: Row): Promise<void> {
+  await one.kubelet.waitFor((state) => {
+    const lists = Object.keys(row.devices).every((name) => state.resources[name]?.endpoint);
+    return lists && JSON.stringify(kubeletCounts(one.kubelet)) === JSON.stringify(sorted(row.devices));
+  }, { what: `${JSON.stringify(row.devices)}` });
+  for (const given of row.given ?? []) await compare(one, given);
+}
+
+async function compare(one: Node, given: Given): Promise<void> {
+  const [answer] = await one.kubelet.allocate(given.resource, [given.ids]);
+  if (given.nodes !== undefined) {
+    deepEqual((answer?.devices ?? []).map((device) => device.host_path), given.nodes.map((name) => `/dev/${name}`));
+  }
+  const env = Object.fromEntries(Object.keys(given.env ?? {}).map((name) => [name, answer?.envs?.[name] ?? null]));
+  deepEqual(env, given.env ?? {});
+}
+
+function sorted(counts: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(counts).sort());
+}

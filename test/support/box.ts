@@ -1,0 +1,158 @@
+/**
+ * A room that looks like the image's container from within, made of this machine's own files: read-only root, no
+ * capability, the host's trees set aside at /host, the kubelet's directory in its place. Takes milliseconds, so that the
+ * sandbox can be tried without building an image.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import process, { execPath } from "node:process";
+import { bundle } from "./bundle.ts";
+import { FakeHost, preset } from "../../sim/mod.ts";
+import { temporaryDir } from "./temp.ts";
+
+/** Directories of the machine that programs need, where it has them. */
+const SYSTEM = ["usr", "bin", "lib", "lib64"];
+const EMPTY = [
+  "app",
+  "dev",
+  "etc",
+  "host/sys",
+  "host/dev",
+  "proc",
+  "sys",
+  "tmp",
+  "root",
+  "var/lib/kubelet/pod-resources",
+  "var/run/cdi",
+];
+
+/** What happens inside: mounts, which only this process sees, then the command without any privilege. */
+const ENTER = `
+root=$1 sys=$2 dev=$3; shift 3
+mount --bind "$root" "$root"
+for name in ${SYSTEM.join(" ")}; do
+  [ -e "/$name" ] || continue
+  mkdir -p "$root/$name"; mount --rbind "/$name" "$root/$name"; mount -o remount,bind,ro "$root/$name"
+done
+mount --rbind /proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount -t tmpfs -o mode=755 dev "$root/dev"
+for name in null urandom; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
+touch "$root/app/deno"; mount --bind "$BOX_DENO" "$root/app/deno"
+mount --bind "$sys" "$root/host/sys"; mount -o remount,bind,ro "$root/host/sys"
+mount --bind "$dev" "$root/host/dev"; mount -o remount,bind,ro "$root/host/dev"
+mount --bind "$root/var/lib/kubelet" "$root/var/lib/kubelet"
+mount --bind "$root/var/lib/kubelet/pod-resources" "$root/var/lib/kubelet/pod-resources"
+mount -o remount,bind,ro "$root/var/lib/kubelet/pod-resources"
+mount --bind "$root/var/run/cdi" "$root/var/run/cdi"
+mount -o remount,bind,ro "$root"
+exec chroot "$root" setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
+`;
+
+/** As in the image, and what a pod has besides. */
+const ENVIRONMENT = {
+  PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+  DENO_NO_PROMPT: "1",
+  DENO_NO_UPDATE_CHECK: "1",
+  DENO_DIR: "/tmp/none",
+  NO_COLOR: "1",
+};
+
+/** One process in the box. */
+export interface Boxed {
+  readonly child: ChildProcess;
+  /** What it has written so far, to both streams. */
+  readonly output: () => string;
+  readonly ended: Promise<number | null>;
+}
+
+export interface Box extends AsyncDisposable {
+  readonly host: FakeHost;
+  /** The kubelet's directories as this process sees them. */
+  readonly kubeletDir: string;
+  readonly registryDir: string;
+  readonly cdiDir: string;
+  /** Read-only from within, as the manifests mount it. */
+  readonly podResourcesDir: string;
+  /** Puts a file into the box, before something runs in it. */
+  put(path: string, text: string): void;
+  /** Runs Deno in the box; /app has the bundle and the permission sets. */
+  deno(...args: string[]): Boxed;
+}
+
+/** Lines of a log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
+export function complaints(log: string): readonly string[] {
+  return log.split("\n").filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
+}
+
+/** Makes a box on a host of that preset. */
+export async function box(presetName: string): Promise<Box> {
+  const dir = temporaryDir();
+  const root = join(dir.path, "r");
+  for (const name of EMPTY) mkdirSync(join(root, name), { recursive: true });
+  const kubeletDir = join(root, "var/lib/kubelet/device-plugins");
+  const registryDir = join(root, "var/lib/kubelet/plugins_registry");
+  mkdirSync(kubeletDir);
+  const put = (path: string, text: string) => {
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  };
+  put("/etc/shadow", "root:*:1::::::\n");
+  if (existsSync("/etc/ld.so.cache")) copyFileSync("/etc/ld.so.cache", join(root, "etc/ld.so.cache"));
+  await bundle(join(root, "app"));
+  const host = FakeHost.create(FakeHost.temporaryRoot(), preset(presetName));
+  const started: Boxed[] = [];
+  return {
+    host,
+    kubeletDir,
+    registryDir,
+    cdiDir: join(root, "var/run/cdi"),
+    podResourcesDir: join(root, "var/lib/kubelet/pod-resources"),
+    put,
+    deno(...args) {
+      const child = spawn(
+        "unshare",
+        [
+          ..."--mount --net --propagation private sh -euc".split(" "),
+          ENTER,
+          "box",
+          root,
+          host.sysfsRoot,
+          host.devRoot,
+          "/app/deno",
+          ...args,
+        ],
+        {
+          stdio: ["ignore", "pipe", "pipe"],
+          // Not an argument: this runtime rewrites the arguments of a child that seems to be itself.
+          env: { ...ENVIRONMENT, BOX_DENO: execPath },
+        },
+      );
+      const chunks: string[] = [];
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on("data", (chunk: Uint8Array) => chunks.push(new TextDecoder().decode(chunk)));
+      }
+      const ended = new Promise<number | null>((done) => {
+        child.once("error", (error) => {
+          chunks.push(String(error));
+          done(null);
+        });
+        child.once("close", (code) => done(code));
+      });
+      const boxed = { child, output: () => chunks.join(""), ended };
+      started.push(boxed);
+      return boxed;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { child, ended } of started) {
+        if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, "SIGTERM");
+        await ended;
+      }
+      host.close();
+      dir[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * The bundle: the plugin as a program that needs no network and no cache, for Deno and for Node.js 20
+ * (where Deno has no build): all of it in one CommonJS file, a few lines that start it, and a deno.json with the permission
+ * sets alone. Names are kept, so that stack traces can be read.
+ *
+ * CommonJS because of what Deno does with it: nothing. An ES module is read a second time by Deno's own parser, whose
+ * syntax tree of a file that large stays in the process: 27 MiB, and a tenth of a second at every start without a cache
+ * (docs/performance.md).
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execPath } from "node:process";
+import { fileURLToPath } from "node:url";
+import { stop, transform } from "esbuild";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** What is started. */
+export const BUNDLE = "rdma-device-plugin.mjs";
+/** What it loads: the whole program. The permission sets name it. */
+export const PROGRAM = "rdma-device-plugin.cjs";
+
+/** By its absolute path, because a relative one is looked for, for which the permission sets would have to be wider. */
+const STARTER = `import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+createRequire(import.meta.url)(fileURLToPath(new URL("./${PROGRAM}", import.meta.url)));
+`;
+
+/** Node.js 20 lacks Promise.withResolvers, which came with 22. */
+const PREAMBLE =
+  `Promise.withResolvers??=function(){let resolve,reject;const promise=new this((a,b)=>{resolve=a;reject=b});
+return{promise,resolve,reject}};
+`;
+
+/**
+ * Makes the program and its deno.json.
+ *
+ * @param interpreter goes into the first line of what is started, which is made executable
+ * @returns the path of what is started
+ * @throws with the bundler's own words
+ */
+export async function bundle(directory: string, interpreter: string | null = null): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), "rdma-bundle-"));
+  const output = join(directory, BUNDLE);
+  try {
+    const plain = join(dir, "plain.js");
+    const run = spawnSync(
+      execPath,
+      ["bundle", "--quiet", "--frozen", "--platform", "deno", "--output", plain, "src/cli/program.ts"],
+      { cwd: ROOT, encoding: "utf8" },
+    );
+    if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);
+    // Target: `using` and whatever else Node.js 20 cannot read.
+    const { code } = await transform(readFileSync(plain, "utf8"), {
+      format: "cjs",
+      define: { "import.meta.url": "__filename" },
+      target: "node20",
+      minifyWhitespace: true,
+      minifySyntax: true,
+      legalComments: "none",
+    });
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, PROGRAM), `${PREAMBLE}${code}`);
+    writeFileSync(output, `${interpreter === null ? "" : `#!${interpreter}\n`}${STARTER}`);
+    chmodSync(output, interpreter === null ? 0o644 : 0o755);
+    writeFileSync(join(directory, "deno.json"), `${JSON.stringify({ permissions: permissions() }, null, 2)}\n`);
+  } finally {
+    await stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
+  return output;
+}
+
+/** The permission sets that are shipped: `image` of deno.json, and the same without foreign functions. */
+export function permissions(): Readonly<Record<"image" | "no-ffi", Readonly<Record<string, unknown>>>> {
+  const config = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as {
+    permissions: { image: Record<string, unknown> };
+  };
+  const { ffi: _ffi, ...tight } = config.permissions.image;
+  return { image: config.permissions.image, "no-ffi": tight };
+}

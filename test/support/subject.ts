@@ -1,0 +1,164 @@
+/**
+ * What is measured: our plugin as the image runs it, or another one by its command or its socket. Each is started
+ * anew for every run.
+ *
+ * @module
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { symlinkSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process, { execPath } from "node:process";
+import { fileURLToPath } from "node:url";
+import { type FakeHost, pluginFlags } from "../../sim/mod.ts";
+import { register } from "../../src/device_plugin/registration.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+
+/** Where a subject finds the world that it is put into. */
+export interface World {
+  readonly host: FakeHost;
+  readonly kubeletDir: string;
+  /** An empty directory for whatever it writes. */
+  readonly scratch: string;
+}
+
+/** A subject that runs. */
+export interface Running {
+  /** null when it is somebody else's process. */
+  readonly pid: number | null;
+  /** Ends it and waits for that. */
+  stop(): Promise<void>;
+}
+
+export interface Subject {
+  /** "plugin", or how the other one is called in tables. */
+  readonly name: string;
+  /** The resource that it registers; null when that is not known beforehand: whatever comes that is not ours. */
+  readonly resource: string | null;
+  /** Whether the subject's process is started by us, so that starts can be timed. */
+  readonly startable: boolean;
+  /** Whether it registers again when the kubelet has restarted. */
+  readonly returns: boolean;
+  start(world: World, ...flags: readonly string[]): Promise<Running>;
+}
+
+/** What the image gives V8. */
+export const V8_FLAGS = "--max-semi-space-size=1,--heap-growing-percent=10,--no-maglev";
+
+/**
+ * The bundle under Deno as the image starts it, without the sandbox: the fake host is not where the permission set has
+ * its paths.
+ *
+ * @param v8 V8's flags, separated by commas; "" for its defaults
+ */
+export function plugin(bundle: string, v8 = V8_FLAGS, env: Readonly<Record<string, string>> = {}): Subject {
+  return ours(["run", "-A", "--quiet", "--no-config", ...flagOf(v8), bundle], env);
+}
+
+/** The same from its sources, as `deno run -A mod.ts` on a laptop. */
+export function fromSource(v8 = V8_FLAGS): Subject {
+  const mod = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
+  return ours(["run", "-A", "--quiet", "--no-check", "--config", config, ...flagOf(v8), mod], {});
+}
+
+function flagOf(v8: string): readonly string[] {
+  return v8 === "" ? [] : [`--v8-flags=${v8}`];
+}
+
+function ours(command: readonly string[], env: Readonly<Record<string, string>>): Subject {
+  return {
+    name: "plugin",
+    resource: DEFAULT_SPEC.name,
+    startable: true,
+    returns: true,
+    start: ({ host, kubeletDir, scratch }, ...flags) =>
+      launch(
+        execPath,
+        [...command, ...pluginFlags(host, kubeletDir), "--cdi-dir", join(scratch, "cdi"), ...flags],
+        env,
+      ),
+  };
+}
+
+/** The reference in Go, built first. */
+export function reference(directory: string): Subject {
+  const program = join(directory, "reference");
+  execFileSync("go", ["build", "-buildvcs=false", "-o", program, "."], {
+    cwd: fileURLToPath(new URL("../../bench/reference/", import.meta.url)),
+    env: { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
+  });
+  const resource = "example.com/reference";
+  return {
+    name: "reference",
+    resource,
+    startable: true,
+    returns: true,
+    start: ({ kubeletDir }) => launch(program, [kubeletDir, resource]),
+  };
+}
+
+/** Any other plugin: `{kubelet}`, `{sysfs}` and `{dev}` in its command become directories; it is run by `sh -c`. */
+export function byCommand(command: string): Subject {
+  return {
+    name: "other",
+    resource: null,
+    startable: true,
+    returns: true,
+    start: ({ host, kubeletDir }) => {
+      const filled = command.replaceAll("{kubelet}", kubeletDir).replaceAll("{sysfs}", host.sysfsRoot)
+        .replaceAll("{dev}", host.devRoot);
+      return launch("/bin/sh", ["-c", `exec ${filled}`]);
+    },
+  };
+}
+
+/** A plugin that runs already and serves on this socket: it is made known to the kubelet, and not ended. */
+export function bySocket(socket: string): Subject {
+  const resource = "example.com/other";
+  return {
+    name: "other",
+    resource,
+    startable: false,
+    // What made it known was us, once.
+    returns: false,
+    async start({ kubeletDir }) {
+      const endpoint = "other.sock";
+      symlinkSync(resolve(socket), join(kubeletDir, endpoint));
+      await register(join(kubeletDir, "kubelet.sock"), resource, endpoint, new AbortController().signal);
+      return { pid: null, stop: () => Promise.resolve() };
+    },
+  };
+}
+
+function launch(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Running> {
+  const child: ChildProcess = spawn(program, [...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  let said = "";
+  let stopping = false;
+  child.stderr!.on("data", (chunk: Uint8Array) => said = (said + new TextDecoder().decode(chunk)).slice(-4_000));
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, signal) => {
+      if (stopping) resolve();
+      else reject(new Error(`${program} ended by itself (${signal ?? code}):\n${said}`));
+    });
+  });
+  // Whoever waits for something the process should do finds out by a time-out; the reason is told when it is stopped.
+  ended.catch(() => {});
+  return Promise.resolve({
+    pid: child.pid ?? null,
+    stop: async () => {
+      stopping = true;
+      // ChildProcess.kill() of this runtime takes the first signal for the end of the process.
+      if (child.pid !== undefined && child.exitCode === null) process.kill(child.pid, "SIGTERM");
+      const timer = setTimeout(() => process.kill(child.pid!, "SIGKILL"), 5_000);
+      await ended.finally(() => clearTimeout(timer));
+    },
+  });
+}
