@@ -67,6 +67,7 @@ export function manifestMistakes(manifest: Manifest): readonly string[] {
 interface PluginPod extends PodSpec {
   readonly containers: readonly (PodSpec["containers"][number] & {
     readonly args?: readonly string[];
+    readonly command?: readonly string[];
     readonly volumeMounts?: readonly {
       readonly name: string;
       readonly mountPath: string;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { permissions } from "../bundle.ts";
+import { permissions, type PermissionSet } from "../bundle.ts";
 import { podOf } from "./files.ts";
 import type { Manifest } from "./schemas.ts";
 import { breaches } from "./pod_security.ts";
@@ -22,11 +22,13 @@ export function broken(manifest: Manifest): readonly string[] {
   return [...new Set(breaches(podOf(manifest)).map((one) => `${one.level} ${one.control}`))].toSorted();
 }
 
-/** Mounts that the permission set of the image does not cover, and what it covers that nothing mounts is no fault. */
+/** Mounts that the permission set of the container does not cover; what it covers that nothing mounts is no fault. */
 export function uncovered(manifest: Manifest): readonly string[] {
-  const { read, write } = permissions().image as { read: string[]; write: string[] };
-  const mounts = podOf(manifest).containers.flatMap((one) => one.volumeMounts ?? []);
-  return mounts.filter(({ mountPath, readOnly }) =>
-    !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
-  ).map((one) => one.mountPath);
+  return podOf(manifest).containers.flatMap(({ volumeMounts = [], command = [] }) => {
+    const set = command.find((one) => one.startsWith("-P="))?.slice("-P=".length) ?? "image";
+    const { read, write } = permissions()[set as PermissionSet] as { read: string[]; write: string[] };
+    return volumeMounts.filter(({ mountPath, readOnly }) =>
+      !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
+    ).map((one) => one.mountPath);
+  });
 }
