@@ -200,7 +200,7 @@ export class FakeApiServer {
       return false;
     }
     if (fault.kind === "forbidden") {
-      if (method !== fault.verb || !url.pathname.includes(fault.resource)) return true;
+      if (method !== fault.verb || !url.pathname.includes(`/${fault.resource}`)) return true;
       const message = `${fault.resource} is forbidden: User "system:serviceaccount:kube-system:rdma-device-plugin" ` +
         `cannot ${verbOf(fault.verb)} resource "${fault.resource}"`;
       this.#refuse(response, new StoreError(403, "Forbidden", message));
@@ -227,6 +227,7 @@ export class FakeApiServer {
     if (url.pathname === "/version") {
       return this.#json(response, 200, { gitVersion: "v1.36.3" } as unknown as KubeObject);
     }
+    if (url.pathname.endsWith("/selfsubjectaccessreviews")) return this.#json(response, 201, this.#review(body!));
     const { collection, namespace, name } = pathOf(url.pathname);
     const key = name === null ? null : namespace === null ? name : `${namespace}/${name}`;
     if (method === "GET" && key === null) {
@@ -249,6 +250,15 @@ export class FakeApiServer {
     if (dryRun) return this.#json(response, 201, object);
     if (method === "POST") return this.#json(response, 201, this.store.create(collection, object, namespace));
     this.#json(response, 200, this.store.update(collection, key!, object));
+  }
+
+  /** Whether this account may do something: everything but what a fault forbids. */
+  #review(body: KubeObject): object {
+    const { resourceAttributes: asked } = body.spec as { resourceAttributes: { verb: string; resource: string } };
+    const { fault } = this;
+    const forbidden = fault?.kind === "forbidden" && verbOf(fault.verb) === asked.verb &&
+      fault.resource === asked.resource;
+    return { ...body, status: { allowed: !forbidden } };
   }
 
   #admit(body: KubeObject, key: string | null): KubeObject {

@@ -63,18 +63,24 @@ export function preparedClaims(
   return readClaims(claimsDir(pluginsDir, driver)).records;
 }
 
-/** "claim ns/name" by the name of the HCA that it has; whoever has admin access only watches. */
+/** "claim ns/name" by the name of the HCA that it has, one of several; whoever has admin access only watches. */
 export function claimedHcas(
   claims: readonly ClaimRecord[],
-  { hcas, inPodNetns }: Pick<Snapshot, "hcas" | "inPodNetns">,
+  snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
 ): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
+  return new Map([...claimsByHca(claims, snapshot)].map(([hca, all]) => [hca, `claim ${all[0]}`]));
+}
+
+/** "ns/name" of every claim by the name of the HCA that it has. */
+export function claimsByHca(
+  claims: readonly ClaimRecord[],
+  { hcas, inPodNetns }: Pick<Snapshot, "hcas" | "inPodNetns">,
+): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
   for (const record of claims) {
-    for (const held of record.devices.filter((one) => !one.admin)) {
-      for (const key of held.hcas) {
-        const hca = findHca([...hcas, ...inPodNetns], key);
-        if (hca !== null) found.set(hca.name, `claim ${nameOf(record)}`);
-      }
+    for (const key of record.devices.filter((one) => !one.admin).flatMap((one) => one.hcas)) {
+      const hca = findHca([...hcas, ...inPodNetns], key);
+      if (hca !== null) found.set(hca.name, [...found.get(hca.name) ?? [], nameOf(record)]);
     }
   }
   return found;
