@@ -84,3 +84,10 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   await kubelet.waitFor(devices(0), { what: "the change" });
   equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
 });
+
+Deno.test("list says which claim has an HCA, in words and in JSON", async () => {
+  const inventory = await inspected("connectx-ib-dual");
+  const claims = new Map([["mlx5_0", ["mpi/fast-hca-x7k2"]]]);
+  match(asText(inventory, null, plain, claims), /^ {2}held by claim mpi\/fast-hca-x7k2$/m);
+  deepEqual(asJson(inventory, null, claims).hcas[0]!.claims, ["mpi/fast-hca-x7k2"]);
+});
