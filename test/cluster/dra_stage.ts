@@ -150,12 +150,20 @@ export async function createPod(stage: Stage, templateName: string): Promise<str
   return name;
 }
 
+/**
+ * How long a pod may take: the kubelet may ask for a claim before the API server's node authorizer has heard of it, and
+ * then tries again after ten to fifteen seconds.
+ */
+const POD_MS = 60_000;
+
 export async function running(stage: Stage, pod: string): Promise<void> {
-  await stage.untilPod(
-    pod,
+  await stage.cluster.api.until<PodObject, boolean>(
+    `${PODS}/${pod}`,
     (now) =>
-      now?.status.phase === "Running" && now.status.containerStatuses?.every((one) => one.state?.running !== undefined),
-    "a running pod",
+      now?.status.phase === "Running" &&
+      (now.status.containerStatuses?.every((one) => one.state?.running !== undefined) ?? false),
+    `${pod} to run`,
+    POD_MS,
   );
 }
 
@@ -178,7 +186,7 @@ export async function unschedulable(stage: Stage, pod: string): Promise<void> {
 /** The event that says why a pod does not start. */
 export async function failure(stage: Stage, pod: string, pattern: RegExp): Promise<string> {
   const path = `/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D${pod}`;
-  const end = performance.now() + 30_000;
+  const end = performance.now() + POD_MS;
   for (;;) {
     const { items } = await stage.cluster.api.list<KubeObject & { readonly message: string }>(path);
     const found = items.find((one) => pattern.test(one.message));
