@@ -285,6 +285,7 @@ export class DraDoor {
           (refused) => this.#kubeletSaid(refused),
         );
         if (old !== null) this.#inBackground(old.close(0));
+        log.info(`the DRA driver is served on ${endpoint}`);
       }
     } catch (error) {
       if (this.#stop.signal.aborted) return;
