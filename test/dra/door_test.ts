@@ -1,7 +1,8 @@
 import { deepEqual, equal, match, ok, rejects } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { SLICES } from "../../sim/api_server/server.ts";
+import { CLAIMS, SLICES } from "../../sim/api_server/server.ts";
+import type { KubeObject } from "../../sim/api_server/store.ts";
 import { manyHcas } from "../../sim/host/presets.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { draSpec } from "../support/dra.ts";
@@ -194,4 +195,25 @@ Deno.test("DRA: missing rights, an expired token and a busy server are said, and
   await rig.logged(/Unauthorized/);
   rig.api.rotateToken();
   await rig.ready(2);
+});
+
+Deno.test("DRA: of two claims of one pod the second sees what the first got, and each has its own answer", async () => {
+  await using rig = await DraRig.start({ host: "broadcom-bnxt" });
+  await rig.ready(2);
+  const one = allocated(rig.claim("one", { where: { rdmaDevice: "bnxt_re0" } }));
+  // A scheduler that has lost its mind: the same device twice.
+  const { spec: _, ...twice } = { ...one, metadata: { name: "two" }, spec: null };
+  const two = rig.api.store.create(CLAIMS, twice as unknown as KubeObject, "default") as unknown as ResourceClaim;
+  const refs = [one, two].map(({ metadata }) => ({
+    namespace: "default",
+    name: metadata.name!,
+    uid: metadata.uid!,
+    driver: "rdma.tencent.com",
+  }));
+  await rejects(
+    rig.dra.runPod("both", refs),
+    /claim default\/two: pci-0000-65-00-0 \(bnxt_re0\) is held by claim default\/one/,
+  );
+  await rig.dra.removePod("both");
+  deepEqual(readdirSync(join(rig.dir, "cdi")), []);
 });
