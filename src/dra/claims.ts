@@ -31,7 +31,7 @@ export interface PreparedDevice {
 
 export type PrepareAnswer =
   | { readonly ok: true; readonly devices: readonly PreparedDevice[] }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: string; readonly held?: true };
 
 /** The machine as the last scan saw it. */
 export interface Machine {
@@ -54,13 +54,25 @@ export interface ClaimsOptions {
   readonly rescan: (detail: string) => Promise<void>;
   /** A claim came or went. */
   readonly onChange: () => void;
+  /**
+   * How long a prepare waits for an HCA that somebody has, in milliseconds. A pod that is deleted without grace is gone for
+   * the scheduler before the kubelet has unprepared its claim, and a kubelet that was refused asks again only at its next
+   * resync, a minute later.
+   */
+  readonly patienceMs?: number;
 }
+
+const PATIENCE_MS = 10_000;
+/** Whether it was given back is looked at so often; of a claim's end this process knows at once, as a rule. */
+const LOOK_MS = 500;
 
 /** The claims of one driver on this node. */
 export class Claims {
   readonly #options: ClaimsOptions;
   /** What touches the disk happens one after the other; calls to the API server do not wait for it. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** Prepares that wait for an HCA. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -71,7 +83,7 @@ export class Claims {
     const { log } = this.#options;
     if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
     try {
-      const answer = await this.#prepare(ref);
+      const answer = await this.#prepareInTime(ref);
       if (answer.ok) log.info(`claim ${nameOf(ref)} is prepared: ${names(answer.devices)}`, { claim: ref.uid });
       else log.warn(`prepare refused: ${answer.reason}`, { claim: ref.uid });
       return answer;
@@ -97,6 +109,7 @@ export class Claims {
         return reason;
       }
       onChange();
+      for (const wake of [...this.#waiting]) wake();
       return null;
     });
   }
@@ -144,6 +157,27 @@ export class Claims {
     const known = new Set(records.map((one) => one.uid));
     if (inUse.size > 0) return;
     for (const uid of files.cdiUids()) if (!known.has(uid)) await this.#inTurn(() => files.remove(uid));
+  }
+
+  /** Tries until the HCA is free or patience is over. */
+  async #prepareInTime(ref: ClaimRef): Promise<PrepareAnswer> {
+    const { patienceMs = PATIENCE_MS, log } = this.#options;
+    const end = performance.now() + patienceMs;
+    for (let waited = false;; waited = true) {
+      const answer = await this.#prepare(ref);
+      const left = end - performance.now();
+      if (answer.ok || answer.held !== true || left <= 0) return answer;
+      if (!waited) log.info(`${answer.reason}; waiting for it to be given back`, { claim: ref.uid });
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          clearTimeout(timer);
+          this.#waiting.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, Math.min(LOOK_MS, left));
+        this.#waiting.add(wake);
+      });
+    }
   }
 
   async #prepare(ref: ClaimRef): Promise<PrepareAnswer> {
@@ -201,7 +235,7 @@ export class Claims {
       if (trouble !== null) {
         if (before === null) files.remove(ref.uid);
         else files.writeRecord(before);
-        return { ok: false, reason: trouble };
+        return { ok: false, reason: trouble, held: true };
       }
       const prepared: ClaimRecord = { ...record, state: "prepared" };
       files.writeCdi(prepared);

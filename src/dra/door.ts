@@ -56,9 +56,11 @@ export interface DraTiming extends PublisherTiming {
   readonly retryMs: number;
   readonly drainMs: number;
   readonly resendMs: number;
+  /** How long a prepare waits for an HCA that somebody has. */
+  readonly patienceMs: number;
 }
 
-const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000 };
+const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 10_000 };
 
 /** What can be seen of the door from outside. */
 export interface DraStatus {
@@ -136,6 +138,7 @@ export class DraDoor {
       }),
       rescan: options.rescan,
       onChange: () => options.onClaims?.(),
+      patienceMs: this.#timing.patienceMs,
     });
   }
 

@@ -30,7 +30,8 @@ export interface NodeView {
 
 export type Decision =
   | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
-  | { readonly ok: false; readonly reason: string };
+  /** `held`: by somebody who may be giving it back at this moment. */
+  | { readonly ok: false; readonly reason: string; readonly held?: true };
 
 /** What is wrong with the object that the API server has for a claim; null when it is the one that is meant. */
 export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | null {
@@ -43,7 +44,7 @@ export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | nul
 
 /** Decides for one claim. */
 export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Decision {
-  const no = (reason: string): Decision => ({ ok: false, reason: `claim ${nameOf(ref)}: ${reason}` });
+  const no = (reason: string) => ({ ok: false, reason: `claim ${nameOf(ref)}: ${reason}` }) as const;
   const mismatch = claimMismatch(ref, claim);
   if (mismatch !== null) return no(mismatch);
   const { results = [], config = [] } = claim.status?.allocation?.devices ?? {};
@@ -58,7 +59,7 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
     if (state.member.hcas.some((hca) => !hca.uverbs?.present)) return no(`${words} cannot be used: ${state.reason}`);
     const admin = result.adminAccess === true;
     const holder = state.member.hcas.map((hca) => view.heldBy.get(hca.name)).find((one) => one !== undefined);
-    if (holder !== undefined && !admin) return no(`${words} is held by ${holder}`);
+    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), held: true };
     const request = result.request.split("/")[0]!;
     const given = exposure(spec, configFor(config, view.driver, result.request), view.parse);
     if (!given.ok) return no(`request ${request}: ${given.reason}`);

@@ -31,7 +31,7 @@ import {
   temporaryPath,
 } from "../kubelet/socket_file.ts";
 import type { PrepareAnswer } from "./claims.ts";
-import type { ClaimRef } from "./claim_record.ts";
+import { type ClaimRef, nameOf } from "./claim_record.ts";
 
 /** What the kubelet's calls lead to. */
 export interface DraHandler {
@@ -176,9 +176,16 @@ export function listenRegistration(
 
 async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
   const answers: NonNullable<NodePrepareResourcesResponse["claims"]> = {};
-  for (const { namespace, name, uid } of claims) {
-    const answer = await handler.prepare({ namespace, name, uid });
-    answers[uid] = !answer.ok ? { error: answer.reason } : {
+  let refused: ClaimRef | null = null;
+  for (const ref of claims.map(({ namespace, name, uid }) => ({ namespace, name, uid }))) {
+    // The pod cannot start without it; the kubelet asks for all of them again.
+    if (refused !== null) {
+      answers[ref.uid] = { error: `not tried, because claim ${nameOf(refused)} of the same pod was refused` };
+      continue;
+    }
+    const answer = await handler.prepare(ref);
+    if (!answer.ok) refused = ref;
+    answers[ref.uid] = !answer.ok ? { error: answer.reason } : {
       devices: answer.devices.map((one) => ({
         request_names: [...one.requests],
         pool_name: one.pool,

@@ -324,3 +324,19 @@ Deno.test("unprepare() may be killed at every step, too", async () => {
     deepEqual([node.recordNames, node.cdiNames], [[], []]);
   }
 });
+
+Deno.test("prepare() waits for an HCA that is being given back, by a claim or by a pod of the device plugin", async () => {
+  using node = new ClaimNode([hca(0)]);
+  node.patienceMs = 60_000;
+  const claims = node.start();
+  ok((await claims.prepare(node.put(claim("u-1", [result(A)])))).ok);
+  // The pod was deleted without grace: the scheduler is ahead of the kubelet.
+  const second = claims.prepare(node.put(claim("u-2", [result(A)])));
+  equal(await claims.unprepare(ref("u-1")), null);
+  ok((await second).ok);
+  equal(await claims.unprepare(ref("u-2")), null);
+  node.heldBy.set("mlx5_0", "pod default/s1 through tencent.com/rdma");
+  const third = claims.prepare(node.put(claim("u-3", [result(A)])));
+  node.heldBy.clear();
+  ok((await third).ok);
+});

@@ -56,6 +56,7 @@ export class ClaimNode implements Disposable {
   hcas: readonly Hca[];
   spec: ResourceSpec;
   rescans = 0;
+  patienceMs = 0;
   /** What the next scan finds. */
   next: readonly Hca[] | null = null;
 
@@ -106,6 +107,7 @@ export class ClaimNode implements Disposable {
         return Promise.resolve();
       },
       onChange: () => {},
+      patienceMs: this.patienceMs,
     });
   }
 

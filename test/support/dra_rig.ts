@@ -113,6 +113,7 @@ export class DraRig implements AsyncDisposable {
           podsMs: 200,
           retryMs: 50,
           resendMs: 200,
+          patienceMs: 200,
         },
       },
       rescanMs: 0,
