@@ -5,7 +5,7 @@
  * @module
  */
 import type { Kernel } from "./kernel.ts";
-import { type HcaObject, madsOf, type PortObject, type Steps } from "./objects.ts";
+import { type HcaObject, madsOf, newHca, type PortObject, type Steps } from "./objects.ts";
 import { gidFiles, linkFiles, linkOf } from "./tree.ts";
 import type { GidDescription } from "./types.ts";
 
@@ -26,7 +26,7 @@ export function* setPort(kernel: Kernel, hca: HcaObject, number: number, state: 
   yield;
   kernel.sys.file(`${path}/state`, state);
   const link = linkFiles(linkOf(state, physState));
-  for (const netdev of hca.netdevs.filter((candidate) => (candidate.port ?? 1) === number)) {
+  for (const netdev of hca.netdevs.filter((one) => (one.port ?? 1) === number && !hca.netdevsInPod)) {
     const below = kernel.netdevPath(hca, netdev);
     kernel.sys.file(`${below}/operstate`, link.operstate);
     kernel.sys.file(`${below}/flags`, link.flags);
@@ -47,6 +47,43 @@ export function* setGids(kernel: Kernel, hca: HcaObject, number: number, gids: r
   yield;
   kernel.sys.merge(path, gidFiles(port.description, gids));
   return [`change ${hca.name} port ${number} gids`];
+}
+
+/**
+ * A CNI plugin moves the net devices into a pod while the HCA stays: they vanish, the ports go down, and the GID tables
+ * are emptied. In the pod their names are others.
+ */
+export function* netdevsLeave(kernel: Kernel, hca: HcaObject): Steps {
+  const lines: string[] = [];
+  kernel.unplugNetdevs(hca);
+  hca.netdevsInPod = true;
+  yield;
+  for (const { number } of hca.ports) {
+    lines.push(...yield* setPort(kernel, hca, number, "1: DOWN", "3: Disabled"));
+    yield;
+    lines.push(...yield* setGids(kernel, hca, number, []));
+  }
+  return lines;
+}
+
+/** The pod is gone: the net devices are back under their old names, and up. */
+export function* netdevsReturn(kernel: Kernel, hca: HcaObject): Steps {
+  const lines: string[] = [];
+  kernel.plugNetdevs(hca);
+  yield;
+  for (const port of hca.ports) {
+    lines.push(
+      ...yield* setGids(
+        kernel,
+        hca,
+        port.number,
+        newHca(hca.description, hca.pf, hca.vfIndex).ports[port.number - 1]!.gids,
+      ),
+    );
+    yield;
+    lines.push(...yield* setPort(kernel, hca, port.number, "4: ACTIVE", "5: LinkUp"));
+  }
+  return lines;
 }
 
 /** All the uverbs entries go, then they come back one by one under their new numbers. */

@@ -18,7 +18,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreeWriter } from "./disk.ts";
 import { Machine } from "./machine.ts";
-import { comeBack, leave, rename, renumber, setGids, setPort, showNode } from "./changes.ts";
+import { MiscDevices } from "./misc.ts";
+import {
+  comeBack,
+  leave,
+  netdevsLeave,
+  netdevsReturn,
+  rename,
+  renumber,
+  setGids,
+  setPort,
+  showNode,
+} from "./changes.ts";
 import { Kernel } from "./kernel.ts";
 import { describeHca, type HcaObject, type Steps } from "./objects.ts";
 import type { GidDescription, HcaNow, HostDescription, MutationOptions } from "./types.ts";
@@ -42,12 +53,11 @@ export class FakeHost {
   /** One line for each change, after it was done: a process that watches it is told as netlink would tell it. */
   readonly eventsFile: string;
   readonly #kernel: Kernel;
+  readonly #misc: MiscDevices;
   readonly #exclusive: boolean;
   /** What torn and removed files said, by path. */
   readonly #originals = new Map<string, Uint8Array>();
   readonly #listeners = new Set<(lines: readonly string[]) => void>();
-  #rdmaCm = false;
-  #knem = false;
   /** Lines of the batch that is running, null outside. */
   #batch: string[] | null = null;
 
@@ -61,10 +71,11 @@ export class FakeHost {
     const machine = new Machine(new TreeWriter(this.sysfsRoot, staging), new TreeWriter(this.devRoot, staging));
     machine.boot(description);
     this.#kernel = new Kernel(machine);
+    this.#misc = new MiscDevices(machine);
     for (const hca of description.hcas) finish(this.#kernel.probe(hca));
     for (const hca of description.hcas) if (hca.vfs) finish(this.#kernel.createVfs(this.#find(hca.name), hca.vfs));
-    this.#toggleRdmaCm(description.rdmaCm !== false);
-    this.#toggleKnem(description.knem === true);
+    this.#misc.set("rdma_cm", description.rdmaCm !== false);
+    this.#misc.set("knem", description.knem === true);
     writeFileSync(this.eventsFile, "");
   }
 
@@ -113,7 +124,7 @@ export class FakeHost {
 
   /** Whether the host has the rdma_cm and knem nodes. */
   extras(): { readonly rdmaCm: boolean; readonly knem: boolean } {
-    return { rdmaCm: this.#rdmaCm, knem: this.#knem };
+    return { rdmaCm: this.#misc.has("rdma_cm"), knem: this.#misc.has("knem") };
   }
 
   /** Where the HCA's directory is on this machine, links resolved. */
@@ -244,6 +255,19 @@ export class FakeHost {
     await this.#mutate(comeBack(this.#kernel, hca), options);
   }
 
+  /** A CNI plugin (host-device, SR-IOV) moves the HCA's net devices into a pod; the HCA itself stays, in shared mode. */
+  async moveNetdevsToPod(name: string, options?: MutationOptions): Promise<void> {
+    const hca = this.#present(name);
+    if (hca.netdevsInPod) throw new Error(`Cannot move net devices of ${name}: they are in a pod already`);
+    await this.#mutate(netdevsLeave(this.#kernel, hca), options);
+  }
+
+  async returnNetdevs(name: string, options?: MutationOptions): Promise<void> {
+    const hca = this.#present(name);
+    if (!hca.netdevsInPod) throw new Error(`Cannot return net devices of ${name}: they are in no pod`);
+    await this.#mutate(netdevsReturn(this.#kernel, hca), options);
+  }
+
   /** Writes one attribute below the HCA's directory ("ports/1/rate"), whole and with a final newline. */
   async setAttribute(name: string, path: string, content: string, options?: MutationOptions): Promise<void> {
     const file = `${this.#kernel.pathOf(this.#present(name))}/${path}`;
@@ -286,16 +310,16 @@ export class FakeHost {
   }
 
   async loadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleKnem(true), "add knem", options);
+    await this.#once(() => this.#misc.set("knem", true), "add knem", options);
   }
 
   async unloadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleKnem(false), "remove knem", options);
+    await this.#once(() => this.#misc.set("knem", false), "remove knem", options);
   }
 
   /** Loads or unloads rdma_ucm. */
   async setRdmaCm(present: boolean, options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleRdmaCm(present), `${present ? "add" : "remove"} rdma_cm`, options);
+    await this.#once(() => this.#misc.set("rdma_cm", present), `${present ? "add" : "remove"} rdma_cm`, options);
   }
 
   /** Appends a line to the events file though nothing changed: a trigger for nothing, or a late one. */
@@ -364,20 +388,6 @@ export class FakeHost {
     const original = this.#originals.get(path) ?? readFileSync(join(this.sysfsRoot, path));
     this.#originals.set(path, original);
     return original;
-  }
-
-  #toggleRdmaCm(present: boolean): void {
-    if (present === this.#rdmaCm) return;
-    this.#rdmaCm = present;
-    if (present) this.#kernel.machine.plugMisc("rdma_cm", "rdma_ucm", 123, "infiniband/rdma_cm");
-    else this.#kernel.machine.unplugMisc("rdma_cm", "rdma_ucm", "infiniband/rdma_cm");
-  }
-
-  #toggleKnem(present: boolean): void {
-    if (present === this.#knem) return;
-    this.#knem = present;
-    if (present) this.#kernel.machine.plugMisc("knem", "knem", 122, "knem");
-    else this.#kernel.machine.unplugMisc("knem", "knem", "knem");
   }
 }
 

@@ -34,7 +34,8 @@ export class Kernel {
     if (pci === null) return null;
     const path = this.machine.functionAt(pci);
     if (path === undefined) throw new Error(`Cannot place ${hca.name}: there is no PCI function ${pci}`);
-    return sf === undefined ? path : `${path}/mlx5_core.sf.${sf.index}`;
+    const { under } = hca.description.software ?? {};
+    return sf !== undefined ? `${path}/mlx5_core.sf.${sf.index}` : under === undefined ? path : `${path}/${under}`;
   }
 
   /** Path of the HCA itself. */
@@ -204,6 +205,7 @@ export class Kernel {
   }
 
   plugNetdevs(hca: HcaObject): void {
+    hca.netdevsInPod = false;
     for (const netdev of hca.netdevs) {
       const path = this.netdevPath(hca, netdev);
       const port = hca.ports[(netdev.port ?? 1) - 1];
@@ -235,7 +237,9 @@ export class Kernel {
   #plugChar(hca: HcaObject, kind: CharKind, number: number, port: number | null, node: boolean): void {
     const className = kind === "uverbs" ? "infiniband_verbs" : "infiniband_mad";
     const path = `${this.#classPath(hca, className)}/${kind}${number}`;
-    const facts = { hca: hca.name, driver: hca.description.driver, port, device: this.parentOf(hca) };
+    const { driver, software } = hca.description;
+    const abiOf = software === undefined ? driver : software.kind === "rxe" ? "rdma_rxe" : "siw";
+    const facts = { hca: hca.name, driver: abiOf, port, device: this.parentOf(hca) };
     this.sys.tree(path, charDeviceTree(kind, number, facts));
     this.sys.link(`/class/${className}/${kind}${number}`, path);
     if (node) this.machine.makeNode(`/infiniband/${kind}${number}`, kind === "uverbs" ? 0o666 : 0o600);

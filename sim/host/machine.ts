@@ -168,7 +168,8 @@ export class Machine {
 
   #plugNic(nic: PlainNic): void {
     const { vendor, device, numaNode = -1 } = nic;
-    const facts: PciFacts = { ...BRIDGE, vendor, device, subsystemVendor: vendor, pciClass: "020000", numaNode };
+    const subsystem = { subsystemVendor: vendor, subsystemDevice: nic.subsystemDevice ?? BRIDGE.subsystemDevice };
+    const facts: PciFacts = { ...BRIDGE, vendor, device, ...subsystem, pciClass: "020000", numaNode };
     const path = this.plugFunction(nic.pci, nic.bridges, facts, {});
     this.linkDriver(nic.pci, nic.driver);
     this.plugNetdev(`${path}/net/${nic.name}`, { name: nic.name }, {

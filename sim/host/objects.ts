@@ -32,6 +32,8 @@ export interface HcaObject {
   nodeHidden: boolean;
   readonly ports: readonly PortObject[];
   readonly netdevs: readonly NetdevDescription[];
+  /** Its net devices are in a pod's network namespace, while the HCA is not. */
+  netdevsInPod: boolean;
   readonly pf: HcaObject | null;
   readonly vfIndex: number | null;
 }
@@ -42,13 +44,15 @@ const STATES = { DOWN: "1: DOWN", INIT: "2: INIT", ARMED: "3: ARMED", ACTIVE: "4
 export function newHca(description: HcaDescription, pf: HcaObject | null, vfIndex: number | null): HcaObject {
   const netdevs = (description.netdevs ?? []).map((netdev) => typeof netdev === "string" ? { name: netdev } : netdev);
   const ports = description.ports.map((port, index): PortObject => {
-    const netdev = netdevs.find((candidate) => (candidate.port ?? 1) === index + 1 && candidate.type !== "ipoib");
+    const netdev = netdevs.find((candidate) =>
+      (candidate.port ?? 1) === index + 1 && candidate.type !== "ipoib" && !candidate.physPortName?.startsWith("pf")
+    );
     return {
       number: index + 1,
       description: port,
       state: STATES[port.state ?? "ACTIVE"],
-      physState: port.state === "DOWN" ? "2: Polling" : "5: LinkUp",
-      gids: port.gids ?? defaultGids(description, index + 1, netdev),
+      physState: port.physState ?? (port.state === "DOWN" ? "2: Polling" : "5: LinkUp"),
+      gids: port.gids ?? (port.gidSlots === 0 ? [] : defaultGids(description, index + 1, netdev)),
       mad: null,
     };
   });
@@ -60,6 +64,7 @@ export function newHca(description: HcaDescription, pf: HcaObject | null, vfInde
     nodeHidden: false,
     ports,
     netdevs,
+    netdevsInPod: false,
     pf,
     vfIndex,
   };
@@ -84,7 +89,7 @@ export function pciFacts(hca: HcaDescription): PciFacts {
     subsystemVendor: hca.subsystemVendor ?? hca.vendor,
     subsystemDevice: hca.subsystemDevice ?? "0000",
     // 0207 InfiniBand, 0200 Ethernet; EFA calls itself Ethernet too.
-    pciClass: hca.ports[0]?.linkLayer === "InfiniBand" ? "020700" : "020000",
+    pciClass: hca.pciClass ?? (hca.ports[0]?.linkLayer === "InfiniBand" ? "020700" : "020000"),
     numaNode: hca.numaNode ?? -1,
   };
 }
@@ -92,13 +97,14 @@ export function pciFacts(hca: HcaDescription): PciFacts {
 /** VF `index` of a PF, without the name that the kernel will give it. */
 export function vfDescription(pf: HcaObject, index: number): HcaDescription {
   const { totalVfs: _totalVfs, vfs: _vfs, vf, netdevs: _netdevs, ...shared } = pf.description;
-  const first = pf.netdevs.find((netdev) => netdev.type !== "ipoib");
+  const first = pf.netdevs.find((netdev) => netdev.type !== "ipoib" && !netdev.physPortName?.startsWith("pf"));
   const address = shared.pci ?? "";
   const guid = BigInt(`0x${shared.nodeGuid.replaceAll(":", "")}`) + (BigInt(index + 1) << 32n);
   const own = vf?.netdevs !== false && first !== undefined;
   return {
     ...shared,
     device: vf?.device ?? shared.device,
+    driver: vf?.driver ?? shared.driver,
     bridges: shared.bridges ?? defaultBridges(address),
     nodeGuid: guid.toString(16).padStart(16, "0").replace(/(.{4})(?=.)/g, "$1:"),
     sysImageGuid: shared.sysImageGuid ?? shared.nodeGuid,
@@ -115,13 +121,13 @@ export function describeHca(hca: HcaObject): HcaNow {
   const named = (wanted: "umad" | "issm", port?: number) =>
     nodes.flatMap(([kind, n, of]) => kind === wanted && (port === undefined || of === port) ? [`${kind}${n}`] : []);
   const uverbs = hca.uverbs === null ? null : `uverbs${hca.uverbs}`;
-  const virtual = description.pci === null;
+  const virtual = description.pci === null || description.software !== undefined;
   const numaNode = description.numaNode ?? -1;
   return {
     name: hca.name,
     nodeGuid: description.nodeGuid,
     kind: virtual ? "virtual" : description.sf !== undefined ? "sf" : hca.pf !== null ? "vf" : "pf",
-    pci: description.pci,
+    pci: virtual ? null : description.pci,
     pf: hca.pf?.name ?? null,
     vfIndex: hca.vfIndex,
     numaNode: virtual || numaNode < 0 ? null : numaNode,
@@ -129,7 +135,7 @@ export function describeHca(hca: HcaObject): HcaNow {
     uverbsNode: hca.nodeHidden ? null : uverbs,
     umads: named("umad"),
     issms: named("issm"),
-    netdevs: hca.netdevs.map((netdev) => netdev.name).sort(),
+    netdevs: hca.netdevsInPod ? [] : hca.netdevs.map((netdev) => netdev.name).sort(),
     ports: hca.ports.map((port) => ({
       number: port.number,
       state: port.state,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { REPORTED_HOSTS } from "./reported_hosts.ts";
 import type { HcaDescription, HostDescription, PortDescription } from "./types.ts";
 
 const IB: PortDescription = { linkLayer: "InfiniBand" };
@@ -89,7 +90,7 @@ function irdma(number: number, over: Partial<HcaDescription>): HcaDescription {
     netdevs: [{ name: `ens785f${number}`, ipv4: `172.16.${number}.1` }],
     ports: [{ linkLayer: "Ethernet", rate: "100 Gb/sec (4X EDR)", counters: false }],
     totalVfs: 8,
-    vf: { device: "1889", names: "irdma%d", offset: 8 },
+    vf: { device: "1889", driver: "iavf", names: "irdma%d", offset: 8 },
     ...over,
   };
 }
@@ -256,8 +257,10 @@ export const PRESETS: Readonly<Record<PresetName, HostDescription>> = presets;
  * @throws {RangeError} when there is none; the message lists those that exist
  */
 export function preset(name: string): HostDescription {
-  if (Object.hasOwn(PRESETS, name)) return PRESETS[name as PresetName];
-  throw new RangeError(`Cannot use "${name}" as a host: the presets are ${Object.keys(PRESETS).join(", ")}`);
+  const all: Readonly<Record<string, HostDescription>> = { ...PRESETS, ...REPORTED_HOSTS };
+  const found = Object.hasOwn(all, name) ? all[name] : undefined;
+  if (found !== undefined) return found;
+  throw new RangeError(`Cannot use "${name}" as a host: the presets are ${Object.keys(all).join(", ")}`);
 }
 
 /**

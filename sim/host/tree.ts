@@ -83,6 +83,8 @@ export function netdevTree(
     mtu: netdev.type === "ipoib" ? "2044" : "1500",
     dev_id: "0x0",
     dev_port: String((netdev.port ?? 1) - 1),
+    phys_port_name: netdev.physPortName,
+    phys_switch_id: netdev.physSwitchId,
     uevent: `INTERFACE=${netdev.name}\nIFINDEX=${facts.ifindex}`,
     subsystem: { to: "/class/net" },
     device: facts.device === null ? undefined : { to: facts.device },
@@ -197,6 +199,9 @@ export function portTree(
   };
 }
 
+/** What the software drivers call their devices. */
+const NODE_DESC: Readonly<Record<string, string>> = { rxe: "rxe", rdma_rxe: "rxe", siw: "Software iWARP stack" };
+
 /** The attributes of an HCA without its ports; `device` is null for software HCAs. */
 export function hcaTree(hca: HcaDescription, name: string, device: string | null, ports: Directory): Directory {
   const parent = (hca.netdevs ?? [])[0];
@@ -204,13 +209,14 @@ export function hcaTree(hca: HcaDescription, name: string, device: string | null
     node_type: hca.nodeType ?? "1: CA",
     node_guid: hca.nodeGuid,
     sys_image_guid: hca.sysImageGuid ?? hca.nodeGuid,
-    node_desc: `${name} of a simulated host`,
+    node_desc: NODE_DESC[hca.software?.kind ?? hca.driver] ?? `${name} of a simulated host`,
     fw_ver: hca.firmware,
     board_id: hca.boardId,
     hca_type: hca.hcaType,
     hw_rev: device === null ? undefined : "0",
     uevent: `NAME=${name}`,
-    parent: device !== null || parent === undefined ? undefined : typeof parent === "string" ? parent : parent.name,
+    parent: hca.software?.parent ??
+      (device !== null || parent === undefined ? undefined : typeof parent === "string" ? parent : parent.name),
     device: device === null ? undefined : { to: device },
     subsystem: { to: "/class/infiniband" },
     ports,
@@ -231,7 +237,7 @@ export function charNumber(kind: CharKind, number: number): string {
 }
 
 /** Provider ABI that each driver's `uverbsN/abi_version` says. */
-const ABI: Readonly<Record<string, string>> = { rdma_rxe: "2", ice: "5" };
+const ABI: Readonly<Record<string, string>> = { rdma_rxe: "2", ice: "5", iavf: "5", mlx4_core: "4" };
 
 /** `uverbsN`, `umadN` or `issmN` below its class directory. */
 export function charDeviceTree(

@@ -24,6 +24,8 @@ export interface PortDescription {
   readonly linkLayer: "InfiniBand" | "Ethernet" | "Unknown";
   /** Default ACTIVE. */
   readonly state?: PortStateName;
+  /** Default "5: LinkUp", and "2: Polling" (a cable that is not there) with DOWN. */
+  readonly physState?: string;
   /** Default by link layer: "400 Gb/sec (4X NDR)" or "100 Gb/sec (4X EDR)". */
   readonly rate?: string;
   /** Default 0, and port-dependent on InfiniBand. */
@@ -31,7 +33,7 @@ export interface PortDescription {
   readonly smLid?: number;
   /** Default: what the driver would fill in for the port's net device and link layer. */
   readonly gids?: readonly GidDescription[];
-  /** Slots of the GID table, default 16. */
+  /** Slots of the GID table, default 16; 0: no table, as on the uplink of a switchdev function with RoCE off. */
   readonly gidSlots?: number;
   /** Default: true but for link layer Unknown. */
   readonly umad?: boolean;
@@ -56,12 +58,18 @@ export interface NetdevDescription {
   readonly bond?: readonly string[];
   /** True: a device of its own in devices/virtual/net (a dummy or veth below soft-RoCE). */
   readonly virtual?: boolean;
+  /** "p0" for the uplink of a switchdev function, "pf0vf1" for the representor of a VF. */
+  readonly physPortName?: string;
+  /** The embedded switch that it is a port of. */
+  readonly physSwitchId?: string;
 }
 
 /** How the VFs of a PF look. What is left out is taken from the PF. */
 export interface VfTemplate {
   /** PCI device ID, four hex digits. */
   readonly device?: string;
+  /** PCI driver, where VFs have another one than their PF ("iavf"). */
+  readonly driver?: string;
   /** Name that the driver asks the kernel for, "mlx5_%d" (the kernel takes the lowest free number). */
   readonly names?: string;
   /** VFs get net devices of their own (PF's name plus `vN`). Default: as the PF. */
@@ -92,6 +100,13 @@ export interface HcaDescription {
   readonly device: string;
   readonly subsystemVendor?: string;
   readonly subsystemDevice?: string;
+  /** Six hex digits; by the first port's link layer when it is not given. */
+  readonly pciClass?: string;
+  /**
+   * A software HCA whose `device` link leads to the NIC at `pci`, as before kernel 5.11; `under` names the device below
+   * the function that the NIC's driver is bound to (virtio0).
+   */
+  readonly software?: { readonly kind: "rxe" | "siw"; readonly parent?: string; readonly under?: string };
   /** PCI driver: "mlx5_core". */
   readonly driver: string;
   readonly nodeType?: "1: CA" | "4: RNIC" | "7: unspecified";
@@ -126,6 +141,7 @@ export interface PlainNic {
   readonly bridges?: readonly string[];
   readonly vendor: string;
   readonly device: string;
+  readonly subsystemDevice?: string;
   readonly driver: string;
   readonly numaNode?: number;
   /** The bond that its net device belongs to. */

@@ -49,10 +49,8 @@ export class Connections {
   }
 
   /**
-   * The process is gone: no goodbye on any connection, calls under way stay without an answer. The library's own way to
-   * end says goodbye (GOAWAY), which a killed kubelet does not, and which this runtime's HTTP/2 client does not always
-   * live through (denoland/deno#36788). Sockets are ended first: one that is destroyed under its session may crash the
-   * runtime later.
+   * The process is gone: no GOAWAY on any connection, as the library's own way to end sends it; calls under way stay
+   * without an answer. Sockets are ended first, and destroyed only if that takes too long.
    */
   async cut(): Promise<void> {
     const over = new AbortController();

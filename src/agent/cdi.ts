@@ -6,7 +6,7 @@
  * @module
  */
 import { CdiFiles, type OtherSpec } from "../kubelet/cdi_files.ts";
-import { heldDevices } from "../kubelet/checkpoint.ts";
+import { heldDevices, isUnreadable } from "../kubelet/checkpoint.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
 import type { Hca } from "../hca/types.ts";
 import type { HostFacts } from "../pool/allocate.ts";
@@ -128,12 +128,14 @@ export class CdiSpecs {
     if (left !== null) this.#log.warn(`Cannot remove ${left}; the next plugin that starts does, when it can`);
   }
 
+  /** What cannot be known counts as held: a spec too many does no harm, and one too few keeps a container from starting. */
   #anyHeld(resource: string): boolean {
-    return (heldDevices(this.#kubeletDir).get(resource)?.size ?? 0) > 0;
+    return (heldDevices(this.#kubeletDir).get(resource)?.size ?? 0) > 0 || isUnreadable(this.#kubeletDir);
   }
 
   /** Whether a container may hold the HCA. Where IDs are no names of HCAs, any ID that is held may stand for it. */
   #isHeld(spec: ResourceSpec, hca: string): boolean {
+    if (isUnreadable(this.#kubeletDir)) return true;
     const ids = [...heldDevices(this.#kubeletDir).get(spec.name) ?? []];
     if (spec.ids === "pci" || (spec.mode.kind === "shared" && spec.mode.of === "all")) return ids.length > 0;
     return ids.some((id) => id === hca || id.startsWith(`${hca}${SHARE_MARK}`));

@@ -229,7 +229,6 @@ export const ConfigFile = object({
 
 export type SelectorInput = z.infer<typeof Selector>;
 export type ResourceInput = z.infer<typeof Resource>;
-export type ConfigInput = z.infer<typeof ConfigFile>;
 /** Sections for the reference, in reading order: the key that leads there, and its schema. */
 export const SECTIONS = [
   ["", ConfigFile],

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { runtime } from "./check_runtime.ts";
 import { configuration, sandbox } from "./check_setting.ts";
 import { kubelet, names, selinux } from "./check_kubelet.ts";
 import { cdi, limits } from "./check_limits.ts";
@@ -16,6 +17,7 @@ import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
 const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
+  runtime,
   sandbox,
   configuration,
   modules,

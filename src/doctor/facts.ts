@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { runtimeName } from "../text/runtime_name.ts";
 import type { Inventory } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
@@ -26,6 +27,8 @@ export interface Facts {
   readonly hidden: readonly string[];
   /** Modules that are loaded, of those that matter (a built-in one counts). */
   readonly modules: readonly string[];
+  /** What the plugin runs on, and its version: "Deno 2.9.3". */
+  readonly runtime: string;
   readonly sysfsRoot: string;
   readonly devRoot: string;
   /** False for a tree that is not the kernel's own; nothing in its /dev is a device then. */
@@ -86,6 +89,7 @@ export async function gatherFacts(
     ],
     hidden,
     modules: MODULES.filter((name) => isDirectory(join(sysfsRoot, "module", name))),
+    runtime: runtimeName(),
     sysfsRoot,
     devRoot,
     realMachine: isKernelsOwn(sysfsRoot),

@@ -6,6 +6,7 @@
 
 /** Every finding there is, in the order in which they are printed; docs/troubleshooting.md has a section for each. */
 export const FINDING_IDS = [
+  "runtime",
   "sandbox",
   "config",
   "rdma-modules",

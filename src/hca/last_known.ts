@@ -11,9 +11,10 @@ import type { Hca, PciFunction } from "./types.ts";
  * from both.
  *
  * @param last the last reading of the same incarnation; null when there was none
+ * @param software whether it says itself that it is software, and so has no function to lose
  */
-export function withLastKnown(now: Hca, last: Hca | null): Hca {
-  const known = last === null ? now : remembered(now, last);
+export function withLastKnown(now: Hca, last: Hca | null, software: boolean): Hca {
+  const known = last === null ? now : remembered(now, last, software);
   const driver = known.pci?.driver ?? null;
   const ports = known.ports.map((port) => ({
     ...port,
@@ -24,9 +25,9 @@ export function withLastKnown(now: Hca, last: Hca | null): Hca {
   return { ...known, ports, transport };
 }
 
-function remembered(now: Hca, last: Hca): Hca {
+function remembered(now: Hca, last: Hca, software: boolean): Hca {
   // A function is not lost while its HCA is there: a link that cannot be followed makes no software of an adapter.
-  const lost = now.pci === null && last.pci !== null;
+  const lost = now.pci === null && last.pci !== null && !software;
   return {
     ...now,
     nodeType: now.nodeType === "unknown" ? last.nodeType : now.nodeType,

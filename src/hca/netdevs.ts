@@ -112,19 +112,21 @@ export class NetdevReader {
   /**
    * Gives every port its net devices.
    * @param functionDir the HCA's PCI function; null for software
-   * @param must whether an Ethernet port of this HCA has a net device somewhere, if not here
+   * @param must whether an Ethernet port of this HCA has a net device somewhere, if not here; software goes with its own
    */
   sort(ports: readonly Port[], own: OwnNetdevs, functionDir: string | null, must: boolean): SortedNetdevs {
     const names = own.netdevs.map((one) => one.name);
     const above = this.#above(names);
     const sorted = ports.map((port) => {
       const mine = own.netdevs.filter((one) => portOf(one, own.netdevs, ports) === port.number).map((one) => one.name);
-      const named = [...new Set(port.gids.flatMap((gid) => gid.netdev ?? []))].filter((name) => !names.includes(name));
+      // An empty table names nothing: what stood above before and still does goes on to count.
+      const listed = port.gids.length > 0 ? port.gids.flatMap((gid) => gid.netdev ?? []) : port.netdevs;
+      const named = [...new Set(listed)].filter((name) => !names.includes(name));
       const stacked = named.filter((name) =>
         exists(`${this.#net}/${name}`) && (above.has(name) || this.#standsOn(name, names) ||
           (mine.length === 0 && ports.length > 1 && this.#isSibling(name, functionDir)))
       );
-      const away = own.away && (mine.length > 0 || (must && port.linkLayer === "Ethernet" && ports.length === 1));
+      const away = own.away && must && (mine.length > 0 || (port.linkLayer === "Ethernet" && ports.length === 1));
       return withNetdevs(port, [...mine, ...stacked].sort(natural), away);
     });
     const netdevs = [...new Set([...names, ...sorted.flatMap((port) => port.netdevs)])].sort(natural);

@@ -49,7 +49,8 @@ export async function readDetails(
 
 /**
  * A port before its live part was ever read.
- * @param last the same port as it was read before: its link layer is what it was when it cannot be read now
+ * @param last the same port as it was read before: its link layer is what it was when it cannot be read now, and its net
+ *   devices are what an empty GID table does not name
  */
 export function emptyPort(portDir: string, number: number, last: Port | undefined): Port {
   const linkLayer = readLine(`${portDir}/link_layer`);
@@ -66,7 +67,7 @@ export function emptyPort(portDir: string, number: number, last: Port | undefine
     smLid: null,
     gids: [],
     gidTable: null,
-    netdevs: [],
+    netdevs: last?.netdevs ?? [],
     netdevAway: false,
     umad: null,
     issm: null,

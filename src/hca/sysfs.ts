@@ -243,7 +243,7 @@ export class SysfsScanner {
       inVerbs: null,
       notes: [],
     };
-    return { hca: withLastKnown(hca, same), carrier };
+    return { hca: withLastKnown(hca, same, software), carrier };
   }
 
   /** Live parts of all ports, or null when the firmware did not answer in time. */

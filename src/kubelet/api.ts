@@ -5,6 +5,7 @@
  *
  * @module
  */
+import "./http2_goaway.ts";
 import {
   type ChannelOptions,
   type MethodDefinition,
@@ -30,8 +31,6 @@ export type { RegisterRequest } from "../gen/v1beta1/RegisterRequest.ts";
 
 /** The only API version there is; kubelet `deviceplugin/v1beta1/constants.go`. */
 export const API_VERSION = "v1beta1";
-/** Where the kubelet keeps its socket and wants ours. */
-export const DEFAULT_KUBELET_DIR = "/var/lib/kubelet/device-plugins";
 /** The kubelet's Registration socket inside that directory. */
 export const KUBELET_SOCKET = "kubelet.sock";
 export const HEALTHY = "Healthy";

@@ -7,9 +7,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Where runtimes look for specs that do not outlive a boot. */
-export const DEFAULT_CDI_DIR = "/var/run/cdi";
-
 /** What this room has to know of a CDI spec: the annotations that say who keeps the file. */
 export interface AnnotatedSpec {
   readonly annotations: Readonly<Record<string, string>>;

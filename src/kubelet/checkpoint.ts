@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** File name in the kubelet's device-plugins directory (kubelet `checkpointmanager`, `devicemanager`). */
@@ -32,6 +32,11 @@ function readData(kubeletDir: string): unknown {
   } catch {
     return undefined; // a kubelet that never admitted a pod has none
   }
+}
+
+/** Whether there is a checkpoint and nothing can be read from it: then nobody knows what pods hold. */
+export function isUnreadable(kubeletDir: string): boolean {
+  return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
 }
 
 /** Device IDs that pods hold, by resource. Empty when there is no checkpoint or it is not what we know. */

@@ -55,10 +55,7 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   }
 }
 
-/**
- * A client of the kubelet's PodResources API. Its connection lasts as long as a question: were a kubelet to say goodbye
- * (GOAWAY) on one that has been idle for minutes, this could abort the runtime (denoland/deno#36788).
- */
+/** A client of the kubelet's PodResources API. Its connection lasts as long as a question, so that none sits idle. */
 export class PodLister {
   readonly #socket: string;
   readonly #timeoutMs: number;

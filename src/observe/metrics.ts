@@ -13,6 +13,7 @@ import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
 import { devices } from "../pool/devices.ts";
+import { runtimeName } from "../text/runtime_name.ts";
 import { portCounterText } from "./metrics_ports.ts";
 import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
 import type { PortCounters } from "./port_counters.ts";
@@ -61,10 +62,7 @@ export class Metrics {
       "histogram",
       (config, family) => new Histogram({ ...config, buckets: [...family.buckets ?? []] }),
     );
-    const runtime = process.versions.deno === undefined
-      ? `node ${process.versions.node}`
-      : `deno ${process.versions.deno}`;
-    this.#gauge("build").set({ version: sources.version, runtime }, 1);
+    this.#gauge("build").set({ version: sources.version, runtime: runtimeName() }, 1);
     this.#gauge("started").set(Date.now() / 1e3 - process.uptime());
     this.observer = this.#observe();
   }

@@ -157,6 +157,7 @@ function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): Mismatch 
 export function describeSelector(selector: Selector): string {
   return Object.entries(selector).map(([key, value]) => {
     if (key === "minRateGbps") return `minRate: ${value}`;
+    if (key === "pfWithVfs") return value ? "a PF that has VFs" : "no PF that has VFs";
     if (!Array.isArray(value)) return `${key}: ${value}`;
     return `${key}: ${(value as readonly (string | number | PfRange)[]).map(describeValue).join(", ")}`;
   }).join(", ") || "an empty selector";

@@ -72,7 +72,7 @@ export function select(
   for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
       const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
-      const reason = whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
+      const reason = representorReason(hca, all) ?? whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
       if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
       return reason === null;
     });
@@ -80,6 +80,18 @@ export function select(
     pools.set(spec, { spec, members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed) });
   }
   return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
+}
+
+/**
+ * Kernels before 5.3 make an RDMA device of each representor of a switchdev function. It carries no RDMA, and would make
+ * the function Unhealthy that it sits on beside the adapter itself.
+ */
+function representorReason(hca: Hca, all: readonly Hca[]): string | null {
+  if (hca.pci === null || hca.kind === "sf" || hca.ports.length === 0 || hca.ports.some(carriesRdma)) return null;
+  const main = all.find((other) =>
+    other !== hca && other.kind === hca.kind && other.pci?.address === hca.pci!.address && other.ports.some(carriesRdma)
+  );
+  return main === undefined ? null : `it has no GID table: it is a representor on the function of ${main.name}`;
 }
 
 /** Why the resource does not select this HCA; null when it does. */
@@ -94,7 +106,7 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     .flatMap(({ selector, found }) => "ports" in found ? [{ selector, ports: found.ports }] : []);
   const left = all.filter((port) => !excluded.some(({ ports }) => ports.includes(port)));
   if (excluded.length > 0 && left.length === 0) {
-    return `it is excluded by ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
+    return `it is excluded: ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
   }
   if (spec.select.length === 0) return null;
   const found = spec.select.map((selector) => match(selector, hca));
@@ -103,7 +115,7 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     const meant = found.flatMap((one) => "ports" in one ? one.ports : []);
     if (excluded.length === 0 || all.length === 0 || meant.some((port) => left.includes(port))) return null;
     const by = excluded.map(({ selector }) => describeSelector(selector)).join("; ");
-    return `what is selected of it is excluded by ${by}`;
+    return `what is selected of it is excluded: ${by}`;
   }
   if (stays && wrong.some((one) => one.unknown)) return null;
   return wrong.length === 1

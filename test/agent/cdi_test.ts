@@ -149,3 +149,16 @@ Deno.test("a plugin that ends leaves the spec that its successor has written", a
   await second.close();
   deepEqual(files(one), []);
 });
+
+Deno.test("a checkpoint that cannot be read counts as if containers held devices", abandons, async () => {
+  await using one = await withCdi();
+  const checkpoint = join(one.dir, "kubelet/device-plugins/kubelet_internal_checkpoint");
+  await one.kubelet.stop();
+  writeFileSync(checkpoint, '{"Data":');
+  await one.agent.close();
+  deepEqual(files(one), [FILE]);
+  rmSync(checkpoint);
+  const second = await successor(one, [{ ...CDI, name: "rdma/other", cdi: false }]);
+  deepEqual(files(one), []);
+  await second.close();
+});

@@ -152,9 +152,9 @@ export async function createPod(stage: Stage, templateName: string): Promise<str
 
 /**
  * How long a pod may take: the kubelet may ask for a claim before the API server's node authorizer has heard of it, and
- * then tries again after ten to fifteen seconds.
+ * then, or when a prepare was refused, tries again at its next resync, a minute or more later.
  */
-const POD_MS = 60_000;
+const POD_MS = 120_000;
 
 export async function running(stage: Stage, pod: string): Promise<void> {
   await stage.cluster.api.until<PodObject, boolean>(

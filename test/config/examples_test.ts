@@ -51,7 +51,7 @@ Deno.test("loadConfig() reads shares per HCA with their health and nodes", async
     mode: { kind: "shared", shares: 32, of: "one" },
     prefer: "least-used",
     select: [{ transports: ["RoCE"] }],
-    health: { policy: "port-active", ports: null, require: "all", settleMs: 5_000, graceMs: 120_000 },
+    health: { policy: "auto", ports: null, require: "all", settleMs: 5_000, graceMs: 120_000 },
     expose: { ...DEFAULT_SPEC.expose, issm: false, knem: false },
   }]);
 });

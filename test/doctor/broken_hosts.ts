@@ -69,6 +69,12 @@ const drivers = ["mlx5.driver"];
 const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
 export const BROKEN: readonly Broken[] = [
   {
+    what: "a Deno that keeps the memory of every connection",
+    finds: ["warning runtime"],
+    says: /Deno 2\.9\.3 never frees the memory of a connection/,
+    over: { runtime: "Deno 2.9.3" },
+  },
+  {
     what: "no modules",
     finds: ["problem rdma-modules"],
     says: /modprobe mlx5_ib/,

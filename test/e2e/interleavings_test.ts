@@ -1,5 +1,5 @@
 import { deepEqual, ok } from "@std/assert";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { FakeHost, MutationOptions } from "../../sim/mod.ts";
@@ -7,6 +7,8 @@ import { seen, type World, world } from "../support/world.ts";
 
 const RESOURCE = DEFAULT_SPEC.name;
 const INTERLEAVINGS = 1_000;
+/** Machines after public reports, and how many interleavings each. */
+const MACHINES = { "rails-in-pods": 250, "vfs-down": 150, "roce-lag": 50, "smi-subdevice": 100 } as const;
 
 /** One thing that happens; numbers choose among what is there at that moment. */
 const step = fc.record({
@@ -23,6 +25,10 @@ const step = fc.record({
     "no-vfs",
     "hide",
     "show",
+    "netdevs-leave",
+    "netdevs-leave",
+    "raised-in-pod",
+    "netdevs-return",
     "look",
     "allocate",
     "allocate",
@@ -39,12 +45,17 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 /** Which HCA every uverbs node belongs to, and what the kubelet should be told. */
 function truth(host: FakeHost) {
-  const now = host.describe();
+  const here = host.describe();
+  // A second RDMA device of a function that never has a uverbs node is no adapter.
+  const isServed = (pci: string | null) => here.some((one) => one.pci === pci && one.uverbs !== null);
+  const now = here.filter((one) => one.uverbs !== null || !isServed(one.pci));
   return {
     nodes: new Map(now.map((one): [string, string] => [`/dev/infiniband/${one.uverbs}`, one.name])),
     devices: now.map((one) => {
       // Of a VF nothing more is asked than that it is there: its link is raised inside a pod.
-      const up = one.kind === "vf" || one.ports.some((port) => port.state === "4: ACTIVE");
+      // Of an Ethernet port whose net device is in a pod nothing is asked at all.
+      const inPod = one.netdevs.length === 0 && one.ports.every((port) => port.linkLayer === "Ethernet");
+      const up = one.kind === "vf" || inPod || one.ports.some((port) => port.state === "4: ACTIVE");
       const healthy = one.uverbs !== null && one.uverbsNode && up;
       return `${one.name}:${healthy ? "Healthy" : "Unhealthy"}`;
     }).sort(),
@@ -93,7 +104,7 @@ class Play {
 
   async do({ what, a, b, quiet, between }: Step): Promise<void> {
     const { host, agent } = this.#world;
-    const here = host.hcaNames();
+    const here = host.describe().filter((one) => one.uverbs !== null).map((one) => one.name);
     const name = here[a % here.length];
     const gone = host.removedHcas();
     const options: MutationOptions = {
@@ -121,7 +132,16 @@ class Play {
       }
       if (what === "hide") await host.hideUverbsNode(name, options);
       if (what === "show") await host.showUverbsNode(name, options);
-      const pf = host.describe().find((one) => one.kind === "pf");
+      const left = host.describe().find((one) => one.name === name)?.netdevs.length;
+      if (what === "netdevs-leave" && left !== undefined && left > 0) await host.moveNetdevsToPod(name, options);
+      if (what === "netdevs-return" && left === 0) await host.returnNetdevs(name, options);
+      if (what === "raised-in-pod" && left === 0) {
+        await host.setGids(name, 1, [{ index: 0, gid: LINK_LOCAL, type: "RoCE v2", netdev: "net1" }], options);
+        await host.portUp(name, 1, options);
+      }
+      const pf = host.describe().find((one) =>
+        one.kind === "pf" && existsSync(`${host.hcaPath(one.name)}/device/sriov_numvfs`)
+      );
       const hasVfs = pf !== undefined &&
         Number(readFileSync(`${host.hcaPath(pf.name)}/device/sriov_numvfs`, "utf8")) > 0;
       if (what === "vfs" && pf !== undefined && !hasVfs) await host.addVfs(pf.name, 1 + b % 3, options);
@@ -141,6 +161,23 @@ class Play {
     });
     this.#moments.splice(0, this.#moments.length - 1);
   }
+}
+
+const LINK_LOCAL = "fe80:0000:0000:0000:0000:0000:0000:0001";
+
+for (const [machine, runs] of Object.entries(MACHINES)) {
+  Deno.test(`after any of ${runs} interleavings on ${machine} the kubelet's list is the host`, async () => {
+    await using one = await world({ host: machine });
+    const playing = new Play(one);
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
+        for (const each of steps) await playing.do(each);
+        await playing.quiet();
+        deepEqual(playing.wrong, []);
+      }),
+      { numRuns: runs, endOnFailure: true },
+    );
+  });
 }
 
 Deno.test(`after any of ${INTERLEAVINGS} interleavings the kubelet's list is the host, and no Allocate gave another HCA's node`, async () => {

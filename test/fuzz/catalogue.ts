@@ -4,7 +4,7 @@ import { config } from "./targets/config.ts";
 import { flags } from "./targets/flags.ts";
 import { grpc } from "./targets/grpc.ts";
 import { netlink } from "./targets/netlink.ts";
-import { sysfs } from "./targets/sysfs.ts";
+import { machines, sysfs } from "./targets/sysfs.ts";
 import type { Target } from "./target.ts";
 
-export const TARGETS: readonly Target[] = [sysfs, flags, netlink, grpc, checkpoint, config];
+export const TARGETS: readonly Target[] = [sysfs, machines, flags, netlink, grpc, checkpoint, config];

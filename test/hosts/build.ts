@@ -314,7 +314,8 @@ class Builder {
       this.#classDevice("infiniband_mad", name, `231:${this.#mads + minor}`, base, below, { ibdev: hca, port: number });
       this.#node(`infiniband/${name}`, 0o600);
     }
-    this.#mads++;
+    // The kernel counts ports that have such nodes, and gives both the same number.
+    if (wanted.umad || wanted.issm) this.#mads++;
   }
 
   #classDevice(

@@ -7,6 +7,7 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { HostPlan } from "./build.ts";
 import { leavesForPod, upInPod } from "./into_pod.ts";
 import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 
@@ -64,6 +65,22 @@ for (
     },
   );
 }
+
+Deno.test("the last net device of a machine may be in a pod, too", ABANDONS, async () => {
+  const hcas: HostPlan["hcas"] = [{
+    name: "mlx5_0",
+    pci: "0000:1a:00.0",
+    driver: "mlx5_core",
+    netdevs: [{ name: "eth2" }],
+  }];
+  await using one = await node({ host: { hcas } });
+  const whole = () => kubeletCounts(one.kubelet)["tencent.com/rdma"] === "1/1";
+  await one.kubelet.waitFor(whole, { what: "the PF" });
+  leavesForPod(one.host.sysfs, "mlx5_0");
+  await one.agent.scan("test");
+  ok(whole());
+  deepEqual(listCounts(await one.list()), { "tencent.com/rdma": "1/1" });
+});
 
 Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", ABANDONS, async () => {
   await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
@@ -162,6 +179,44 @@ Deno.test(
     );
     await one.restart();
     await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
+  },
+);
+
+Deno.test(
+  "a bond, a VLAN and a bridge go on to count while the GID table is empty, and leave with their links",
+  ABANDONS,
+  async () => {
+    const names = ["ens1f0", "bond0", "bond0.7"];
+    const netdevs = [{ name: "ens1f0", master: "bond0" }];
+    const gids = names.map((ndev, i) => ({
+      gid: `fe80:0000:0000:0000:0000:0000:0000:000${i + 1}`,
+      type: "RoCE v2",
+      ndev,
+    }));
+    const plan: HostPlan = {
+      virtual_netdevs: [{ name: "bond0" }, { name: "bond0.7", lower: ["bond0"] }],
+      hcas: [{ name: "mlx5_0", pci: "0000:3b:00.0", driver: "mlx5_core", netdevs, ports: [{ gids }] }],
+    };
+    const config = JSON.stringify({
+      configList: [{ resourceName: "vlan", rdmaHcaMax: 2, selectors: { ifNames: ["bond0.7"] } }],
+    });
+    await using one = await node({ host: plan, config });
+    await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/vlan"] === "2/2", { what: "the pool" });
+    const port = join(one.host.sysfs, "class/infiniband/mlx5_0/ports/1");
+    const members = () => [...one.agent.state.inventory!.states.get("rdma/vlan")!.deviceStates.values()];
+    for (const slot of ["0", "1", "2"]) {
+      writeFileSync(join(port, "gids", slot), `${Array(8).fill("0000").join(":")}\n`);
+      for (const table of ["ndevs", "types"]) rmSync(join(port, "gid_attrs", table, slot));
+    }
+    await one.agent.scan("test");
+    deepEqual(members().map((state) => [state.healthy, state.member.hcas[0]!.netdevs]), [[true, [
+      "bond0",
+      "bond0.7",
+      "ens1f0",
+    ]]]);
+    rmSync(join(one.host.sysfs, "class/net/bond0.7"));
+    await one.agent.scan("test");
+    equal(members()[0]!.present, false);
   },
 );
 

@@ -117,6 +117,30 @@ export const NEIGHBOURS: readonly Row[] = [
     given: [{ resource: "tencent.com/rdma", ids: ["mlx5_0"], env: { RDMA_NETDEVS: "eth2" } }],
   },
   {
+    what: "a switchdev uplink that is down, while the ports of its representors are up",
+    host: host([
+      mlx5(0, "3b", [{ name: "eth0", ...SWITCH, phys_port_name: "pf0vf0" }, {
+        name: "p0",
+        ...SWITCH,
+        phys_port_name: "p0",
+      }], [{ ...roce("p0"), state: "DOWN" }, { n: 2, slots: 0, umad: false }, { n: 3, slots: 0, umad: false }]),
+    ]),
+    config: "resources: [{name: rdma/pf, env: {nccl: true}, health: {ports: all}}]",
+    devices: { "rdma/pf": "1/0" },
+    reasons: { mlx5_0: /^port 1 is DOWN \(Disabled\)/ },
+  },
+  {
+    what: "an old kernel's RDMA devices of representors are no adapters",
+    host: host([
+      mlx5(0, "3b", [{ name: "p0", ...SWITCH, phys_port_name: "p0" }], [roce("p0")]),
+      mlx5(1, "3b", [{ name: "eth0", ...SWITCH, phys_port_name: "0" }], [{ slots: 0, umad: false }]),
+    ]),
+    config: JSON.stringify({ resourceList: [{ resourceName: "pf", selectors: { vendors: ["15b3"], isRdma: true } }] }),
+    devices: { "intel.com/pf": "1/1" },
+    members: { "intel.com/pf": "mlx5_0" },
+    reasons: { mlx5_1: /it is a representor on the function of mlx5_0/ },
+  },
+  {
     what: "RoCE switched off on a PF that is no switchdev uplink",
     host: host([mlx5(0, "3b", [{ name: "eth2" }], [{ slots: 0 }]), mlx5(1, "5e", [{ name: "eth3" }], [roce("eth3")])]),
     config: JSON.stringify({

@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Agent } from "../../src/agent/agent.ts";
 import { Inspector } from "../../src/cli/inspector.ts";
@@ -115,8 +116,15 @@ export async function node(options: NodeOptions): Promise<Node> {
       return agent;
     },
     async list() {
+      // The program tells libibverbs by the environment where sysfs is, which programs of later tests would inherit.
+      const before = process.env.SYSFS_PATH;
       using inspector = new Inspector(values, specs);
-      return asJson(await inspector.scan("full"), null);
+      try {
+        return asJson(await inspector.scan("full"), null);
+      } finally {
+        if (before === undefined) delete process.env.SYSFS_PATH;
+        else process.env.SYSFS_PATH = before;
+      }
     },
     async restart() {
       await agent.close();

@@ -263,7 +263,12 @@ Deno.test({
     await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ml", "train-0", ["mlx5_0"])] }));
     const specs = [
       { ...DEFAULT_SPEC, select: [{ pfs: [{ pf: "ens1f0np0", vfs: null }] }, { hcas: ["mlx5_0"] }] },
-      { ...DEFAULT_SPEC, name: "rdma/vf", select: [{ kinds: ["vf" as const] }] },
+      {
+        ...DEFAULT_SPEC,
+        name: "rdma/vf",
+        select: [{ kinds: ["vf" as const] }],
+        health: { ...DEFAULT_SPEC.health, policy: "port-active" as const },
+      },
     ];
     await using plugin = await rig({ host: VFS, specs, podResources: socket });
     await plugin.registered();

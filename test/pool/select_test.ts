@@ -87,7 +87,10 @@ Deno.test("select() lets shared resources overlap only when both say so", () => 
 
 Deno.test("select() excludes, and a reason from several selectors names each", () => {
   const excluded = select([spec({ exclude: [{ hcas: ["mlx5_0"] }] })], snapshot([hca(0), hca(1)]));
-  deepEqual(excluded.leftOut.map((one) => one.hca), ["mlx5_0"]);
+  deepEqual(excluded.leftOut.map((one) => `${one.hca}: ${one.reason}`), ["mlx5_0: it is excluded: hcas: mlx5_0"]);
+  const withVfs = hca(0, { pci: pci("0000:3b:00.0", { sriovNumVfs: 4 }) });
+  const { leftOut } = select([spec({ exclude: [{ pfWithVfs: true }] })], snapshot([withVfs]));
+  deepEqual(leftOut.map((one) => one.reason), ["it is excluded: a PF that has VFs"]);
   const two = select([spec({ select: [{ vendors: ["8086"] }, { kinds: ["vf"] }] })], snapshot([hca(0)]));
   match(two.leftOut[0]!.reason, /none of 2 selectors holds: its vendor is 15b3.*its kind is pf/);
 });

@@ -6,7 +6,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process, { execPath } from "node:process";
@@ -18,9 +18,14 @@ export type Architecture = typeof ARCHITECTURES[number];
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const DEBIAN = "localhost/debian:trixie-slim";
-const DENO = "localhost/denoland/deno:bin-2.9.6";
-/** The newest build for arm64 that the npm registry has. */
-const DENO_ARM64 = { image: "localhost/denoland/deno:bin-2.9.5-arm64", package: "@deno/linux-arm64-glibc@2.9.5" };
+const DENO_VERSION = readFileSync(join(ROOT, ".dvmrc"), "utf8").trim();
+const DENO = `localhost/denoland/deno:bin-${DENO_VERSION}`;
+/** The npm registry has few builds for arm64; this is the one next to the version in .dvmrc. */
+const ARM64_VERSION = "2.9.4";
+const DENO_ARM64 = {
+  image: `localhost/denoland/deno:bin-${ARM64_VERSION}-arm64`,
+  package: `@deno/linux-arm64-glibc@${ARM64_VERSION}`,
+};
 const QEMU = { arm64: "qemu-aarch64-static", ppc64le: "qemu-ppc64le-static" } as const;
 const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 /** Files that have no business in the image. */
@@ -62,6 +67,9 @@ export class ImageBuilder {
    * @throws with the end of the builder's output
    */
   build(architecture: Architecture, { layers = false } = {}): void {
+    if (architecture === "arm64" && ARM64_VERSION !== DENO_VERSION) {
+      this.#say(`arm64 is emulated with Deno ${ARM64_VERSION}: the npm registry has no ${DENO_VERSION} for it`);
+    }
     this.#bases(architecture);
     this.#timed(`the image for ${architecture}`, () => {
       const certificates = existsSync(CERTIFICATES)

@@ -8,6 +8,7 @@ import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { Inventory } from "../../src/agent/inventory.ts";
+import { TESTED_DENO } from "../../src/doctor/check_runtime.ts";
 import type { Facts } from "../../src/doctor/facts.ts";
 import { hostHas } from "../../src/hca/files.ts";
 import { missingNode, nodeOwners } from "../../src/pool/extra_nodes.ts";
@@ -59,6 +60,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     refused: [],
     hidden: [],
     modules: ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"],
+    runtime: `Deno ${TESTED_DENO}`,
     sysfsRoot: "/sys",
     devRoot: "/dev",
     realMachine: true,

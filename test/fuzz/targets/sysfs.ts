@@ -133,10 +133,17 @@ function names(dir: string): string[] {
 
 /** The machine, and what its parts are called on disk. */
 class Rig {
-  readonly host = FakeHost.create(FakeHost.temporaryRoot(), preset("mixed"));
-  readonly tree = new TornTree(this.host.root);
-  readonly hcas = this.host.describe();
-  readonly tally = { healthy: 0, unhealthy: 0, unreadable: 0, vanished: 0 };
+  readonly host: FakeHost;
+  readonly tree: TornTree;
+  readonly hcas: ReturnType<FakeHost["describe"]>;
+  readonly tally: Record<"healthy" | "unhealthy" | "unreadable" | "vanished", number>;
+
+  constructor(machine: string, tally: Rig["tally"] = { healthy: 0, unhealthy: 0, unreadable: 0, vanished: 0 }) {
+    this.host = FakeHost.create(FakeHost.temporaryRoot(), preset(machine));
+    this.tree = new TornTree(this.host.root);
+    this.hcas = this.host.describe();
+    this.tally = tally;
+  }
 
   /** Spoils the machine; gives the names of HCAs that are not promised to be as before, null for all of them. */
   apply(faults: readonly Fault[]): ReadonlySet<string> | null {
@@ -156,6 +163,10 @@ class Rig {
         const path = this.#pathOf(one.in, hca, one.file);
         if (path === null || !this.tree.spoil(path, one.by)) continue;
         touched.add(hca.name);
+        // Two RDMA devices of one function are told apart by what both say.
+        for (const other of this.hcas) {
+          if (this.#carrierOf(other.name) === this.#carrierOf(hca.name)) touched.add(other.name);
+        }
         // What is written at a PCI function is about everything on it, and a PF's about its VFs.
         if (one.in !== "pci") continue;
         for (const other of this.hcas) {
@@ -165,6 +176,10 @@ class Rig {
       }
     }
     return all ? null : touched;
+  }
+
+  #carrierOf(name: string): string {
+    return dirname(dirname(this.host.hcaPath(name)));
   }
 
   #pathOf(where: Exclude<Fault["in"], "class" | "whole">, hca: Rig["hcas"][number], file: number): string | null {
@@ -321,7 +336,7 @@ export const sysfs: Target = {
     "that a pod could not use is Healthy, every other is told with a reason, and fixing fixes",
   kinds: ["healthy", "unhealthy", "unreadable", "vanished"],
   async prepare(): Promise<Prepared> {
-    const rig = new Rig();
+    const rig = new Rig("mixed");
     const baseline = remembersNothing(await rig.discovery().scan("full"));
     must(baseline.hcas.length === rig.hcas.length && basename(rig.host.sysfsRoot) === "sys", "the machine is whole");
     return {
@@ -331,6 +346,31 @@ export const sysfs: Target = {
       ),
       tally: rig.tally,
       [Symbol.asyncDispose]: () => Promise.resolve(rig.host.close()),
+    };
+  },
+};
+
+/** Machines after public reports: two RDMA devices on one function, ports that differ, software on a NIC's function. */
+const MACHINES = ["smi-subdevice", "vpi", "roce-lag", "soft-old-kernel", "switchdev", "vfs-down"];
+
+export const machines: Target = {
+  ...sysfs,
+  name: "machines",
+  kinds: ["healthy", "unhealthy", "vanished"],
+  async prepare(): Promise<Prepared> {
+    const tally = { healthy: 0, unhealthy: 0, unreadable: 0, vanished: 0 };
+    const ready = await Promise.all(MACHINES.map(async (name) => {
+      const rig = new Rig(name, tally);
+      return { rig, baseline: remembersNothing(await rig.discovery().scan("full")) };
+    }));
+    return {
+      property: fc.asyncProperty(
+        fc.nat(MACHINES.length - 1),
+        fc.array(fault, { minLength: 1, maxLength: 6 }),
+        (which, faults) => check(ready[which]!.rig, ready[which]!.baseline, faults),
+      ),
+      tally,
+      [Symbol.asyncDispose]: () => Promise.resolve(ready.forEach(({ rig }) => rig.host.close())),
     };
   },
 };
