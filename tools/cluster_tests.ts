@@ -19,7 +19,7 @@ for (let word = words.shift(); word !== undefined; word = words.shift()) {
   else if (word === "--kubernetes") env.CLUSTER = words.shift() ?? DEFAULT_KUBERNETES;
   else rest.push(word);
 }
-const test = spawn(process.execPath, ["test", "-A", "--frozen", "--no-check", ...rest, "test/cluster/"], {
+const test = spawn(process.execPath, ["test", "-A", "--frozen", "--no-check", ...rest, "test/cluster/cluster_test.ts"], {
   stdio: "inherit",
   env: { ...process.env, ...env },
 });

@@ -6,27 +6,32 @@
  *
  * @module
  */
+import { cpSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { Cluster } from "../support/cluster/cluster.ts";
-import { SUPPORTED_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
+import { DEFAULT_KUBERNETES, SUPPORTED_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
 import { CLUSTER_NEEDS } from "../support/cluster/requirements.ts";
 import { needs } from "../support/need.ts";
 import { HOST } from "./host.ts";
-import { printTable, type Row } from "./report.ts";
+import { printTable, type Row, type VersionResult, writeVersions } from "./report.ts";
 import type { Situation } from "./situation.ts";
 import { SITUATIONS } from "./situations.ts";
 import { Stage } from "./stage.ts";
 
 const asked = process.env.CLUSTER;
+const logs = process.env.CLUSTER_LOGS;
 const only = new RegExp(process.env.CLUSTER_ONLY ?? "");
 if (!asked) process.stderr.write("skipping: a real cluster is started by `deno task test:cluster`\n");
-/** The default version first: it plays everything. */
+/** The default version plays everything, the others what is core. */
 const versions = asked === "all" ? SUPPORTED_KUBERNETES : asked ? [asked] : [];
 
-for (const version of versions.length > 0 ? versions : ["of any version"]) {
+const results: VersionResult[] = [];
+
+for (const version of versions) {
   Deno.test({
     name: `the plugin on a cluster with the kubelet ${version}`,
-    ignore: !asked || needs(...CLUSTER_NEEDS).ignore,
+    ...needs(...CLUSTER_NEEDS),
     // Connections of the API client are kept until it is closed.
     sanitizeOps: false,
     sanitizeResources: false,
@@ -45,13 +50,25 @@ for (const version of versions.length > 0 ? versions : ["of any version"]) {
         if (!passed && rows.at(-1)?.passed === false && rows.at(-2)?.passed === false) break;
         rows.push({ name: situation.name, passed, ms: performance.now() - begun });
       }
-      printTable(`Kubernetes ${version}`, rows, report);
+      // To look at after a failure; the cluster's directory goes with it.
+      if (logs !== undefined) cpSync(join(cluster.dir, "logs"), join(logs, version), { recursive: true });
+      const result = { version, rows, impossible: impossible(version) };
+      printTable(result, report);
+      results.push(result);
+      if (asked === "all" && results.length === versions.length) writeVersions(results);
     },
   });
 }
 
 function played(version: string): readonly Situation[] {
-  const minor = Number(version.split(".")[1]);
   return SITUATIONS.filter(({ name }) => only.test(name))
-    .filter(({ core = false, since = 0 }) => (core || version === asked) && minor >= since);
+    .filter(({ core = false, since = 0 }) => (core || version === DEFAULT_KUBERNETES) && minor(version) >= since);
+}
+
+function impossible(version: string): readonly string[] {
+  return SITUATIONS.filter(({ core = false, since = 0 }) => core && minor(version) < since).map(({ name }) => name);
+}
+
+function minor(version: string): number {
+  return Number(version.split(".")[1]);
 }

@@ -15,11 +15,15 @@ export interface Deployment {
   readonly components?: readonly string[];
   /** A configuration file, or a peer's. */
   readonly config?: unknown;
-  readonly args?: readonly string[];
+  /** Without the quicker scans and probes that tests have. */
+  readonly asShipped?: boolean;
 }
 
 /** The base as it is, but that it scans every second and is asked every second whether it is ready. */
 export const EXCLUSIVE: Deployment = {};
+
+/** The base as it is. */
+export const SHIPPED: Deployment = { asShipped: true };
 
 /** Every kind of resource at once. */
 export const POOLS: Deployment = {
@@ -52,11 +56,11 @@ export const POOLS: Deployment = {
 export function writeKustomization(dir: string, deployment: Deployment): string {
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
-  const { components = [], config, args = [] } = deployment;
+  const { components = [], config, asShipped = false } = deployment;
   const there = (path: string) => relative(dir, join(ROOT, "deploy/kustomize", path));
   const probe = "/spec/template/spec/containers/0/readinessProbe/periodSeconds";
   const patch = [
-    ...["--rescan=1", ...args].map((value) => ({ op: "add", path: "/spec/template/spec/containers/0/args/-", value })),
+    { op: "add", path: "/spec/template/spec/containers/0/args/-", value: "--rescan=1" },
     { op: "replace", path: probe, value: 1 },
   ];
   if (config !== undefined) writeFileSync(join(dir, "config.yaml"), stringify(config));
@@ -68,7 +72,7 @@ export function writeKustomization(dir: string, deployment: Deployment): string 
     components: [...components, ...config === undefined ? [] : ["config"]].map((name) => there(`components/${name}`)),
     // With a digest in its name: another configuration is another pod.
     ...config === undefined ? {} : { configMapGenerator: [{ name: "rdma-device-plugin", files: ["config.yaml"] }] },
-    patches: [{ target: { kind: "DaemonSet" }, patch: stringify(patch) }],
+    patches: asShipped ? [] : [{ target: { kind: "DaemonSet" }, patch: stringify(patch) }],
   };
   writeFileSync(join(dir, "kustomization.yaml"), stringify(kustomization));
   return dir;

@@ -71,6 +71,7 @@ export const MANIFESTS: readonly Situation[] = [
     name: "the chart: install, upgrade, rollback, and uninstall leaves nothing behind on the node",
     async play(stage) {
       await stage.undeploy();
+      stage.removeSpecs();
       const helm = (...args: readonly string[]) => {
         const env = { ...process.env, KUBECONFIG: stage.cluster.kubeconfig };
         const all = [...args, "--namespace", "kube-system", "--wait", "--timeout=60s"];

@@ -17,7 +17,6 @@ const FILE = fileURLToPath(new URL("../sim/recordings/kubelet.json", import.meta
 export const RECORDING: readonly Situation[] = [
   {
     name: "the kubelet does to a plugin's socket what it was recorded doing",
-    core: true,
     async play(stage) {
       await stage.undeploy();
       const real = await record((resource) => realKubelet(stage, resource));

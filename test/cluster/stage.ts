@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster } from "../support/cluster/cluster.ts";
@@ -92,8 +93,13 @@ export class Stage {
     return name;
   }
 
-  untilPod<T>(name: string, wanted: (pod: PodObject | null) => T | false | null | undefined, what: string): Promise<T> {
-    return this.cluster.api.until<PodObject, T>(`${PODS}/${name}`, wanted, what);
+  untilPod<T>(
+    name: string,
+    wanted: (pod: PodObject | null) => T | false | null | undefined,
+    what: string,
+    timeoutMs?: number,
+  ): Promise<T> {
+    return this.cluster.api.until<PodObject, T>(`${PODS}/${name}`, wanted, what, timeoutMs);
   }
 
   pod(name: string): Promise<PodObject> {
@@ -144,6 +150,28 @@ export class Stage {
       .filter((path) => path !== "");
   }
 
+  /** Starts the kubelet again with these settings over the usual ones, and waits until it has the plugin's list. */
+  async withKubelet(settings: Readonly<Record<string, unknown>>, play: () => Promise<void>): Promise<void> {
+    const restart = async (now: Readonly<Record<string, unknown>>) => {
+      await this.cluster.node.stopKubelet();
+      await this.cluster.node.startKubelet(now);
+      await this.cluster.nodeReady();
+      await this.servedAgain();
+    };
+    await restart(settings);
+    try {
+      await play();
+    } finally {
+      await this.tidy();
+      await restart({});
+    }
+  }
+
+  /** Removes CDI specs of earlier situations: they stay for containers that ended a moment before their plugin. */
+  removeSpecs(): void {
+    this.cluster.space.run(["sh", "-c", "rm -f /run/cdi/*"]);
+  }
+
   async configMap(name: string, data: Readonly<Record<string, string>>): Promise<void> {
     const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
     await this.cluster.api.delete(`/api/v1/namespaces/kube-system/configmaps/${name}`);
@@ -176,12 +204,18 @@ export class Stage {
     }
   }
 
-  /** Waits until a kubelet that was started again has the plugin; the node object may still say what it was before. */
+  /**
+   * Waits until a kubelet that was started again has the plugin's list. The node object may still say what it was before,
+   * and the kubelet counts a registration before it has a list, so its log is what tells.
+   */
   async servedAgain(): Promise<void> {
-    const registrations = new RegExp(`^kubelet_device_plugin_registration_total.*"${RESOURCE}"`, "m");
-    await eventually(async () => {
-      const metrics = await this.cluster.api.text(`/api/v1/nodes/${NODE_NAME}/proxy/metrics`);
-      return registrations.test(metrics) ? null : "the kubelet has no registration";
+    await eventually(() => {
+      const log = readFileSync(join(this.cluster.dir, "logs/kubelet.log"), "utf8");
+      const now = log.slice(log.lastIndexOf("Creating Container Manager object"));
+      // Before it knows the node's pods, devices of pods that are gone count as taken.
+      const needed = [`"State pushed for device plugin" resource="${RESOURCE}"`, '"SyncLoop ADD" source="api"'];
+      const absent = needed.filter((one) => !now.includes(one));
+      return Promise.resolve(absent.length === 0 ? null : `the kubelet's log has no ${absent.join(" and no ")}`);
     });
     await this.allocatable(RESOURCE, 4, 30_000);
   }

@@ -7,7 +7,6 @@ import { equal, match } from "@std/assert";
 import { EXCLUSIVE } from "./deployment.ts";
 import { RESOURCE } from "./host.ts";
 import type { Situation } from "./situation.ts";
-import type { Stage } from "./stage.ts";
 
 const FIRST = "mlx5_0,mlx5_1";
 const SECOND = "mlx5_2,mlx5_3";
@@ -18,7 +17,7 @@ export const TOPOLOGY: readonly Situation[] = [
     core: true,
     async play(stage) {
       await stage.use(EXCLUSIVE);
-      await withPolicy(stage, async () => {
+      await stage.withKubelet({ topologyManagerPolicy: "single-numa-node" }, async () => {
         const one = await stage.run({ limits: { [RESOURCE]: 1 } });
         const hca = stage.exec(one, "echo $RDMA_HCAS");
         const two = await stage.run({ limits: { [RESOURCE]: 2 } });
@@ -35,19 +34,3 @@ export const TOPOLOGY: readonly Situation[] = [
     },
   },
 ];
-
-async function withPolicy(stage: Stage, play: () => Promise<void>): Promise<void> {
-  const restart = async (settings: Readonly<Record<string, unknown>>) => {
-    await stage.cluster.node.stopKubelet();
-    await stage.cluster.node.startKubelet(settings);
-    await stage.cluster.nodeReady();
-    await stage.servedAgain();
-  };
-  await restart({ topologyManagerPolicy: "single-numa-node" });
-  try {
-    await play();
-  } finally {
-    await stage.tidy();
-    await restart({});
-  }
-}

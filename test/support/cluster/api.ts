@@ -21,6 +21,12 @@ export class ApiError extends Error {
   }
 }
 
+interface Asking {
+  readonly body?: object;
+  readonly type?: string;
+  readonly signal?: AbortSignal;
+}
+
 /** A client of one API server. */
 export class Api implements Disposable {
   readonly #endpoint: Endpoint;
@@ -40,16 +46,16 @@ export class Api implements Disposable {
   }
 
   async create(path: string, object: object): Promise<void> {
-    await this.#ask("POST", path, object);
+    await this.#ask("POST", path, { body: object });
   }
 
   async patch(path: string, change: object): Promise<void> {
-    await this.#ask("PATCH", path, change, "application/strategic-merge-patch+json");
+    await this.#ask("PATCH", path, { body: change, type: "application/strategic-merge-patch+json" });
   }
 
   async delete(path: string, options: object = {}): Promise<void> {
     try {
-      await this.#ask("DELETE", path, options);
+      await this.#ask("DELETE", path, { body: options });
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error;
     }
@@ -85,7 +91,7 @@ export class Api implements Disposable {
     const cut = path.lastIndexOf("/");
     const [collection, name] = [path.slice(0, cut), path.slice(cut + 1)];
     const selector = `fieldSelector=metadata.name%3D${name}`;
-    const list = await this.#ask("GET", `${collection}?${selector}`, undefined, undefined, signal) as KubeList<O>;
+    const list = await this.#ask("GET", `${collection}?${selector}`, { signal }) as KubeList<O>;
     yield list.items[0] ?? null;
     const version = list.metadata.resourceVersion;
     const answer = await this.#fetch(
@@ -118,17 +124,10 @@ export class Api implements Disposable {
     this.#client?.close();
   }
 
-  async #ask(
-    method: string,
-    path: string,
-    body?: object,
-    type = "application/json",
-    signal?: AbortSignal,
-  ): Promise<unknown> {
-    const headers = { "content-type": type };
+  async #ask(method: string, path: string, { body, type = "application/json", signal }: Asking = {}): Promise<unknown> {
     const answer = await this.#fetch(path, {
       method,
-      headers,
+      headers: { "content-type": type },
       ...body === undefined ? {} : { body: JSON.stringify(body) },
       ...signal === undefined ? {} : { signal },
     });

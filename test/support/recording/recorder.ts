@@ -81,7 +81,7 @@ export class Recorder implements AsyncDisposable {
     this.events.push({
       plugin,
       event,
-      authority: call.getHost(),
+      authority: call.getHost().startsWith("%2F") ? "the socket's path, percent-encoded" : call.getHost(),
       // The library's version is no property of the kubelet.
       userAgent: String(call.metadata.get("user-agent")[0] ?? "").replace(/\/.*/, ""),
       deadline: Number.isFinite(deadline) ? Math.round((deadline - Date.now()) / 1e3) : null,
