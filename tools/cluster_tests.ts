@@ -19,10 +19,14 @@ for (let word = words.shift(); word !== undefined; word = words.shift()) {
   else if (word === "--kubernetes") env.CLUSTER = words.shift() ?? DEFAULT_KUBERNETES;
   else rest.push(word);
 }
-const test = spawn(process.execPath, ["test", "-A", "--frozen", "--no-check", ...rest, "test/cluster/cluster_test.ts"], {
-  stdio: "inherit",
-  env: { ...process.env, ...env },
-});
+const test = spawn(
+  process.execPath,
+  ["test", "-A", "--frozen", "--no-check", ...rest, "test/cluster/cluster_test.ts"],
+  {
+    stdio: "inherit",
+    env: { ...process.env, ...env },
+  },
+);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => test.kill(signal));
 const [status] = await once(test, "exit");
 process.exit(status ?? 1);

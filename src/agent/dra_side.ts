@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { SessionStatus } from "../device_plugin/session.ts";
 import type { DraDoor } from "../dra/door.ts";
 import type { DraHooks, DraSettings } from "../dra/open.ts";
+import { isDirectory } from "../hca/files.ts";
 import type { Snapshot } from "../hca/types.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ClaimedHcas } from "../pool/select.ts";
@@ -40,7 +40,7 @@ export class DraSide {
     const settings = this.#settings;
     if (settings === null) return;
     const claims = join(settings.pluginsDir, settings.driver);
-    if (!wanted && !existsSync(claims)) return;
+    if (!wanted && !isDirectory(claims)) return;
     this.#module ??= await import("../dra/open.ts");
     if (!wanted || this.#door !== null) return;
     try {

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { inspect, type Inventory } from "../agent/inventory.ts";
 import { kubeletRecord, restoreNetdevs } from "../agent/kept.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
-import { hostHas } from "../hca/files.ts";
+import { hostHas, isDirectory } from "../hca/files.ts";
 import type { ClaimRecord } from "../dra/claim_record.ts";
 import type { Snapshot } from "../hca/types.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -19,7 +18,7 @@ import { machine } from "./machine.ts";
 /** What reads prepared claims; null, and nothing is loaded, where there are none and no resource asks for DRA. */
 export async function claimsModule(values: Values, specs: readonly ResourceSpec[]) {
   const driver = join(resolve(values["plugins-dir"]), values["dra-driver-name"]);
-  const wanted = specs.some((spec) => spec.api === "dra") || existsSync(driver);
+  const wanted = specs.some((spec) => spec.api === "dra") || isDirectory(driver);
   return wanted ? await import("../dra/open.ts") : null;
 }
 
