@@ -21,7 +21,7 @@ export function draSettings(values: Values): DraSettings {
     podUid: values["pod-uid"] ?? "",
     podResourcesSocket: resolve(values["pod-resources-socket"]),
     sysfsRoot: resolve(values["sysfs-root"]),
-    access: apiAccess(values),
+    access: () => apiAccess(values),
   };
 }
 

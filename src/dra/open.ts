@@ -21,8 +21,8 @@ export interface DraSettings {
   readonly podUid: string;
   readonly podResourcesSocket: string;
   readonly sysfsRoot: string;
-  /** Null: no API server is known. Claims that are prepared are read all the same. */
-  readonly access: ApiAccess | null;
+  /** Asked only when it is needed: without DRA the environment is not even looked at. Null when no API server is known. */
+  readonly access: () => ApiAccess | null;
   /** For tests. */
   readonly timing?: Partial<DraTiming>;
 }
@@ -40,7 +40,8 @@ export interface DraHooks {
  * @throws when there is no API server to work with
  */
 export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
-  const { access, podResourcesSocket, ...rest } = settings;
+  const { access: find, podResourcesSocket, ...rest } = settings;
+  const access = find();
   if (access === null) {
     throw new Error(
       "a resource has api: dra, and no API server is known: KUBERNETES_SERVICE_HOST is not set; give --kube-api",

@@ -25,7 +25,7 @@ Deno.test("list and doctor know the claims, and doctor asks the API server witho
     podUid: "",
     podResourcesSocket: "",
     sysfsRoot: rig.host.sysfsRoot,
-    access: rig.api.access,
+    access: () => rig.api.access,
   }, inspect(rig.agent.state.inventory!.snapshot, rig.agent.state.inventory!.specs, NO_RECORD));
   deepEqual([facts.reason, facts.missing, facts.gatesOff], [null, [], []]);
   deepEqual([facts.published, facts.expected], [2, 2]);

@@ -104,7 +104,7 @@ export class DraRig implements AsyncDisposable {
         podUid,
         podResourcesSocket: join(this.dir, "pods/kubelet.sock"),
         sysfsRoot: this.host.sysfsRoot,
-        access: this.api.access,
+        access: () => this.api.access,
         timing: {
           roundMs: 20,
           firstRetryMs: 20,
