@@ -59,7 +59,7 @@ export function schedule(
   return api.store.update(CLAIMS, key, allocated) as unknown as ResourceClaim;
 }
 
-/** The claim's pod is gone: it may be allocated anew. */
+/** The claim's pod is gone: it may be allocated again. */
 export function release(api: FakeApiServer, name: string): void {
   api.store.delete(CLAIMS, `default/${name}`);
 }

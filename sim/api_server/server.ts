@@ -146,24 +146,24 @@ export class FakeApiServer {
     const found = predicate();
     if (found) return found;
     return await new Promise<T>((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         const value = predicate();
         if (!value) return;
         clearTimeout(timer);
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
         resolve(value);
       };
       const timer = setTimeout(() => {
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
         const last = this.requests.slice(-8).map((one) => `${one.method} ${one.path}`).join("; ");
         reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}; the last requests were: ${last}`));
       }, timeoutMs);
-      this.#waiting.add(look);
+      this.#waiting.add(check);
     });
   }
 
   #changed(): void {
-    for (const look of [...this.#waiting]) look();
+    for (const check of [...this.#waiting]) check();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -199,17 +199,17 @@ export class DraManager {
   async waitFor(predicate: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
     if (predicate()) return;
     await new Promise<void>((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         if (!predicate()) return;
         clearTimeout(timer);
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
         resolve();
       };
       const timer = setTimeout(() => {
-        this.#waiting.delete(look);
+        this.#waiting.delete(check);
         reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}`));
       }, timeoutMs);
-      this.#waiting.add(look);
+      this.#waiting.add(check);
     });
   }
 
@@ -289,6 +289,6 @@ export class DraManager {
   }
 
   #changed(): void {
-    for (const look of [...this.#waiting]) look();
+    for (const check of [...this.#waiting]) check();
   }
 }

@@ -85,7 +85,7 @@ export class ClaimFiles {
     return true;
   }
 
-  /** Forgets a claim. The CDI file goes first: a record without one is mended at the next start, one without a record is not. */
+  /** Forgets a claim. The CDI file goes first: a record without one is repaired at the next start, one without a record is not. */
   remove(uid: string): void {
     if (existsSync(this.cdiPath(uid))) this.#disk.remove(this.cdiPath(uid));
     const path = join(this.#dir, `${uid}.json`);
@@ -126,7 +126,7 @@ export class ClaimFiles {
       try {
         this.#disk.remove(temporary);
       } catch {
-        // the first trouble is the one to tell of
+        // the first error is the one to report
       }
       throw error;
     }

@@ -63,8 +63,8 @@ export interface ClaimsOptions {
 }
 
 const PATIENCE_MS = 10_000;
-/** Whether it was given back is looked at so often; of a claim's end this process knows at once, as a rule. */
-const LOOK_MS = 500;
+/** How often it is checked whether it was given back; of a claim's end this process knows at once, as a rule. */
+const RECHECK_MS = 500;
 
 /** The claims of one driver on this node. */
 export class Claims {
@@ -174,7 +174,7 @@ export class Claims {
           this.#waiting.delete(wake);
           resolve();
         };
-        const timer = setTimeout(wake, Math.min(LOOK_MS, left));
+        const timer = setTimeout(wake, Math.min(RECHECK_MS, left));
         this.#waiting.add(wake);
       });
     }
@@ -227,15 +227,15 @@ export class Claims {
         return { ok: false, reason: `claim ${nameOf(ref)}: ${what} right now` };
       }
       // Another process of this driver may be doing the same for another claim at this moment. Each writes down what it
-      // wants before it looks at what others want, so at least one of the two sees the other and steps back.
+      // wants before it reads what others want, so at least one of the two sees the other and steps back.
       const again = before?.state === "prepared" && sameDevices(before, record);
       if (!again) files.writeRecord(record);
       const others = files.read().records.filter((one) => !again || one.state === "prepared");
-      const trouble = conflict(record, others);
-      if (trouble !== null) {
+      const reason = conflict(record, others);
+      if (reason !== null) {
         if (before === null) files.remove(ref.uid);
         else files.writeRecord(before);
-        return { ok: false, reason: trouble, held: true };
+        return { ok: false, reason, held: true };
       }
       const prepared: ClaimRecord = { ...record, state: "prepared" };
       files.writeCdi(prepared);

@@ -25,7 +25,7 @@ export interface DraDevice {
   readonly name: string;
   readonly spec: ResourceSpec;
   readonly state: DeviceState;
-  /** Who holds it through the device plugin API, for people; null for nobody. */
+  /** Who holds it through the device plugin API, for people; null when no one does. */
   readonly heldBy: string | null;
   /** It is up, and its taint stays for a while: it went down too often lately. */
   readonly flapping: boolean;

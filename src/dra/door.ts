@@ -244,7 +244,7 @@ export class DraDoor {
         if (this.#stop.signal.aborted) return;
       }
     } else if (this.#pods === null) {
-      this.#say(`nothing is published before the kubelet has told which HCAs pods have: ${answer.reason}`);
+      this.#say(`nothing is published before the kubelet has reported which HCAs pods have: ${answer.reason}`);
     }
     const { heldMs, podsMs, retryMs } = this.#timing;
     const wait = !answer.ok ? retryMs : this.#heldBy.size > 0 ? heldMs : podsMs;
@@ -271,7 +271,7 @@ export class DraDoor {
           watchHealth: (stream) => this.#health.add(stream),
         });
         if (old !== null) this.#inBackground(old.close(0));
-        // The kubelet has to be told of the new one.
+        // The kubelet has to find the new one.
         const registration = this.#registration;
         this.#registration = null;
         await registration?.close(0);

@@ -18,7 +18,7 @@ interface Link {
   upSince: number;
 }
 
-/** What follows from one look at the devices. */
+/** What follows from one scan of the devices. */
 export interface Held {
   /** Healthy devices whose taint stays for now, with the number of times they went down lately. */
   readonly names: ReadonlyMap<string, number>;

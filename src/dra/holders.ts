@@ -17,7 +17,7 @@ export type Holders = ReadonlyMap<string, ReadonlyMap<string, readonly Holder[]>
  * A resource that this configuration offers through the device plugin is read by its own rules. Of any other, which may be
  * what this node offered before it was switched to DRA, or another plugin's, the device ID tells: it is the HCA's name or
  * its PCI address, with or without the number of a share. Numbers alone stand for every HCA of the resource that has the
- * same name now; of a resource that nobody here knows they say nothing.
+ * same name now; of a resource that is not known here they say nothing.
  */
 export function heldHcas(holders: Holders, states: PoolStates, hcas: readonly Hca[]): ReadonlyMap<string, string> {
   const held = new Map<string, string>();

@@ -21,7 +21,7 @@ export interface DraSettings {
   readonly podUid: string;
   readonly podResourcesSocket: string;
   readonly sysfsRoot: string;
-  /** Asked only when it is needed: without DRA the environment is not even looked at. Null when no API server is known. */
+  /** Asked only when it is needed: without DRA the environment is not even read. Null when no API server is known. */
   readonly access: () => ApiAccess | null;
   /** For tests. */
   readonly timing?: Partial<DraTiming>;

@@ -1,6 +1,6 @@
 /**
  * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values: that the API server
- * is away, slow or unwilling is an ordinary state of a node, and nobody may end because of it.
+ * is away, slow or unwilling is an ordinary state of a node, and nothing may end because of it.
  *
  * @module
  */

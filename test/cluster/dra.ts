@@ -334,7 +334,7 @@ const SITUATIONS: readonly Situation[] = [
       await useDra(stage);
       const name = await template(stage, claimSpec([{}]));
       const claims: number[] = [], plugin: number[] = [];
-      // Both at once on one node are two resources; in turns, so that the machine's mood hits both.
+      // Both at once on one node are two resources; in turns, so that a slow machine is slow for both.
       for (let round = 0; round < 2; round++) {
         await useDra(stage);
         for (let i = 0; i < TIMED / 2; i++) claims.push(await timed(stage, () => createPod(stage, name)));

@@ -27,7 +27,7 @@ export type Kind = "exclusive" | "shared" | "plugin";
 const DEPLOYMENTS = new WeakMap<Stage, Map<Kind, Deployment>>();
 
 /**
- * The component `dra` on this stage's cluster. It has no kube-proxy, so the plugin is told the server's own address.
+ * The component `dra` on this stage's cluster. It has no kube-proxy, so the plugin is given the server's own address.
  *
  * `plugin` offers the same resource through the device plugin API, with everything that DRA needs in place: what a node
  * is before it is switched.

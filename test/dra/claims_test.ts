@@ -281,7 +281,7 @@ function dyingDisk(n: number): Disk & { readonly died: () => boolean } {
   };
 }
 
-Deno.test("prepare() may be killed at every step: the next process goes on, and nobody else gets the device meanwhile", async () => {
+Deno.test("prepare() may be killed at every step: the next process goes on, and no one else gets the device meanwhile", async () => {
   for (let n = 0;; n++) {
     using node = new ClaimNode([hca(0)]);
     const disk = dyingDisk(n);

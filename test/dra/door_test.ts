@@ -61,13 +61,13 @@ Deno.test("DRA: slices that a starting kubelet deletes are published again, and 
   await rig.kubelet.restart();
   await rig.api.waitFor(() => rig.devices.length === 2, "the slices again");
   await rig.dra.waitFor(() => rig.dra.registrations > before, "the registration");
-  // A kubelet that restarted prepares again when a sandbox has to be made anew.
+  // A kubelet that restarted prepares again when a sandbox has to be made again.
   equal((await rig.run(pod)).devices.length, 1);
   rig.api.store.delete(SLICES, rig.api.slices[0]!.metadata.name!);
   await rig.api.waitFor(() => rig.devices.length === 2, "the slices after somebody deleted them");
 });
 
-Deno.test("DRA: while the API server is away pods go on, health too, and a new claim is told so", async () => {
+Deno.test("DRA: while the API server is away pods go on, health too, and a new claim gets the reason", async () => {
   await using rig = await DraRig.start({ host: "broadcom-bnxt" });
   await rig.ready(2);
   const old = allocated(rig.claim("old", { where: { rdmaDevice: "bnxt_re0" } }));

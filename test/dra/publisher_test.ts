@@ -28,17 +28,17 @@ async function withPublisher(
     node: "n1",
     pool: "n1",
     log: SILENT,
-    onStatus: () => waiting.forEach((look) => look()),
+    onStatus: () => waiting.forEach((check) => check()),
     timing: TIMING,
   });
   const waiting = new Set<() => void>();
   const status = (holds: () => boolean) => {
     const found = Promise.withResolvers<void>();
-    const look = () => {
+    const check = () => {
       if (holds()) found.resolve();
     };
-    waiting.add(look);
-    look();
+    waiting.add(check);
+    check();
     return within(found.promise, "the publisher's status");
   };
   const stop = new AbortController();

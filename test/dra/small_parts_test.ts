@@ -31,21 +31,21 @@ Deno.test("heldHcas() reads IDs of known resources by their rules, and of others
 Deno.test("FlapMemory lets a link go twice for free, and then holds its taint longer and longer", () => {
   deepEqual([0, 1, 2, 3, 4, 5, 50].map(holdMs), [0, 0, 0, 30_000, 60_000, 120_000, 600_000]);
   const memory = new FlapMemory();
-  const look = (healthy: boolean, now: number) => memory.update([{ name: "a", healthy }], now);
-  equal(look(true, 0).names.size, 0);
+  const check = (healthy: boolean, now: number) => memory.update([{ name: "a", healthy }], now);
+  equal(check(true, 0).names.size, 0);
   for (const now of [1_000, 3_000]) {
-    equal(look(false, now).names.size, 0);
-    equal(look(true, now + 1_000).names.size, 0, "the first two times");
+    equal(check(false, now).names.size, 0);
+    equal(check(true, now + 1_000).names.size, 0, "the first two times");
   }
-  look(false, 5_000);
-  const third = look(true, 6_000);
+  check(false, 5_000);
+  const third = check(true, 6_000);
   deepEqual([...third.names], [["a", 3]]);
   equal(third.wakeAt, 36_000);
-  equal(look(true, 35_999).names.size, 1);
-  equal(look(true, 36_000).names.size, 0);
+  equal(check(true, 35_999).names.size, 1);
+  equal(check(true, 36_000).names.size, 0);
   // Ten quiet minutes make it a good link again.
-  look(false, 700_000);
-  equal(look(true, 701_000).names.size, 0);
+  check(false, 700_000);
+  equal(check(true, 701_000).names.size, 0);
   equal(memory.update([], 702_000).wakeAt, null);
 });
 

@@ -86,7 +86,7 @@ export class DraRig implements AsyncDisposable {
   async startAgent(podUid = "", specs = this.#specs): Promise<Agent> {
     const say = (message: string) => {
       this.lines.push(message);
-      for (const look of [...this.#waiting]) look();
+      for (const check of [...this.#waiting]) check();
     };
     const log: Log = { debug: say, info: say, warn: say, error: say };
     const agent = await Agent.start({
@@ -134,13 +134,13 @@ export class DraRig implements AsyncDisposable {
   /** Resolves when a line of the log matches. */
   async logged(pattern: RegExp): Promise<void> {
     const found = Promise.withResolvers<void>();
-    const look = () => {
+    const check = () => {
       if (this.lines.some((line) => pattern.test(line))) found.resolve();
     };
-    this.#waiting.add(look);
-    look();
+    this.#waiting.add(check);
+    check();
     await within(found.promise, `${pattern} in the log:\n${this.lines.slice(-20).join("\n")}`).finally(() =>
-      this.#waiting.delete(look)
+      this.#waiting.delete(check)
     );
   }
 
