@@ -16,6 +16,8 @@ import {
 import { fromJSON } from "@grpc/proto-loader";
 import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
 import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
+import draDescriptor from "../gen/dra.json" with { type: "json" };
+import healthDescriptor from "../gen/drahealth.json" with { type: "json" };
 import podResourcesDescriptor from "../gen/podresources.json" with { type: "json" };
 
 export type { AllocateRequest__Output as AllocateRequest } from "../gen/v1beta1/AllocateRequest.ts";
@@ -53,6 +55,8 @@ const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults:
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
 type PodServices = "v1.PodResourcesLister";
+type DraServices = "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin";
+type HealthServices = "v1alpha1.DRAResourceHealth";
 
 /** @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time */
 function load<Name extends string>(descriptor: object): Record<Name, ServiceDefinition> {
@@ -76,6 +80,16 @@ export function watcherServices(): Record<WatcherServices, ServiceDefinition> {
 /** Definition of `v1.PodResourcesLister`. */
 export function podResourcesServices(): Record<PodServices, ServiceDefinition> {
   return load<PodServices>(podResourcesDescriptor);
+}
+
+/** Definition of the DRA driver's service. */
+export function draServices(): Record<DraServices, ServiceDefinition> {
+  return load<DraServices>(draDescriptor);
+}
+
+/** Definition of `v1alpha1.DRAResourceHealth`. */
+export function healthServices(): Record<HealthServices, ServiceDefinition> {
+  return load<HealthServices>(healthDescriptor);
 }
 
 /** One method of a service definition; a misspelt name is a programming error and throws. */

@@ -87,7 +87,8 @@ export function allocate(poolState: PoolState, host: HostFacts, ids: readonly st
   }
   // Of a device on several HCAs the container gets each one that is there, also one whose link is down just now: it can
   // use it when the link comes back. One that is gone or has no node would keep the container from starting.
-  const there = [...deviceStates].filter((deviceState) => deviceState.present && !deviceState.member.inPodNetns)
+  const free = ({ present, member }: DeviceState) => present && !member.inPodNetns && member.claimedBy === undefined;
+  const there = [...deviceStates].filter(free)
     .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present);
   const lacking = new Map(there.map((hca) => [hca, missingNode(poolState.spec, hca, host)]));
   const usable = (hca: Hca) => lacking.get(hca) === null;

@@ -21,6 +21,10 @@ export interface UnhealthyReason {
 
 /** Null when every requirement holds, else the first that does not. Every HCA of the member must be fit. */
 export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
+  if (member.claimedBy !== undefined) {
+    const hca = member.hcas.map((one) => one.name).join("+");
+    return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
+  }
   if (member.inPodNetns) return null; // in a pod's network namespace, where only the pod sees its ports
   for (const hca of member.hcas) {
     const found = hcaUnhealthyReason(hca, spec);
