@@ -125,7 +125,7 @@ export class Agent {
     const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
-    const watcher = options.registration !== "socket" || options.specs.some((one) => one.api === "dra");
+    const watcher = options.registration !== "socket" || agent.#dra.isOpen;
     if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }

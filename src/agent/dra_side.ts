@@ -56,6 +56,11 @@ export class DraSide {
     }
   }
 
+  /** Whether the driver is served. */
+  get isOpen(): boolean {
+    return this.#door !== null;
+  }
+
   /** HCAs that claims have: the device plugin must not hand them out. */
   claimed(snapshot: Snapshot): ClaimedHcas {
     if (this.#module === null) return NONE;
