@@ -14,13 +14,13 @@ const POLL_WITHOUT_INOTIFY_MS = 1_000;
 /**
  * Calls `poke` whenever something in a directory changed, and every {@link POLL_MS} anyway, until `signal` aborts.
  *
- * @param onTrouble told once, in a sentence, when inotify cannot be had; the poll is then every second
+ * @param onProblem told once, in a sentence, when inotify cannot be had; the poll is then every second
  */
 export function watchDirectory(
   dir: string,
   poke: () => void,
   signal: AbortSignal,
-  onTrouble: (sentence: string) => void,
+  onProblem: (sentence: string) => void,
 ): void {
   let watcher: FSWatcher | null = null;
   let watched: string | null = null;
@@ -61,7 +61,7 @@ export function watchDirectory(
   };
   const pollInstead = ({ message }: Error) => {
     stop();
-    if (!complained) onTrouble(`Cannot watch ${dir} (${message}); it is polled every second instead`);
+    if (!complained) onProblem(`Cannot watch ${dir} (${message}); it is polled every second instead`);
     complained = true;
   };
   const schedule = () => {

@@ -9,7 +9,7 @@ import type { ServerResponse } from "node:http";
 export interface EventStreamsOptions {
   /** Makes the data of an event; asked only while somebody listens. */
   readonly render: () => Promise<string>;
-  readonly onTrouble: (sentence: string) => void;
+  readonly onProblem: (sentence: string) => void;
   /** Streams at the same time. */
   readonly most?: number;
   /** Milliseconds between two events at the least. */
@@ -29,7 +29,7 @@ interface Reader {
 /** Everybody who listens. */
 export class EventStreams {
   readonly #render: () => Promise<string>;
-  readonly #onTrouble: (sentence: string) => void;
+  readonly #onProblem: (sentence: string) => void;
   readonly #most: number;
   readonly #pauseMs: number;
   readonly #beatMs: number;
@@ -42,9 +42,9 @@ export class EventStreams {
   #rendering: Promise<void> | null = null;
   #closed = false;
 
-  constructor({ render, onTrouble, most = 16, pauseMs = 200, beatMs = 10_000 }: EventStreamsOptions) {
+  constructor({ render, onProblem, most = 16, pauseMs = 200, beatMs = 10_000 }: EventStreamsOptions) {
     this.#render = render;
-    this.#onTrouble = onTrouble;
+    this.#onProblem = onProblem;
     this.#most = most;
     this.#pauseMs = pauseMs;
     this.#beatMs = beatMs;
@@ -82,7 +82,7 @@ export class EventStreams {
     this.#due = true;
     if (this.#pause !== undefined || this.#rendering !== null) return;
     this.#rendering = this.#send().catch((error: unknown) => {
-      this.#onTrouble(`the status page cannot be made: ${error instanceof Error ? error.message : String(error)}`);
+      this.#onProblem(`the status page cannot be made: ${error instanceof Error ? error.message : String(error)}`);
     }).finally(() => {
       this.#rendering = null;
       if (this.#due && this.#pause === undefined) this.changed();

@@ -25,7 +25,7 @@ export interface HttpOptions {
   readonly routes: Readonly<Record<string, Route>>;
   /** A request was answered; `path` is a route, or "other". */
   readonly onRequest: (path: string, status: number) => void;
-  readonly onTrouble: (sentence: string) => void;
+  readonly onProblem: (sentence: string) => void;
   readonly limits?: Partial<Limits>;
 }
 
@@ -88,7 +88,7 @@ export class HttpServer {
       );
       server.listen(address.port, address.host, () => {
         server.removeAllListeners("error");
-        server.on("error", (error) => options.onTrouble(`the HTTP server on ${where}: ${error.message}`));
+        server.on("error", (error) => options.onProblem(`the HTTP server on ${where}: ${error.message}`));
         resolve(new HttpServer(server));
       });
     });
@@ -112,7 +112,7 @@ export class HttpServer {
 async function serve(
   request: IncomingMessage,
   response: ServerResponse,
-  { routes, onRequest, onTrouble }: HttpOptions,
+  { routes, onRequest, onProblem }: HttpOptions,
   readMs: number,
 ): Promise<void> {
   response.on("error", () => response.destroy());
@@ -124,7 +124,7 @@ async function serve(
   try {
     answer = await respond(request, response, route);
   } catch (error) {
-    onTrouble(`Cannot answer ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    onProblem(`Cannot answer ${path}: ${error instanceof Error ? error.message : String(error)}`);
     answer = plain(500, "the plugin could not make this answer; its log says why");
   }
   onRequest(route === null ? "other" : path, answer?.status ?? 200);

@@ -61,7 +61,7 @@ export class StatusServer {
     this.#pods = podResources === null ? null : new PodResources(new PodLister(podResources));
     this.#streams = new EventStreams({
       render: async () => await fragment(await this.#model()),
-      onTrouble: (sentence) => log.error(sentence),
+      onProblem: (sentence) => log.error(sentence),
     });
     this.#metrics = new Metrics({
       version,
@@ -113,7 +113,7 @@ export class StatusServer {
       this.#server = await HttpServer.listen(address, {
         routes: this.#routes(),
         onRequest: (path, code) => this.#metrics.onRequest(path, code),
-        onTrouble: (sentence) => log.warn(sentence),
+        onProblem: (sentence) => log.warn(sentence),
         ...limits === undefined ? {} : { limits },
       });
       log.info(`metrics, probes and a status page on http://${address.host ?? "localhost"}:${this.#server.port}/`);

@@ -61,7 +61,7 @@ Deno.test("a page that does not read is cut off, one that reads gets the latest 
   const filler = "x".repeat(256 * 1024);
   const streams = new EventStreams({
     render: () => Promise.resolve(`${serial} ${filler}`),
-    onTrouble: (sentence) => ok(false, sentence),
+    onProblem: (sentence) => ok(false, sentence),
     pauseMs: 1,
     beatMs: 50,
   });
@@ -79,7 +79,7 @@ Deno.test("a page that does not read is cut off, one that reads gets the latest 
       },
     },
     onRequest: () => {},
-    onTrouble: () => {},
+    onProblem: () => {},
   });
   const ask = () => {
     const socket = connect(server.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
