@@ -97,7 +97,7 @@ export class DevicePluginResource implements DeviceSource {
     if (this.#refusal !== null || !this.#named()) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
-    if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
+    if (known !== undefined && this.#verify(known.evidence)) return this.#out(known);
     return this.#allocate(request, key);
   }
 
@@ -134,11 +134,11 @@ export class DevicePluginResource implements DeviceSource {
     const asked = decode(() => codec.allocateRequest(request), "AllocateRequest").container_requests
       .map((container) => container.devices_ids);
     let made = this.#make(asked);
-    if (!this.#holds(made.evidence)) {
+    if (!this.#verify(made.evidence)) {
       // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
       await rescan();
       made = this.#make(asked);
-      const wrong = made.evidence.find((one) => !this.#true(one));
+      const wrong = made.evidence.find((one) => !this.#isMet(one));
       if (wrong !== undefined) throw new RequestError("FAILED_PRECONDITION", this.#changing(wrong));
     }
     if (this.#memory.size >= MEMORY) this.#memory.clear();
@@ -172,13 +172,13 @@ export class DevicePluginResource implements DeviceSource {
     return made.answer;
   }
 
-  #holds(evidence: readonly Check[]): boolean {
-    return evidence.every((one) => this.#true(one));
+  #verify(evidence: readonly Check[]): boolean {
+    return evidence.every((one) => this.#isMet(one));
   }
 
-  #true(check: Check): boolean {
+  #isMet(check: Check): boolean {
     if ("exists" in check) return this.#host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
   }
 
   /** Why nothing can be answered at this moment: what was just read does not hold any more. */
@@ -187,8 +187,8 @@ export class DevicePluginResource implements DeviceSource {
     if ("exists" in check) {
       return `${this.resource}: ${check.hostPath} ${check.exists ? "has just gone" : "has just appeared"}; ${later}`;
     }
-    const says = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
-    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} says ${says}); ${later}`;
+    const found = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
+    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} is ${found}); ${later}`;
   }
 }
 

@@ -233,9 +233,9 @@ export const STORAGE: readonly Fault[] = [
           renameSync(temporary, path);
         };
         const faults: readonly (readonly [() => void, RegExp])[] = [
-          [() => rmSync(path), /there is no such file/],
+          [() => rmSync(path), /the file does not exist/],
           [() => put((name) => mkdirSync(name)), /is a directory/],
-          [() => put((name) => symlinkSync("nowhere", name)), /there is no such file/],
+          [() => put((name) => symlinkSync("nowhere", name)), /the file does not exist/],
           [() => put((name) => writeFileSync(name, "resources:\n  - na")), /config\.yaml:2:/],
           [() => put((name) => writeFileSync(name, "")), /config\.yaml:1:1/],
           [() => put((name) => writeFileSync(name, "#".repeat(2 << 20))), /has 2097152 bytes/],
