@@ -129,7 +129,7 @@ const SERVING: readonly Row[] = [
     facts: { ...streams(1), ...served([OURS, false]) },
     action: { do: "release", lingerMs: TIMING.handOverTimeoutMs },
     stage: "unregistered",
-    notes: ["warn", /takes no connections any more; serving on a new socket/],
+    notes: ["warn", /no longer accepts connections; serving on a new socket/],
   },
   {
     what: "something else at our path is probed",
@@ -191,7 +191,7 @@ const REGISTER: readonly Row[] = [
     facts: { kubelet: null, ...streams(1) },
     action: POLL,
     stage: "unregistered",
-    reports: ["waiting", /kubelet\.sock is not there/],
+    reports: ["waiting", /kubelet\.sock does not exist/],
     notes: ["info", /waiting for the kubelet: /],
   },
   {
@@ -199,7 +199,7 @@ const REGISTER: readonly Row[] = [
     state: {
       ...state(UNREGISTERED),
       phase: "waiting",
-      reason: "/k/kubelet.sock is not there; the kubelet is down, or uses another directory",
+      reason: "/k/kubelet.sock does not exist; the kubelet is down, or uses another directory",
     },
     facts: { kubelet: null },
     action: POLL,
@@ -278,14 +278,14 @@ const WATCHER: readonly Row[] = [
     what: "the watcher has ten seconds to come",
     state: state(announcedBy("watcher", NOW - 1_000), "watcher"),
     action: wait(NOW + 9_000),
-    reports: ["registering", /has not come yet/],
+    reports: ["registering", /has not connected yet/],
   },
   {
     what: "when it does not come there is kubelet.sock",
     state: state(announcedBy("watcher", NOW - 10_000), "watcher"),
     action: { do: "release", lingerMs: 0 },
     stage: "unregistered",
-    notes: ["warn", /no plugin watcher came to \/r\/.*; registering on \/k\/kubelet\.sock instead/],
+    notes: ["warn", /no plugin watcher connected to \/r\/.*; registering on \/k\/kubelet\.sock instead/],
   },
   {
     what: "unless only the watcher is wanted: another socket is made after a pause",
@@ -293,8 +293,8 @@ const WATCHER: readonly Row[] = [
     plan: { fallback: false },
     action: { do: "release", lingerMs: 0 },
     stage: "unregistered",
-    reports: ["waiting", /is the kubelet up\?/],
-    notes: ["info", /no plugin watcher came to \/r\/.*; will be retried/],
+    reports: ["waiting", /check that the kubelet is running/],
+    notes: ["info", /no plugin watcher connected to \/r\/.*; will be retried/],
   },
   {
     what: "unless the kubelet's directory is not mounted",
@@ -372,7 +372,7 @@ Deno.test("after(): an accepted call announces us, ends the back-off, and says h
   deepEqual(now.stage, announcedBy("socket"));
   deepEqual([now.history.registrations, now.history.failures, now.history.registeredAt], [1, 0, NOW]);
   ok(now.history.retryAt < NOW);
-  deepEqual(notes, ["info registered with the kubelet, after 3 failed tries"]);
+  deepEqual(notes, ["info registered with the kubelet after 3 failed attempts"]);
 });
 
 Deno.test("after(): a registration that was asked for during a call is not served by it", () => {
@@ -429,7 +429,7 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
   }
   deepEqual(waits, [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 15_000]);
   equal(notes.length, 1);
-  match(notes[0]!, /ends its stream at once, again and again/);
+  match(notes[0]!, /keeps ending its stream at once/);
   const later = next(now, FACTS, NOW + 15_000, PLAN);
   equal(later.action.do, "register");
   // A stream that lasted ends the series.
@@ -446,7 +446,7 @@ Deno.test("after(): the plugin watcher's decision is taken in, and a refusal mak
   equal(accepted.state.history.registrations, 1);
   const { state: refused, notes } = outcomesOn(before, { kind: "watched", refusal: "not today" });
   equal(refused.history.retryAt, NOW + 200);
-  match(notes.join(), /warn .* refused the registration: not today; will be retried/);
+  match(notes.join(), /warn .* rejected the registration: not today; will be retried/);
   equal(next(refused, FACTS, NOW, PLAN).action.do, "release");
   deepEqual(next(refused, { ...FACTS, server: null }, NOW, PLAN).action, wait(NOW + 200));
   equal(next(refused, { ...FACTS, server: null }, NOW + 200, PLAN).action.do, "listen");
