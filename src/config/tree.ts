@@ -10,7 +10,7 @@ import type { Path } from "./mistakes.ts";
  * The value without positions. The last of duplicate keys wins.
  *
  * YAML reads an unquoted 1017 or 0x15b3 as a number (and 15e3 as 15000). In lists under the keys `asText`, such numbers
- * are returned as the original text.
+ * are returned as they were written.
  */
 export function plain(tree: Tree, asText: ReadonlySet<string> = new Set(), key = ""): unknown {
   switch (tree.kind) {

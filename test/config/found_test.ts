@@ -42,7 +42,7 @@ const FILES: readonly (readonly [what: string, file: unknown, said: readonly str
   ],
   ["and the other way round", shared({ selectors: { isRdma: true, pfNames: ["ib0"], devices: ["1017"] } }), [
     "configList[0].selectors: none of its conditions is known here: without selectors, this resource would have " +
-      `every HCA; select some, for example "vendors": ["15b3"]',
+    'every HCA; select some, for example "vendors": ["15b3"]',
     "configList[0].selectors.isRdma: unknown key, ignored; every resource under configList is RDMA, so it is not needed",
     'configList[0].selectors.pfNames: unknown key, ignored; here it is called "ifNames"',
     'configList[0].selectors.devices: unknown key, ignored; PCI device IDs are called "deviceIDs" here',
@@ -57,7 +57,7 @@ const FILES: readonly (readonly [what: string, file: unknown, said: readonly str
   ["another plugin's selectors and keys", shared({ selectors: { buses: ["ub"] } }, { faultDetectPeriod: 5 }), [
     "faultDetectPeriod: unknown key, ignored; known here: periodicUpdateInterval, configList",
     "configList[0].selectors: none of its conditions is known here: without selectors, this resource would have " +
-      `every HCA; select some, for example "vendors": ["15b3"]',
+    'every HCA; select some, for example "vendors": ["15b3"]',
     "configList[0].selectors.buses: unknown key, ignored; known here: vendors, deviceIDs, drivers, ifNames, linkTypes",
   ]],
   ["several names in one text", shared({ selectors: { ifNames: ["ens1f0,ens1f1"] } }), [
