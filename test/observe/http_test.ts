@@ -37,7 +37,7 @@ Deno.test("unready() has a line per resource that is not registered, and for sta
   };
   deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, reason: null }]), [
     "a/b is standby: x",
-    "a/c is registered: the kubelet does not follow its list",
+    "a/c is registered: the kubelet has no open ListAndWatch stream",
   ]);
   equal(unready(null).length, 1);
   equal(unready([]).length, 1);
