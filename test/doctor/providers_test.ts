@@ -48,10 +48,10 @@ Deno.test("doctor: a provider is ok only when the table knows the driver and the
     "unchecked provider libraries not checked: mlx5_0, driver nobody_knows is not in this plugin's table",
   ]);
   deepEqual(said([on("bng_en")]), [
-    "unchecked provider libraries not checked: mlx5_0, no provider of rdma-core is known for driver bng_en",
+    "unchecked provider libraries not checked: mlx5_0, no rdma-core provider is known for driver bng_en",
   ]);
   deepEqual(said([on("iavf", { uverbs: abi(null) })]), [
-    "unchecked provider libraries not checked: mlx5_0, the kernel does not tell its ABI version",
+    "unchecked provider libraries not checked: mlx5_0, the kernel does not report its ABI version",
   ]);
   deepEqual(said([on("nobody_knows"), hca(1)]), [
     "ok 1 HCA has its provider library, with a fitting ABI",
