@@ -1,5 +1,5 @@
 /**
- * The machine as the flags describe it, for commands that inspect it and serve nothing (`list`, `doctor`).
+ * The machine as described by the flags, for commands that inspect it without serving (`list`, `doctor`).
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
 import { machine } from "./machine.ts";
 
-/** Inspects the machine again and again; disposing it gives libibverbs back. */
+/** Inspects the machine repeatedly. Dispose it to unload libibverbs. */
 export class Inspector implements Disposable {
   readonly #machine: ReturnType<typeof machine>;
   readonly #specs: readonly ResourceSpec[];
@@ -33,7 +33,7 @@ export class Inspector implements Disposable {
     return this.of(await this.discovery.scan(depth));
   }
 
-  /** What follows from a snapshot. */
+  /** The inventory of a snapshot. */
   of(snapshot: Snapshot): Inventory {
     return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev));
   }

@@ -7,7 +7,7 @@ import type { NetnsMode } from "../hca/types.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** A note about the mode and a resource that does not fit it. */
-export interface NetnsRemark {
+export interface NetnsNote {
   /** True when pods will not work; false for a setup that works but is probably not intended. */
   readonly broken: boolean;
   readonly what: string;
@@ -16,7 +16,7 @@ export interface NetnsRemark {
 }
 
 /** Notes about the mode and these resources; empty when they fit. */
-export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsRemark[] {
+export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsNote[] {
   const shared = specs.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
   const forPods = specs.filter((spec) => spec.mode.kind === "exclusive" && spec.ids === "pci").map((spec) => spec.name);
   if (mode === "exclusive" && shared.length > 0) {

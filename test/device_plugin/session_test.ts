@@ -242,7 +242,10 @@ Deno.test("Session leaves alone what is no socket, and serves once it is gone", 
   const socket = join(dir.path, socketName(RESOURCE));
   mkdirSync(socket);
   await using plugin = rig(dir.path);
-  await plugin.status((status) => status.reason?.includes("the path is a directory") ?? false, "says what is in the way");
+  await plugin.status(
+    (status) => status.reason?.includes("the path is a directory") ?? false,
+    "says what is in the way",
+  );
   rmSync(socket, { recursive: true });
   writeFileSync(socket, "precious");
   await plugin.status(

@@ -109,7 +109,7 @@ function noKubelet(what: string, make: (path: string) => void): Fault {
       const files = await filesAtRest(plugin.pid);
       // Two tries more at least, at 0.2 and 0.6 s: a socket in place can be watched, a try cannot.
       plugin.kill("SIGHUP");
-      await plugin.logged(/SIGHUP: looking again/);
+      await plugin.logged(/SIGHUP: scanning/);
       await filesAsBefore(plugin.pid, files);
       equal(identityOf(path), made, "left as it was");
       saidOnce(plugin, /no one answers on/);

@@ -246,7 +246,7 @@ export const STORAGE: readonly Fault[] = [
           const from = plugin.log.length;
           const message = () => plugin.log.slice(from).join("\n");
           await eventually(() => words.test(message()), `${words} in the log, which reads:\n${message()}`);
-          told = count(plugin.log, /changes nothing; the old one stays in force/);
+          told = count(plugin.log, /is ignored; the old one stays active/);
           equal((await kubelet.allocate("rdma/one", [["mlx5_0"]])).length, 1);
         }
         // A file that is replaced in two steps may be seen missing between them.
