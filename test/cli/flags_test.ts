@@ -45,8 +45,8 @@ Deno.test("parseCommandLine() refuses in one sentence that names the flag", () =
   match(refusal("--resource-name", "kubernetes.io/rdma"), /Kubernetes' own domain/);
   match(refusal("--resource-name", "requests.example.com/rdma"), /which quotas use/);
   match(refusal("--resource-name", "Example.com/rdma"), /not a DNS name/);
-  match(refusal("--resource-name", "example.com/-rdma"), /no qualified name/);
-  match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both say/);
+  match(refusal("--resource-name", "example.com/-rdma"), /not a qualified name/);
+  match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both define/);
   match(refusal("list", "--registration", "socket"), /is not a flag of list/);
   match(refusal("--rescan", "soon"), /number of seconds/);
 });

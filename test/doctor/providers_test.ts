@@ -59,6 +59,6 @@ Deno.test("doctor: a provider is ok only when the table knows the driver and the
   ]);
   match(
     said([on("iavf", { uverbs: abi(9) })]).join(),
-    /^problem .*ABI version 9 for mlx5_0.*irdma of rdma-core 0 to 5/,
+    /^problem .*ABI version 9 for mlx5_0.*irdma supports 0 to 5/,
   );
 });
