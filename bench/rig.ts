@@ -72,7 +72,6 @@ export async function rig(hcas: number, ...flags: readonly string[]): Promise<Ri
   const subject = plugin(await bundle(join(dir, "bundle")));
   const running = await subject.start({ host, kubeletDir, scratch: dir }, "--events", "auto", ...flags);
   cleanup.defer(() => running.stop());
-  // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
   cleanup.defer(() => kubelet.close());
   await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
     what: "every HCA as a healthy device",

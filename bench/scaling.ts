@@ -80,7 +80,6 @@ export async function manyResources(subject: Subject, client: BenchClient, figur
   const begin = performance.now();
   const running = await subject.start({ host, kubeletDir, scratch: dir }, "--config", config);
   cleanup.defer(() => running.stop());
-  // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
   cleanup.use(kubelet);
   await Promise.all(resources.map(({ name }) => kubelet.list(are(name, "Healthy"), `${SHARES} devices of ${name}`)));
   figures.add(PLUGIN, "resources.start", performance.now() - begin);
@@ -167,7 +166,6 @@ class Wire implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // The client leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788).
     this.#stream.cancel();
     this.#client.close();
     await this.#server.close(1_000);

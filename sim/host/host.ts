@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TreeWriter } from "./disk.ts";
 import { Machine } from "./machine.ts";
+import { MiscDevices } from "./misc.ts";
 import {
   comeBack,
   leave,
@@ -52,12 +53,11 @@ export class FakeHost {
   /** One line for each completed change: a process that watches the file is notified as by netlink. */
   readonly eventsFile: string;
   readonly #kernel: Kernel;
+  readonly #misc: MiscDevices;
   readonly #exclusive: boolean;
   /** Original contents of torn and removed files, by path. */
   readonly #originals = new Map<string, Uint8Array>();
   readonly #listeners = new Set<(lines: readonly string[]) => void>();
-  #rdmaCm = false;
-  #knem = false;
   /** Lines of the current batch, null outside of a batch. */
   #batch: string[] | null = null;
 
@@ -71,10 +71,11 @@ export class FakeHost {
     const machine = new Machine(new TreeWriter(this.sysfsRoot, staging), new TreeWriter(this.devRoot, staging));
     machine.boot(description);
     this.#kernel = new Kernel(machine);
+    this.#misc = new MiscDevices(machine);
     for (const hca of description.hcas) finish(this.#kernel.probe(hca));
     for (const hca of description.hcas) if (hca.vfs) finish(this.#kernel.createVfs(this.#find(hca.name), hca.vfs));
-    this.#toggleRdmaCm(description.rdmaCm !== false);
-    this.#toggleKnem(description.knem === true);
+    this.#misc.set("rdma_cm", description.rdmaCm !== false);
+    this.#misc.set("knem", description.knem === true);
     writeFileSync(this.eventsFile, "");
   }
 
@@ -123,7 +124,7 @@ export class FakeHost {
 
   /** Whether the host has the rdma_cm and knem nodes. */
   extras(): { readonly rdmaCm: boolean; readonly knem: boolean } {
-    return { rdmaCm: this.#rdmaCm, knem: this.#knem };
+    return { rdmaCm: this.#misc.has("rdma_cm"), knem: this.#misc.has("knem") };
   }
 
   /** Path of the HCA's directory on this machine, with links resolved. */
@@ -311,16 +312,16 @@ export class FakeHost {
   }
 
   async loadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleKnem(true), "add knem", options);
+    await this.#once(() => this.#misc.set("knem", true), "add knem", options);
   }
 
   async unloadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleKnem(false), "remove knem", options);
+    await this.#once(() => this.#misc.set("knem", false), "remove knem", options);
   }
 
   /** Loads or unloads rdma_ucm. */
   async setRdmaCm(present: boolean, options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#toggleRdmaCm(present), `${present ? "add" : "remove"} rdma_cm`, options);
+    await this.#once(() => this.#misc.set("rdma_cm", present), `${present ? "add" : "remove"} rdma_cm`, options);
   }
 
   /** Appends a line to the events file without a change: a spurious or late trigger. */
@@ -389,20 +390,6 @@ export class FakeHost {
     const original = this.#originals.get(path) ?? readFileSync(join(this.sysfsRoot, path));
     this.#originals.set(path, original);
     return original;
-  }
-
-  #toggleRdmaCm(present: boolean): void {
-    if (present === this.#rdmaCm) return;
-    this.#rdmaCm = present;
-    if (present) this.#kernel.machine.plugMisc("rdma_cm", "rdma_ucm", 123, "infiniband/rdma_cm");
-    else this.#kernel.machine.unplugMisc("rdma_cm", "rdma_ucm", "infiniband/rdma_cm");
-  }
-
-  #toggleKnem(present: boolean): void {
-    if (present === this.#knem) return;
-    this.#knem = present;
-    if (present) this.#kernel.machine.plugMisc("knem", "knem", 122, "knem");
-    else this.#kernel.machine.unplugMisc("knem", "knem", "knem");
   }
 }
 

@@ -27,13 +27,15 @@ import {
   type PreferenceQuestion,
 } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
-import { type Allocation, idsOf } from "./allocations.ts";
+import { idsOf } from "./allocations.ts";
 import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
 import { Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
 import { PluginWatcher } from "./watcher.ts";
 import { describe, inOneLine, type KubeletState } from "./format.ts";
+import { DraManager } from "./dra.ts";
+import { PodResourcesServer } from "./pod_resources.ts";
 
 export { AdmissionError, type AdmittedPod, type PodRequest } from "./admission.ts";
 export type { ContainerDevice, ContainerMount, ContainerView } from "./cdi.ts";
@@ -63,6 +65,10 @@ export interface FakeKubeletOptions {
   readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
+  /** Where to serve PodResources; omitted for nowhere. */
+  readonly podResourcesSocket?: string;
+  /** Enables the DRA manager; `wipe` deletes the node's ResourceSlices, of one driver or (null) of all. */
+  readonly dra?: { readonly wipe: (driver: string | null) => void; readonly wipeMs?: number };
   /** Called with one line of text per event. */
   readonly log?: (line: string) => void;
 }
@@ -71,6 +77,7 @@ export interface FakeKubeletOptions {
 interface Process {
   readonly socket: KubeletSocket;
   readonly watcher: PluginWatcher | null;
+  readonly podResources: PodResourcesServer | null;
 }
 
 export class FakeKubelet {
@@ -80,6 +87,8 @@ export class FakeKubelet {
   readonly #resources: Resources;
   readonly #admission: Admission;
   readonly #underway = new Set<Promise<unknown>>();
+  /** Null without the option `dra`. */
+  readonly dra: DraManager | null;
   #process: Process | null = null;
   #life = new AbortController();
   #reading = true;
@@ -93,6 +102,12 @@ export class FakeKubelet {
       endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
       paused: () => !this.#reading,
       changed: () => this.#persist(),
+    });
+    this.dra = options.dra === undefined ? null : new DraManager({
+      ...options.dra,
+      cdiDirs: options.cdiDirs ?? [],
+      dialTimeoutMs: options.dialTimeoutMs ?? DIAL_TIMEOUT_MS,
+      ...options.log === undefined ? {} : { log: options.log },
     });
     this.#admission = new Admission({
       resources: this.#resources,
@@ -123,7 +138,11 @@ export class FakeKubelet {
     this.#recall();
     const socket = await KubeletSocket.listen(dir, (request) => this.#track(this.#register(request)));
     const watcher = pluginsRegistry === undefined ? null : this.#watcher(pluginsRegistry);
-    this.#process = { socket, watcher };
+    const { podResourcesSocket: pods } = this.#options;
+    const held = () => this.#admission.allocations;
+    const podResources = pods === undefined ? null : await PodResourcesServer.listen(pods, held, this.dra);
+    this.#process = { socket, watcher, podResources };
+    this.dra?.start();
     this.#history.record({ kind: "listening" });
     watcher?.start();
   }
@@ -138,6 +157,8 @@ export class FakeKubelet {
     this.#process = null;
     this.#life.abort();
     this.#resources.clear();
+    this.dra?.stop();
+    process.podResources?.close();
     await process.socket.close(socket);
     await process.watcher?.stop();
     this.#history.record({ kind: "stopped", socket });
@@ -308,7 +329,7 @@ export class FakeKubelet {
     let endpoint: PluginEndpoint | null = null;
     try {
       endpoint = await PluginEndpoint.connect(socket, dialTimeoutMs, signal);
-      const options = askOptions ? await endpoint.options() : null;
+      const options = askOptions ? await endpoint.options(via === "register" ? dialTimeoutMs : undefined) : null;
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {
@@ -335,7 +356,9 @@ export class FakeKubelet {
         if (refusal !== null) this.#refused(resource, endpoint, "watcher", refusal);
         await this.#connect(resource, endpoint, "watcher", signal);
       },
+      ...this.dra === null ? {} : { registerDra: (found) => this.dra!.register(found) },
       deregister: (resource, socket) => {
+        this.dra?.deregister(resource, socket);
         const endpoint = this.#resources.endpoints(resource).find((each) => each.socket === socket);
         if (endpoint !== undefined) this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
       },
@@ -351,8 +374,7 @@ export class FakeKubelet {
       // As in the real kubelet, an unusable checkpoint is logged and ignored.
       this.#options.log?.(error instanceof Error ? error.message : String(error));
     }
-    const allocations: readonly Allocation[] = checkpoint?.allocations ?? [];
-    this.#admission.load(allocations);
+    this.#admission.load(checkpoint?.allocations ?? []);
     for (const name of Object.keys(checkpoint?.registered ?? {})) this.#resources.remember(name);
   }
 

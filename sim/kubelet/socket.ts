@@ -49,10 +49,8 @@ export class Connections {
   }
 
   /**
-   * Ends all connections as if the process were killed: no GOAWAY, and pending calls get no answer. The library's own
-   * methods send a GOAWAY, which a killed kubelet does not, and which Deno's HTTP/2 client does not always survive
-   * (denoland/deno#36788). Sockets are ended first: one that is destroyed under its session may crash the runtime
-   * later.
+   * Ends all connections as if the process were killed: no GOAWAY, which the library's own methods send, and pending
+   * calls get no answer. Sockets are ended first, and destroyed only if that takes too long.
    */
   async cut(): Promise<void> {
     const over = new AbortController();

@@ -15,6 +15,8 @@ import { dial, unary } from "./endpoint.ts";
 
 /** The plugin type handled by the kubelet's device manager. */
 const DEVICE_PLUGIN = "DevicePlugin";
+/** The plugin type handled by its DRA manager. */
+const DRA_PLUGIN = "DRAPlugin";
 /** Milliseconds. The pause before the next attempt with a failed socket, doubled each time. */
 const RETRY_MS = 500;
 const RETRY_MAX_MS = 120_000;
@@ -23,6 +25,8 @@ const RETRY_MAX_MS = 120_000;
 export interface WatcherHandler {
   /** Registers the plugin; rejects with the reason. */
   register(found: { resource: string; endpoint: string; versions: readonly string[] }): Promise<void>;
+  /** The same for a DRA driver; without it such a plugin is refused. */
+  registerDra?(found: { driver: string; endpoint: string; versions: readonly string[] }): Promise<void>;
   deregister(resource: string, endpoint: string): void;
   /** Logs a line; also called for sockets that are not plugins. */
   log(line: string): void;
@@ -34,6 +38,10 @@ interface Watched {
   registered: { resource: string; endpoint: string } | null;
   retry: ReturnType<typeof setTimeout> | null;
 }
+
+/** Milliseconds that the kubelet gives a plugin for the two calls of its watcher. */
+const INFO_TIMEOUT_MS = 1_000;
+const NOTIFY_TIMEOUT_MS = 5_000;
 
 /** Watches one directory from `start()` to `stop()`. */
 export class PluginWatcher {
@@ -112,14 +120,26 @@ export class PluginWatcher {
 
   async #introduce(path: string, watched: Watched, current: () => boolean): Promise<void> {
     const service = watcherServices()["pluginregistration.Registration"];
-    const client = await dial(path, this.#dialTimeoutMs, this.#signal);
+    const client = await dial(path, this.#dialTimeoutMs, this.#signal, encodeURIComponent(path));
     try {
-      const info = await unary(client, method<object, PluginInfo>(service, "GetInfo"), {}, this.#signal);
+      const info = await unary(
+        client,
+        method<object, PluginInfo>(service, "GetInfo"),
+        {},
+        this.#signal,
+        INFO_TIMEOUT_MS,
+      );
       const notify = (error: string) =>
-        unary(client, method<object, object>(service, "NotifyRegistrationStatus"), {
-          plugin_registered: error === "",
-          error,
-        }, this.#signal);
+        unary(
+          client,
+          method<object, object>(service, "NotifyRegistrationStatus"),
+          {
+            plugin_registered: error === "",
+            error,
+          },
+          this.#signal,
+          NOTIFY_TIMEOUT_MS,
+        );
       const fault = await this.#take(path, info, watched, current);
       await notify(fault ?? "");
       if (fault !== null) throw new Error(fault);
@@ -129,6 +149,17 @@ export class PluginWatcher {
   }
 
   async #take(path: string, info: PluginInfo, watched: Watched, current: () => boolean): Promise<string | null> {
+    if (info.type === DRA_PLUGIN && this.#handler.registerDra !== undefined) {
+      try {
+        const { name: driver, endpoint, supported_versions: versions } = info;
+        await this.#handler.registerDra({ driver, endpoint, versions });
+      } catch (error) {
+        return `registration of ${info.name} failed: ${error instanceof Error ? error.message : error}`;
+      }
+      if (current()) watched.registered = { resource: info.name, endpoint: info.endpoint };
+      else this.#handler.deregister(info.name, info.endpoint);
+      return null;
+    }
     if (info.type !== DEVICE_PLUGIN) {
       return `no handler here for plugins of type ${JSON.stringify(info.type)}, only for ${DEVICE_PLUGIN}`;
     }

@@ -52,10 +52,29 @@ async function playStep(step: Step, stage: Stage): Promise<string[]> {
     stage.plugin = null;
     saw.push("the plugin ended with status 0");
   }
+  if (step.plugin === "SIGKILL") {
+    await stage.plugin!.ended;
+    stage.plugin = null;
+    saw.push("the plugin has ended");
+  }
+  if (step.published !== undefined) saw.push(await stage.dra!.published(step.published));
+  if (step.claim !== undefined) saw.push(await stage.dra!.claim(kubelet, step.claim));
+  if (step.health !== undefined) saw.push(await expectHealth(kubelet, step.health));
   if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), STEP_TIMEOUT_MS)}`);
   if (step.expect !== undefined) saw.push(...await expectSeen(kubelet, step.expect, stage));
   if (step.admit !== undefined) saw.push(...await admitPod(kubelet, step.admit));
   return saw;
+}
+
+async function expectHealth(
+  kubelet: FakeKubelet,
+  { device, is, message }: NonNullable<Step["health"]>,
+): Promise<string> {
+  const now = () => kubelet.dra!.health("sim-node", device);
+  const pattern = new RegExp(message ?? "");
+  const what = `${device} to be ${is}`;
+  await kubelet.dra!.waitFor(() => now()?.health === is && pattern.test(now()!.message), what, STEP_TIMEOUT_MS);
+  return `pod status: ${device} ${now()!.health}${now()!.message === "" ? "" : `, ${now()!.message}`}`;
 }
 
 async function expectSeen(kubelet: FakeKubelet, seen: Seen, stage: Stage): Promise<string[]> {

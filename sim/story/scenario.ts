@@ -36,6 +36,27 @@ const admit = z.strictObject({
   refused: z.string().optional().describe("the pod must be rejected with a message that matches"),
 });
 
+const claim = z.strictObject({
+  name: z.string().describe("of the claim, and of the pod that has it"),
+  count: z.number().int().positive().default(1),
+  where: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional()
+    .describe("attributes of the devices"),
+  shares: z.number().int().positive().optional(),
+  tolerate: z.boolean().default(false).describe("the claim tolerates every taint"),
+  nodes: z.array(z.string()).optional().describe("exactly these device nodes"),
+  hcas: z.array(z.string()).optional().describe("exactly these in RDMA_HCAS"),
+  again: z.boolean().default(false).describe(
+    "the previous claim is prepared again, as for a recreated sandbox",
+  ),
+  pending: z.boolean().default(false).describe("no device fits"),
+  refused: z.string().optional().describe("the driver must refuse it with words that match"),
+});
+
+const published = z.strictObject({
+  devices: z.number().int().optional().describe("so many devices in all ResourceSlices"),
+  taints: z.record(z.string(), z.array(z.string())).optional().describe("exactly these taints, by HCA"),
+});
+
 const step = z.strictObject({
   say: z.string().describe("the story in a sentence"),
   port: z.strictObject({
@@ -55,7 +76,13 @@ const step = z.strictObject({
   release: z.string().optional(),
   kubelet: z.enum(["start", "stop", "restart"]).optional(),
   refuse: z.strictObject({ reason: z.string(), times: z.number().int().positive() }).optional(),
-  plugin: z.enum(["start", "SIGHUP", "SIGTERM"]).optional(),
+  plugin: z.enum(["start", "SIGHUP", "SIGTERM", "SIGKILL"]).optional(),
+  claim: claim.optional(),
+  unclaim: z.string().optional().describe("the pod of that claim is deleted"),
+  published: published.optional(),
+  health: z.strictObject({ device: z.string(), is: z.string(), message: z.string().optional() }).optional()
+    .describe("what the pod's status says of a device"),
+  api: z.enum(["up", "down"]).optional().describe("the API server"),
   config: z.unknown().optional().describe("the configuration file is replaced by this"),
   expect: seen.optional(),
   logs: z.string().optional().describe("the plugin's log must contain a line that matches"),
@@ -67,6 +94,7 @@ const scenario = z.strictObject({
   flags: z.array(z.string()).default([]).describe("flags for the plugin besides those that put it on the fake host"),
   config: z.unknown().optional().describe("configuration file for the plugin"),
   watcher: z.boolean().default(false).describe("the kubelet runs its plugin watcher"),
+  dra: z.boolean().default(false).describe("there is an API server, and the kubelet knows claims"),
   steps: z.array(step).min(1),
 });
 
@@ -74,6 +102,8 @@ export type Scenario = z.infer<typeof scenario>;
 export type Step = Scenario["steps"][number];
 export type Seen = z.infer<typeof seen>;
 export type Admit = z.infer<typeof admit>;
+export type Claim = z.infer<typeof claim>;
+export type Published = z.infer<typeof published>;
 
 const DIR = fileURLToPath(new URL("../scenarios", import.meta.url));
 

@@ -18,12 +18,14 @@ import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import type { DraSettings } from "../dra/open.ts";
 import { CdiSpecs } from "./cdi.ts";
+import { DraSide } from "./dra_side.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
-import { Resource, type ResourceOptions } from "./resource.ts";
+import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
@@ -35,6 +37,8 @@ export interface AgentOptions {
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly cdiDir: string;
+  /** Required for resources with `api: dra`. */
+  readonly dra?: DraSettings | null;
   /** Milliseconds between periodic scans. */
   readonly rescanMs: number;
   readonly machine: DiscoverySources;
@@ -56,10 +60,10 @@ export class Agent {
   readonly #failures: ScanFailures;
   readonly #cdi: CdiSpecs;
   readonly #has: HostFacts["has"];
-  readonly #shared: ResourceOptions;
+  readonly #dra: DraSide;
   readonly #record: KubeletRecord;
   readonly #netdevs: NetdevKeeper;
-  readonly #resources = new Map<string, Resource>();
+  readonly #resources: Resources;
   readonly #observers = new Observers();
   /** Pending work that {@link close} waits for; entries are removed when they end. */
   readonly #background = new Set<Promise<void>>();
@@ -88,7 +92,13 @@ export class Agent {
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
-    this.#shared = {
+    this.#dra = new DraSide(options.dra ?? null, {
+      log: options.log,
+      rescan: (detail) => this.#rescans.now("claim", detail),
+      onStatus: () => this.#observers.onState(),
+      onClaims: () => this.#rescans.trigger(trigger("claim", "a claim was prepared or unprepared")),
+    });
+    const shared = {
       kubeletDir: options.kubeletDir,
       registryDir: options.registryDir,
       registration: options.registration,
@@ -97,9 +107,10 @@ export class Agent {
       codec: protoCodec(),
       log: options.log,
       observers: this.#observers,
-      rescan: (detail) => this.#rescans.now("allocate", detail),
+      rescan: (detail: string) => this.#rescans.now("allocate", detail),
       timing: options.timing ?? {},
     };
+    this.#resources = new Resources(shared, this.#dra, this.#has, (work) => this.#inBackground(work));
   }
 
   /** Scans the machine, then serves and registers. Resolves when every resource is served or will be retried. */
@@ -108,12 +119,14 @@ export class Agent {
     agent.observe(observer);
     // Event sources start first, so that changes during the first scan are not missed.
     for (const source of options.sources) agent.#listen(source);
+    await agent.#dra.load(options.specs);
     agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
     const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
-    if (options.registration !== "socket" && existsSync(options.registryDir)) agent.#watch(options.registryDir);
+    const watcher = options.registration !== "socket" || options.specs.some((one) => one.api === "dra");
+    if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }
 
@@ -125,7 +138,7 @@ export class Agent {
   get state(): AgentState {
     return {
       inventory: this.#inventory,
-      sessions: [...this.#resources.values()].map((one) => one.status),
+      sessions: this.#resources.sessions,
       changes: this.#changes,
     };
   }
@@ -139,7 +152,7 @@ export class Agent {
   /** SIGHUP: scans again and registers every resource again. */
   async reregister(): Promise<void> {
     await this.scan("SIGHUP");
-    for (const resource of this.#resources.values()) resource.reregister();
+    this.#resources.reregister();
   }
 
   /** Milliseconds between periodic scans; 0 when there are none. */
@@ -154,6 +167,7 @@ export class Agent {
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
     // Reuses the old object for an equal spec, because `track` compares by identity.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
+    await this.#dra.load(specs);
     await this.#rescans.now("config", "new configuration");
   }
 
@@ -162,7 +176,7 @@ export class Agent {
     this.#stop.abort();
     clearTimeout(this.#wake);
     await this.#rescans.close();
-    await Promise.all([...this.#resources.values()].map((one) => one.close()));
+    await this.#resources.close();
     await Promise.all(this.#background);
   }
 
@@ -181,7 +195,7 @@ export class Agent {
 
   #watch(dir: string): void {
     const changed = () => {
-      this.#resources.forEach((one) => one.kubeletDirChanged());
+      this.#resources.kubeletDirChanged();
       this.#netdevs.keep({ removed: true });
     };
     watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
@@ -194,15 +208,18 @@ export class Agent {
 
   /** Advances the inventory and applies the result. */
   #applyScan(scan: Scan): void {
-    if (this.#failures.succeeded()) this.#resources.forEach((one) => one.probe());
+    if (this.#failures.succeeded()) this.#resources.probe();
     const before = this.#inventory;
     const now = performance.now();
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, this.#record, now, this.#has);
+    const { snapshot } = scan;
+    const claimed = this.#dra.claimed(snapshot);
+    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed);
+    const { inventory, changes, wakeAt } = step;
     this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
-    if (changed || [...this.#resources.values()].some((one) => one.hasPendingWork)) this.#updateResources(inventory);
+    if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
     this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
@@ -216,27 +233,6 @@ export class Agent {
   #warnOfNetns({ specs, snapshot }: Inventory): void {
     for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
       this.#log.warn(`${what}: ${reason}; ${fix}`);
-    }
-  }
-
-  /** Creates, updates and closes resources to match the pools. */
-  #updateResources({ snapshot, states }: Inventory): void {
-    const host: HostFacts = {
-      rdmaCm: snapshot.rdmaCm,
-      knem: snapshot.knem,
-      has: this.#has,
-      ownersOf: nodeOwners(snapshot.hcas),
-    };
-    for (const [name, resource] of this.#resources) {
-      if (states.has(name)) continue;
-      this.#resources.delete(name);
-      this.#inBackground(resource.retire());
-      this.#log.info(`${name} is no longer offered`, { resource: name });
-    }
-    for (const [name, poolState] of states) {
-      const resource = this.#resources.get(name) ?? new Resource(poolState, host, this.#shared);
-      this.#resources.set(name, resource);
-      resource.update(poolState, host, snapshot.hcas);
     }
   }
 

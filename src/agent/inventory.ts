@@ -6,7 +6,7 @@
  */
 import type { Snapshot } from "../hca/types.ts";
 import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
-import { type LeftOut, select } from "../pool/select.ts";
+import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
 import { keptMembers, type KubeletRecord, membersOf } from "./kept.ts";
@@ -34,6 +34,7 @@ export interface InventoryStep {
  * @param record provides what the machine alone cannot show: HCAs in pods, and earlier members
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
+ * @param claimed HCAs that ResourceClaims have
  */
 export function advance(
   before: Inventory | null,
@@ -42,9 +43,10 @@ export function advance(
   record: KubeletRecord,
   now: number,
   has: (hostPath: string) => boolean = () => true,
+  claimed: ClaimedHcas = new Map(),
 ): InventoryStep {
   const last = before?.states ?? new Map();
-  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()));
+  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
   const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
   const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
@@ -61,6 +63,7 @@ export function inspect(
   specs: readonly ResourceSpec[],
   record: KubeletRecord,
   has?: (hostPath: string) => boolean,
+  claimed: ClaimedHcas = new Map(),
 ): Inventory {
-  return advance(null, snapshot, specs, record, 0, has).inventory;
+  return advance(null, snapshot, specs, record, 0, has, claimed).inventory;
 }

@@ -135,6 +135,65 @@ export const FLAGS = {
     help: "socket of the kubelet's PodResources API",
     commands: ["run", "list"],
   },
+  "api": {
+    type: "string",
+    value: "API",
+    default: "device-plugin",
+    oneOf: ["device-plugin", "dra"],
+    help: "offer the HCAs through the device-plugin API or through dynamic resource allocation (docs/dra.md)",
+    commands: ["run", "list", "doctor"],
+  },
+  "dra-driver-name": {
+    type: "string",
+    value: "NAME",
+    default: "rdma.tencent.com",
+    check: badDriverName,
+    help: "name of the DRA driver: what DeviceClasses select by",
+    commands: ["run", "list", "doctor"],
+  },
+  "node-name": {
+    type: "string",
+    value: "NAME",
+    help: "name of this Node object (default: $NODE_NAME, else the host's name)",
+    commands: ["run", "doctor"],
+  },
+  "pod-uid": {
+    type: "string",
+    value: "UID",
+    help: "UID of this pod: two plugins may serve DRA at once then, as in a rolling update",
+    commands: ["run"],
+  },
+  "plugins-dir": {
+    type: "string",
+    value: "DIR",
+    default: "/var/lib/kubelet/plugins",
+    check: badPath,
+    help: "where the DRA driver's socket and its prepared claims are",
+    commands: ["run", "list", "doctor"],
+  },
+  "kube-api": {
+    type: "string",
+    value: "URL",
+    check: badApi,
+    help: "the API server, for DRA (default: that of the cluster the pod runs in)",
+    commands: ["run", "doctor"],
+  },
+  "kube-token-file": {
+    type: "string",
+    value: "FILE",
+    default: "/var/run/secrets/kubernetes.io/serviceaccount/token",
+    check: badPath,
+    help: "bearer token for the API server",
+    commands: ["run", "doctor"],
+  },
+  "kube-ca-file": {
+    type: "string",
+    value: "FILE",
+    default: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+    check: badPath,
+    help: "authority that signed the API server's certificate",
+    commands: ["run", "doctor"],
+  },
   "json": {
     type: "boolean",
     help: "print one JSON object, for scripts",
@@ -240,6 +299,9 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
     values[name] ??= flag.type === "boolean" ? false : flag.default ?? "";
     if (values[name] === "") delete values[name];
   }
+  if (given.has("config") && given.has("api")) {
+    return no("--config and --api both say how HCAs are offered; in a file each resource has its own api");
+  }
   if (given.has("config") && (given.has("master") || given.has("resource-name"))) {
     const other = given.has("master") ? "--master" : "--resource-name";
     return no(`--config and ${other} both define resources; use one of them`);
@@ -293,6 +355,19 @@ function badInterface(value: string): string | null {
   return /^[^\s/:]{1,15}$/.test(value) && value !== "." && value !== ".."
     ? null
     : "which is not a valid interface name (1 to 15 characters without slash, colon or space)";
+}
+
+function badDriverName(value: string): string | null {
+  const good = value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(value);
+  return good ? null : "but takes a DNS name of at most 63 characters, such as rdma.tencent.com";
+}
+
+function badApi(value: string): string | null {
+  try {
+    return new URL(value).protocol === "https:" ? null : "but takes an address that begins with https://";
+  } catch {
+    return "but takes an address such as https://10.96.0.1:443";
+  }
 }
 
 function badPath(value: string): string | null {

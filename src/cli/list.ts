@@ -19,7 +19,10 @@ import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
 import type { Inventory } from "../agent/inventory.ts";
-import { Inspector } from "./inspector.ts";
+import { claimsModule, Inspector } from "./inspector.ts";
+
+/** ResourceClaims by the name of an HCA that they have. */
+type ClaimsByHca = ReadonlyMap<string, readonly string[]>;
 
 /** Width of the narrowest supported terminal. */
 const COLUMNS = 80;
@@ -40,13 +43,13 @@ export async function listCommand(values: Values): Promise<number> {
       `Deno's permissions do not allow access to ${sysfs}; the image needs --sysfs-root=/host/sys\n`,
     );
   }
-  using inspector = new Inspector(values, specs);
+  using inspector = new Inspector(values, specs, await claimsModule(values, specs));
   const show = async (inventory: Inventory) => {
     const pods = values["pod-resources"] ? await podsByDevice(resolve(values["pod-resources-socket"])) : null;
     return print(
       values.json
-        ? `${JSON.stringify(asJson(inventory, pods))}\n`
-        : asText(inventory, pods, painter(process.stdout, process.env)),
+        ? `${JSON.stringify(asJson(inventory, pods, inspector.claimsOn(inventory.snapshot)))}\n`
+        : asText(inventory, pods, painter(process.stdout, process.env), inspector.claimsOn(inventory.snapshot)),
     );
   };
   if (!values.watch) {
@@ -90,7 +93,12 @@ async function watch(
 }
 
 /** One line per HCA, followed by its ports, net devices, reasons and holders. At most 80 columns. */
-export function asText(inventory: Inventory, pods: PodsAnswer | null, paint: Painter): string {
+export function asText(
+  inventory: Inventory,
+  pods: PodsAnswer | null,
+  paint: Painter,
+  claims: ClaimsByHca = new Map(),
+): string {
   const { snapshot } = inventory;
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
   const rows = all.map((hca) => [
@@ -124,7 +132,7 @@ export function asText(inventory: Inventory, pods: PodsAnswer | null, paint: Pai
       const words = describePort(hca, port);
       out.push(`  ${paint(port.state === "ACTIVE" ? "green" : "red", words)}`);
     }
-    for (const note of notesOn(inventory, hca, pods)) out.push(...wrap(note, COLUMNS, "  "));
+    for (const note of notesOn(inventory, hca, pods, claims)) out.push(...wrap(note, COLUMNS, "  "));
   });
   for (const poolState of inventory.states.values()) {
     const list = devices(poolState);
@@ -155,7 +163,7 @@ function describePort(hca: Hca, port: Port): string {
   return `port ${port.number} ${port.state}${physical}${layer}${rate}${nodes.length > 0 ? `, ${nodes.join(" ")}` : ""}`;
 }
 
-function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): string[] {
+function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null, claims: ClaimsByHca): string[] {
   const notes: string[] = [];
   if (hca.netdevs.length > 0) notes.push(`net: ${hca.netdevs.join(" ")}`);
   if (hca.pci?.physfn) notes.push(`PF: ${[hca.pci.physfn, ...hca.pci.pfNetdevs].join(" ")}`);
@@ -175,6 +183,7 @@ function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): strin
     notes.push(`not in ${one.resource}: ${one.reason}`);
   }
   for (const holder of holdersOf(inventory, hca, pods)) notes.push(`held by ${holder}`);
+  for (const claim of claims.get(hca.name) ?? []) notes.push(`held by claim ${claim}`);
   return [...notes, ...hca.notes];
 }
 
@@ -212,13 +221,14 @@ function holdersOf(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): str
 }
 
 /** The same for scripts: every field of {@link Hca} under its own name, with its resources. */
-export function asJson(inventory: Inventory, pods: PodsAnswer | null) {
+export function asJson(inventory: Inventory, pods: PodsAnswer | null, claims: ClaimsByHca = new Map()) {
   const { snapshot, states, leftOut } = inventory;
   const describe = (hca: Hca) => ({
     ...hca,
     resources: resourcesOf(inventory, hca),
     leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
     pods: holdersOf(inventory, hca, pods),
+    claims: claims.get(hca.name) ?? [],
   });
   return {
     hcas: snapshot.hcas.map(describe),

@@ -77,7 +77,8 @@ async function fromFile(path: string, resourcePrefix: string | undefined) {
 
 function fromFlags(values: Values): ResourceSpec {
   const select = values.master === undefined ? [] : [{ masters: [values.master] }];
-  return { ...DEFAULT_SPEC, name: values["resource-name"], select };
+  const base = { ...DEFAULT_SPEC, name: values["resource-name"], select };
+  return values.api === "dra" ? { ...base, api: "dra", ids: "pci" } : base;
 }
 
 /**

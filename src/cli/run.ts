@@ -12,6 +12,7 @@ import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
 import { summary } from "../observe/summary.ts";
+import { draSettings } from "./dra.ts";
 import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
@@ -48,6 +49,7 @@ export async function run(values: Values): Promise<number> {
     registration: values.registration as RegistrationMode,
     cdiDir: resolve(values["cdi-dir"]),
     rescanMs,
+    dra: draSettings(values),
     machine: host,
     sources: eventSources(values.events, (sentence) => log.warn(sentence)),
     log,

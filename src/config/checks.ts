@@ -4,7 +4,7 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
-import type { ResourceSpec } from "../pool/spec.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import type { Path } from "./mistakes.ts";
 import { asList, toSelector } from "./own.ts";
 import type { ResourceInput } from "./schema.ts";
@@ -25,7 +25,13 @@ export const MOST_VFS = 1_000_000;
 
 /** Contradictions within one resource. */
 export function resourceProblems(input: ResourceInput): readonly Finding[] {
-  return [...modeProblems(input), ...selectionProblems(input), ...healthProblems(input), ...exposeProblems(input)];
+  return [
+    ...modeProblems(input),
+    ...selectionProblems(input),
+    ...healthProblems(input),
+    ...exposeProblems(input),
+    ...apiProblems(input),
+  ];
 }
 
 function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): Finding[] {
@@ -49,6 +55,30 @@ function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): 
   if (prefer === "least-used" && (mode !== "shared" || share === "all")) {
     say("prefer", `"least-used" is for mode: shared with share: one, expected pack or spread here`);
   }
+  return found;
+}
+
+function apiProblems({ api, dra, mode, share, overlap, cdi, prefer }: ResourceInput): Finding[] {
+  const found: Finding[] = [];
+  const say = (key: string, message: string) => found.push({ path: [key], message });
+  if (api === "device-plugin") {
+    if (!isDeepStrictEqual(dra, DEFAULT_SPEC.dra)) {
+      say("dra", "these settings are for api: dra, and the api is device-plugin");
+    }
+    return found;
+  }
+  if (share === "all") {
+    say("share", `"all" has no meaning with api: dra; a claim asks for all devices with allocationMode: All`);
+  }
+  if (dra.pfExcludesVfs && mode === "shared") {
+    found.push({
+      path: ["dra", "pfExcludesVfs"],
+      message: "goes with mode: exclusive; shared functions exclude no one",
+    });
+  }
+  if (overlap) say("overlap", "an HCA that is offered through DRA cannot be in another resource, too");
+  if (cdi) say("cdi", "api: dra always answers with CDI names, from a file of each claim; leave cdi out");
+  if (prefer !== DEFAULT_SPEC.prefer) say("prefer", "with api: dra the scheduler chooses, by the claim's constraints");
   return found;
 }
 

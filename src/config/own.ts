@@ -10,11 +10,14 @@ import { toPfRange } from "./vf_ranges.ts";
 
 /** Converts one resource; the input must have passed the schema and `resourceProblems`. */
 export function toSpec(input: ResourceInput): ResourceSpec {
-  const { name, ids, cdi, prefer, topology, overlap } = input;
+  const { name, api, cdi, prefer, topology, overlap, dra } = input;
   return {
     name,
+    api,
+    dra,
     mode: toMode(input),
-    ids,
+    // A device of a ResourceSlice is a PCI function: its address is the one name that survives a rename.
+    ids: api === "dra" ? "pci" : input.ids,
     select: asList(input.select).map(toSelector),
     exclude: asList(input.exclude).map(toSelector),
     health: toHealth(input.health),

@@ -156,6 +156,18 @@ const Env = object({
     .describe("Fixed variables."),
 }, "a mapping of environment settings").meta({ id: "Env" });
 
+const Dra = object({
+  taint: word(["NoSchedule", "NoExecute", "None"]).default(D.dra.taint)
+    .describe(
+      "Effect of the taint on a device that is not Healthy. `NoSchedule`: no new pod gets it; `NoExecute`: pods that use it " +
+        "are deleted as well; `None`: it is only reported.",
+    ),
+  bandwidth: flag().default(D.dra.bandwidth)
+    .describe("Publish the link rate as capacity `bandwidth`, of which claims can request a part with `mode: shared`."),
+  pfExcludesVfs: flag().default(D.dra.pfExcludesVfs)
+    .describe("While a claim has a PF, its VFs are not allocated, and vice versa."),
+}, "a mapping of DRA settings").meta({ id: "Dra" });
+
 /** Maximum number of shares. The kubelet may accept fewer; see `specWarnings`. */
 export const MOST_SHARES = 100_000;
 
@@ -170,6 +182,12 @@ export const Resource = object({
     })
     .meta({ pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" })
     .describe("Name that pods request under `resources.limits`."),
+  api: word(["device-plugin", "dra"]).default(D.api)
+    .describe(
+      "`device-plugin`: pods request a number of devices. `dra`: the HCAs are published as ResourceSlices and pods have " +
+        "ResourceClaims (docs/dra.md). An HCA is offered through one of the two only.",
+    ),
+  dra: Dra.prefault({}).describe("With `api: dra`: taints and capacities."),
   mode: word(["exclusive", "shared"]).default("exclusive")
     .describe("`exclusive`: one device per HCA. `shared`: `shares` devices, see `share`."),
   shares: whole(1, MOST_SHARES).optional().describe("With `mode: shared`, and needed then: how many devices."),
@@ -211,7 +229,6 @@ export const ConfigFile = object({
 
 export type SelectorInput = z.infer<typeof Selector>;
 export type ResourceInput = z.infer<typeof Resource>;
-export type ConfigInput = z.infer<typeof ConfigFile>;
 /** Sections of the reference in reading order: the key and its schema. */
 export const SECTIONS = [
   ["", ConfigFile],
@@ -222,4 +239,5 @@ export const SECTIONS = [
   ["resources[].expose.devices[]", DeviceObject],
   ["resources[].expose.mounts[]", MountObject],
   ["resources[].env", Env],
+  ["resources[].dra", Dra],
 ] as const;

@@ -12,6 +12,7 @@ import { hcas, modules } from "./check_machine.ts";
 import { connectionManager, mads, nodes } from "./check_nodes.ts";
 import { providers, verbs } from "./check_providers.ts";
 import { extraNodes, health, netns, resources } from "./check_resources.ts";
+import { api, claims, classes, gates, rights, slices } from "./check_dra.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
@@ -35,6 +36,12 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   names,
   cdi,
   limits,
+  api,
+  rights,
+  gates,
+  slices,
+  classes,
+  claims,
 ];
 
 /** Runs all checks. */

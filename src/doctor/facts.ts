@@ -9,6 +9,7 @@ import { runtimeName } from "../text/runtime_name.ts";
 import type { Inventory } from "../agent/inventory.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
+import type { DraFacts } from "./dra_facts.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
 import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
 import { type Link, readLinks } from "./links.ts";
@@ -48,6 +49,8 @@ export interface Facts {
   readonly cdi: { readonly dir: string; readonly state: DirectoryState };
   /** fs.inotify.max_user_instances; null when unknown. */
   readonly inotifyInstances: number | null;
+  /** Null where nothing has to do with DRA. */
+  readonly dra: DraFacts | null;
 }
 
 /** Directories that the plugin uses, as absolute paths. */
@@ -66,7 +69,7 @@ export async function gatherFacts(
   places: Places,
   inventory: Inventory,
   configWarnings: readonly string[],
-): Promise<Facts> {
+): Promise<Omit<Facts, "dra">> {
   using rights = openRights();
   const { sysfsRoot, devRoot, kubeletDir, registryDir, cdiDir } = places;
   const kubelet = await readKubelet(kubeletDir, registryDir, inventory.specs, rights);

@@ -33,6 +33,12 @@ export const FINDING_IDS = [
   "cdi-dir",
   "memlock",
   "inotify",
+  "dra-api",
+  "dra-rights",
+  "dra-gates",
+  "dra-slices",
+  "dra-class",
+  "dra-claims",
 ] as const;
 export type FindingId = typeof FINDING_IDS[number];
 

@@ -43,14 +43,11 @@ const REPRESENTOR = /^(c\d+)?pf\d+(vf\d+|sf\d+|hpf)?$/;
 /** The net devices of one machine during one scan. */
 export class NetdevReader {
   readonly #net: string;
-  /** False when no net device at all is visible; a missing one then means nothing. */
-  readonly #seesAny: boolean;
   readonly #memory: NetdevMemory;
   readonly #own = new Map<string, Promise<OwnNetdevs>>();
 
   constructor(sysfs: string, memory: NetdevMemory) {
     this.#net = `${sysfs}/class/net`;
-    this.#seesAny = (entries(this.#net) ?? []).length > 0;
     this.#memory = memory;
   }
 
@@ -89,7 +86,7 @@ export class NetdevReader {
       return { netdevs: here, away: false, switchdev };
     }
     const netdevs = this.#memory.recall(key).filter(({ name }) => !this.#isTaken(name, dirs));
-    return { netdevs, away: this.#seesAny, switchdev };
+    return { netdevs, away: true, switchdev };
   }
 
   /** Whether the name now belongs to another function, so that it is no longer the name of the device that is away. */
@@ -111,7 +108,7 @@ export class NetdevReader {
       return { netdevs: [{ name: parent, devPort: 0 }], away: false, switchdev: false };
     }
     const netdevs = this.#memory.recall(hca).filter(({ name }) => !this.#isTaken(name, []));
-    return { netdevs, away: this.#seesAny, switchdev: false };
+    return { netdevs, away: true, switchdev: false };
   }
 
   /**

@@ -7,9 +7,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Where runtimes look for specs that are not kept across reboots. */
-export const DEFAULT_CDI_DIR = "/var/run/cdi";
-
 /** The part of a CDI spec that is used here: annotations that identify the owner of the file. */
 export interface AnnotatedSpec {
   readonly annotations: Readonly<Record<string, string>>;

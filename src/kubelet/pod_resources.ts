@@ -22,9 +22,22 @@ export interface Holder {
   readonly container: string;
 }
 
-/** Holders by resource and device ID, or the reason why they are not known. */
+/** A device of a container's ResourceClaim. */
+export interface ClaimedDevice extends Holder {
+  readonly claimNamespace: string;
+  readonly claim: string;
+  readonly driver: string;
+  readonly pool: string;
+  readonly device: string;
+}
+
+/** Holders by resource and device ID, and devices of claims, or the reason why they are not known. */
 export type PodsAnswer =
-  | { readonly ok: true; readonly holders: ReadonlyMap<string, ReadonlyMap<string, readonly Holder[]>> }
+  | {
+    readonly ok: true;
+    readonly holders: ReadonlyMap<string, ReadonlyMap<string, readonly Holder[]>>;
+    readonly claimed: readonly ClaimedDevice[];
+  }
   | { readonly ok: false; readonly reason: string };
 
 /**
@@ -42,10 +55,7 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   }
 }
 
-/**
- * Client of the kubelet's PodResources API. It closes its connection after each request: a GOAWAY of the kubelet on a
- * connection that was idle for minutes could abort the runtime (denoland/deno#36788).
- */
+/** Client of the kubelet's PodResources API. It closes its connection after each request, so that none is idle. */
 export class PodLister {
   readonly #socket: string;
   readonly #timeoutMs: number;
@@ -80,7 +90,7 @@ export class PodLister {
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
         this.close();
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
-        else resolve({ ok: true, holders: byDevice(answer!) });
+        else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
     });
   }
@@ -106,6 +116,18 @@ function byDevice(answer: ListPodResourcesResponse__Output): ReadonlyMap<string,
     }
   }
   return holders;
+}
+
+function claimedDevices(answer: ListPodResourcesResponse__Output): readonly ClaimedDevice[] {
+  return answer.pod_resources.flatMap(({ name: pod, namespace, containers }) =>
+    containers.flatMap(({ name: container, dynamic_resources }) =>
+      dynamic_resources.flatMap(({ claim_name: claim, claim_namespace: claimNamespace, claim_resources }) =>
+        claim_resources.map(({ driver_name: driver, pool_name: pool, device_name: device }) => (
+          { namespace, pod, container, claimNamespace, claim, driver, pool, device }
+        ))
+      )
+    )
+  );
 }
 
 function sentence(socket: string, error: ServiceError, timeoutMs: number): string {

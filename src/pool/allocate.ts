@@ -87,7 +87,8 @@ export function allocate(poolState: PoolState, host: HostFacts, ids: readonly st
   }
   // A device on several HCAs gives the container each HCA that is present, even if its link is down: the container can
   // use it once the link is up. An HCA that is gone or has no node would keep the container from starting.
-  const there = [...deviceStates].filter((deviceState) => deviceState.present && !deviceState.member.inPodNetns)
+  const free = ({ present, member }: DeviceState) => present && !member.inPodNetns && member.claimedBy === undefined;
+  const there = [...deviceStates].filter(free)
     .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present);
   const lacking = new Map(there.map((hca) => [hca, missingNode(poolState.spec, hca, host)]));
   const usable = (hca: Hca) => lacking.get(hca) === null;

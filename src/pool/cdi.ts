@@ -19,6 +19,7 @@ const CDI_VERSION = "0.6.0";
 const ANNOTATION_PREFIX = "cdi.k8s.io/";
 
 interface ContainerEdits {
+  readonly env?: readonly string[];
   readonly deviceNodes?: readonly { readonly path: string; readonly hostPath: string; readonly permissions: string }[];
   readonly mounts?: readonly {
     readonly hostPath: string;

@@ -21,6 +21,10 @@ export interface UnhealthyReason {
 
 /** The first requirement that does not hold, or null. All HCAs of the member must meet the requirements. */
 export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
+  if (member.claimedBy !== undefined) {
+    const hca = member.hcas.map((one) => one.name).join("+");
+    return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
+  }
   if (member.inPodNetns) return null; // its ports are only visible in the pod's network namespace
   for (const hca of member.hcas) {
     const found = hcaUnhealthyReason(hca, spec);

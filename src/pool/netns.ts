@@ -17,8 +17,12 @@ export interface NetnsNote {
 
 /** Notes about the mode and these resources; empty when they fit. */
 export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsNote[] {
-  const shared = specs.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
-  const forPods = specs.filter((spec) => spec.mode.kind === "exclusive" && spec.ids === "pci").map((spec) => spec.name);
+  // With DRA, an HCA is not shared in exclusive mode, and is always identified by its PCI function.
+  const plugin = specs.filter((spec) => spec.api === "device-plugin");
+  const shared = plugin.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
+  const forPods = plugin.filter((spec) => spec.mode.kind === "exclusive" && spec.ids === "pci").map((spec) =>
+    spec.name
+  );
   if (mode === "exclusive" && shared.length > 0) {
     return [{
       broken: true,

@@ -20,7 +20,12 @@ export interface Member {
    * True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it.
    */
   readonly inPodNetns: boolean;
+  /** The ResourceClaim that has it through DRA ("claim ns/name"); otherwise absent. The device plugin respects it. */
+  readonly claimedBy?: string;
 }
+
+/** Claims by the names of their HCAs. */
+export type ClaimedHcas = ReadonlyMap<string, string>;
 
 /** The HCAs of one resource. */
 export interface Pool {
@@ -49,20 +54,24 @@ export interface Selection {
 /**
  * Assigns every HCA to the resources that select it.
  *
- * An HCA that two resources select belongs to the first, unless both are shared and both allow overlap.
+ * An HCA that two resources select belongs to the first, unless both are shared and both allow overlap. Resources of
+ * the device plugin API precede those of DRA: devices that pods hold must not be offered a second time.
  *
  * @param kept previous members: they stay as long as the only mismatch is an unknown value
+ * @param claimed HCAs that belong to ResourceClaims
  */
 export function select(
   specs: readonly ResourceSpec[],
   snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
   kept: MemberIds = new Map(),
+  claimed: ClaimedHcas = new Map(),
 ): Selection {
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
   const inPodNetns = new Set(snapshot.inPodNetns);
   const owners = new Map<Hca, ResourceSpec[]>();
   const leftOut: LeftOut[] = [];
-  const pools = specs.map((spec): Pool => {
+  const pools = new Map<ResourceSpec, Pool>();
+  for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
       const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
       const reason = representorReason(hca, all) ?? whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
@@ -70,9 +79,9 @@ export function select(
       return reason === null;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
-    return { spec, members: members(spec, chosen, inPodNetns) };
-  });
-  return { pools, leftOut };
+    pools.set(spec, { spec, members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed) });
+  }
+  return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
 }
 
 /**
@@ -117,6 +126,10 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
 }
 
 function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
+  const other = owners.find((owner) => owner.api !== spec.api);
+  if (other !== undefined) {
+    return `${other.name} has it already, through the device plugin API; an HCA is offered through one API only`;
+  }
   const first = owners.find((owner) =>
     owner.mode.kind === "exclusive" || spec.mode.kind === "exclusive" || !owner.overlap || !spec.overlap
   );
@@ -132,11 +145,20 @@ function memberId(spec: ResourceSpec, hca: Hca): string {
   return spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
 }
 
-function members(spec: ResourceSpec, hcas: readonly Hca[], inPodNetns: ReadonlySet<Hca>): readonly Member[] {
+function members(
+  spec: ResourceSpec,
+  hcas: readonly Hca[],
+  inPodNetns: ReadonlySet<Hca>,
+  claimed: ClaimedHcas,
+): readonly Member[] {
   const byId = new Map<string, Hca[]>();
   for (const hca of hcas) {
     const id = memberId(spec, hca);
     byId.set(id, [...byId.get(id) ?? [], hca]);
   }
-  return [...byId].map(([id, group]) => ({ id, hcas: group, inPodNetns: group.some((hca) => inPodNetns.has(hca)) }));
+  return [...byId].map(([id, group]) => {
+    const claimedBy = group.map((hca) => claimed.get(hca.name)).find((one) => one !== undefined);
+    const inPod = group.some((hca) => inPodNetns.has(hca));
+    return { id, hcas: group, inPodNetns: inPod, ...claimedBy === undefined ? {} : { claimedBy } };
+  });
 }

@@ -119,10 +119,25 @@ export interface EnvPolicy {
 /** How GetPreferredAllocation chooses. */
 export type Prefer = "pack" | "spread" | "least-used";
 
+/** Which of the kubelet's two APIs offers the HCAs of a resource. */
+export type Api = "device-plugin" | "dra";
+
+/** What only resources with `api: dra` have. */
+export interface DraPolicy {
+  /** Effect of the taints of a device that is not healthy. */
+  readonly taint: "NoSchedule" | "NoExecute" | "None";
+  /** Whether claims can ask for a part of the link rate. */
+  readonly bandwidth: boolean;
+  /** A PF that is in use keeps its VFs from being allocated, and the other way round. */
+  readonly pfExcludesVfs: boolean;
+}
+
 /** One extended resource. */
 export interface ResourceSpec {
   /** Extended resource name, "domain/name". */
   readonly name: string;
+  readonly api: Api;
+  readonly dra: DraPolicy;
   readonly mode: Mode;
   /** The base of device IDs. `pci`: one device per PCI function with every HCA on it (as Multus expects). */
   readonly ids: "name" | "pci";
@@ -145,6 +160,8 @@ export interface ResourceSpec {
 /** The values for a resource of which only the name is configured. */
 export const DEFAULT_SPEC: ResourceSpec = {
   name: "tencent.com/rdma",
+  api: "device-plugin",
+  dra: { taint: "NoSchedule", bandwidth: false, pfExcludesVfs: false },
   mode: { kind: "exclusive" },
   ids: "name",
   select: [],

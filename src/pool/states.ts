@@ -212,7 +212,8 @@ function keep(was: DeviceState | undefined, next: DeviceState): DeviceState {
 }
 
 function sameMember(a: Member, b: Member): boolean {
-  return a.id === b.id && a.inPodNetns === b.inPodNetns && a.hcas.length === b.hcas.length &&
+  return a.id === b.id && a.inPodNetns === b.inPodNetns && a.claimedBy === b.claimedBy &&
+    a.hcas.length === b.hcas.length &&
     a.hcas.every((hca, i) => hca === b.hcas[i]);
 }
 

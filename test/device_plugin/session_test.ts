@@ -95,7 +95,6 @@ function rig(
         `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
       ),
     async [Symbol.asyncDispose]() {
-      // The kubelet leaves first: this runtime's HTTP/2 client can abort when a server sends GOAWAY (denoland/deno#36788).
       for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
       stop.abort();
       await session.close();

@@ -15,6 +15,7 @@ import { ROLLING } from "./rolling.ts";
 import { STARTUP } from "./startup.ts";
 import { STORAGE } from "./storage.ts";
 import { TIME } from "./time.ts";
+import { REQUESTS } from "./requests.ts";
 import { WIRE } from "./wire.ts";
 import { TARGETS } from "../fuzz/catalogue.ts";
 import { OTHERS, type Proof } from "./others.ts";
@@ -29,6 +30,7 @@ const FAULTS: readonly { readonly title: string; readonly file: string; readonly
   { title: "Several plugins for one resource", file: "test/faults/rolling.ts", faults: ROLLING },
   { title: "The kubelet's directory", file: "test/faults/directory.ts", faults: DIRECTORY },
   { title: "Bytes on the socket", file: "test/faults/wire.ts", faults: WIRE },
+  { title: "Requests", file: "test/faults/requests.ts", faults: REQUESTS },
   { title: "Disks", file: "test/faults/storage.ts", faults: STORAGE },
   { title: "Limits of the process", file: "test/faults/limits.ts", faults: LIMITS },
   { title: "Time", file: "test/faults/time.ts", faults: TIME },

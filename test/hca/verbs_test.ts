@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
@@ -30,8 +30,8 @@ function ask(command: readonly string[], env: Record<string, string> = {}): Answ
   return JSON.parse(text) as Answers;
 }
 
-/** Runs the child where the fake host's nodes are at /dev/infiniband, the path that the library looks at. */
-function inside(host: FakeHost): Answers {
+/** Runs the child where these nodes, the fake host's, are at /dev/infiniband, the path that the library looks at. */
+function inside(host: FakeHost, nodes = join(host.devRoot, "infiniband")): Answers {
   const script = `set -e
 mount --make-rprivate /
 d=$(mktemp -d)
@@ -42,7 +42,7 @@ mount --bind "$1" "$d/infiniband"
 mount --rbind "$d" /dev
 shift
 exec "$@"`;
-  return ask(["unshare", "-m", "sh", "-c", script, "sh", join(host.devRoot, "infiniband"), ...DENO], {
+  return ask(["unshare", "-m", "sh", "-c", script, "sh", nodes, ...DENO], {
     SYSFS_PATH: host.sysfsRoot,
   });
 }
@@ -76,9 +76,18 @@ Deno.test({
     using dir = temporaryDir();
     const none = FakeHost.create(join(dir.path, "none"), preset("no-modules"));
     equal(ask(DENO, { SYSFS_PATH: none.sysfsRoot }).first.kind, "no-kernel-support");
+  },
+});
+
+Deno.test({
+  name: "Verbs.list() is empty where the nodes of the HCAs are not at /dev/infiniband",
+  ...needs("root", "unshare", "libibverbs"),
+  fn() {
+    using dir = temporaryDir();
     const host = FakeHost.create(join(dir.path, "host"), preset("connectx-ib-dual"));
-    // its nodes are not at /dev/infiniband, so the library hides every HCA
-    equal(ask(DENO, { SYSFS_PATH: host.sysfsRoot }).first.kind, "empty");
+    const nodes = join(dir.path, "nodes");
+    mkdirSync(nodes);
+    equal(inside(host, nodes).first.kind, "empty");
   },
 });
 

@@ -66,6 +66,22 @@ for (
   );
 }
 
+Deno.test("the last net device of a machine may be in a pod, too", ABANDONS, async () => {
+  const hcas: HostPlan["hcas"] = [{
+    name: "mlx5_0",
+    pci: "0000:1a:00.0",
+    driver: "mlx5_core",
+    netdevs: [{ name: "eth2" }],
+  }];
+  await using one = await node({ host: { hcas } });
+  const whole = () => kubeletCounts(one.kubelet)["tencent.com/rdma"] === "1/1";
+  await one.kubelet.waitFor(whole, { what: "the PF" });
+  leavesForPod(one.host.sysfs, "mlx5_0");
+  await one.agent.scan("test");
+  ok(whole());
+  deepEqual(listCounts(await one.list()), { "tencent.com/rdma": "1/1" });
+});
+
 Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", ABANDONS, async () => {
   await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
   const has = (n: number) => () => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === `${n}/${n}`;

@@ -152,11 +152,12 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
 Deno.test("an HCA whose counters hang is skipped and counted, and the others are there", async () => {
   await using plugin = await rig({ host: withCounters(12) });
   await plugin.registered();
-  // A named pipe: opening it for reading waits for a writer, as a register waits for firmware.
+  // A named pipe that has a writer: it can be opened at once, and reading waits, as sysfs waits for firmware.
   const path = join(plugin.host.hcaPath("mlx5_3"), "ports/1/counters/port_rcv_data");
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
   equal(spawnSync("mkfifo", [path]).status, 0);
-  const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 500 });
+  const writer = await Deno.open(path, { read: true, write: true });
+  const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 2_000 });
   const hcas = plugin.agent.state.inventory!.snapshot.hcas;
   const first = await counters.read(hcas);
   deepEqual(first.skipped, ["mlx5_3"]);
@@ -166,7 +167,6 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   deepEqual(second.skipped, ["mlx5_3"]);
 
   // The firmware answers at last.
-  const writer = await Deno.open(path, { write: true });
   await writer.write(new TextEncoder().encode("42\n"));
   writer.close();
   rmSync(path);

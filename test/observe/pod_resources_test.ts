@@ -59,7 +59,7 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
 });
 
 Deno.test("PodResources asks once for many, keeps the answer for a while, and counts failures", async () => {
-  const answers: PodsAnswer[] = [{ ok: false, reason: "x" }, { ok: true, holders: new Map() }];
+  const answers: PodsAnswer[] = [{ ok: false, reason: "x" }, { ok: true, holders: new Map(), claimed: [] }];
   let asked = 0;
   const lister = { list: () => Promise.resolve(answers[asked++]!), close: () => {} };
   const kept = new PodResources(lister, 60_000);

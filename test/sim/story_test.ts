@@ -14,16 +14,8 @@ interface Ended {
   readonly out: string;
 }
 
-/** What the runtime says when its HTTP/2 client does not live through a server's goodbye (denoland/deno#36788). */
-const ABORTED = /find_stream_on_goaway_func/;
-
-/** Runs the sim as a person does; again when the runtime aborted, which says nothing about the sim. */
-async function sim(root: string, ...args: string[]): Promise<Ended> {
-  const ended = await once(root, ...args);
-  return ABORTED.test(ended.out) ? await once(root, ...args) : ended;
-}
-
-function once(root: string, ...args: string[]): Promise<Ended> {
+/** Runs the sim as a person does. */
+function sim(root: string, ...args: string[]): Promise<Ended> {
   const command = [
     "run",
     "-A",

@@ -150,9 +150,7 @@ export class World implements AsyncDisposable {
    * Does something after which resources register, and waits until the plugin says that they have and its connections
    * for that are closed.
    *
-   * Nothing may befall the kubelet before that: this runtime's HTTP/2 client can abort the whole process, run into a
-   * segmentation fault or stand still when a server says goodbye on a connection that was just used
-   * (denoland/deno#36788), and a soak is not about that.
+   * What befalls the kubelet next then finds the plugin at rest; faults inside Register have tests of their own.
    */
   async registers(work: () => Promise<void>, only?: string): Promise<void> {
     const before = new Map(this.#told);
@@ -236,7 +234,6 @@ export class World implements AsyncDisposable {
     return await (died === undefined ? promise : Promise.race([promise, died]));
   }
 
-  /** The kubelet leaves first: this runtime's HTTP/2 client can abort when a server says goodbye (denoland/deno#36788). */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kubelet.close();
     await this.#plugin?.stop();

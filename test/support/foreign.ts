@@ -88,14 +88,22 @@ interface Waiter {
 const FOREIGN = fileURLToPath(new URL("../foreign", import.meta.url));
 const PROTO = fileURLToPath(new URL("../../proto", import.meta.url));
 
-/** Builds the Go kubelet (seconds the first time, then Go's cache answers) and gives the path of the program. */
-export async function buildGoKubelet(): Promise<string> {
-  const out = join(tmpdir(), `foreign-kubelet-${process.getuid?.() ?? 0}`);
+/** Builds test/foreign/go; the path of the program. */
+export function buildGoKubelet(): Promise<string> {
+  return buildGo("go");
+}
+
+/** Builds a program of test/foreign, once for each process of the tests. */
+export async function buildGo(directory: string): Promise<string> {
+  const out = join(tmpdir(), `foreign-${process.getuid?.() ?? 0}`);
   mkdirSync(out, { recursive: true });
   // One name per process: test files that build at the same time do not write over a program that runs.
-  const program = join(out, `kubelet-${process.pid}`);
+  const program = join(out, `${directory}-${process.pid}`);
   const env = { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" };
-  await promisify(execFile)("go", ["build", "-buildvcs=false", "-o", program, "."], { cwd: join(FOREIGN, "go"), env });
+  await promisify(execFile)("go", ["build", "-buildvcs=false", "-o", program, "."], {
+    cwd: join(FOREIGN, directory),
+    env,
+  });
   return program;
 }
 

@@ -54,13 +54,6 @@ export function plugin(bundle: string, v8 = V8_FLAGS, env: Readonly<Record<strin
   return ours(["run", "-A", "--quiet", "--no-config", ...flagOf(v8), bundle], env);
 }
 
-/** The same from its sources, as `deno run -A mod.ts` on a laptop. */
-export function fromSource(v8 = V8_FLAGS): Subject {
-  const mod = fileURLToPath(new URL("../../mod.ts", import.meta.url));
-  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
-  return ours(["run", "-A", "--quiet", "--no-check", "--config", config, ...flagOf(v8), mod], {});
-}
-
 function flagOf(v8: string): readonly string[] {
   return v8 === "" ? [] : [`--v8-flags=${v8}`];
 }

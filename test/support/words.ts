@@ -26,7 +26,7 @@ interface Word {
 export const WORDS: readonly Word[] = [
   { not: /\b(on)?[Ll]ook(s|ed|ing)?\b(?! (for|like|up)\b)|\bLOOK_/, but: "scan, RescanLoop" },
   { not: /\bledgers?\b|\bstandings?\b/i, but: "PoolStates, PoolState, DeviceState" },
-  { not: /\baccounts?\b(?!s? for)/, but: "PoolState", code: true },
+  { not: /(?<!service )\baccounts?\b(?!s? for)/, but: "PoolState", code: true },
   { not: /\b(class|new|type|interface) Offer\b|: Offer\b/, but: "DevicePluginResource", code: true },
   { not: /\bobservator(y|ies)\b/i, but: "StatusServer" },
   { not: /\bsurvey(s|ed|or|ors|ing)?\b/i, but: "Inventory, inspect" },

@@ -11,7 +11,6 @@ import { fileURLToPath } from "node:url";
 import { parseCommandLine } from "../../../src/cli/flags.ts";
 import { chartMistakes } from "./chart.ts";
 import { documents, type Manifest, mistakes } from "./schemas.ts";
-import type { PodSpec } from "./pod_security.ts";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -65,15 +64,18 @@ export function manifestMistakes(manifest: Manifest): readonly string[] {
   return [...wrong, ...more].map((sentence) => `${name}: ${sentence}`);
 }
 
-interface PluginPod extends PodSpec {
-  readonly containers: readonly (PodSpec["containers"][number] & {
+/** What is read of a pod's spec here. */
+interface PluginPod {
+  readonly volumes?: readonly { readonly name?: unknown }[];
+  readonly containers: readonly {
     readonly args?: readonly string[];
+    readonly command?: readonly string[];
     readonly volumeMounts?: readonly {
       readonly name: string;
       readonly mountPath: string;
       readonly readOnly?: boolean;
     }[];
-  })[];
+  }[];
 }
 
 /** The pod of a DaemonSet or Deployment, or a Pod's own spec. */

@@ -4,29 +4,42 @@
  *
  * @module
  */
-import { permissions } from "../bundle.ts";
+import { spawnSync } from "node:child_process";
+import { permissions, type PermissionSet } from "../bundle.ts";
+import { buildGo } from "../foreign.ts";
 import { podOf } from "./files.ts";
 import type { Manifest } from "./schemas.ts";
-import { breaches } from "./pod_security.ts";
 
 /** What stands between the plugin and the level "restricted"; docs/security.md says why each is so. */
 export const KNOWN_BREACHES = [
-  "baseline HostPath Volumes",
-  "baseline SELinux",
-  "restricted Running as Non-root",
-  "restricted Running as Non-root user",
+  "baseline hostPath volumes",
+  "baseline seLinuxOptions",
+  "restricted restricted volume types",
+  "restricted runAsNonRoot != true",
+  "restricted runAsUser=0",
 ];
 
-/** Controls that the pod of a manifest breaks, each once, sorted. */
-export function broken(manifest: Manifest): readonly string[] {
-  return [...new Set(breaches(podOf(manifest)).map((one) => `${one.level} ${one.control}`))].toSorted();
+/** What comes to that with hostNetwork. */
+export const ON_THE_HOST = ["baseline host namespaces", "baseline probe or lifecycle host"];
+
+const built: { program?: Promise<string> } = {};
+
+/** Controls that the pod of a manifest breaks, as the API server's admission says; needs Go. */
+export async function broken(manifest: Manifest): Promise<readonly string[]> {
+  built.program ??= buildGo("podsecurity");
+  const input = JSON.stringify({ spec: podOf(manifest) });
+  const { status, stdout, stderr } = spawnSync(await built.program, { input, encoding: "utf8" });
+  if (status !== 0) throw new Error(stderr);
+  return stdout.split("\n").filter((line) => line !== "").toSorted();
 }
 
-/** Mounts that the permission set of the image does not cover, and what it covers that nothing mounts is no fault. */
+/** Mounts that the permission set of the container does not cover; what it covers that nothing mounts is no fault. */
 export function uncovered(manifest: Manifest): readonly string[] {
-  const { read, write } = permissions().image as { read: string[]; write: string[] };
-  const mounts = podOf(manifest).containers.flatMap((one) => one.volumeMounts ?? []);
-  return mounts.filter(({ mountPath, readOnly }) =>
-    !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
-  ).map((one) => one.mountPath);
+  return podOf(manifest).containers.flatMap(({ volumeMounts = [], command = [] }) => {
+    const set = command.find((one) => one.startsWith("-P="))?.slice("-P=".length) ?? "image";
+    const { read, write } = permissions()[set as PermissionSet] as { read: string[]; write: string[] };
+    return volumeMounts.filter(({ mountPath, readOnly }) =>
+      !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
+    ).map((one) => one.mountPath);
+  });
 }

@@ -1,0 +1,54 @@
+/**
+ * Keeps Deno's HTTP/2 alive when a peer says GOAWAY (denoland/deno#36788).
+ *
+ * Deno 2.9.4 to 2.9.6 call JavaScript while nghttp2 is still reading the frame, and JavaScript closes the session there
+ * and then. If no stream is open any more, that frees what nghttp2 goes on to use: the process aborts in
+ * `find_stream_on_goaway_func`, crashes or spins, at once or some hundred connections later. A client that resets its
+ * stream and then says GOAWAY is enough. Here the session is closed in the next turn instead, when the frame has been
+ * read. Deno 2.9.3 and older do not free a session at all, which costs 30 KiB for every connection there ever was.
+ *
+ * Importing this module is enough; it has to come before the first connection.
+ *
+ * @module
+ */
+import http2 from "node:http2";
+import process from "node:process";
+
+/** What is used of a session. The two methods are the prototype's, until a GOAWAY puts others in front of them. */
+interface Session {
+  close(...args: unknown[]): void;
+  destroy(...args: unknown[]): void;
+  on(event: "goaway", listener: () => void): void;
+}
+
+const METHODS = ["close", "destroy"] as const;
+
+/** The runtime emits "goaway" within the read, right before it closes the session. */
+function closeAfterGoaway(session: Session): void {
+  session.on("goaway", () => {
+    // Queued first, so that what is put off below finds the prototype's methods.
+    process.nextTick(() => {
+      for (const method of METHODS) Reflect.deleteProperty(session, method);
+    });
+    for (const method of METHODS) {
+      session[method] = (...args) => process.nextTick(() => session[method](...args));
+    }
+  });
+}
+
+/** Wraps the two ways to get a session. grpc-js takes them from the same module object. */
+function install(): void {
+  const { createServer, connect } = http2;
+  http2.createServer = ((...args: Parameters<typeof createServer>) => {
+    const server = createServer(...args);
+    server.on("session", (session: Session) => closeAfterGoaway(session));
+    return server;
+  }) as typeof createServer;
+  http2.connect = ((...args: Parameters<typeof connect>) => {
+    const session = connect(...args);
+    closeAfterGoaway(session as unknown as Session);
+    return session;
+  }) as typeof connect;
+}
+
+if ("Deno" in globalThis) install();
