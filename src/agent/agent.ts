@@ -9,7 +9,9 @@ import { existsSync } from "node:fs";
 import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
+import { hasFfi } from "../hca/ffi.ts";
 import { hostHas } from "../hca/files.ts";
+import { coveredBy } from "../hca/events/coverage.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { nodeOwners } from "../pool/extra_nodes.ts";
@@ -88,6 +90,10 @@ export class Agent {
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
+      poll: {
+        poll: () => discovery.poll(),
+        eventsLive: ({ hcas }) => coveredBy(options.sources, hcas, options.machine.roots.sysfs),
+      },
       onScan: (scan) => this.#applyScan(scan),
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
@@ -186,8 +192,10 @@ export class Agent {
         if (this.#stop.signal.aborted) return;
         const reason = error instanceof Error ? error.message : String(error);
         const seconds = this.rescanMs / 1e3;
-        this.#log.warn(
-          `no events from ${source.name}: ${reason}; changes are found by the scan every ${seconds} s instead`,
+        // Node.js never has them, which is known and no fault of the node's.
+        this.#log[hasFfi() ? "warn" : "info"](
+          `no events from ${source.name}: ${reason}; port states are asked for every now and then instead, and ` +
+            `everything is scanned every ${seconds} s`,
         );
       }),
     );
