@@ -5,7 +5,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { readLine } from "../hca/files.ts";
+import { readLine, readOnce } from "../hca/files.ts";
 import type { Codec, ContainerAnswer } from "../device_plugin/codec.ts";
 import { type DeviceSource, RequestError } from "../device_plugin/source.ts";
 import { allocate, type Check, type Grant, type HostFacts } from "../pool/allocate.ts";
@@ -178,7 +178,7 @@ export class DevicePluginResource implements DeviceSource {
 
   #true(check: Check): boolean {
     if ("exists" in check) return this.#host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
+    return readOnce(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
   }
 
   /** Why nothing can be answered at this moment: what was just read does not hold any more. */
