@@ -68,7 +68,8 @@ class UnaryCall {
   readonly #answer: Answer;
   readonly #methods: Methods;
   readonly #begin = performance.now();
-  #received: Buffer | null = null;
+  #received: Buffer[] = [];
+  #length = 0;
   #over = false;
 
   constructor(stream: ServerHttp2Stream, path: string, answer: Answer, methods: Methods) {
@@ -84,21 +85,21 @@ class UnaryCall {
 
   #take(chunk: Buffer): void {
     if (this.#over) return;
-    this.#received = this.#received === null ? chunk : Buffer.concat([this.#received, chunk]);
-    if (this.#received.length < PREFIX) return;
-    const length = this.#received.readUInt32BE(1);
-    if (length <= LONGEST) return;
-    this.#fail("RESOURCE_EXHAUSTED", `Received message larger than max (${length} vs ${LONGEST})`);
+    this.#received.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length > PREFIX + LONGEST) {
+      this.#end("RESOURCE_EXHAUSTED", `Received message larger than max (${LONGEST} bytes)`);
+    }
   }
 
-  /** The request is complete. */
+  /** The request is complete. What is no single message is refused as the library does it: nobody is told. */
   #serve(): void {
     if (this.#over) return;
-    const bytes = this.#received;
-    if (bytes === null || bytes.length < PREFIX || bytes.length !== PREFIX + bytes.readUInt32BE(1)) {
-      return this.#fail("INTERNAL", "There must be exactly one message in the request");
+    const bytes = this.#received.length === 1 ? this.#received[0]! : Buffer.concat(this.#received, this.#length);
+    if (bytes.length < PREFIX || bytes.length !== PREFIX + bytes.readUInt32BE(1)) {
+      return this.#end("INTERNAL", "There must be exactly one message in the request");
     }
-    if (bytes[0] !== 0) return this.#fail("INTERNAL", "The message is compressed, but its headers do not say how");
+    if (bytes[0] !== 0) return this.#end("INTERNAL", "The message is compressed, but its headers do not say how");
     try {
       const answer = this.#answer(bytes.subarray(PREFIX));
       // What is known goes out in the same turn of the event loop: a promise would make the kubelet wait for another.
@@ -121,22 +122,27 @@ class UnaryCall {
       stream.on("wantTrailers", () => stream.sendTrailers(FINE));
       stream.end(message);
     }
-    this.#methods.onCall(this.#path, (performance.now() - this.#begin) / 1e3, null);
+    this.#methods.onCall(this.#path, this.#seconds, null);
   }
 
   #refuse(error: unknown): void {
-    const { code, message } = this.#methods.refusal(error);
-    this.#fail(code, message);
+    const refused = this.#methods.refusal(error);
+    this.#end(refused.code, refused.message);
+    this.#methods.onCall(this.#path, this.#seconds, refused);
   }
 
-  #fail(code: Refusal["code"], message: string): void {
+  /** A status without a message. */
+  #end(code: Refusal["code"], message: string): void {
     const stream = this.#stream;
+    this.#received = [];
     if (!this.#over && !stream.destroyed && !stream.closed) {
       const trailers = { ...HEADERS, "grpc-status": String(status[code]), "grpc-message": encodeURI(message) };
       stream.respond(trailers, { endStream: true });
     }
     this.#over = true;
-    this.#received = null;
-    this.#methods.onCall(this.#path, (performance.now() - this.#begin) / 1e3, { code, message });
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#begin) / 1e3;
   }
 }
