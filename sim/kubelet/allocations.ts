@@ -95,7 +95,7 @@ export async function choose(choice: Choice, ask: AskPreference): Promise<readon
     return chosen.size === count;
   };
   const consult = async (available: readonly string[]) => {
-    if (ask === null || available.length <= count) return [];
+    if (ask === null) return [];
     const offered = new Set(available);
     return (await ask(available, [...chosen], count)).filter((id) => offered.has(id));
   };

@@ -65,11 +65,16 @@ export interface StreamListener {
  *
  * @throws Error after `timeoutMs`, or when `signal` aborts.
  */
-export async function dial(path: string, timeoutMs: number, signal: AbortSignal): Promise<Client> {
+export async function dial(
+  path: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+  authority = "localhost",
+): Promise<Client> {
   signal.throwIfAborted();
   const client = new Client(`unix:${path}`, credentials.createInsecure(), {
     ...CLIENT_OPTIONS,
-    "grpc.default_authority": "localhost",
+    "grpc.default_authority": authority,
     "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
     "grpc.max_reconnect_backoff_ms": REDIAL_MS,
   });
@@ -134,8 +139,9 @@ export class PluginEndpoint {
     return new PluginEndpoint(socket, await dial(socket, timeoutMs, signal));
   }
 
-  options(): Promise<DevicePluginOptions> {
-    return this.#call("GetDevicePluginOptions", {});
+  /** @param timeoutMs what Register has left for it; a plugin that the watcher found has all the time there is */
+  options(timeoutMs?: number): Promise<DevicePluginOptions> {
+    return this.#call("GetDevicePluginOptions", {}, timeoutMs);
   }
 
   /** One call with as many container requests as lists of device IDs are given; the answers in the same order. */

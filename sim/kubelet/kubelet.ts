@@ -309,7 +309,7 @@ export class FakeKubelet {
     let endpoint: PluginEndpoint | null = null;
     try {
       endpoint = await PluginEndpoint.connect(socket, dialTimeoutMs, signal);
-      const options = askOptions ? await endpoint.options() : null;
+      const options = askOptions ? await endpoint.options(via === "register" ? dialTimeoutMs : undefined) : null;
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {

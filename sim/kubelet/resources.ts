@@ -28,6 +28,8 @@ export interface ResourceState {
 
 interface Resource {
   endpoint: PluginEndpoint | null;
+  /** Those that were in charge before: the kubelet goes on reading their streams. */
+  readonly earlier: Set<PluginEndpoint>;
   via: Via | null;
   devices: readonly DeviceState[];
   lists: number;
@@ -60,13 +62,16 @@ export class Resources {
     this.#expire(name, this.#get(name));
   }
 
-  /** Puts a connected endpoint in charge of `name`; the one before it is closed afterwards. */
+  /**
+   * Puts a connected endpoint in charge of `name`. The one before it stays connected, as with the real kubelet: its lists
+   * still count, and when its stream ends the kubelet disconnects whoever is in charge then.
+   */
   adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
     const resource = this.#get(name);
     const before = resource.endpoint;
     clearTimeout(resource.expiry ?? undefined);
     Object.assign(resource, { endpoint, options, via, expiry: null });
-    before?.close();
+    if (before !== null) resource.earlier.add(before);
     this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
   }
 
@@ -81,8 +86,16 @@ export class Resources {
         this.#options.changed();
         this.#options.history.record({ kind: "list", resource: name, devices: resource.devices });
       },
-      onEnd: (reason) => this.disconnect(name, endpoint, reason),
+      onEnd: (reason) => this.#ended(name, endpoint, reason),
     }, this.#options.paused());
+  }
+
+  /** A stream has ended: the endpoint in charge is disconnected, even if it was the stream of an earlier one. */
+  #ended(name: string, endpoint: PluginEndpoint, reason: string): void {
+    const resource = this.#table.get(name);
+    if (resource === undefined) return;
+    if (resource.earlier.delete(endpoint)) endpoint.close();
+    if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
 
   /** The endpoint is lost, or thrown out: its devices are unhealthy from now on. No effect if another is in charge. */
@@ -135,9 +148,10 @@ export class Resources {
 
   /** Closes every connection and forgets everything, as the end of the process does. */
   clear(): void {
-    for (const { endpoint, expiry } of this.#table.values()) {
+    for (const { endpoint, earlier, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);
       endpoint?.close();
+      for (const one of earlier) one.close();
     }
     this.#table.clear();
   }
@@ -145,7 +159,15 @@ export class Resources {
   #get(name: string): Resource {
     const known = this.#table.get(name);
     if (known !== undefined) return known;
-    const fresh: Resource = { endpoint: null, via: null, devices: [], lists: 0, options: null, expiry: null };
+    const fresh: Resource = {
+      endpoint: null,
+      earlier: new Set(),
+      via: null,
+      devices: [],
+      lists: 0,
+      options: null,
+      expiry: null,
+    };
     this.#table.set(name, fresh);
     return fresh;
   }

@@ -35,6 +35,10 @@ interface Watched {
   retry: ReturnType<typeof setTimeout> | null;
 }
 
+/** Milliseconds that the kubelet gives a plugin for the two calls of its watcher. */
+const INFO_TIMEOUT_MS = 1_000;
+const NOTIFY_TIMEOUT_MS = 5_000;
+
 /** Watches one directory from `start()` to `stop()`. */
 export class PluginWatcher {
   readonly #dir: string;
@@ -112,14 +116,26 @@ export class PluginWatcher {
 
   async #introduce(path: string, watched: Watched, current: () => boolean): Promise<void> {
     const service = watcherServices()["pluginregistration.Registration"];
-    const client = await dial(path, this.#dialTimeoutMs, this.#signal);
+    const client = await dial(path, this.#dialTimeoutMs, this.#signal, encodeURIComponent(path));
     try {
-      const info = await unary(client, method<object, PluginInfo>(service, "GetInfo"), {}, this.#signal);
+      const info = await unary(
+        client,
+        method<object, PluginInfo>(service, "GetInfo"),
+        {},
+        this.#signal,
+        INFO_TIMEOUT_MS,
+      );
       const notify = (error: string) =>
-        unary(client, method<object, object>(service, "NotifyRegistrationStatus"), {
-          plugin_registered: error === "",
-          error,
-        }, this.#signal);
+        unary(
+          client,
+          method<object, object>(service, "NotifyRegistrationStatus"),
+          {
+            plugin_registered: error === "",
+            error,
+          },
+          this.#signal,
+          NOTIFY_TIMEOUT_MS,
+        );
       const fault = await this.#take(path, info, watched, current);
       await notify(fault ?? "");
       if (fault !== null) throw new Error(fault);

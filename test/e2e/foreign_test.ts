@@ -45,15 +45,15 @@ for (const [name, need, start] of KUBELETS) {
           match(message, /no device "mlx5_77"/);
           return true;
         });
-        await place.host.portDown("mlx5_3", 1);
+        await place.host.portDown("mlx5_1", 1);
         await kubelet.waitFor(
           (event) =>
-            event.event === "list" && event.devices.some((one) => one.id === "mlx5_3" && one.health === "Unhealthy"),
-          { what: "mlx5_3 Unhealthy" },
+            event.event === "list" && event.devices.some((one) => one.id === "mlx5_1" && one.health === "Unhealthy"),
+          { what: "mlx5_1 Unhealthy" },
         );
-        await rejects(kubelet.allocate(RESOURCE, [["mlx5_3"]]), (error: unknown) => {
+        await rejects(kubelet.allocate(RESOURCE, [["mlx5_1"]]), (error: unknown) => {
           equal((error as ForeignError).code, status.FAILED_PRECONDITION);
-          match((error as Error).message, /"mlx5_3" is Unhealthy: port 1 is DOWN/);
+          match((error as Error).message, /"mlx5_1" is Unhealthy: port 1 is DOWN/);
           return true;
         });
 

@@ -5,7 +5,9 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
@@ -53,13 +55,18 @@ export class ImageBuilder {
     mkdirSync(store, { recursive: true });
     this.#store = store;
     this.#say = say;
-    this.#storage = [`--root=${join(store, "root")}`, `--runroot=${join(store, "run")}`, "--storage-driver=vfs"];
+    this.#storage = [`--root=${join(store, "root")}`, `--runroot=${runRoot(store)}`, "--storage-driver=vfs"];
     // runc and no systemd: crun refuses some machines' cgroups.
     this.podman = [...this.#storage, "--cgroup-manager=cgroupfs", `--runtime=${find("runc")}`];
   }
 
-  /** Builds the image of that architecture. @throws with the end of the builder's output */
-  build(architecture: Architecture): void {
+  /**
+   * Builds the image of that architecture.
+   *
+   * @param layers whether steps that did not change since the last build in this store are taken from it
+   * @throws with the end of the builder's output
+   */
+  build(architecture: Architecture, { layers = false } = {}): void {
     if (architecture === "arm64" && ARM64_VERSION !== DENO_VERSION) {
       this.#say(`arm64 is emulated with Deno ${ARM64_VERSION}: the npm registry has no ${DENO_VERSION} for it`);
     }
@@ -74,7 +81,7 @@ export class ImageBuilder {
         "--pull-never",
         "--isolation=chroot",
         "--network=host",
-        "--layers=false",
+        `--layers=${layers}`,
         `--build-arg=BUILDPLATFORM=linux/${process.arch === "x64" ? "amd64" : process.arch}`,
         `--build-arg=TARGETARCH=${architecture}`,
         ...certificates,
@@ -193,6 +200,14 @@ export class ImageBuilder {
 }
 
 const LIMITS = ["--ulimit=nofile=20000:20000", "--ulimit=nproc=4096:4096"];
+
+/** podman refuses a longer path than 50 characters. */
+function runRoot(store: string): string {
+  const path = join(store, "run");
+  return path.length <= 50
+    ? path
+    : join(tmpdir(), `rdma-run-${createHash("sha256").update(store).digest("hex").slice(0, 8)}`);
+}
 
 function tagOf(architecture: Architecture): string {
   return `localhost/rdma-device-plugin:${architecture}`;

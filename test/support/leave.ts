@@ -1,5 +1,5 @@
 /**
- * Clients of the plugin's socket that follow the list, make calls, and leave in one of nine manners. Each manner is what
+ * Clients of the plugin's socket that follow the list, make calls, and leave in one of ten manners. Each manner is what
  * some client does: one that is stopped, one that is killed, one that says GOAWAY with its streams open or reset.
  *
  * @module
@@ -13,6 +13,7 @@ const LIST = 1;
 const CANCEL = Buffer.from("00000008", "hex");
 
 const goaway = frame(TYPE.goaway, FLAG.none, 0, Buffer.alloc(8));
+const goawayWithError = frame(TYPE.goaway, FLAG.none, 0, Buffer.from("0000000000000002", "hex"));
 const reset = (stream: number) => frame(TYPE.rstStream, FLAG.none, stream, CANCEL);
 
 /** The frames of a call; without its end, the server goes on waiting for the message. */
@@ -36,6 +37,11 @@ const MANNERS = {
     await connection.tell(reset(LIST));
     await read(connection);
     await connection.tell(goaway);
+  },
+  "reset, GOAWAY with an error": async (connection) => {
+    await connection.tell(reset(LIST));
+    await read(connection);
+    await connection.tell(goawayWithError);
   },
   "reset and GOAWAY at once": (connection) => connection.tell(reset(LIST), goaway),
   "reset": (connection) => connection.tell(reset(LIST)),

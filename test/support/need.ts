@@ -24,7 +24,11 @@ export type Need =
   | "helm"
   | "unshare"
   | "strace"
-  | "node";
+  | "node"
+  | "buildah"
+  | "runc"
+  | "cni"
+  | "busybox";
 
 /** How to see whether a need is met, and what to tell people when it is not. */
 interface Probe {
@@ -100,6 +104,26 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     reason: "the test runs the plugin's bundle on Node.js 20 or newer",
     remedy: "install Node.js 20 or newer",
   },
+  buildah: {
+    met: () => onPath("buildah") && onPath("mmdebstrap") && onPath("podman"),
+    reason: "the test builds the image",
+    remedy: "apt-get install -y buildah mmdebstrap podman",
+  },
+  runc: {
+    met: () => onPath("runc"),
+    reason: "the test has containerd run containers",
+    remedy: "apt-get install -y runc",
+  },
+  cni: {
+    met: () => existsSync("/usr/lib/cni/ptp"),
+    reason: "pods of the test have networks",
+    remedy: "apt-get install -y containernetworking-plugins",
+  },
+  busybox: {
+    met: () => existsSync("/bin/busybox"),
+    reason: "pods of the test run busybox",
+    remedy: "apt-get install -y busybox-static",
+  },
   strace: {
     met: () => onPath("strace") && spawnSync("strace", ["-qq", "-o", "/dev/null", "true"]).status === 0,
     reason: "the test watches the plugin's system calls (and needs to be allowed to trace)",
@@ -122,6 +146,11 @@ export function needs(...what: readonly Need[]): { readonly ignore: boolean } {
   const missing = what.filter((need) => !isMet(need));
   for (const need of missing) report(need);
   return { ignore: missing.length > 0 };
+}
+
+/** The remedy for a need that is not met, for programs that are no tests; nothing when it is met. */
+export function missing(need: Need): readonly string[] {
+  return isMet(need) ? [] : [`${need} is missing: ${PROBES[need].remedy}`];
 }
 
 /** Probing may start a process, so every answer is kept for the life of the test file; so is what has been said. */

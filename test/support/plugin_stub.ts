@@ -50,7 +50,12 @@ export interface StubOptions {
   readonly allocate?: (ids: readonly string[]) => ContainerAllocateResponse | Promise<ContainerAllocateResponse>;
   /** Fields of GetInfo to serve otherwise. */
   readonly info?: Partial<PluginInfo>;
+  /** Told of every call before it is answered, and of the end of every ListAndWatch. */
+  readonly observe?: (event: string, call: ObservedCall) => void;
 }
+
+/** What every call has. */
+export type ObservedCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getHost" | "getDeadline">;
 
 type Stream = ServerWritableStream<object, ListAndWatchResponse>;
 type Answer = (error: Partial<ServiceError> | null, value?: object) => void;
@@ -174,8 +179,14 @@ export class PluginStub {
   }
 
   #handlers(options: StubOptions): Record<string, UntypedHandleCall> {
-    const answer = async (name: string, reply: Answer, make: () => object | Promise<object>) => {
+    const answer = async (
+      name: string,
+      call: ObservedCall,
+      reply: Answer,
+      make: () => object | Promise<object>,
+    ) => {
       this.calls.push(name);
+      options.observe?.(name, call);
       try {
         reply(null, await make());
       } catch (error) {
@@ -186,24 +197,28 @@ export class PluginStub {
     return {
       GetDevicePluginOptions: (call: ServerUnaryCall<object, object>, reply: Answer) => {
         this.authority = call.getHost();
-        return answer("GetDevicePluginOptions", reply, () => ({
+        return answer("GetDevicePluginOptions", call, reply, () => ({
           pre_start_required: options.preStart !== undefined,
           get_preferred_allocation_available: options.prefer !== undefined,
         }));
       },
       ListAndWatch: (stream: Stream) => {
         this.calls.push("ListAndWatch");
+        options.observe?.("ListAndWatch", stream);
         this.streams.add(stream);
         const gone = () => {
           this.streams.delete(stream);
           this.#changed();
         };
-        stream.on("cancelled", gone);
+        stream.on("cancelled", () => {
+          options.observe?.("the kubelet ends ListAndWatch", stream);
+          gone();
+        });
         stream.on("close", gone);
         stream.write({ devices: [...this.#devices] });
       },
       Allocate: (call: ServerUnaryCall<AllocateRequest, object>, reply: Answer) =>
-        answer("Allocate", reply, async () => ({
+        answer("Allocate", call, reply, async () => ({
           container_responses: await Promise.all(
             call.request.container_requests.map(({ devices_ids: ids }) =>
               options.allocate?.(ids) ?? { envs: { DEVICES: ids.join(",") } }
@@ -211,13 +226,13 @@ export class PluginStub {
           ),
         })),
       GetPreferredAllocation: (call: ServerUnaryCall<PreferredAllocationRequest__Output, object>, reply: Answer) =>
-        answer("GetPreferredAllocation", reply, () => ({
+        answer("GetPreferredAllocation", call, reply, () => ({
           container_responses: call.request.container_requests.map((ask) => ({
             deviceIDs: options.prefer?.(ask.available_deviceIDs, ask.must_include_deviceIDs, ask.allocation_size) ?? [],
           })),
         })),
       PreStartContainer: (call: ServerUnaryCall<{ devices_ids: string[] }, object>, reply: Answer) =>
-        answer("PreStartContainer", reply, () => {
+        answer("PreStartContainer", call, reply, () => {
           options.preStart?.(call.request.devices_ids);
           return {};
         }),
@@ -226,12 +241,14 @@ export class PluginStub {
 
   #watcherHandlers(options: StubOptions): Record<string, UntypedHandleCall> {
     return {
-      GetInfo: (_: unknown, reply: Answer) => {
+      GetInfo: (call: ServerUnaryCall<object, object>, reply: Answer) => {
         this.calls.push("GetInfo");
+        options.observe?.("GetInfo", call);
         reply(null, { type: "DevicePlugin", name: this.resource, supported_versions: ["v1beta1"], ...options.info });
       },
       NotifyRegistrationStatus: (call: ServerUnaryCall<RegistrationStatus__Output, object>, reply: Answer) => {
         this.calls.push("NotifyRegistrationStatus");
+        options.observe?.("NotifyRegistrationStatus", call);
         this.notified.push(call.request);
         reply(null, {});
         this.#changed();

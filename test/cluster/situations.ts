@@ -1,0 +1,27 @@
+/**
+ * Every situation, in an order that keeps the number of deployments small.
+ *
+ * @module
+ */
+import { HEALTH } from "./health.ts";
+import { MANIFESTS } from "./manifests.ts";
+import { OBSERVE } from "./observe.ts";
+import { PEERS } from "./peers.ts";
+import { PODS } from "./pods.ts";
+import { RESTARTS } from "./restarts.ts";
+import { RECORDING } from "./recording.ts";
+import type { Situation } from "./situation.ts";
+import { TOPOLOGY } from "./topology.ts";
+import { UPDATES } from "./updates.ts";
+
+export const SITUATIONS: readonly Situation[] = [
+  ...MANIFESTS,
+  ...PODS,
+  ...HEALTH,
+  ...RESTARTS,
+  ...TOPOLOGY,
+  ...PEERS,
+  ...OBSERVE,
+  ...UPDATES,
+  ...RECORDING,
+];
