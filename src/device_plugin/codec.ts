@@ -41,7 +41,7 @@ export interface Codec {
   preferredResponse(containers: readonly (readonly string[])[]): Buffer;
 }
 
-/** The codec that proto-loader makes of `proto/deviceplugin.proto`. */
+/** The codec of `proto/deviceplugin.proto`. */
 export function protoCodec(): Codec {
   const service = devicePluginServices()["v1beta1.DevicePlugin"];
   const listAndWatch = method<unknown, ListAndWatchResponse>(service, "ListAndWatch");

@@ -1,6 +1,6 @@
 /**
- * The kubelet's gRPC APIs as this project uses them: constants, message types, and the service definitions that
- * proto-loader makes of `proto/`. Shared by the plugin (server of DevicePlugin, client of Registration) and by the
+ * The kubelet's gRPC APIs as this project uses them: constants, message types, and the service definitions of `proto/`.
+ * Shared by the plugin (server of DevicePlugin, client of Registration) and by the
  * sim's kubelet (the other way round), so that both read one set of files.
  *
  * @module
@@ -13,7 +13,8 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
+import { Buffer } from "node:buffer";
+import protobuf from "protobufjs";
 import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
 import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
 import podResourcesDescriptor from "../gen/podresources.json" with { type: "json" };
@@ -48,33 +49,69 @@ export function neverStarted(error: ServiceError): boolean {
 }
 
 /** How messages look here, for the plugin, the sim and the type generator: one place. */
-const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true } as const;
+const MESSAGES: protobuf.IConversionOptions = { longs: Number, enums: String, defaults: true, oneofs: true };
 
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
 type PodServices = "v1.PodResourcesLister";
 
-/** @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time */
-function load<Name extends string>(descriptor: object): Record<Name, ServiceDefinition> {
-  // proto-loader's result mixes services and message types; the names we ask for are services by construction of proto/.
-  return fromJSON(descriptor as Parameters<typeof fromJSON>[0], LOADER_OPTIONS) as unknown as Record<
-    Name,
-    ServiceDefinition
-  >;
+const loaded = new Map<object, Readonly<Record<string, ServiceDefinition>>>();
+
+/**
+ * The services of a descriptor. Not proto-loader's, which describes every message once more for a reflection service
+ * that is not served here: a tenth of a start. What a message needs is made when it is first met.
+ *
+ * @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time
+ */
+function load<Name extends string>(descriptor: object): Readonly<Record<Name, ServiceDefinition>> {
+  const known = loaded.get(descriptor);
+  // The names we ask for are services by construction of proto/.
+  if (known !== undefined) return known as Readonly<Record<Name, ServiceDefinition>>;
+  const root = protobuf.Root.fromJSON(descriptor as protobuf.INamespace).resolveAll();
+  const found = Object.fromEntries(servicesIn(root).map((one) => [one.fullName.slice(1), definition(one)]));
+  loaded.set(descriptor, found);
+  return found as Readonly<Record<Name, ServiceDefinition>>;
+}
+
+function servicesIn(space: protobuf.NamespaceBase): readonly protobuf.Service[] {
+  return space.nestedArray.flatMap((one) =>
+    one instanceof protobuf.Service ? [one] : one instanceof protobuf.Namespace ? servicesIn(one) : []
+  );
+}
+
+function definition(service: protobuf.Service): ServiceDefinition {
+  const encode = (type: protobuf.Type) => (message: object) => {
+    const bytes = type.encode(type.fromObject(message)).finish();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+  const decode = (type: protobuf.Type) => (bytes: Buffer) => type.toObject(type.decode(bytes), MESSAGES);
+  return Object.fromEntries(service.methodsArray.map((one) => {
+    one.resolve();
+    const { resolvedRequestType: request, resolvedResponseType: response } = one;
+    return [one.name, {
+      path: `/${service.fullName.slice(1)}/${one.name}`,
+      requestStream: one.requestStream ?? false,
+      responseStream: one.responseStream ?? false,
+      requestSerialize: encode(request!),
+      requestDeserialize: decode(request!),
+      responseSerialize: encode(response!),
+      responseDeserialize: decode(response!),
+    }];
+  }));
 }
 
 /** Definitions of `v1beta1.Registration` and `v1beta1.DevicePlugin`. */
-export function devicePluginServices(): Record<Services, ServiceDefinition> {
+export function devicePluginServices(): Readonly<Record<Services, ServiceDefinition>> {
   return load<Services>(devicePluginDescriptor);
 }
 
 /** Definition of `pluginregistration.Registration`. */
-export function watcherServices(): Record<WatcherServices, ServiceDefinition> {
+export function watcherServices(): Readonly<Record<WatcherServices, ServiceDefinition>> {
   return load<WatcherServices>(watcherDescriptor);
 }
 
 /** Definition of `v1.PodResourcesLister`. */
-export function podResourcesServices(): Record<PodServices, ServiceDefinition> {
+export function podResourcesServices(): Readonly<Record<PodServices, ServiceDefinition>> {
   return load<PodServices>(podResourcesDescriptor);
 }
 
