@@ -22,6 +22,7 @@ import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundle, PROGRAM } from "../test/support/bundle.ts";
+import { writeCodeCache } from "../test/support/code_cache.ts";
 import { ImageBuilder, missingTools } from "../test/support/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
@@ -145,6 +146,7 @@ async function main(): Promise<number> {
   const figures = new Figures();
   try {
     const bundled = await bundle(join(dir, "bundle"));
+    await writeCodeCache(dirname(bundled));
     const client = await bestClient();
     const ours = plugin(bundled);
     const subjects = [ours, ...rivals(dir)];
