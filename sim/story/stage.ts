@@ -1,5 +1,5 @@
 /**
- * Where a story is played: a fake host, a fake kubelet, the real plugin between them, and the hands that change them.
+ * The stage of a scenario: a fake host, a fake kubelet, the real plugin between them, and the actions that change them.
  *
  * @module
  */
@@ -10,20 +10,29 @@ import { FakeHost } from "../host/host.ts";
 import { preset } from "../host/presets.ts";
 import { FakeKubelet } from "../kubelet/kubelet.ts";
 import { pluginFlags, PluginProcess } from "./plugin_process.ts";
+import { DraStage } from "./dra_stage.ts";
 import type { Scenario, Step } from "./scenario.ts";
 
-/** Everything on the stage. */
+/** The host, the kubelet and the plugin. */
 export class Stage {
   readonly dir: string;
   readonly host: FakeHost;
   readonly kubelet: FakeKubelet;
   readonly flags: readonly string[];
+  readonly dra: DraStage | null;
   plugin: PluginProcess | null = null;
   readonly #onLine: (line: string) => void;
   readonly #configPath: string;
 
-  private constructor(dir: string, host: FakeHost, scenario: Scenario, onLine: (line: string) => void) {
+  private constructor(
+    dir: string,
+    host: FakeHost,
+    dra: DraStage | null,
+    scenario: Scenario,
+    onLine: (line: string) => void,
+  ) {
     this.dir = dir;
+    this.dra = dra;
     this.host = host;
     this.#onLine = onLine;
     this.#configPath = join(dir, "config.yaml");
@@ -31,24 +40,37 @@ export class Stage {
     const registry = join(dir, "kubelet/plugins_registry");
     const cdiDir = join(dir, "cdi");
     mkdirSync(cdiDir);
-    if (scenario.watcher) mkdirSync(registry, { recursive: true });
+    const watcher = scenario.watcher || dra !== null;
+    if (watcher) mkdirSync(registry, { recursive: true });
     this.kubelet = new FakeKubelet({
       dir: kubeletDir,
       cdiDirs: [cdiDir],
-      ...scenario.watcher ? { pluginsRegistry: registry } : {},
+      ...watcher ? { pluginsRegistry: registry } : {},
+      ...dra === null ? {} : {
+        podResourcesSocket: join(dir, "kubelet/pod-resources/kubelet.sock"),
+        dra: { wipe: () => dra.wipe() },
+      },
     });
     const config = scenario.config === undefined ? [] : ["--config", this.#configPath];
     if (scenario.config !== undefined) this.writeConfig(scenario.config);
-    this.flags = [...pluginFlags(host, kubeletDir), "--cdi-dir", cdiDir, ...config, ...scenario.flags];
+    this.flags = [
+      ...pluginFlags(host, kubeletDir),
+      "--cdi-dir",
+      cdiDir,
+      ...dra?.flags(dir) ?? [],
+      ...config,
+      ...scenario.flags,
+    ];
   }
 
   static async set(scenario: Scenario, onLine: (line: string) => void): Promise<Stage> {
     const dir = mkdtempSync(join(tmpdir(), "rdma-sim-"));
     const host = await FakeHost.create(join(dir, "host"), preset(scenario.host));
-    return new Stage(dir, host, scenario, onLine);
+    const dra = scenario.dra ? await DraStage.set(dir) : null;
+    return new Stage(dir, host, dra, scenario, onLine);
   }
 
-  /** Does what a step says, without looking at what comes of it. Gives nothing back; pods are admitted elsewhere. */
+  /** Performs the action of a step without checking its effect. Pods are admitted elsewhere. */
   async act(step: Step): Promise<void> {
     const { host } = this;
     if (step.port !== undefined) {
@@ -72,6 +94,9 @@ export class Stage {
     if (step.release !== undefined) this.kubelet.release(step.release);
     if (step.refuse !== undefined) this.kubelet.refuse(step.refuse.reason, { times: step.refuse.times });
     if (step.config !== undefined) this.writeConfig(step.config);
+    if (step.unclaim !== undefined) await this.dra!.unclaim(this.kubelet, step.unclaim);
+    if (step.api === "down") await this.dra!.api.down();
+    if (step.api === "up") await this.dra!.api.up();
     if (step.kubelet === "start") await this.kubelet.start();
     if (step.kubelet === "stop") await this.kubelet.stop();
     if (step.kubelet === "restart") await this.kubelet.restart();
@@ -79,19 +104,20 @@ export class Stage {
     else if (step.plugin !== undefined) this.plugin?.kill(step.plugin);
   }
 
-  /** Replaces the plugin's configuration file as an editor does. */
+  /** Replaces the plugin's configuration file as editors do. */
   writeConfig(config: unknown): void {
     // JSON is YAML
     writeFileSync(`${this.#configPath}.new`, JSON.stringify(config, null, 2));
     renameSync(`${this.#configPath}.new`, this.#configPath);
   }
 
-  /** Ends the plugin, and unless `keep` is set everything else, too. */
+  /** Stops the plugin and, unless `keep` is set, everything else. */
   async close(keep = false): Promise<void> {
     await this.plugin?.stop();
     this.plugin = null;
     if (keep) return;
     await this.kubelet.close();
+    await this.dra?.api.close();
     await this.host.close();
     rmSync(this.dir, { recursive: true, force: true });
   }

@@ -1,5 +1,5 @@
 /**
- * The plugin: start-up, the loop from trigger to kubelet, reload and shutdown. Wiring and life cycle, nothing else.
+ * The agent: start-up, the loop from trigger to kubelet, reload and shutdown. Only wiring and life cycle.
  *
  *     triggers ─► rescan loop ─► inventory (select, track) ─► resources (CDI file, answers, session) ─► kubelet
  *
@@ -18,24 +18,28 @@ import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import type { DraSettings } from "../dra/open.ts";
 import { CdiSpecs } from "./cdi.ts";
+import { DraSide } from "./dra_side.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
-import { Resource, type ResourceOptions } from "./resource.ts";
+import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
 
-/** Everything the agent has to know at its start. */
+/** Options of the agent. */
 export interface AgentOptions {
   readonly specs: readonly ResourceSpec[];
   readonly kubeletDir: string;
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly cdiDir: string;
-  /** Milliseconds between scans that nothing triggered. */
+  /** Required for resources with `api: dra`. */
+  readonly dra?: DraSettings | null;
+  /** Milliseconds between periodic scans. */
   readonly rescanMs: number;
   readonly machine: DiscoverySources;
   readonly sources: readonly EventSource[];
@@ -56,12 +60,12 @@ export class Agent {
   readonly #failures: ScanFailures;
   readonly #cdi: CdiSpecs;
   readonly #has: HostFacts["has"];
-  readonly #shared: ResourceOptions;
+  readonly #dra: DraSide;
   readonly #record: KubeletRecord;
   readonly #netdevs: NetdevKeeper;
-  readonly #resources = new Map<string, Resource>();
+  readonly #resources: Resources;
   readonly #observers = new Observers();
-  /** Work that {@link close} waits for; what has ended is no longer in it. */
+  /** Pending work that {@link close} waits for; entries are removed when they end. */
   readonly #background = new Set<Promise<void>>();
   #specs: readonly ResourceSpec[];
   #inventory: Inventory | null = null;
@@ -88,7 +92,13 @@ export class Agent {
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
     });
-    this.#shared = {
+    this.#dra = new DraSide(options.dra ?? null, {
+      log: options.log,
+      rescan: (detail) => this.#rescans.now("claim", detail),
+      onStatus: () => this.#observers.onState(),
+      onClaims: () => this.#rescans.trigger(trigger("claim", "a claim was prepared or unprepared")),
+    });
+    const shared = {
       kubeletDir: options.kubeletDir,
       registryDir: options.registryDir,
       registration: options.registration,
@@ -97,27 +107,30 @@ export class Agent {
       codec: protoCodec(),
       log: options.log,
       observers: this.#observers,
-      rescan: (detail) => this.#rescans.now("allocate", detail),
+      rescan: (detail: string) => this.#rescans.now("allocate", detail),
       timing: options.timing ?? {},
     };
+    this.#resources = new Resources(shared, this.#dra, this.#has, (work) => this.#inBackground(work));
   }
 
-  /** Scans the machine once, then serves and registers. Resolves when every resource is served or retried. */
+  /** Scans the machine, then serves and registers. Resolves when every resource is served or will be retried. */
   static async start(options: AgentOptions, observer: AgentObserver = {}): Promise<Agent> {
     const agent = new Agent(options);
     agent.observe(observer);
-    // Sources first: what changes during the first scan must not be missed.
+    // Event sources start first, so that changes during the first scan are not missed.
     for (const source of options.sources) agent.#listen(source);
+    await agent.#dra.load(options.specs);
     agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
     await agent.#rescans.now("start", "start");
     const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
-    if (options.registration !== "socket" && existsSync(options.registryDir)) agent.#watch(options.registryDir);
+    const watcher = options.registration !== "socket" || agent.#dra.isOpen;
+    if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }
 
-  /** Adds an observer; returns the way to remove it. */
+  /** Adds an observer; returns the function that removes it. */
   observe(observer: AgentObserver): () => void {
     return this.#observers.add(observer);
   }
@@ -125,12 +138,12 @@ export class Agent {
   get state(): AgentState {
     return {
       inventory: this.#inventory,
-      sessions: [...this.#resources.values()].map((one) => one.status),
+      sessions: this.#resources.sessions,
       changes: this.#changes,
     };
   }
 
-  /** Scans everything again; resolves when every resource is up to date. */
+  /** Makes a full scan; resolves when every resource is up to date. */
   async scan(source: string): Promise<void> {
     this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
@@ -139,30 +152,31 @@ export class Agent {
   /** SIGHUP: scans again and registers every resource again. */
   async reregister(): Promise<void> {
     await this.scan("SIGHUP");
-    for (const resource of this.#resources.values()) resource.reregister();
+    this.#resources.reregister();
   }
 
-  /** Milliseconds between scans that nothing triggered; 0 when there are none. */
+  /** Milliseconds between periodic scans; 0 when there are none. */
   get rescanMs(): number {
     return this.#rescans.rescanMs;
   }
 
-  /** Serves other resources from now on, and scans as often. Resources whose spec is the same do not notice. */
+  /** Replaces the resources and the scan interval. Resources with an equal spec are not affected. */
   async reconfigure(specs: readonly ResourceSpec[], rescanMs = this.rescanMs): Promise<void> {
     this.#rescans.setRescan(rescanMs);
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
-    // The old object for an equal spec: identity is how `track` sees that nothing changed.
+    // Reuses the old object for an equal spec, because `track` compares by identity.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
+    await this.#dra.load(specs);
     await this.#rescans.now("config", "new configuration");
   }
 
-  /** Finishes calls in flight, removes sockets, and CDI specs that no container needs. */
+  /** Completes pending calls, removes sockets, and CDI specs that no container needs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
     await this.#rescans.close();
-    await Promise.all([...this.#resources.values()].map((one) => one.close()));
+    await this.#resources.close();
     await Promise.all(this.#background);
   }
 
@@ -181,7 +195,7 @@ export class Agent {
 
   #watch(dir: string): void {
     const changed = () => {
-      this.#resources.forEach((one) => one.kubeletDirChanged());
+      this.#resources.kubeletDirChanged();
       this.#netdevs.keep({ removed: true });
     };
     watchDirectory(dir, changed, this.#stop.signal, (sentence) => this.#log.warn(sentence));
@@ -192,17 +206,20 @@ export class Agent {
     this.#background.add(done);
   }
 
-  /** The pure step, and then what follows from it. */
+  /** Advances the inventory and applies the result. */
   #applyScan(scan: Scan): void {
-    if (this.#failures.succeeded()) this.#resources.forEach((one) => one.probe());
+    if (this.#failures.succeeded()) this.#resources.probe();
     const before = this.#inventory;
     const now = performance.now();
-    const { inventory, changes, wakeAt } = advance(before, scan.snapshot, this.#specs, this.#record, now, this.#has);
+    const { snapshot } = scan;
+    const claimed = this.#dra.claimed(snapshot);
+    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed);
+    const { inventory, changes, wakeAt } = step;
     this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
-    if (changed || [...this.#resources.values()].some((one) => one.hasPendingWork)) this.#updateResources(inventory);
+    if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
     this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
@@ -212,38 +229,17 @@ export class Agent {
     this.#report(scan, changes, before === null, changed);
   }
 
-  /** Says what a pod would find out too late. */
+  /** Logs notes about the network namespace mode that affect pods. */
   #warnOfNetns({ specs, snapshot }: Inventory): void {
     for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
       this.#log.warn(`${what}: ${reason}; ${fix}`);
     }
   }
 
-  /** Creates, updates and closes resources, so that there is one for each pool. */
-  #updateResources({ snapshot, states }: Inventory): void {
-    const host: HostFacts = {
-      rdmaCm: snapshot.rdmaCm,
-      knem: snapshot.knem,
-      has: this.#has,
-      ownersOf: nodeOwners(snapshot.hcas),
-    };
-    for (const [name, resource] of this.#resources) {
-      if (states.has(name)) continue;
-      this.#resources.delete(name);
-      this.#inBackground(resource.retire());
-      this.#log.info(`${name} is no longer offered`, { resource: name });
-    }
-    for (const [name, poolState] of states) {
-      const resource = this.#resources.get(name) ?? new Resource(poolState, host, this.#shared);
-      this.#resources.set(name, resource);
-      resource.update(poolState, host, snapshot.hcas);
-    }
-  }
-
   #report(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
     const time = Date.now();
     for (const { resource, device, hca, port, from, to, reason } of changes) {
-      // What is there at the start is printed as one block, not as a line each.
+      // The initial devices are logged as one block, not one line each.
       const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
       this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port });
     }

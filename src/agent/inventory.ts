@@ -1,12 +1,12 @@
 /**
- * The inventory: what was found, what is offered, and the reason for what is not, as one immutable value. The agent,
- * `list`, `doctor` and the status page all read it, so none of them can disagree with another.
+ * The inventory: the HCAs found, the resources offered, and the reason for each HCA that is left out, as one immutable
+ * value. The agent, `list`, `doctor` and the status page all use it, so their results agree.
  *
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
 import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
-import { type LeftOut, select } from "../pool/select.ts";
+import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
 import { keptMembers, type KubeletRecord, membersOf } from "./kept.ts";
@@ -18,22 +18,23 @@ export interface Inventory {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** What one scan made of the inventory. */
+/** The inventory after one scan. */
 export interface InventoryStep {
   /** The same object as before when nothing changed. */
   readonly inventory: Inventory;
   readonly changes: readonly Change[];
-  /** When the clock alone will change something (clock of `now`, ms); null when nothing waits. */
+  /** Time of the next change without an event (clock of `now`, ms); null when none is pending. */
   readonly wakeAt: number | null;
 }
 
 /**
- * One pure step: the inventory after a scan.
+ * Computes the inventory after a scan. Pure.
  *
- * @param before null for the first scan: nothing has to settle then
- * @param record asked for what the machine alone cannot tell: which HCAs exist, and which were members
+ * @param before null for the first scan, which has no settle times
+ * @param record provides what the machine alone cannot show: HCAs in pods, and earlier members
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
+ * @param claimed HCAs that ResourceClaims have
  */
 export function advance(
   before: Inventory | null,
@@ -42,9 +43,10 @@ export function advance(
   record: KubeletRecord,
   now: number,
   has: (hostPath: string) => boolean = () => true,
+  claimed: ClaimedHcas = new Map(),
 ): InventoryStep {
   const last = before?.states ?? new Map();
-  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()));
+  const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
   const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
   const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
@@ -55,12 +57,13 @@ export function advance(
   return { inventory, changes, wakeAt };
 }
 
-/** The inventory of a machine that is seen for the first time, without serving anything. */
+/** The inventory of a machine without serving its resources. */
 export function inspect(
   snapshot: Snapshot,
   specs: readonly ResourceSpec[],
   record: KubeletRecord,
   has?: (hostPath: string) => boolean,
+  claimed: ClaimedHcas = new Map(),
 ): Inventory {
-  return advance(null, snapshot, specs, record, 0, has).inventory;
+  return advance(null, snapshot, specs, record, 0, has, claimed).inventory;
 }

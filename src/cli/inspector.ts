@@ -1,27 +1,41 @@
 /**
- * The machine as the flags describe it, for commands that inspect it and serve nothing (`list`, `doctor`).
+ * The machine as described by the flags, for commands that inspect it without serving (`list`, `doctor`).
  *
  * @module
  */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { inspect, type Inventory } from "../agent/inventory.ts";
 import { kubeletRecord, restoreNetdevs } from "../agent/kept.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
-import { hostHas } from "../hca/files.ts";
+import { hostHas, isDirectory } from "../hca/files.ts";
+import type { ClaimRecord } from "../dra/claim_record.ts";
 import type { Snapshot } from "../hca/types.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
 import { machine } from "./machine.ts";
 
-/** Inspects the machine again and again; disposing it gives libibverbs back. */
+/** The module that reads prepared claims; null, without loading it, where there are none and no resource uses DRA. */
+export async function claimsModule(values: Values, specs: readonly ResourceSpec[]) {
+  const driver = join(resolve(values["plugins-dir"]), values["dra-driver-name"]);
+  const wanted = specs.some((spec) => spec.api === "dra") || isDirectory(driver);
+  return wanted ? await import("../dra/open.ts") : null;
+}
+
+/** Inspects the machine repeatedly. Dispose it to unload libibverbs. */
 export class Inspector implements Disposable {
   readonly #machine: ReturnType<typeof machine>;
   readonly #specs: readonly ResourceSpec[];
   readonly #kubeletDir: string;
+  readonly #claims: () => readonly ClaimRecord[];
+  readonly #claimsOf: typeof import("../dra/open.ts") | null;
   readonly discovery: Discovery;
 
-  constructor(values: Values, specs: readonly ResourceSpec[]) {
+  /** @param dra the DRA side, where there may be claims: {@link claimsModule} */
+  constructor(values: Values, specs: readonly ResourceSpec[], dra: typeof import("../dra/open.ts") | null = null) {
+    const where = { pluginsDir: resolve(values["plugins-dir"]), driver: values["dra-driver-name"] };
+    this.#claims = () => dra?.preparedClaims(where) ?? [];
+    this.#claimsOf = dra;
     this.#machine = machine(values);
     this.#specs = specs;
     this.#kubeletDir = resolve(values["kubelet-dir"]);
@@ -33,9 +47,15 @@ export class Inspector implements Disposable {
     return this.of(await this.discovery.scan(depth));
   }
 
-  /** What follows from a snapshot. */
+  /** The inventory of a snapshot. */
   of(snapshot: Snapshot): Inventory {
-    return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev));
+    const claimed = this.#claimsOf?.claimedHcas(this.#claims(), snapshot);
+    return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev), claimed);
+  }
+
+  /** "namespace/name" of the claims that have an HCA, by the HCA's name. */
+  claimsOn(snapshot: Snapshot): ReadonlyMap<string, readonly string[]> {
+    return this.#claimsOf?.claimsByHca(this.#claims(), snapshot) ?? new Map();
   }
 
   [Symbol.dispose](): void {

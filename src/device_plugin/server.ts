@@ -7,19 +7,16 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { dirname } from "node:path";
 import {
   type handleUnaryCall,
-  logVerbosity,
   Server,
-  ServerCredentials,
   type ServerWritableStream,
   type ServiceDefinition,
-  setLogVerbosity,
   status,
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { devicePluginServices } from "../kubelet/api.ts";
+import { bind } from "../kubelet/bind.ts";
 import { checkContainers } from "./request_limits.ts";
 import {
   checkSocketPath,
@@ -195,20 +192,6 @@ function attempt(work: () => void): unknown {
   } catch (error) {
     return error;
   }
-}
-
-function bind(server: Server, path: string): Promise<void> {
-  // The library has a log of its own on standard error, which repeats what is thrown here in no format of ours.
-  setLogVerbosity(logVerbosity.NONE);
-  return new Promise((resolve, reject) => {
-    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
-      if (error === null) return resolve();
-      // "… errors: [listen ENOSPC: no space left on device /dir/.hidden]", whose last word is another one every time.
-      const [, reason = error.message] = /\[listen (.*)\]/.exec(error.message) ?? [];
-      const words = `Cannot make a socket in ${dirname(path)}: ${reason.replace(` ${path}`, "")}`;
-      reject(new Error(words, { cause: error }));
-    });
-  });
 }
 
 /** The same service with messages left as bytes in both directions. */

@@ -1,6 +1,6 @@
 /**
- * Every check, in the order in which an operator should read them. A check is a pure function from facts to findings:
- * it says what is wrong, why it matters and what fixes it, and raises no alarm for what merely is unusual.
+ * All checks, in reading order. A check is a pure function from facts to findings, which contain what is wrong, why it
+ * matters and how to fix it. Unusual but harmless states are not findings.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { hcas, modules } from "./check_machine.ts";
 import { connectionManager, mads, nodes } from "./check_nodes.ts";
 import { providers, verbs } from "./check_providers.ts";
 import { extraNodes, health, netns, resources } from "./check_resources.ts";
+import { api, claims, classes, gates, rights, slices } from "./check_dra.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
@@ -35,9 +36,15 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   names,
   cdi,
   limits,
+  api,
+  rights,
+  gates,
+  slices,
+  classes,
+  claims,
 ];
 
-/** What there is to say about the machine, good and bad. */
+/** Runs all checks. */
 export function examine(facts: Facts): readonly Finding[] {
   return CHECKS.flatMap((check) => check(facts));
 }

@@ -1,7 +1,7 @@
 /**
- * The kubelet's gRPC APIs as this project uses them: constants, message types, and the service definitions of `proto/`.
- * Shared by the plugin (server of DevicePlugin, client of Registration) and by the
- * sim's kubelet (the other way round), so that both read one set of files.
+ * The kubelet's gRPC APIs: constants, message types, and the service definitions of `proto/`. Shared by the plugin
+ * (server of DevicePlugin, client of Registration) and by the sim's kubelet (the reverse), so that both use one set of
+ * files.
  *
  * @module
  */
@@ -17,6 +17,8 @@ import { Buffer } from "node:buffer";
 import protobuf from "protobufjs";
 import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
 import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
+import draDescriptor from "../gen/dra.json" with { type: "json" };
+import healthDescriptor from "../gen/drahealth.json" with { type: "json" };
 import podResourcesDescriptor from "../gen/podresources.json" with { type: "json" };
 
 export type { AllocateRequest__Output as AllocateRequest } from "../gen/v1beta1/AllocateRequest.ts";
@@ -28,7 +30,7 @@ export type { ListAndWatchResponse } from "../gen/v1beta1/ListAndWatchResponse.t
 export type { Mount } from "../gen/v1beta1/Mount.ts";
 export type { RegisterRequest } from "../gen/v1beta1/RegisterRequest.ts";
 
-/** The only API version there is; kubelet `deviceplugin/v1beta1/constants.go`. */
+/** The only API version; kubelet `deviceplugin/v1beta1/constants.go`. */
 export const API_VERSION = "v1beta1";
 /** The kubelet's Registration socket inside that directory. */
 export const KUBELET_SOCKET = "kubelet.sock";
@@ -36,14 +38,14 @@ export const HEALTHY = "Healthy";
 export const UNHEALTHY = "Unhealthy";
 
 /**
- * Options of every gRPC client of this project. A server whose GOAWAY comes in one read with its SETTINGS leaves grpc-js
- * 1.14 with a connection that it takes for ready and that is closed; with retries it starts the call again and again
- * without ever giving the event loop a turn, so that not even its deadline ends it. Without them the call fails. The
- * pool is the client's own, because the shared one would hand such a connection to the next client.
+ * Options of all gRPC clients of this project. When a server's GOAWAY arrives in one read with its SETTINGS, grpc-js
+ * 1.14 keeps a connection that it considers ready although it is closed. With retries it then restarts the call in a
+ * loop without yielding to the event loop, so that not even the deadline ends it; without retries the call fails. A
+ * pool per client prevents that such a connection is reused by the next client.
  */
 export const CLIENT_OPTIONS: ChannelOptions = { "grpc.enable_retries": 0, "grpc.use_local_subchannel_pool": 1 };
 
-/** Whether nobody took the call: it is as if nothing listened. */
+/** Whether no server received the call, as if nothing were listening. */
 export function neverStarted(error: ServiceError): boolean {
   return error.code === status.UNAVAILABLE || error.details.startsWith("Failed to start HTTP/2 stream");
 }
@@ -54,6 +56,8 @@ const MESSAGES: protobuf.IConversionOptions = { longs: Number, enums: String, de
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
 type PodServices = "v1.PodResourcesLister";
+type DraServices = "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin";
+type HealthServices = "v1alpha1.DRAResourceHealth";
 
 const loaded = new Map<object, Readonly<Record<string, ServiceDefinition>>>();
 
@@ -115,7 +119,17 @@ export function podResourcesServices(): Readonly<Record<PodServices, ServiceDefi
   return load<PodServices>(podResourcesDescriptor);
 }
 
-/** One method of a service definition; a misspelt name is a programming error and throws. */
+/** Definition of the DRA driver's service. */
+export function draServices(): Readonly<Record<DraServices, ServiceDefinition>> {
+  return load<DraServices>(draDescriptor);
+}
+
+/** Definition of `v1alpha1.DRAResourceHealth`. */
+export function healthServices(): Readonly<Record<HealthServices, ServiceDefinition>> {
+  return load<HealthServices>(healthDescriptor);
+}
+
+/** Returns one method of a service definition; throws for an unknown name, which is a programming error. */
 export function method<Req, Res>(service: ServiceDefinition, name: string): MethodDefinition<Req, Res> {
   const found = service[name];
   if (found === undefined) throw new Error(`Cannot find method ${name} in the service definition`);

@@ -29,7 +29,7 @@ Deno.test("list says why an HCA is in no resource, why a device is Unhealthy, an
     },
   ];
   const holder = { namespace: "mpi", pod: "train-0", container: "main" };
-  const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]) };
+  const pods: PodsAnswer = { ok: true, holders: new Map([["rdma/vf", new Map([["mlx5_2", [holder]]])]]), claimed: [] };
   const inventory = await inspected("connectx-roce-vfs", specs, (host) => host.carrierLost("mlx5_3", 1));
   const text = asText(inventory, pods, plain);
   for (const line of text.split("\n")) ok(line.length <= 80, `${line.length} columns: ${line}`);
@@ -83,4 +83,11 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   equal((await watching.ended).code, 0);
   await kubelet.waitFor(devices(0), { what: "the change" });
   equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
+});
+
+Deno.test("list says which claim has an HCA, in words and in JSON", async () => {
+  const inventory = await inspected("connectx-ib-dual");
+  const claims = new Map([["mlx5_0", ["mpi/fast-hca-x7k2"]]]);
+  match(asText(inventory, null, plain, claims), /^ {2}held by claim mpi\/fast-hca-x7k2$/m);
+  deepEqual(asJson(inventory, null, claims).hcas[0]!.claims, ["mpi/fast-hca-x7k2"]);
 });

@@ -15,6 +15,8 @@ export interface Deployment {
   readonly components?: readonly string[];
   /** A configuration file, or a peer's. */
   readonly config?: unknown;
+  /** Further flags. */
+  readonly args?: readonly string[];
   /** Without the quicker scans and probes that tests have. */
   readonly asShipped?: boolean;
 }
@@ -56,11 +58,11 @@ export const POOLS: Deployment = {
 export function writeKustomization(dir: string, deployment: Deployment): string {
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
-  const { components = [], config, asShipped = false } = deployment;
+  const { components = [], config, args = [], asShipped = false } = deployment;
   const there = (path: string) => relative(dir, join(ROOT, "deploy/kustomize", path));
   const probe = "/spec/template/spec/containers/0/readinessProbe/periodSeconds";
   const patch = [
-    { op: "add", path: "/spec/template/spec/containers/0/args/-", value: "--rescan=1" },
+    ...["--rescan=1", ...args].map((value) => ({ op: "add", path: "/spec/template/spec/containers/0/args/-", value })),
     { op: "replace", path: probe, value: 1 },
   ];
   if (config !== undefined) writeFileSync(join(dir, "config.yaml"), stringify(config));

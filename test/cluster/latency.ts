@@ -51,11 +51,16 @@ async function measure(stage: Stage, runs: number): Promise<Times> {
     const since = () => performance.now() - begun;
     const node = stage.allocatable(RESOURCE, up ? 4 : 3, 40_000).then(since);
     const health = up ? "Healthy" : "Unhealthy";
-    const status = stage.untilPod(pod, (now) => now && allocatedHealth(now, RESOURCE, hca) === health, health, 40_000);
+    const status = stage.untilPod(
+      pod,
+      (now) => now && allocatedHealth(now, RESOURCE, hca) === health,
+      health,
+      40_000,
+    ).then(since);
     if (up) await stage.cluster.host.portUp(hca, 1);
     else await stage.cluster.host.portDown(hca, 1);
     times.node.push(await node);
-    times.pod.push(await status.then(since));
+    times.pod.push(await status);
   }
   await stage.tidy();
   return times;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DRA } from "./dra.ts";
 import { HEALTH } from "./health.ts";
 import { MANIFESTS } from "./manifests.ts";
 import { OBSERVE } from "./observe.ts";
@@ -23,5 +24,6 @@ export const SITUATIONS: readonly Situation[] = [
   ...PEERS,
   ...OBSERVE,
   ...UPDATES,
+  ...DRA,
   ...RECORDING,
 ];

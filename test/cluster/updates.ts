@@ -14,6 +14,7 @@ const ROLLOUTS = 10;
 export const UPDATES: readonly Situation[] = [
   {
     name: `${ROLLOUTS} rollouts one after the other: allocatable never leaves its number`,
+    core: true,
     async play(stage) {
       await stage.use(EXCLUSIVE);
       await stage.allocatable(RESOURCE, 4);

@@ -6,6 +6,7 @@
 import type { Facts } from "../../src/doctor/facts.ts";
 import type { NodeFile } from "../../src/doctor/node_files.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
+import type { DraFacts } from "../../src/doctor/dra_facts.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
 import { addHfis, OMNI_PATH, removeNode } from "../support/class_nodes.ts";
@@ -22,6 +23,33 @@ export interface Broken {
   readonly change?: (host: FakeHost) => Promise<void>;
   /** What libibverbs answers, unless it agrees with sysfs. */
   readonly verbs?: VerbsAnswer;
+}
+
+const DRA_SPEC: ResourceSpec = { ...DEFAULT_SPEC, api: "dra", ids: "pci" };
+
+/** A node with DRA on which all is well but for what is said. */
+function dra(over: Partial<DraFacts>): Pick<Facts, "dra"> {
+  return {
+    dra: {
+      driver: "rdma.tencent.com",
+      node: "node-1",
+      wanted: true,
+      registryDir: "/var/lib/kubelet/plugins_registry",
+      registryThere: true,
+      server: "https://10.0.0.1",
+      reason: null,
+      missing: [],
+      gatesOff: [],
+      published: 1,
+      expected: 1,
+      classes: [],
+      allocatable: [],
+      claims: [],
+      withoutCdi: [],
+      unreadable: [],
+      ...over,
+    },
+  };
 }
 
 const ofVfs: ResourceSpec = { ...DEFAULT_SPEC, select: [{ masters: ["ib0"] }] };
@@ -93,7 +121,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "another machine's sysfs",
     finds: ["warning verbs"],
-    says: /lists mlx5_7, and \/sys does not show it/,
+    says: /lists mlx5_7, but \/sys does not have it/,
     verbs: {
       kind: "list",
       devices: [["mlx5_0", "uverbs0"], ["mlx5_7", "uverbs7"]].map(([name, uverbs]) => ({
@@ -107,20 +135,20 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "libibverbs that fails",
     finds: ["warning verbs"],
-    says: /failed \(EIO\)/,
+    says: /failed to list devices \(EIO\)/,
     verbs: { kind: "failed", detail: "EIO" },
   },
   { what: "a directory for a node", finds: ["problem uverbs-node"], says: /rmdir/, over: node({ kind: "directory" }) },
   {
     what: "a file for a node",
     finds: ["problem uverbs-node"],
-    says: /no character device/,
+    says: /not a character device/,
     over: node({ kind: "other" }),
   },
   {
     what: "a stale node",
     finds: ["problem uverbs-node"],
-    says: /is device 231:200, and sysfs says 231:192/,
+    says: /is device 231:200, but sysfs has 231:192/,
     over: node({ dev: "231:200" }),
   },
   { what: "a node for root only", finds: ["warning uverbs-mode"], says: /chmod 0666/, over: node({ mode: 0o600 }) },
@@ -191,7 +219,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a cable out",
     finds: ["warning hca-unhealthy"],
-    says: /port 1 is DOWN.*see to the cable, its transceivers/s,
+    says: /port 1 is DOWN.*check the cable, its transceivers/s,
     change: (host) => host.carrierLost("mlx5_0", 1),
   },
   {
@@ -221,7 +249,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "an adapter without the class device that its library needs",
     finds: ["warning extra-node", "warning extra-node"],
-    says: /hfi1_0's driver hfi1 has registered no device of class hfi1_user.*PSM2/s,
+    says: /hfi1_0's driver hfi1 has not registered a device of class hfi1_user.*PSM2/s,
     host: OMNI_PATH,
     over: { providers: "hidden" },
   },
@@ -283,7 +311,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a taken name",
     finds: ["warning name-taken"],
-    says: /other plugins' sockets here: other.sock.*another one registered the same name/s,
+    says: /other plugins' sockets here: other.sock.*another plugin has registered the same name/s,
     over: { kubelet: { ...kubelet, takenNames: [DEFAULT_SPEC.name], otherSockets: ["other.sock"] } },
   },
   {
@@ -310,5 +338,62 @@ export const BROKEN: readonly Broken[] = [
     says: /--cdi-dir/,
     specs: [{ ...DEFAULT_SPEC, cdi: true }],
     over: { cdi: { dir: "/var/run/cdi", state: "read-only" } },
+  },
+  {
+    what: "an API server that cannot be reached",
+    finds: ["problem dra-api"],
+    says: /cannot be reached \(ECONNREFUSED\).*image-dra/s,
+    specs: [DRA_SPEC],
+    over: dra({ reason: "the API server https://10.0.0.1 cannot be reached (ECONNREFUSED)" }),
+  },
+  {
+    what: "DRA outside a cluster and without the plugin watcher's directory",
+    finds: ["problem dra-api", "problem dra-api"],
+    says: /no API server is known.*--kube-api/s,
+    specs: [DRA_SPEC],
+    over: dra({ server: null, registryThere: false }),
+  },
+  {
+    what: "missing rights at the API server",
+    finds: ["problem dra-rights"],
+    says: /may not: create resourceslices, get nodes.*rbac\.yaml/s,
+    specs: [DRA_SPEC],
+    over: dra({ missing: ["create resourceslices", "get nodes"] }),
+  },
+  {
+    what: "feature gates that are off",
+    finds: ["warning dra-gates"],
+    says: /DRADeviceTaints, DRAConsumableCapacity off/,
+    specs: [DRA_SPEC],
+    over: dra({ gatesOff: ["DRADeviceTaints", "DRAConsumableCapacity"] }),
+  },
+  {
+    what: "slices that say something else than the machine",
+    finds: ["warning dra-slices"],
+    says: /0 devices in the ResourceSlices of node-1, and there should be 1/,
+    specs: [DRA_SPEC],
+    over: dra({ published: 0 }),
+  },
+  {
+    what: "a DeviceClass with the name of a device plugin's resource, and two with one name",
+    finds: ["warning dra-class", "warning dra-class"],
+    says:
+      /DeviceClass a has the name x\/nic, which this node offers through a device plugin.*several DeviceClasses.*among them c/s,
+    specs: [DRA_SPEC],
+    over: dra({
+      allocatable: ["cpu", "x/nic"],
+      classes: [
+        { name: "a", extendedResourceName: "x/nic" },
+        { name: "b", extendedResourceName: "x/other" },
+        { name: "c", extendedResourceName: "x/other" },
+        { name: "d", extendedResourceName: null },
+      ],
+    }),
+  },
+  {
+    what: "a claim whose CDI file is gone, and a record that cannot be read",
+    finds: ["problem dra-claims", "warning dra-claims"],
+    says: /CDI file of claim default\/one is gone.*u-9\.json cannot be read/s,
+    over: dra({ wanted: false, claims: ["default/one"], withoutCdi: ["default/one"], unreadable: ["/x/u-9.json"] }),
   },
 ];

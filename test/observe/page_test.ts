@@ -36,7 +36,7 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut };
   const later = { inventory, sessions: [], changes: [] };
   const holders = new Map([[RESOURCE, new Map([["mlx5_2", [{ namespace: "a", pod: "p", container: "c" }]]])]]);
-  const model = statusModel(later, { ok: true, holders }, { node: "n", version: "1" });
+  const model = statusModel(later, { ok: true, holders, claimed: [] }, { node: "n", version: "1" });
   const drawn = model.numa.flatMap(({ node, roots }) =>
     roots.flatMap(({ root, hcas }) => hcas.map((one) => `${node} ${root} ${one.name} ${one.verdict}`))
   );
@@ -98,7 +98,7 @@ Deno.test("the page escapes everything from outside", async () => {
     sessions: [session],
     changes: [change],
   };
-  for (const pods of [{ ok: true as const, holders }, { ok: false as const, reason: HOSTILE }]) {
+  for (const pods of [{ ok: true as const, holders, claimed: [] }, { ok: false as const, reason: HOSTILE }]) {
     const text = await page(statusModel(state, pods, { node: HOSTILE, version: HOSTILE }), "nonce");
     equal(text.match(/<script/g)?.length, 1, "the page's own script");
     equal(text.includes("<img"), false);
@@ -110,7 +110,7 @@ Deno.test("the page escapes everything from outside", async () => {
 Deno.test("the page before the first scan says so", async () => {
   const text = await fragment(statusModel(null, null, { node: "n", version: "1" }));
   match(text, /Not ready/);
-  match(text, /the first scan at the machine is not finished/);
+  match(text, /the first scan of the machine has not finished/);
 });
 
 /** Events of `/events` as they come. */

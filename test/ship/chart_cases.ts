@@ -29,6 +29,7 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
     podAnnotations: { "example.com/owner": "hpc" },
     podLabels: { team: "hpc" },
   },
+  dra: { dra: { enabled: true } },
   "no-ffi": { noFfi: true, seLinuxType: "", resourceName: "rdma/vf", master: "ens1f0" },
   "from-shared-device-plugin": { existingConfigMap: { name: "rdma-devices", key: "config.json" } },
   "from-sriov-device-plugin": {
@@ -38,7 +39,7 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
 };
 
 /** What helm makes of the chart with these values on a cluster of that version. @throws with helm's own words */
-export function render(values: Readonly<Record<string, unknown>>, kubernetes = "1.29.0"): string {
+export function render(values: Readonly<Record<string, unknown>>, kubernetes = "1.34.0"): string {
   const run = spawnSync(
     "helm",
     ["template", "rdma-device-plugin", CHART, "--namespace=kube-system", `--kube-version=${kubernetes}`, "--values=-"],

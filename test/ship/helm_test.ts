@@ -87,5 +87,8 @@ Deno.test({
   fn() {
     throws(() => render({ hostNetwrok: true }), /hostNetwrok/);
     throws(() => render({ watcher: true, kubeletRoot: "/var/snap/kubelet" }), /watcher needs kubeletRoot/);
+    throws(() => render({ dra: { enabled: true }, kubeletRoot: "/var/snap/kubelet" }), /dra needs kubeletRoot/);
+    throws(() => render({ dra: { enabled: true } }, "1.33.1"), /dra needs Kubernetes 1.34/);
+    throws(() => render({ dra: { enabled: true }, noFfi: true }), /two different permission sets/);
   },
 });

@@ -91,11 +91,76 @@ export async function bundle(directory: string, interpreter: string | null = nul
   return output;
 }
 
-/** The permission sets that are shipped: `image` of deno.json, and the same without foreign functions. */
-export function permissions(): Readonly<Record<"image" | "no-ffi", Readonly<Record<string, unknown>>>> {
+/** Names of the permission sets that are shipped. */
+export type PermissionSet = "image" | "no-ffi" | "image-dra";
+
+/**
+ * Every IPv4 address but loopback and the private ranges, in which the API server's service address is: Deno refuses by
+ * prefix, and cannot allow one address and unix sockets at the same time without naming each socket.
+ */
+const PUBLIC_ADDRESSES = [
+  "1.0.0.0/8",
+  "2.0.0.0/7",
+  "4.0.0.0/6",
+  "8.0.0.0/7",
+  "11.0.0.0/8",
+  "12.0.0.0/6",
+  "16.0.0.0/4",
+  "32.0.0.0/3",
+  "64.0.0.0/3",
+  "96.0.0.0/6",
+  "100.0.0.0/10",
+  "100.128.0.0/9",
+  "101.0.0.0/8",
+  "102.0.0.0/7",
+  "104.0.0.0/5",
+  "112.0.0.0/5",
+  "120.0.0.0/6",
+  "124.0.0.0/7",
+  "126.0.0.0/8",
+  "128.0.0.0/3",
+  "160.0.0.0/5",
+  "168.0.0.0/6",
+  "172.0.0.0/12",
+  "172.32.0.0/11",
+  "172.64.0.0/10",
+  "172.128.0.0/9",
+  "173.0.0.0/8",
+  "174.0.0.0/7",
+  "176.0.0.0/4",
+  "192.0.0.0/9",
+  "192.128.0.0/11",
+  "192.160.0.0/13",
+  "192.169.0.0/16",
+  "192.170.0.0/15",
+  "192.172.0.0/14",
+  "192.176.0.0/12",
+  "192.192.0.0/10",
+  "193.0.0.0/8",
+  "194.0.0.0/7",
+  "196.0.0.0/6",
+  "200.0.0.0/5",
+  "208.0.0.0/4",
+  "224.0.0.0/3",
+];
+
+/**
+ * The permission sets that are shipped: `image` of deno.json, the same without foreign functions, and the same for DRA:
+ * with the driver's directory, the service account, and a way to the API server.
+ */
+export function permissions(): Readonly<Record<PermissionSet, Readonly<Record<string, unknown>>>> {
   const config = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as {
-    permissions: { image: Record<string, unknown> };
+    permissions: { image: Record<"read" | "write" | "env", readonly string[]> & Record<string, unknown> };
   };
-  const { ffi: _ffi, ...tight } = config.permissions.image;
-  return { image: config.permissions.image, "no-ffi": tight };
+  const { image } = config.permissions;
+  const { ffi: _ffi, ...tight } = image;
+  const driver = "/var/lib/kubelet/plugins/rdma.tencent.com";
+  const dra = {
+    ...image,
+    read: [...image.read, driver, "/var/run/secrets/kubernetes.io/serviceaccount"],
+    write: [...image.write, driver],
+    env: [...image.env, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"],
+    net: { allow: true, deny: PUBLIC_ADDRESSES },
+  };
+  return { image, "no-ffi": tight, "image-dra": dra };
 }

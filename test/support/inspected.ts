@@ -77,6 +77,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     selinux: null,
     cdi: { dir: "/var/run/cdi", state: "writable" },
     inotifyInstances: 128,
+    dra: null,
     ...over,
   };
 }

@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** A directory that is gone after the test: `using dir = temporaryDir()`. */
-export function temporaryDir(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), "rdma-"));
+export function temporaryDir(parent: string = tmpdir()): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(parent, "rdma-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 

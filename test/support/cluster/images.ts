@@ -15,6 +15,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,6 +32,8 @@ const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 export const PLUGIN_IMAGE = "docker.io/library/rdma-device-plugin:0.1.0";
 /** What busybox is called as in the small image. */
 const APPLETS = ["sh", "sleep", "cat", "ls", "env", "dd", "id", "test", "true", "stat", "mknod", "touch", "head"];
+/** A hundred megabytes each. */
+const IMAGES_KEPT = 4;
 const BUSYBOX = "/bin/busybox";
 
 /** Archives of both images, made where they are missing. Takes root and buildah. */
@@ -41,7 +44,7 @@ export function ensureImages(report: (line: string) => void): readonly string[] 
   const plugin = join(cacheDir(), `plugin-${digestOf(pluginInputs())}.tar`);
   if (!existsSync(plugin)) {
     report("building the plugin's image (its base once takes two minutes, then half of one) …");
-    for (const old of readdirSync(cacheDir())) if (/^plugin-.*\.tar$/.test(old)) rmSync(join(cacheDir(), old));
+    forgetOldImages();
     archived(plugin, (target) => buildPluginImage(target, report));
   }
   return [small, plugin];
@@ -81,6 +84,15 @@ function buildSmallImage(target: string): void {
     spawnSync("umount", ["--recursive", "--quiet", join(work, "root/vfs")]);
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** Keeps the archives of the last few states of the sources: other work trees share the cache. */
+function forgetOldImages(): void {
+  const archives = readdirSync(cacheDir()).filter((name) => /^plugin-.*\.tar$/.test(name)).map((name) =>
+    join(cacheDir(), name)
+  );
+  const newestFirst = archives.toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  for (const old of newestFirst.slice(IMAGES_KEPT - 1)) rmSync(old);
 }
 
 /** The archive appears complete or not at all. */

@@ -69,6 +69,7 @@ interface PluginPod {
   readonly volumes?: readonly { readonly name?: unknown }[];
   readonly containers: readonly {
     readonly args?: readonly string[];
+    readonly command?: readonly string[];
     readonly volumeMounts?: readonly {
       readonly name: string;
       readonly mountPath: string;

@@ -5,11 +5,18 @@
  * @module
  */
 import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import {
+  ValidatingAdmissionPolicy,
+  ValidatingAdmissionPolicyBinding,
+} from "kubernetes-models/admissionregistration.k8s.io/v1";
 import { DaemonSet, Deployment } from "kubernetes-models/apps/v1";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1";
-import { ConfigMap, Pod } from "kubernetes-models/v1";
+import { ClusterRole, ClusterRoleBinding } from "kubernetes-models/rbac.authorization.k8s.io/v1";
+import { DeviceClass, ResourceClaim, ResourceClaimTemplate } from "kubernetes-models/resource.k8s.io/v1";
+import { ConfigMap, Pod, ServiceAccount } from "kubernetes-models/v1";
 import { parseAllDocuments } from "yaml";
 import * as z from "zod";
+import { parseRdmaConfig } from "../../../src/dra/rdma_config.ts";
 import { unknownFields } from "./unknown_fields.ts";
 
 /** A document of a YAML file. */
@@ -19,6 +26,14 @@ export type Manifest = Readonly<Record<string, unknown>>;
 type ModelClass = new (data: never) => { validate(): unknown };
 
 const MODELS: Readonly<Record<string, ModelClass>> = {
+  "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy": ValidatingAdmissionPolicy,
+  "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding": ValidatingAdmissionPolicyBinding,
+  "rbac.authorization.k8s.io/v1 ClusterRole": ClusterRole,
+  "rbac.authorization.k8s.io/v1 ClusterRoleBinding": ClusterRoleBinding,
+  "resource.k8s.io/v1 DeviceClass": DeviceClass,
+  "resource.k8s.io/v1 ResourceClaim": ResourceClaim,
+  "resource.k8s.io/v1 ResourceClaimTemplate": ResourceClaimTemplate,
+  "v1 ServiceAccount": ServiceAccount,
   "apps/v1 DaemonSet": DaemonSet,
   "apps/v1 Deployment": Deployment,
   "monitoring.coreos.com/v1 PodMonitor": PodMonitor,
@@ -29,6 +44,10 @@ const MODELS: Readonly<Record<string, ModelClass>> = {
 
 /** Kinds that no package has a schema for; these are the whole of what this project writes in them. */
 const OWN_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  "rdma.tencent.com/v1alpha1 RdmaConfig": z.unknown().superRefine((value, context) => {
+    const parsed = parseRdmaConfig(value);
+    if (!parsed.ok) context.addIssue({ code: "custom", message: parsed.reason });
+  }),
   "k8s.cni.cncf.io/v1 NetworkAttachmentDefinition": z.strictObject({
     apiVersion: z.string(),
     kind: z.string(),
@@ -71,7 +90,20 @@ export function mistakes(manifest: Manifest): readonly string[] {
       wrong.push(error instanceof Error ? error.message.replaceAll("data/", "/") : String(error));
     }
   });
-  return [...wrong, ...unknown.map((path) => `${path}: there is no such field in ${kind}`)];
+  // Parameters of a driver have the driver's own form, which its reader checks.
+  const fields = unknown.filter((path) => !path.includes("/opaque/parameters/"));
+  return [...wrong, ...parametersIn(manifest), ...fields.map((path) => `${path}: there is no such field in ${kind}`)];
+}
+
+/** What is wrong with parameters for this project's DRA driver, wherever they are in a document. */
+function parametersIn(value: unknown): readonly string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const { driver, parameters } = value as { driver?: unknown; parameters?: unknown };
+  if (driver === "rdma.tencent.com" && parameters !== undefined) {
+    const parsed = parseRdmaConfig(parameters);
+    return parsed.ok ? [] : [`parameters: ${parsed.reason}`];
+  }
+  return Object.values(value).flatMap(parametersIn);
 }
 
 function isJsonObject(text: string): boolean {

@@ -5,7 +5,7 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { permissions } from "../bundle.ts";
+import { permissions, type PermissionSet } from "../bundle.ts";
 import { buildGo } from "../foreign.ts";
 import { podOf } from "./files.ts";
 import type { Manifest } from "./schemas.ts";
@@ -33,11 +33,13 @@ export async function broken(manifest: Manifest): Promise<readonly string[]> {
   return stdout.split("\n").filter((line) => line !== "").toSorted();
 }
 
-/** Mounts that the permission set of the image does not cover, and what it covers that nothing mounts is no fault. */
+/** Mounts that the permission set of the container does not cover; what it covers that nothing mounts is no fault. */
 export function uncovered(manifest: Manifest): readonly string[] {
-  const { read, write } = permissions().image as { read: string[]; write: string[] };
-  const mounts = podOf(manifest).containers.flatMap((one) => one.volumeMounts ?? []);
-  return mounts.filter(({ mountPath, readOnly }) =>
-    !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
-  ).map((one) => one.mountPath);
+  return podOf(manifest).containers.flatMap(({ volumeMounts = [], command = [] }) => {
+    const set = command.find((one) => one.startsWith("-P="))?.slice("-P=".length) ?? "image";
+    const { read, write } = permissions()[set as PermissionSet] as { read: string[]; write: string[] };
+    return volumeMounts.filter(({ mountPath, readOnly }) =>
+      !read.includes(mountPath) || (readOnly !== true && !write.includes(mountPath))
+    ).map((one) => one.mountPath);
+  });
 }

@@ -1,0 +1,378 @@
+/**
+ * A Kubernetes API server that is only what a DRA driver needs of one, and behaves as the real one does where that
+ * matters: TLS with an authority of its own, tokens that expire, list and watch with resource versions, conflicts, the
+ * limits of ResourceSlices, fields that vanish with their feature gate. It also has the faults a driver must live through.
+ *
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import { mkdirSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { join } from "node:path";
+import type { ApiAccess } from "../../src/kubernetes/access.ts";
+import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
+import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
+import { type KubeObject, Store, StoreError } from "./store.ts";
+
+export const SLICES = "resource.k8s.io/v1/resourceslices";
+export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
+export const CLASSES = "resource.k8s.io/v1/deviceclasses";
+export const NODES = "v1/nodes";
+
+/** What the server does to requests, beyond answering them. */
+export type ApiFault =
+  | { readonly kind: "slow"; readonly ms: number }
+  | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
+  /** Takes requests and never answers. */
+  | { readonly kind: "silent" }
+  | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
+
+interface Watch {
+  readonly collection: string;
+  readonly response: ServerResponse;
+}
+
+/** A request that came in. */
+export interface Seen {
+  readonly method: string;
+  readonly path: string;
+  readonly dryRun: boolean;
+}
+
+export class FakeApiServer {
+  readonly store = new Store();
+  readonly requests: Seen[] = [];
+  readonly access: ApiAccess;
+  gates: Gates = ALL_GATES;
+  fault: ApiFault | null = null;
+  #token = "token-1";
+  #server: Server | null = null;
+  readonly #sockets = new Set<Duplex>();
+  readonly #watches = new Set<Watch>();
+  readonly #waiting = new Set<() => void>();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #port = 0;
+
+  private constructor(access: ApiAccess) {
+    this.access = access;
+    this.store.listen(() => this.#changed());
+  }
+
+  /** @param dir gets the CA and the token file, as a pod finds them */
+  static async start(dir: string): Promise<FakeApiServer> {
+    mkdirSync(dir, { recursive: true });
+    const caFile = join(dir, "ca.crt");
+    const tokenFile = join(dir, "token");
+    writeFileSync(caFile, AUTHORITY);
+    // The address is known after the first listen; a restart keeps the port.
+    const holder = { server: "", caFile, tokenFile };
+    const api = new FakeApiServer(holder);
+    api.rotateToken();
+    await api.up();
+    holder.server = `https://127.0.0.1:${api.#port}`;
+    return api;
+  }
+
+  /** Listens (again) on the same port. */
+  async up(): Promise<void> {
+    if (this.#server !== null) return;
+    const server = createServer({ key: SERVER_KEY, cert: SERVER_CERTIFICATE }, (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => response.destroy(error as Error));
+    });
+    server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+    await new Promise<void>((resolve) => server.listen(this.#port, "127.0.0.1", resolve));
+    this.#port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  /** Refuses connections until {@link up}; what is open is cut. */
+  async down(): Promise<void> {
+    const server = this.#server;
+    if (server === null) return;
+    this.#server = null;
+    this.#watches.clear();
+    for (const socket of this.#sockets) socket.destroy();
+    server.closeAllConnections();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    await this.down();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** A new token is valid, and the old one no longer; the file holds the new one. */
+  rotateToken(): void {
+    this.#token = `token-${Math.random().toString(36).slice(2)}`;
+    writeFileSync(this.access.tokenFile, `${this.#token}\n`);
+  }
+
+  /** The token expires; the file still has the old one until {@link rotateToken}. */
+  expireToken(): void {
+    this.#token = "expired";
+  }
+
+  /** Cuts every open watch in mid-air. */
+  cutWatches(): void {
+    for (const { response } of this.#watches) response.destroy();
+    this.#watches.clear();
+  }
+
+  get watches(): number {
+    return this.#watches.size;
+  }
+
+  get slices(): readonly ResourceSlice[] {
+    return this.store.list(SLICES) as unknown as readonly ResourceSlice[];
+  }
+
+  /** Requests that changed something or would have. */
+  writes(): readonly Seen[] {
+    return this.requests.filter((one) => one.method !== "GET" && !one.dryRun);
+  }
+
+  /** Resolves when the predicate holds; asked after every request and every change. */
+  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 10_000): Promise<T> {
+    const found = predicate();
+    if (found) return found;
+    return await new Promise<T>((resolve, reject) => {
+      const check = () => {
+        const value = predicate();
+        if (!value) return;
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        resolve(value);
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(check);
+        const last = this.requests.slice(-8).map((one) => `${one.method} ${one.path}`).join("; ");
+        reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}; the last requests were: ${last}`));
+      }, timeoutMs);
+      this.#waiting.add(check);
+    });
+  }
+
+  #changed(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? "/", "https://localhost");
+    const method = request.method ?? "GET";
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of request) chunks.push(chunk as Uint8Array);
+    const dryRun = url.searchParams.get("dryRun") === "All";
+    this.requests.push({ method, path: url.pathname, dryRun });
+    this.#changed();
+    if (!await this.#faulty(response, method, url)) return;
+    if (request.headers.authorization !== `Bearer ${this.#token}`) {
+      return this.#refuse(response, new StoreError(401, "Unauthorized", "Unauthorized"));
+    }
+    try {
+      const text = new TextDecoder().decode(joined(chunks));
+      const body = text === "" ? null : JSON.parse(text) as KubeObject;
+      this.#serve(url, method, body, dryRun, request, response);
+    } catch (error) {
+      if (error instanceof StoreError) return this.#refuse(response, error);
+      throw error;
+    }
+  }
+
+  /** False when the request has been dealt with already. */
+  async #faulty(response: ServerResponse, method: string, url: URL): Promise<boolean> {
+    const fault = this.fault;
+    if (fault === null) return true;
+    if (fault.kind === "silent") return false;
+    if (fault.kind === "error") {
+      if (fault.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(fault.retryAfterSeconds));
+      const reason = fault.status === 429 ? "TooManyRequests" : "InternalError";
+      this.#refuse(response, new StoreError(fault.status, reason, "the server has a bad day"));
+      return false;
+    }
+    if (fault.kind === "forbidden") {
+      if (method !== fault.verb || !url.pathname.includes(`/${fault.resource}`)) return true;
+      const message = `${fault.resource} is forbidden: User "system:serviceaccount:kube-system:rdma-device-plugin" ` +
+        `cannot ${verbOf(fault.verb)} resource "${fault.resource}"`;
+      this.#refuse(response, new StoreError(403, "Forbidden", message));
+      return false;
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        resolve();
+      }, fault.ms);
+      this.#timers.add(timer);
+    });
+    return true;
+  }
+
+  #serve(
+    url: URL,
+    method: string,
+    body: KubeObject | null,
+    dryRun: boolean,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    if (url.pathname === "/version") {
+      return this.#json(response, 200, { gitVersion: "v1.36.3" } as unknown as KubeObject);
+    }
+    if (url.pathname.endsWith("/selfsubjectaccessreviews")) return this.#json(response, 201, this.#review(body!));
+    const { collection, namespace, name } = pathOf(url.pathname);
+    const key = name === null ? null : namespace === null ? name : `${namespace}/${name}`;
+    if (method === "GET" && key === null) {
+      const fields = selectorOf(url.searchParams.get("fieldSelector"));
+      if (url.searchParams.get("watch") === "true") {
+        return this.#watch(collection, fields, url, request, response);
+      }
+      const items = this.store.list(collection).filter((one) => matches(one, fields));
+      const metadata = { resourceVersion: String(this.store.version) };
+      return this.#json(response, 200, { kind: "List", metadata, items });
+    }
+    if (method === "GET") {
+      const found = this.store.get(collection, key!);
+      if (found === null) throw new StoreError(404, "NotFound", `${collection.split("/").at(-1)} "${name}" not found`);
+      return this.#json(response, 200, found);
+    }
+    if (method === "DELETE") return this.#json(response, 200, this.store.delete(collection, key!));
+    if (body === null) throw new StoreError(400, "BadRequest", "a body is needed");
+    const object = collection === SLICES ? this.#admit(body, key) : body;
+    if (dryRun) return this.#json(response, 201, object);
+    if (method === "POST") return this.#json(response, 201, this.store.create(collection, object, namespace));
+    this.#json(response, 200, this.store.update(collection, key!, object));
+  }
+
+  /** Whether the service account may do something: everything that no fault forbids. */
+  #review(body: KubeObject): object {
+    const { resourceAttributes: asked } = body.spec as { resourceAttributes: { verb: string; resource: string } };
+    const { fault } = this;
+    const forbidden = fault?.kind === "forbidden" && verbOf(fault.verb) === asked.verb &&
+      fault.resource === asked.resource;
+    return { ...body, status: { allowed: !forbidden } };
+  }
+
+  #admit(body: KubeObject, key: string | null): KubeObject {
+    const slice = body as unknown as ResourceSlice;
+    const before = key === null ? null : this.store.get(SLICES, key) as unknown as ResourceSlice | null;
+    const wrong = sliceMistakes(slice, before);
+    if (wrong.length > 0) {
+      throw new StoreError(422, "Invalid", `ResourceSlice.resource.k8s.io is invalid: [${wrong.join(", ")}]`);
+    }
+    const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+    return admitSlice(slice, this.gates, now) as unknown as KubeObject;
+  }
+
+  #watch(
+    collection: string,
+    fields: readonly (readonly [string, string])[],
+    url: URL,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    const asked = Number(url.searchParams.get("resourceVersion") ?? this.store.version);
+    const missed = this.store.since(collection, asked);
+    response.writeHead(200, { "content-type": "application/json" });
+    const send = (type: string, object: object) => void response.write(`${JSON.stringify({ type, object })}\n`);
+    if (missed === null) {
+      send("ERROR", {
+        kind: "Status",
+        status: "Failure",
+        reason: "Expired",
+        code: 410,
+        message: "too old resource version",
+      });
+      response.end();
+      return;
+    }
+    // Headers only reach the client with the first bytes.
+    if (url.searchParams.get("allowWatchBookmarks") === "true") {
+      send("BOOKMARK", { metadata: { resourceVersion: String(this.store.version) } });
+    }
+    for (const event of missed) if (matches(event.object, fields)) send(event.type, event.object);
+    const watch: Watch = { collection, response };
+    this.#watches.add(watch);
+    const stop = this.store.listen((event) => {
+      if (event.collection === collection && matches(event.object, fields)) send(event.type, event.object);
+    });
+    const seconds = Number(url.searchParams.get("timeoutSeconds") ?? 3_600);
+    const timer = setTimeout(() => response.end(), seconds * 1_000);
+    this.#timers.add(timer);
+    request.on("close", () => {
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+      stop();
+      this.#watches.delete(watch);
+    });
+    this.#changed();
+  }
+
+  #json(response: ServerResponse, status: number, object: object): void {
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(object));
+    this.#changed();
+  }
+
+  #refuse(response: ServerResponse, { status, reason, message }: StoreError): void {
+    this.#json(response, status, {
+      kind: "Status",
+      apiVersion: "v1",
+      status: "Failure",
+      reason,
+      code: status,
+      message,
+    });
+  }
+}
+
+function pathOf(path: string): { collection: string; namespace: string | null; name: string | null } {
+  const parts = path.split("/").filter((one) => one !== "").map(decodeURIComponent);
+  const api = parts[0] === "apis" ? parts.slice(1) : parts.slice(1);
+  const prefix = parts[0] === "apis" ? api.slice(0, 2) : api.slice(0, 1);
+  const rest = api.slice(prefix.length);
+  const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
+  const [resource = "", name = null] = namespace === null ? rest : rest.slice(2);
+  return { collection: [...prefix, resource].join("/"), namespace, name };
+}
+
+function selectorOf(text: string | null): readonly (readonly [string, string])[] {
+  if (text === null || text === "") return [];
+  return text.split(",").map((one) => {
+    const [field = "", value = ""] = one.split("=");
+    return [field, value] as const;
+  });
+}
+
+function matches(object: KubeObject, fields: readonly (readonly [string, string])[]): boolean {
+  return fields.every(([field, value]) => {
+    const found = field.split(".").reduce<unknown>(
+      (at, key) => typeof at === "object" && at !== null ? (at as Record<string, unknown>)[key] : undefined,
+      object,
+    );
+    return found === value;
+  });
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, one) => sum + one.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+function verbOf(method: string): string {
+  return { GET: "get", POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" }[method] ??
+    method.toLowerCase();
+}

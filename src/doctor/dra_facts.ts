@@ -1,0 +1,142 @@
+/**
+ * What the doctor knows of DRA: the API server, the service account's rights there, feature gates, slices, classes, and prepared
+ * claims. Changes nothing: what has to be tried is tried by a dry run.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Inventory } from "../agent/inventory.ts";
+import { ClaimFiles } from "../dra/claim_files.ts";
+import { nameOf } from "../dra/claim_record.ts";
+import { draDevices } from "../dra/devices.ts";
+import type { DraSettings } from "../dra/open.ts";
+import { GATES } from "../dra/publisher.ts";
+import { droppedFields, probeSlice } from "../dra/slices.ts";
+import { ApiClient } from "../kubernetes/client.ts";
+import {
+  CLASSES_PATH,
+  type DeviceClass,
+  type KubernetesNode,
+  nodePath,
+  type ObjectList,
+  type ResourceSlice,
+  SLICES_PATH,
+} from "../kubernetes/resource_api.ts";
+
+export interface DraFacts {
+  readonly driver: string;
+  readonly node: string;
+  /** Whether a resource has `api: dra`; else only claims of before matter. */
+  readonly wanted: boolean;
+  readonly registryDir: string;
+  readonly registryThere: boolean;
+  /** Null when no API server is known. */
+  readonly server: string | null;
+  /** Why the API server cannot be asked; null when it answered. */
+  readonly reason: string | null;
+  /** "create resourceslices": a right that the service account lacks. */
+  readonly missing: readonly string[];
+  /** Feature gates without which the server drops fields that are needed. */
+  readonly gatesOff: readonly string[];
+  /** Devices in the slices of this node; null when that is not known. */
+  readonly published: number | null;
+  /** Devices that there should be. */
+  readonly expected: number;
+  /** Null when they may not be listed. */
+  readonly classes: readonly { readonly name: string; readonly extendedResourceName: string | null }[] | null;
+  /** What the node offers through device plugins: resources with more than 0 allocatable. */
+  readonly allocatable: readonly string[];
+  readonly claims: readonly string[];
+  /** Claims whose CDI file is not there: their containers cannot restart. */
+  readonly withoutCdi: readonly string[];
+  readonly unreadable: readonly string[];
+}
+
+/** What the driver does with the API server. */
+const NEEDED = [
+  ...["get", "list", "watch", "create", "update", "delete"].map((verb) => [verb, "resourceslices", "resource.k8s.io"]),
+  ["get", "resourceclaims", "resource.k8s.io"],
+  ["get", "nodes", ""],
+] as const;
+
+const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+const TIMEOUT_MS = 5_000;
+
+export async function readDra(settings: DraSettings, { states, specs }: Inventory): Promise<DraFacts> {
+  const { driver, node, registryDir, pluginsDir, cdiDir } = settings;
+  const access = known(settings.access);
+  const files = new ClaimFiles(join(pluginsDir, driver), cdiDir, driver);
+  const { records, unreadable } = files.read();
+  const local = {
+    driver,
+    node,
+    wanted: specs.some((spec) => spec.api === "dra"),
+    registryDir,
+    registryThere: existsSync(registryDir),
+    server: access?.server ?? null,
+    expected: draDevices(states, new Map()).devices.length,
+    claims: records.map(nameOf),
+    withoutCdi: records.filter((one) => !existsSync(files.cdiPath(one.uid))).map(nameOf),
+    unreadable,
+  };
+  const nothing = { missing: [], gatesOff: [], published: null, classes: null, allocatable: [] };
+  if (access === null || !local.wanted) return { ...local, ...nothing, reason: null };
+  const client = new ApiClient(access);
+  try {
+    return { ...local, ...nothing, reason: null, ...await ask(client, driver, node) };
+  } finally {
+    client.close();
+  }
+}
+
+/** The sandbox may keep the environment from it; then none is known. */
+function known(access: DraSettings["access"]): ReturnType<DraSettings["access"]> {
+  try {
+    return access();
+  } catch {
+    return null;
+  }
+}
+
+async function ask(client: ApiClient, driver: string, node: string): Promise<Partial<DraFacts>> {
+  const timeoutMs = TIMEOUT_MS;
+  const reviews = await Promise.all(NEEDED.map(async ([verb, resource, group]) => {
+    const body = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SelfSubjectAccessReview",
+      spec: { resourceAttributes: { verb, resource, group } },
+    };
+    const answer = await client.call<{ status?: { allowed?: boolean } }>("POST", REVIEWS, { body, timeoutMs });
+    return { what: `${verb} ${resource}`, answer };
+  }));
+  const failed = reviews.find(({ answer }) => !answer.ok)?.answer;
+  if (failed?.ok === false) return { reason: failed.error.message };
+  const missing = reviews.filter(({ answer }) => answer.ok && answer.value.status?.allowed !== true).map((one) =>
+    one.what
+  );
+  const query = { fieldSelector: `spec.driver=${driver},spec.nodeName=${node}` };
+  const owner = { apiVersion: "v1", kind: "Node", name: node, uid: "dry-run" };
+  const probe = probeSlice({ driver, node, pool: node, owner });
+  const [slices, classes, object, made] = await Promise.all([
+    client.call<ObjectList<ResourceSlice>>("GET", SLICES_PATH, { query, timeoutMs }),
+    client.call<ObjectList<DeviceClass>>("GET", CLASSES_PATH, { timeoutMs }),
+    client.call<KubernetesNode>("GET", nodePath(node), { timeoutMs }),
+    client.call<ResourceSlice>("POST", SLICES_PATH, { query: { dryRun: "All" }, body: probe, timeoutMs }),
+  ]);
+  return {
+    missing,
+    gatesOff: made.ok ? [...droppedFields(probe.spec, made.value.spec)].map((one) => GATES[one]) : [],
+    published: slices.ok ? slices.value.items.flatMap((one) => one.spec.devices ?? []).length : null,
+    classes: classes.ok
+      ? classes.value.items.map(({ metadata, spec }) => (
+        { name: metadata.name ?? "", extendedResourceName: spec.extendedResourceName ?? null }
+      ))
+      : null,
+    allocatable: object.ok
+      ? Object.entries(object.value.status?.allocatable ?? {}).filter(([, value]) => value !== "0").map(([name]) =>
+        name
+      )
+      : [],
+  };
+}

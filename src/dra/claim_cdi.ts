@@ -1,0 +1,141 @@
+/**
+ * The CDI file of a claim: a device for each device of the claim, and what all containers of the claim get. Pure.
+ *
+ * @module
+ */
+import type { Hca } from "../hca/types.ts";
+import { allocateNodes, type Check, type HostFacts, type NodeGrant } from "../pool/allocate.ts";
+import type { CdiSpec } from "../pool/cdi.ts";
+import { environment } from "../pool/env.ts";
+import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
+import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
+
+/** 0.6.0 has everything that is used here, and every runtime that knows DRA reads it. */
+const CDI_VERSION = "0.6.0";
+
+export type CdiDevice = CdiSpec["devices"][number];
+
+/** What a record comes to on the machine as it is now. */
+export interface Rendered {
+  readonly cdi: CdiSpec;
+  /** What must hold for the nodes to be right. */
+  readonly checks: readonly Check[];
+}
+
+/**
+ * @param hcas of the machine now; of one that is not there the last known nodes stay
+ * @param host facts that do not belong to one HCA
+ */
+export function renderClaim(
+  record: Pick<ClaimRecord, "uid" | "driver" | "devices"> & { readonly cdi?: CdiSpec },
+  hcas: readonly Hca[],
+  host: HostFacts,
+): Rendered {
+  const checks: Check[] = [];
+  const before = new Map((record.cdi?.devices ?? []).map((one) => [one.name, one]));
+  const found = new Map<HeldDevice, readonly Hca[]>();
+  for (const held of record.devices) {
+    const there = held.hcas.map((key) => findHca(hcas, key));
+    if (there.every((hca) => hca?.uverbs?.present)) found.set(held, there as Hca[]);
+  }
+  const byRequest = Map.groupBy(record.devices, (one) => one.request);
+  const joint: Record<string, string> = {};
+  const common = new Map<string, NodeGrant>();
+  const devices: CdiDevice[] = [];
+  for (const held of record.devices) {
+    const mine = found.get(held);
+    if (mine === undefined) {
+      const old = before.get(held.cdiName);
+      if (old !== undefined) devices.push(old);
+      continue;
+    }
+    const spec = specOf(held);
+    const nodes = allocateNodes(spec, host, mine);
+    checks.push(...nodes.evidence);
+    for (const node of nodes.common) common.set(node.containerPath, node);
+    const all = (byRequest.get(held.request) ?? []).flatMap((one) => found.get(one) ?? []);
+    const { short, long } = variables(held, spec, all, nodes.perHca, record.devices);
+    Object.assign(joint, short);
+    devices.push({ name: held.cdiName, containerEdits: edits(nodes.perHca, { ...long, ...ownVariables(held, mine) }) });
+  }
+  const mounts = [
+    ...new Map(record.devices.flatMap((one) => one.expose.mounts).map((one) => [one.containerPath, one])).values(),
+  ];
+  const kept = found.size === 0 && record.cdi !== undefined;
+  return {
+    cdi: {
+      cdiVersion: CDI_VERSION,
+      kind: claimKind(record.driver),
+      annotations: { "rdma-device-plugin/claim": record.uid },
+      devices,
+      containerEdits: kept ? record.cdi!.containerEdits : {
+        ...edits([...common.values()], byRequest.size === 1 ? joint : {}),
+        ...mounts.length === 0 ? {} : {
+          mounts: mounts.map((one) => ({
+            hostPath: one.hostPath,
+            containerPath: one.containerPath,
+            options: [one.readOnly ? "ro" : "rw", "rbind"],
+          })),
+        },
+      },
+    },
+    checks,
+  };
+}
+
+/** "rdma.tencent.com/hca" */
+export function claimKind(driver: string): string {
+  return `${driver}/hca`;
+}
+
+/**
+ * The variables of a request. Each CDI device sets those that carry the request's name, with every HCA of the request:
+ * a container gets all devices of a request or none. The short names would be overwritten by the next claim of the
+ * container, so they are set only where the claim has one request.
+ */
+function variables(
+  held: HeldDevice,
+  spec: ResourceSpec,
+  hcas: readonly Hca[],
+  nodes: readonly NodeGrant[],
+  all: readonly HeldDevice[],
+) {
+  const ids = all.filter((one) => one.request === held.request).flatMap((one) => one.hcas).map((one) =>
+    one.pci ?? one.name
+  );
+  const env = environment(spec, ids, hcas, nodes);
+  const suffix = `_${variable(held.request)}`;
+  const long = Object.entries(env).filter(([name]) => name.endsWith(suffix) || name.includes(`${suffix}_`));
+  const short = Object.entries(env).filter((entry) => !long.includes(entry));
+  return { short: Object.fromEntries(short), long: Object.fromEntries(long) };
+}
+
+/** One variable an HCA: whatever else a container has, these never overwrite each other. */
+function ownVariables(held: HeldDevice, hcas: readonly Hca[]): Record<string, string> {
+  if (!held.env.rdma) return {};
+  return Object.fromEntries(
+    hcas.map((hca) => [`RDMA_HCA_${variable(hca.name)}`, `/dev/infiniband/${hca.uverbs!.name}`]),
+  );
+}
+
+function variable(text: string): string {
+  return text.toUpperCase().replace(/[^A-Z0-9]/g, "_");
+}
+
+function specOf({ request, expose, env, select, exclude }: HeldDevice): ResourceSpec {
+  return { ...DEFAULT_SPEC, name: request, expose, env, select, exclude };
+}
+
+function edits(nodes: readonly NodeGrant[], env: Readonly<Record<string, string>>) {
+  const list = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  return {
+    ...list.length === 0 ? {} : { env: list },
+    ...nodes.length === 0 ? {} : {
+      deviceNodes: nodes.map((one) => ({
+        path: one.containerPath,
+        hostPath: one.hostPath,
+        permissions: one.permissions,
+      })),
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * What the DRA driver has to know at its start, as the command line says it; and the way from there to a running driver.
+ *
+ * @module
+ */
+import type { Snapshot } from "../hca/types.ts";
+import type { Log } from "../text/log.ts";
+import { podsByDevice } from "../kubelet/pod_resources.ts";
+import type { ApiAccess } from "../kubernetes/access.ts";
+import { ApiClient } from "../kubernetes/client.ts";
+import { claimsDir, readClaims } from "./claim_files.ts";
+import { type ClaimRecord, findHca, nameOf } from "./claim_record.ts";
+import { DraDoor, type DraTiming } from "./door.ts";
+
+export interface DraSettings {
+  readonly driver: string;
+  readonly node: string;
+  readonly pluginsDir: string;
+  readonly registryDir: string;
+  readonly cdiDir: string;
+  readonly podUid: string;
+  readonly podResourcesSocket: string;
+  readonly sysfsRoot: string;
+  /** Asked only when it is needed: without DRA the environment is not even read. Null when no API server is known. */
+  readonly access: () => ApiAccess | null;
+  /** For tests. */
+  readonly timing?: Partial<DraTiming>;
+}
+
+/** What the driver asks of the agent. */
+export interface DraHooks {
+  readonly log: Log;
+  readonly rescan: (detail: string) => Promise<void>;
+  readonly onStatus: () => void;
+  readonly onClaims: () => void;
+}
+
+/**
+ * A driver that does nothing until its `start()`.
+ * @throws when there is no API server to work with
+ */
+export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
+  const { access: find, podResourcesSocket, ...rest } = settings;
+  const access = find();
+  if (access === null) {
+    throw new Error(
+      "no API server is known: KUBERNETES_SERVICE_HOST is not set; give --kube-api",
+    );
+  }
+  return new DraDoor({
+    ...rest,
+    ...hooks,
+    pool: settings.node,
+    client: new ApiClient(access),
+    // A connection for each question: an answer that was on its way already may be older than what is asked about.
+    listPods: () => podsByDevice(podResourcesSocket),
+  });
+}
+
+/** The claims that are prepared on this node. */
+export function preparedClaims(
+  { pluginsDir, driver }: Pick<DraSettings, "pluginsDir" | "driver">,
+): readonly ClaimRecord[] {
+  return readClaims(claimsDir(pluginsDir, driver)).records;
+}
+
+/** "claim ns/name" by the name of the HCA that it has, one of several; whoever has admin access only watches. */
+export function claimedHcas(
+  claims: readonly ClaimRecord[],
+  snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
+): ReadonlyMap<string, string> {
+  return new Map([...claimsByHca(claims, snapshot)].map(([hca, all]) => [hca, `claim ${all[0]}`]));
+}
+
+/** "ns/name" of every claim by the name of the HCA that it has. */
+export function claimsByHca(
+  claims: readonly ClaimRecord[],
+  { hcas, inPodNetns }: Pick<Snapshot, "hcas" | "inPodNetns">,
+): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const record of claims) {
+    for (const key of record.devices.filter((one) => !one.admin).flatMap((one) => one.hcas)) {
+      const hca = findHca([...hcas, ...inPodNetns], key);
+      if (hca !== null) found.set(hca.name, [...found.get(hca.name) ?? [], nameOf(record)]);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,166 @@
+/**
+ * From devices to ResourceSlices, and from what the API server has to the writes that are missing. Pure.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { OwnerReference, ResourceSlice, SliceDevice, SliceSpec } from "../kubernetes/resource_api.ts";
+import { RESOURCE_API } from "../kubernetes/resource_api.ts";
+import type { Attributes } from "./attributes.ts";
+import type { Published } from "./devices.ts";
+
+/** With a taint or a counter on one device a slice may have 64, else 128: a link that goes down must not be refused. */
+export const MOST_DEVICES = 64;
+const MOST_COUNTER_SETS = 8;
+
+/** Whose slices they are. */
+export interface PoolIdentity {
+  readonly driver: string;
+  readonly node: string;
+  readonly pool: string;
+  /** The Node object, with which the slices go. */
+  readonly owner: OwnerReference;
+}
+
+/** One slice without generation and count. */
+export type SliceContent = Pick<SliceSpec, "devices" | "sharedCounters">;
+
+/** Something to be done at the API server. */
+export type Write =
+  | { readonly kind: "create"; readonly slice: ResourceSlice }
+  | { readonly kind: "update"; readonly slice: ResourceSlice }
+  | { readonly kind: "delete"; readonly name: string };
+
+/** The slices of a pool; at least one, so that a pool without devices is known to have none. */
+export function contents({ devices, counters }: Published): readonly SliceContent[] {
+  const parts: SliceContent[] = chunks(devices, MOST_DEVICES).map((part) => ({ devices: part }));
+  // Counters and devices sit in separate slices of one pool (validation of resource.k8s.io/v1).
+  const sets: SliceContent[] = chunks(counters, MOST_COUNTER_SETS).map((part) => ({ sharedCounters: part }));
+  return parts.length + sets.length === 0 ? [{ devices: [] }] : [...parts, ...sets];
+}
+
+/**
+ * What has to be written so that the server has exactly these slices; empty when it has.
+ *
+ * While the same devices are in the same slices each one is replaced in place. Otherwise the pool gets another
+ * generation: consumers then wait until they see all its slices, and never take half of two states.
+ */
+export function planWrites(
+  existing: readonly ResourceSlice[],
+  wanted: readonly SliceContent[],
+  identity: PoolIdentity,
+): readonly Write[] {
+  const ours = existing.filter(({ spec }) => spec.pool.name === identity.pool);
+  const foreign = existing.filter(({ spec }) => spec.pool.name !== identity.pool);
+  const byName = new Map(ours.map((one) => [one.metadata.name!, one]));
+  const names = wanted.map((_, i) => sliceName(identity, i));
+  const generation = Math.max(0, ...ours.map(({ spec }) => spec.pool.generation));
+  const inPlace = ours.length === wanted.length && names.every((name, i) => {
+    const there = byName.get(name)?.spec;
+    return there !== undefined && there.pool.generation === generation &&
+      there.pool.resourceSliceCount === wanted.length && isDeepStrictEqual(members(there), members(wanted[i]!));
+  });
+  const pool = {
+    name: identity.pool,
+    generation: inPlace ? generation : generation + 1,
+    resourceSliceCount: wanted.length,
+  };
+  const writes = wanted.flatMap((content, i): Write[] => {
+    const before = byName.get(names[i]!);
+    const spec: SliceSpec = { driver: identity.driver, nodeName: identity.node, pool, ...withTimes(content, before) };
+    if (before === undefined) return [{ kind: "create", slice: newSlice(names[i]!, spec, identity) }];
+    if (sameSpec(before.spec, spec)) return [];
+    return [{ kind: "update", slice: { ...before, apiVersion: RESOURCE_API, kind: "ResourceSlice", spec } }];
+  });
+  const kept = new Set(names);
+  const obsolete = [...ours.filter(({ metadata }) => !kept.has(metadata.name!)), ...foreign];
+  return [...writes, ...obsolete.map(({ metadata }): Write => ({ kind: "delete", name: metadata.name! }))];
+}
+
+/** "n1-rdma.tencent.com-00": the scheduler takes slices by name, so the number keeps the order. */
+export function sliceName({ node, driver }: PoolIdentity, index: number): string {
+  const tail = `-${driver}-${index.toString(16).padStart(2, "0")}`;
+  const longest = 253 - tail.length;
+  if (node.length <= longest) return `${node}${tail}`;
+  const digest = createHash("sha256").update(node).digest("hex").slice(0, 8);
+  return `${node.slice(0, longest - 9).replace(/[-.]+$/, "")}-${digest}${tail}`;
+}
+
+/** Whether two specs say the same; when a taint was added does not count, the server fills it in. */
+export function sameSpec(a: SliceSpec, b: SliceSpec): boolean {
+  return isDeepStrictEqual(comparable(a), comparable(b));
+}
+
+/** Fields that were sent and that the server did not keep: their feature gate is off. */
+export function droppedFields(sent: SliceSpec, got: SliceSpec): ReadonlySet<"taints" | "sharing" | "counters"> {
+  const dropped = new Set<"taints" | "sharing" | "counters">();
+  const kept = new Map((got.devices ?? []).map((one) => [one.name, one]));
+  for (const device of sent.devices ?? []) {
+    const other = kept.get(device.name);
+    if ((device.taints?.length ?? 0) > (other?.taints?.length ?? 0)) dropped.add("taints");
+    if (device.allowMultipleAllocations && !other?.allowMultipleAllocations) dropped.add("sharing");
+    if ((device.consumesCounters?.length ?? 0) > (other?.consumesCounters?.length ?? 0)) dropped.add("counters");
+  }
+  if ((sent.sharedCounters?.length ?? 0) > (got.sharedCounters?.length ?? 0)) dropped.add("counters");
+  return dropped;
+}
+
+/** A slice with each field that depends on a feature gate, for a dry run. */
+export function probeSlice(identity: PoolIdentity): ResourceSlice {
+  const devices: SliceDevice[] = [
+    {
+      name: "probe-0",
+      allowMultipleAllocations: true,
+      taints: [{ key: `${identity.driver}/probe`, effect: "NoSchedule" }],
+    },
+    { name: "probe-1", consumesCounters: [{ counterSet: "probe", counters: { vfs: { value: "1" } } }] },
+  ];
+  const pool = { name: identity.pool, generation: 1, resourceSliceCount: 1 };
+  const spec = { driver: identity.driver, nodeName: identity.node, pool, devices };
+  return newSlice(`${sliceName(identity, 0)}-probe`.slice(-253), spec, identity);
+}
+
+/** Attributes by device name, of slices that an earlier process or this one published. */
+export function publishedAttributes(slices: readonly ResourceSlice[]): ReadonlyMap<string, Attributes> {
+  return new Map(slices.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.attributes ?? {}]));
+}
+
+function newSlice(name: string, spec: SliceSpec, { owner }: PoolIdentity): ResourceSlice {
+  return { apiVersion: RESOURCE_API, kind: "ResourceSlice", metadata: { name, ownerReferences: [owner] }, spec };
+}
+
+/** The content, with the times of taints that are there already: an update must not make an old taint appear new. */
+function withTimes(content: SliceContent, before: ResourceSlice | undefined): SliceContent {
+  if (content.devices === undefined || before === undefined) return content;
+  const known = new Map((before.spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));
+  const devices = content.devices.map((device): SliceDevice => {
+    if (device.taints === undefined) return device;
+    const taints = device.taints.map((taint) => {
+      const old = known.get(device.name)?.find((one) => one.key === taint.key && one.effect === taint.effect);
+      return old?.timeAdded === undefined ? taint : { ...taint, timeAdded: old.timeAdded };
+    });
+    return { ...device, taints };
+  });
+  return { ...content, devices };
+}
+
+function members({ devices, sharedCounters }: SliceContent): readonly (readonly string[])[] {
+  return [(devices ?? []).map((one) => one.name), (sharedCounters ?? []).map((one) => one.name)];
+}
+
+function comparable({ devices = [], sharedCounters = [], pool, driver, nodeName }: SliceSpec) {
+  const plain = devices.map(({ taints = [], attributes = {}, capacity = {}, consumesCounters = [], ...rest }) => ({
+    ...rest,
+    allowMultipleAllocations: rest.allowMultipleAllocations ?? false,
+    attributes,
+    capacity,
+    consumesCounters,
+    taints: taints.map(({ key, value = "", effect }) => ({ key, value, effect })),
+  }));
+  return { driver, nodeName, pool: { ...pool }, devices: plain, sharedCounters };
+}
+
+function chunks<T>(list: readonly T[], size: number): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+}

@@ -1,0 +1,278 @@
+/**
+ * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values: that the API server
+ * is away, slow or unwilling is an ordinary state of a node, and nothing may end because of it.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { Agent, request } from "node:https";
+import type { ApiAccess } from "./access.ts";
+
+/** Why there is no answer. */
+export interface ApiError {
+  /** HTTP status; null when the server could not be reached or did not answer in time. */
+  readonly status: number | null;
+  /** `Status.reason` of the server ("NotFound", "Conflict", "Forbidden"); "Unreachable" when there was no answer. */
+  readonly reason: string;
+  /** A sentence for people. */
+  readonly message: string;
+  /** What the server asked for with Retry-After, in milliseconds. */
+  readonly retryAfterMs: number | null;
+}
+
+export type ApiResult<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: ApiError };
+
+/** Parameters of a query; undefined ones are left out. */
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface CallOptions {
+  readonly query?: Query;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** One event of a watch. */
+export interface WatchEvent<T> {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
+  readonly object: T;
+}
+
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** How long one answer may take. The kubelet gives a prepare 45 s, so several calls fit. */
+const TIMEOUT_MS = 10_000;
+/** An answer that is longer is none of ours: a slice has at most 64 devices. */
+const LONGEST_ANSWER = 32 * 1024 * 1024;
+const KEEP_ALIVE_MS = 30_000;
+/** A watch whose server says nothing for so long after its end is half-open. */
+const WATCH_SLACK_MS = 30_000;
+
+/** Talks to one API server. */
+export class ApiClient {
+  readonly #access: ApiAccess;
+  #agent: Agent | null = null;
+  #ca: string | null = null;
+  /** Requests under way, so that {@link close} can end them. */
+  readonly #closing = new AbortController();
+
+  constructor(access: ApiAccess) {
+    this.#access = access;
+  }
+
+  get server(): string {
+    return this.#access.server;
+  }
+
+  /** One call. Never rejects; a 401 is tried once more with the token that is in the file then. */
+  async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
+    const first = await this.#once<T>(method, path, options);
+    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options);
+  }
+
+  /**
+   * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
+   *
+   * @param seconds how long the server shall keep the watch open
+   * @returns null for an ordinary end, else why there is no more
+   */
+  async watch<T>(
+    path: string,
+    query: Query,
+    seconds: number,
+    onEvent: (event: WatchEvent<T>) => void,
+    signal: AbortSignal,
+  ): Promise<ApiError | null> {
+    const full = { ...query, watch: true, timeoutSeconds: seconds };
+    const patienceMs = seconds * 1_000 + WATCH_SLACK_MS;
+    let failure: ApiError | null = null;
+    const opened = await this.#open("GET", path, { query: full, timeoutMs: patienceMs, signal });
+    if (!opened.ok) return opened.error;
+    const { response, done } = opened.value;
+    if (response.statusCode !== 200) {
+      const text = await textOf(response).catch(() => "");
+      done();
+      return refused(response, text);
+    }
+    let rest = "";
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of response) {
+        rest += decoder.decode(chunk as Uint8Array, { stream: true });
+        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch has no end");
+        const lines = rest.split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) {
+          if (line.trim() === "") continue;
+          const event = JSON.parse(line) as WatchEvent<T>;
+          if (event.type === "ERROR") failure = ofStatus(event.object, 500, null);
+          else onEvent(event);
+        }
+        if (failure !== null) break;
+      }
+    } catch (error) {
+      failure = signal.aborted ? null : unreachable(this.server, error);
+    } finally {
+      response.destroy();
+      done();
+    }
+    return failure;
+  }
+
+  /** Ends calls and connections. */
+  close(): void {
+    this.#closing.abort();
+    this.#agent?.destroy();
+  }
+
+  async #once<T>(method: Method, path: string, options: CallOptions): Promise<ApiResult<T>> {
+    const opened = await this.#open(method, path, options);
+    if (!opened.ok) return opened;
+    const { response, done } = opened.value;
+    try {
+      const text = await textOf(response);
+      const status = response.statusCode ?? 0;
+      if (status < 200 || status > 299) return { ok: false, error: refused(response, text) };
+      return { ok: true, value: JSON.parse(text) as T };
+    } catch (error) {
+      return { ok: false, error: unreachable(this.server, error) };
+    } finally {
+      done();
+    }
+  }
+
+  /** Sends the request; `done` must be called when the response has been read. */
+  #open(
+    method: Method,
+    path: string,
+    options: CallOptions,
+  ): Promise<ApiResult<{ response: IncomingMessage; done: () => void }>> {
+    const { query = {}, body, contentType = "application/json", timeoutMs = TIMEOUT_MS } = options;
+    let token: string;
+    let agent: Agent;
+    try {
+      token = readFileSync(this.#access.tokenFile, "utf8").trim();
+      agent = this.#connections();
+    } catch (error) {
+      return Promise.resolve({ ok: false, error: unreachable(this.server, error) });
+    }
+    const url = new URL(path, this.#access.server);
+    for (const [key, value] of Object.entries(query)) {
+      if (value !== undefined) url.searchParams.set(key, String(value));
+    }
+    const text = body === undefined ? null : new TextEncoder().encode(JSON.stringify(body));
+    const control = new AbortController();
+    const abort = () => control.abort();
+    const late = setTimeout(() => control.abort(new Error(`no answer within ${timeoutMs / 1e3} s`)), timeoutMs);
+    const signals = [options.signal, this.#closing.signal].filter((one) => one !== undefined);
+    for (const one of signals) {
+      if (one.aborted) abort();
+      one.addEventListener("abort", abort, { once: true });
+    }
+    const done = () => {
+      clearTimeout(late);
+      for (const one of signals) one.removeEventListener("abort", abort);
+    };
+    return new Promise((resolve) => {
+      const fail = (error: unknown) => {
+        done();
+        const reason: unknown = control.signal.aborted ? control.signal.reason : error;
+        resolve({ ok: false, error: unreachable(this.server, reason) });
+      };
+      if (control.signal.aborted) return fail(control.signal.reason);
+      const asked = request({
+        protocol: url.protocol,
+        hostname: url.hostname.replace(/^\[|\]$/g, ""),
+        port: url.port === "" ? 443 : url.port,
+        path: `${url.pathname}${url.search}`,
+        method,
+        agent,
+        headers: {
+          authorization: `Bearer ${token}`,
+          accept: "application/json",
+          ...text === null ? {} : { "content-type": contentType, "content-length": String(text.length) },
+        },
+      }, (response) => {
+        control.signal.addEventListener("abort", () => response.destroy(), { once: true });
+        resolve({ ok: true, value: { response, done } });
+      });
+      control.signal.addEventListener("abort", () => {
+        asked.destroy();
+        fail(control.signal.reason);
+      }, { once: true });
+      asked.on("error", fail);
+      asked.on("socket", (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
+      if (text !== null) asked.write(text);
+      asked.end();
+    });
+  }
+
+  /** Connections are kept; a new authority file (the cluster's CA was rotated) needs new ones. */
+  #connections(): Agent {
+    const ca = readFileSync(this.#access.caFile, "utf8");
+    if (this.#agent !== null && this.#ca === ca) return this.#agent;
+    this.#agent?.destroy();
+    this.#ca = ca;
+    return this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca });
+  }
+}
+
+function textOf(response: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    response.on("data", (chunk: Uint8Array) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > LONGEST_ANSWER) response.destroy(new Error("the answer is too long"));
+    });
+    response.on("end", () => {
+      const decoder = new TextDecoder();
+      resolve(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode());
+    });
+    response.on("error", reject);
+    response.on("close", () => reject(new Error("the connection was closed in the middle of an answer")));
+  });
+}
+
+function unreachable(server: string, error: unknown): ApiError {
+  const { code, message } = error instanceof Error
+    ? error as Error & { code?: string }
+    : { code: undefined, message: String(error) };
+  const words = code === undefined || message.includes(code) ? message : `${code}: ${message}`;
+  return {
+    status: null,
+    reason: "Unreachable",
+    message: `the API server ${server} cannot be reached (${words})`,
+    retryAfterMs: null,
+  };
+}
+
+function refused(response: IncomingMessage, text: string): ApiError {
+  const seconds = Number(response.headers["retry-after"]);
+  const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : null;
+  let status: unknown;
+  try {
+    status = JSON.parse(text);
+  } catch {
+    status = { message: text.slice(0, 200) }; // a proxy on the way answers in a form of its own
+  }
+  return ofStatus(status, response.statusCode ?? 0, retryAfterMs);
+}
+
+/** A `meta/v1 Status`, or what stands in its place. */
+function ofStatus(object: unknown, code: number, retryAfterMs: number | null): ApiError {
+  const { message, reason, code: own } = (object ?? {}) as { message?: unknown; reason?: unknown; code?: unknown };
+  const status = typeof own === "number" && own > 0 ? own : code;
+  const words = typeof message === "string" && message !== "" ? message : `status ${status}`;
+  return {
+    status,
+    reason: typeof reason === "string" && reason !== "" ? reason : String(status),
+    message: `the API server refused: ${words}`,
+    retryAfterMs,
+  };
+}

@@ -1,0 +1,235 @@
+/**
+ * What the situations of the DRA driver need besides the stage: deployments with access to the API server, claims, and
+ * pods that have them.
+ *
+ * @module
+ */
+import { deepEqual } from "@std/assert";
+import type { KubeObject, PodObject } from "../support/cluster/objects.ts";
+import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
+import type { DeviceTaint, SliceDevice } from "../../src/kubernetes/resource_api.ts";
+import type { Deployment } from "./deployment.ts";
+import { RESOURCE } from "./host.ts";
+import type { Stage } from "./stage.ts";
+
+export const SLICES = "/apis/resource.k8s.io/v1/resourceslices";
+export const CLASSES = "/apis/resource.k8s.io/v1/deviceclasses";
+const CLAIMS = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+const TEMPLATES = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates";
+const PODS = "/api/v1/namespaces/default/pods";
+
+interface SliceObject extends KubeObject {
+  readonly spec: { readonly driver: string; readonly devices?: readonly SliceDevice[] };
+}
+
+/** Ways to deploy the driver. */
+export type Kind = "exclusive" | "shared" | "plugin";
+
+const DEPLOYMENTS = new WeakMap<Stage, Map<Kind, Deployment>>();
+
+/**
+ * The component `dra` on this stage's cluster. It has no kube-proxy, so the plugin is given the server's own address.
+ *
+ * `plugin` offers the same resource through the device plugin API, with everything that DRA needs in place: what a node
+ * is before it is switched.
+ */
+export async function useDra(stage: Stage, kind: Kind = "exclusive"): Promise<void> {
+  const known = DEPLOYMENTS.get(stage) ?? new Map<Kind, Deployment>();
+  DEPLOYMENTS.set(stage, known);
+  const args = [`--kube-api=https://${stage.cluster.space.place.address}:6443`];
+  const made: Deployment = known.get(kind) ?? {
+    components: ["dra"],
+    ...kind === "shared"
+      ? {
+        config: {
+          resources: [{
+            name: RESOURCE,
+            api: "dra",
+            mode: "shared",
+            share: "one",
+            shares: 2,
+            dra: { bandwidth: true },
+          }],
+        },
+        args,
+      }
+      : { args: [...args, `--api=${kind === "plugin" ? "device-plugin" : "dra"}`] },
+  };
+  known.set(kind, made);
+  await stage.use(made);
+  if (kind !== "plugin") await devices(stage, (all) => all.length === 4, "four devices in ResourceSlices");
+}
+
+/** Waits until the driver's devices are as wanted. */
+export async function devices(
+  stage: Stage,
+  wanted: (all: readonly SliceDevice[]) => boolean,
+  what: string,
+): Promise<readonly SliceDevice[]> {
+  const end = performance.now() + 45_000;
+  for (;;) {
+    const all = await publishedDevices(stage);
+    if (wanted(all)) return all;
+    if (performance.now() > end) throw new Error(`Waited in vain for ${what}; there are ${JSON.stringify(all)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function publishedDevices(stage: Stage): Promise<readonly SliceDevice[]> {
+  return (await slices(stage)).flatMap((one) => one.spec.devices ?? []);
+}
+
+export async function slices(stage: Stage): Promise<readonly SliceObject[]> {
+  return (await stage.cluster.api.list<SliceObject>(SLICES)).items.filter((one) =>
+    one.spec.driver === "rdma.tencent.com"
+  );
+}
+
+export function taintsOf(all: readonly SliceDevice[], hca: string): readonly DeviceTaint[] {
+  return all.find((one) => one.attributes?.rdmaDevice?.string === hca)?.taints ?? [];
+}
+
+/** A request for one device. */
+export interface Request {
+  readonly name?: string;
+  /** CEL; a short form for the driver's attributes is `rdma.NAME`. */
+  readonly cel?: string;
+  readonly capacity?: Readonly<Record<string, string>>;
+}
+
+let number = 0;
+
+/** A claim's spec, for a claim or a template. */
+export function claimSpec(requests: readonly Request[], matchAttribute?: string): object {
+  return {
+    devices: {
+      requests: requests.map(({ name = "nic", cel, capacity }) => ({
+        name,
+        exactly: {
+          deviceClassName: "rdma.tencent.com",
+          ...cel === undefined ? {} : {
+            selectors: [{ cel: { expression: cel.replaceAll("rdma.", `device.attributes["rdma.tencent.com"].`) } }],
+          },
+          ...capacity === undefined ? {} : { capacity: { requests: capacity } },
+        },
+      })),
+      ...matchAttribute === undefined
+        ? {}
+        : { constraints: [{ requests: requests.map(({ name = "nic" }) => name), matchAttribute }] },
+    },
+  };
+}
+
+/** A template, which pods make claims of their own from; gives its name. */
+export async function template(stage: Stage, spec: object): Promise<string> {
+  const name = `template-${++number}`;
+  await stage.cluster.api.create(TEMPLATES, { metadata: { name }, spec: { spec } });
+  return name;
+}
+
+/** A pod with a claim of a template; gives its name. It may stay pending. */
+export async function createPod(stage: Stage, templateName: string): Promise<string> {
+  const name = `claimant-${++number}`;
+  await stage.cluster.api.create(PODS, {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name },
+    spec: {
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      terminationGracePeriodSeconds: 0,
+      resourceClaims: [{ name: "rdma", resourceClaimTemplateName: templateName }],
+      containers: [{
+        name: "c0",
+        image: SANDBOX_IMAGE,
+        imagePullPolicy: "Never",
+        command: ["sh", "-c", "exec sleep 100000"],
+        resources: { claims: [{ name: "rdma" }] },
+      }],
+    },
+  });
+  return name;
+}
+
+/**
+ * How long a pod may take: the kubelet may ask for a claim before the API server's node authorizer has heard of it, and
+ * then, or when a prepare was refused, tries again at its next resync, a minute or more later.
+ */
+const POD_MS = 120_000;
+
+export async function running(stage: Stage, pod: string): Promise<void> {
+  await stage.cluster.api.until<PodObject, boolean>(
+    `${PODS}/${pod}`,
+    (now) =>
+      now?.status.phase === "Running" &&
+      (now.status.containerStatuses?.every((one) => one.state?.running !== undefined) ?? false),
+    `${pod} to run`,
+    POD_MS,
+  );
+}
+
+/** A pod with one claim of these requests, running. */
+export async function runClaim(stage: Stage, ...requests: Request[]): Promise<string> {
+  const pod = await createPod(stage, await template(stage, claimSpec(requests.length === 0 ? [{}] : requests)));
+  await running(stage, pod);
+  return pod;
+}
+
+/** Whether the scheduler has said that the pod must wait. */
+export async function unschedulable(stage: Stage, pod: string): Promise<void> {
+  await stage.untilPod(
+    pod,
+    (now) => now?.status.conditions?.some((one) => one.type === "PodScheduled" && one.reason === "Unschedulable"),
+    "an unschedulable pod",
+  );
+}
+
+/** The event that says why a pod does not start. */
+export async function failure(stage: Stage, pod: string, pattern: RegExp): Promise<string> {
+  const path = `/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D${pod}`;
+  const end = performance.now() + POD_MS;
+  for (;;) {
+    const { items } = await stage.cluster.api.list<KubeObject & { readonly message: string }>(path);
+    const found = items.find((one) => pattern.test(one.message));
+    if (found !== undefined) return found.message;
+    if (performance.now() > end) {
+      throw new Error(`no event of ${pod} matches ${pattern}: ${items.map((one) => one.message).join("; ")}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** What the pod's status says of its claim's devices. */
+export function claimHealth(pod: PodObject): readonly { health: string; message?: string; resourceID: string }[] {
+  return (pod.status.containerStatuses ?? []).flatMap((one) => one.allocatedResourcesStatus ?? [])
+    .filter(({ name }) => name.startsWith("claim:")).flatMap((one) => one.resources);
+}
+
+export async function deleteClass(stage: Stage, name: string): Promise<void> {
+  await stage.cluster.api.delete(`${CLASSES}/${name}`);
+}
+
+/** Removes claims and templates that situations left. */
+export async function tidyClaims(stage: Stage): Promise<void> {
+  for (const path of [TEMPLATES, CLAIMS]) {
+    for (const { metadata } of (await stage.cluster.api.list<KubeObject>(path)).items) {
+      await stage.cluster.api.delete(`${path}/${metadata.name}`);
+    }
+  }
+}
+
+/** Files of prepared claims on the node. */
+export function claimFiles(stage: Stage): readonly string[] {
+  return stage.cluster.space.run(["find", "/run/cdi", "-name", "rdma.tencent.com-claim_*"], { tolerant: true })
+    .split("\n").filter((path) => path !== "");
+}
+
+/**
+ * Waits until no claim is prepared: a pod that is deleted without grace is gone for the API server before the kubelet has
+ * unprepared its claims, which it may do at its next reconciliation, a minute later.
+ */
+export async function nothingLeft(stage: Stage): Promise<void> {
+  const end = performance.now() + 100_000;
+  while (claimFiles(stage).length > 0 && performance.now() < end) await new Promise((done) => setTimeout(done, 200));
+  deepEqual(claimFiles(stage), []);
+}

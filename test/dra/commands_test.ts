@@ -1,0 +1,47 @@
+import { deepEqual, match, ok } from "@std/assert";
+import { join } from "node:path";
+import { readDra } from "../../src/doctor/dra_facts.ts";
+import { inspect } from "../../src/agent/inventory.ts";
+import { NO_RECORD } from "../../src/agent/kept.ts";
+import { CLASSES } from "../../sim/api_server/server.ts";
+import { PluginProcess } from "../../sim/mod.ts";
+import { DRIVER } from "../support/dra.ts";
+import { DraRig } from "../support/dra_rig.ts";
+
+Deno.test("list and doctor know the claims, and doctor asks the API server without changing anything", async () => {
+  await using rig = await DraRig.start({ host: "broadcom-bnxt" });
+  await rig.ready(2);
+  const claim = rig.claim("training", { where: { rdmaDevice: "bnxt_re1" } });
+  ok(claim !== null);
+  await rig.run(claim);
+  rig.api.store.create(CLASSES, { metadata: { name: "a" }, spec: { extendedResourceName: "x/nic" } });
+  const writes = rig.api.writes().length;
+  const facts = await readDra({
+    driver: DRIVER,
+    node: "node-1",
+    pluginsDir: join(rig.dir, "plugins"),
+    registryDir: join(rig.dir, "registry"),
+    cdiDir: join(rig.dir, "cdi"),
+    podUid: "",
+    podResourcesSocket: "",
+    sysfsRoot: rig.host.sysfsRoot,
+    access: () => rig.api.access,
+  }, inspect(rig.agent.state.inventory!.snapshot, rig.agent.state.inventory!.specs, NO_RECORD));
+  deepEqual([facts.reason, facts.missing, facts.gatesOff], [null, [], []]);
+  deepEqual([facts.published, facts.expected], [2, 2]);
+  deepEqual([facts.claims, facts.withoutCdi], [["default/training"], []]);
+  deepEqual(facts.classes, [{ name: "a", extendedResourceName: "x/nic" }]);
+  deepEqual(rig.api.writes().slice(writes).filter((one) => !one.path.includes("selfsubjectaccessreviews")), []);
+
+  const roots = [
+    "--sysfs-root",
+    rig.host.sysfsRoot,
+    "--dev-root",
+    rig.host.devRoot,
+    "--kubelet-dir",
+    join(rig.dir, "kubelet"),
+  ];
+  const list = new PluginProcess(["list", ...roots, "--api=dra", "--plugins-dir", join(rig.dir, "plugins")]);
+  await list.ended;
+  match(list.log.join("\n"), /bnxt_re1[^]*held by claim default\/training/);
+});

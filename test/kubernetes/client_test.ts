@@ -1,0 +1,165 @@
+import { deepEqual, equal, match, ok } from "@std/assert";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { inClusterServer } from "../../src/kubernetes/access.ts";
+import { Backoff, pause } from "../../src/kubernetes/backoff.ts";
+import { ApiClient, type WatchEvent } from "../../src/kubernetes/client.ts";
+import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
+import { FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
+import { temporaryDir, within } from "../support/temp.ts";
+
+function slice(name: string, over: Partial<ResourceSlice["spec"]> = {}) {
+  return {
+    apiVersion: "resource.k8s.io/v1",
+    kind: "ResourceSlice",
+    metadata: { name },
+    spec: {
+      driver: "d.example",
+      nodeName: "n1",
+      pool: { name: "n1", generation: 1, resourceSliceCount: 1 },
+      devices: [],
+      ...over,
+    },
+  };
+}
+
+async function withServer(run: (api: FakeApiServer, client: ApiClient, dir: string) => Promise<void>): Promise<void> {
+  using dir = temporaryDir();
+  await using api = await FakeApiServer.start(join(dir.path, "sa"));
+  const client = new ApiClient(api.access);
+  try {
+    await run(api, client, dir.path);
+  } finally {
+    client.close();
+  }
+}
+
+Deno.test("inClusterServer() puts an IPv6 address into brackets and knows when it is not in a cluster", () => {
+  equal(
+    inClusterServer({ KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" }),
+    "https://10.96.0.1:443",
+  );
+  equal(
+    inClusterServer({ KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" }),
+    "https://[fd00::1]:443",
+  );
+  equal(inClusterServer({ KUBERNETES_SERVICE_HOST: "" }), null);
+});
+
+Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's words as a value", () =>
+  withServer(async (api, client) => {
+    const made = await client.call<ResourceSlice>("POST", SLICES_PATH, { body: slice("a") });
+    ok(made.ok, JSON.stringify(made));
+    const stale = made.value;
+    const newer = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: stale });
+    ok(newer.ok);
+    const conflict = await client.call("PUT", `${SLICES_PATH}/a`, { body: stale });
+    ok(!conflict.ok);
+    equal(conflict.error.status, 409);
+    equal(conflict.error.reason, "Conflict");
+    match(conflict.error.message, /has been modified/);
+    const missing = await client.call("GET", `${SLICES_PATH}/b`);
+    equal(missing.ok ? null : missing.error.reason, "NotFound");
+    const invalid = await client.call("POST", SLICES_PATH, { body: slice("c", { driver: "No_Domain" }) });
+    equal(invalid.ok ? null : invalid.error.status, 422);
+    ok((await client.call("DELETE", `${SLICES_PATH}/a`)).ok);
+    equal(api.slices.length, 0);
+  }));
+
+Deno.test("ApiClient lists with a field selector and follows what happens from there", () =>
+  withServer(async (api, client) => {
+    api.store.create(SLICES, slice("ours"));
+    api.store.create(SLICES, slice("theirs", { nodeName: "n2" }));
+    const query = { fieldSelector: "spec.driver=d.example,spec.nodeName=n1" };
+    const listed = await client.call<ObjectList<ResourceSlice>>("GET", SLICES_PATH, { query });
+    ok(listed.ok);
+    deepEqual(listed.value.items.map((one) => one.metadata.name), ["ours"]);
+    const stop = new AbortController();
+    const events: string[] = [];
+    const seen = Promise.withResolvers<void>();
+    const watching = client.watch<ResourceSlice>(
+      SLICES_PATH,
+      { ...query, resourceVersion: listed.value.metadata.resourceVersion, allowWatchBookmarks: true },
+      300,
+      (event: WatchEvent<ResourceSlice>) => {
+        events.push(`${event.type} ${event.object.metadata.name}`);
+        if (event.type === "DELETED") seen.resolve();
+      },
+      stop.signal,
+    );
+    await api.waitFor(() => api.watches > 0, "the watch");
+    api.store.create(SLICES, slice("other-node", { nodeName: "n2" }));
+    api.store.delete(SLICES, "ours");
+    await within(seen.promise, "the deletion");
+    stop.abort();
+    equal(await watching, null);
+    deepEqual(events, ["BOOKMARK undefined", "DELETED ours"]);
+  }));
+
+Deno.test("ApiClient says why a watch ended: too old a version, or a connection that was cut", () =>
+  withServer(async (api, client) => {
+    for (let i = 0; i < 300; i++) {
+      api.store.create(SLICES, slice(`s${i}`));
+      api.store.delete(SLICES, `s${i}`);
+    }
+    const never = new AbortController().signal;
+    const old = await client.watch(SLICES_PATH, { resourceVersion: 1 }, 300, () => {}, never);
+    equal(old?.status, 410);
+    const watching = client.watch(SLICES_PATH, {}, 300, () => {}, never);
+    await api.waitFor(() => api.watches > 0, "the watch");
+    api.store.create(SLICES, slice("x"));
+    api.cutWatches();
+    const cut = await within(watching, "the end of the watch");
+    equal(cut?.status ?? null, null);
+  }));
+
+Deno.test("ApiClient reads the token for each request, and a 401 once more", () =>
+  withServer(async (api, client) => {
+    ok((await client.call("GET", SLICES_PATH)).ok);
+    api.rotateToken();
+    ok((await client.call("GET", SLICES_PATH)).ok);
+    const before = api.requests.length;
+    api.expireToken();
+    const refused = await client.call("GET", SLICES_PATH);
+    equal(refused.ok ? null : refused.error.status, 401);
+    equal(api.requests.length - before, 2);
+    api.rotateToken();
+    ok((await client.call("GET", SLICES_PATH)).ok);
+  }));
+
+Deno.test("ApiClient gives a value when the server is down, silent, overloaded, or somebody else's", () =>
+  withServer(async (api, client, dir) => {
+    api.fault = { kind: "error", status: 429, retryAfterSeconds: 7 };
+    const busy = await client.call("GET", SLICES_PATH);
+    ok(!busy.ok);
+    equal(busy.error.retryAfterMs, 7_000);
+    api.fault = { kind: "silent" };
+    const silent = await client.call("GET", SLICES_PATH, { timeoutMs: 100 });
+    match(silent.ok ? "" : silent.error.message, /cannot be reached \(no answer within 0.1 s\)/);
+    api.fault = null;
+    const stranger = join(dir, "none.crt");
+    writeFileSync(stranger, "");
+    const untrusting = new ApiClient({ ...api.access, caFile: stranger });
+    equal((await untrusting.call("GET", SLICES_PATH)).ok, false);
+    untrusting.close();
+    const tokenless = new ApiClient({ ...api.access, tokenFile: join(dir, "no-token") });
+    match((await tokenless.call("GET", SLICES_PATH) as { error: { message: string } }).error.message, /no-token/);
+    tokenless.close();
+    await api.down();
+    const gone = await client.call("GET", SLICES_PATH);
+    equal(gone.ok ? null : gone.error.reason, "Unreachable");
+    await api.up();
+    ok((await client.call("GET", SLICES_PATH)).ok);
+  }));
+
+Deno.test("Backoff doubles up to its limit and starts again after success; pause() ends early on abort", async () => {
+  const backoff = new Backoff(1_000, 60_000, () => 0);
+  deepEqual(Array.from({ length: 8 }, () => backoff.next()), [1e3, 2e3, 4e3, 8e3, 16e3, 32e3, 60e3, 60e3]);
+  backoff.reset();
+  equal(backoff.next(), 1_000);
+  equal(new Backoff(1_000, 60_000, () => 1).next(), 750);
+  const stop = new AbortController();
+  const paused = pause(3_600_000, stop.signal);
+  stop.abort();
+  await paused;
+});
