@@ -1,6 +1,6 @@
 /**
- * The resources that plugins registered: for each the endpoint in charge, its last list, and the clock that runs when
- * the endpoint is gone.
+ * The registered resources: the current endpoint of each, its last list, and the timer that runs while it has no
+ * endpoint.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import type { DevicePluginOptions, PluginEndpoint } from "./endpoint.ts";
 import type { History, Via } from "./history.ts";
 import { type DeviceState, fromList } from "./allocations.ts";
 
-/** One resource as a snapshot shows it. */
+/** One resource in a snapshot of the state. */
 export interface ResourceState {
   readonly name: string;
-  /** Socket path of the endpoint in charge; null after its stream ended, or when known from the checkpoint only. */
+  /** Socket path of the current endpoint; null after its stream ended, or when only known from the checkpoint. */
   readonly endpoint: string | null;
   readonly via: Via | null;
   readonly devices: readonly DeviceState[];
@@ -22,7 +22,7 @@ export interface ResourceState {
   readonly allocatable: number;
   /** Lists received over all endpoints of this resource since the kubelet started. */
   readonly lists: number;
-  /** null when the kubelet did not ask. */
+  /** null when the kubelet did not request them. */
   readonly options: DevicePluginOptions | null;
 }
 
@@ -37,18 +37,18 @@ interface Resource {
   expiry: ReturnType<typeof setTimeout> | null;
 }
 
-/** What the table needs of the kubelet around it. */
+/** Options of the table. */
 export interface ResourcesOptions {
   readonly history: History;
   /** Milliseconds that a resource without endpoint stays on the node. */
   readonly endpointTtlMs: number;
-  /** Whether a new stream starts unread. */
+  /** Whether a new stream starts paused. */
   readonly paused: () => boolean;
   /** Called after the devices of a resource changed, before the event is recorded. */
   readonly changed: () => void;
 }
 
-/** Resources by name. */
+/** The resources by name. */
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
@@ -57,14 +57,14 @@ export class Resources {
     this.#options = options;
   }
 
-  /** A resource that the checkpoint knows: on the node, empty, until its plugin comes back or the time is over. */
+  /** Adds a resource from the checkpoint: on the node without devices, until its plugin returns or the time is over. */
   remember(name: string): void {
     this.#expire(name, this.#get(name));
   }
 
   /**
-   * Puts a connected endpoint in charge of `name`. The one before it stays connected, as with the real kubelet: its lists
-   * still count, and when its stream ends the kubelet disconnects whoever is in charge then.
+   * Makes a connected endpoint the current one of `name`. The previous one stays connected, as with the real kubelet:
+   * its lists still count, and when its stream ends the kubelet disconnects the current endpoint.
    */
   adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
     const resource = this.#get(name);
@@ -75,7 +75,7 @@ export class Resources {
     this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
   }
 
-  /** Opens ListAndWatch on `endpoint`, if it is still in charge of `name`. */
+  /** Opens ListAndWatch on `endpoint`, if it is still the current one of `name`. */
   watch(name: string, endpoint: PluginEndpoint): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
@@ -90,7 +90,7 @@ export class Resources {
     }, this.#options.paused());
   }
 
-  /** A stream has ended: the endpoint in charge is disconnected, even if it was the stream of an earlier one. */
+  /** A stream has ended: disconnects the current endpoint, even if it was the stream of an earlier one. */
   #ended(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource === undefined) return;
@@ -98,7 +98,7 @@ export class Resources {
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
 
-  /** The endpoint is lost, or thrown out: its devices are unhealthy from now on. No effect if another is in charge. */
+  /** Removes a lost or rejected endpoint: its devices become unhealthy. No effect if another one is current. */
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
@@ -112,7 +112,7 @@ export class Resources {
     this.#options.history.record({ kind: "stream-ended", resource: name, reason });
   }
 
-  /** Endpoints in charge, all or of one resource. */
+  /** Current endpoints, of all resources or of one. */
   endpoints(name?: string): readonly PluginEndpoint[] {
     const resources = name === undefined ? [...this.#table.values()] : [this.#table.get(name)];
     return resources.flatMap((resource) => resource?.endpoint ? [resource.endpoint] : []);
@@ -146,7 +146,7 @@ export class Resources {
     );
   }
 
-  /** Closes every connection and forgets everything, as the end of the process does. */
+  /** Closes every connection and clears the state, as at the end of the process. */
   clear(): void {
     for (const { endpoint, earlier, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);

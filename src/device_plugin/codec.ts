@@ -1,6 +1,6 @@
 /**
- * Bytes of the device-plugin API. Lists and answers are encoded when they are made, not when they are sent, so that
- * the same bytes serve every stream and every repetition of a call.
+ * Encodes messages of the device-plugin API. Lists and answers are encoded once, when they are created, and the same
+ * bytes are sent on every stream and for every repetition of a call.
  *
  * @module
  */
@@ -20,13 +20,13 @@ import type { PreferredAllocationResponse } from "../gen/v1beta1/PreferredAlloca
 import type { OfferedDevice } from "../pool/devices.ts";
 import type { Grant } from "../pool/allocate.ts";
 
-/** CDI names and annotations that stand in for device nodes. */
+/** CDI names and annotations that replace device nodes. */
 export interface CdiGrant {
   readonly names: readonly string[];
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** One container's part of an Allocate answer. */
+/** The answer for one container in an AllocateResponse. */
 export interface ContainerAnswer {
   readonly grant: Grant;
   readonly cdi: CdiGrant | null;
@@ -41,7 +41,7 @@ export interface Codec {
   preferredResponse(containers: readonly (readonly string[])[]): Buffer;
 }
 
-/** The codec that proto-loader makes of `proto/deviceplugin.proto`. */
+/** The codec of `proto/deviceplugin.proto`. */
 export function protoCodec(): Codec {
   const service = devicePluginServices()["v1beta1.DevicePlugin"];
   const listAndWatch = method<unknown, ListAndWatchResponse>(service, "ListAndWatch");
@@ -51,7 +51,7 @@ export function protoCodec(): Codec {
     "GetPreferredAllocation",
   );
   return {
-    // One device without an ID: field 1 with the length of what follows, which is short enough for one byte or two.
+    // One device without ID: field 1 with its length, which fits in one or two bytes.
     list: (devices) =>
       listBytes(devices, (one) => {
         const alone = listAndWatch.responseSerialize({ devices: [condition(one)] });
@@ -76,7 +76,7 @@ function answer({ grant, cdi }: ContainerAnswer) {
     host_path: mount.hostPath,
     read_only: mount.readOnly,
   }));
-  // With CDI the runtime takes nodes and mounts from the spec file; giving both would ask for every node twice.
+  // With CDI the runtime takes nodes and mounts from the spec file; sending both would add every node twice.
   if (cdi !== null) {
     return {
       envs: { ...grant.env },

@@ -1,5 +1,5 @@
 /**
- * Carries out the actions of a session: probes, serves, lets servers go, calls Register.
+ * Executes the actions of a session: probes, serves, releases servers, calls Register.
  *
  * @module
  */
@@ -18,10 +18,10 @@ export class SessionExecutor {
   readonly #server: SessionServer;
   readonly #onNews: (news: Outcome) => void;
   readonly #stop = new AbortController();
-  /** Register calls under way. */
+  /** Register calls in progress. */
   readonly #calls = new Set<Promise<void>>();
 
-  /** @param onNews gets what happens while no action is being waited for */
+  /** @param onNews called for events while no action is awaited */
   constructor(
     source: DeviceSource,
     options: Pick<SessionOptions, "note" | "events">,
@@ -37,16 +37,16 @@ export class SessionExecutor {
     return this.#server.facts;
   }
 
-  /** The next step probes our server, however short a time ago that was done. */
+  /** Makes the next step probe our server, even if it was probed recently. */
   probeSoon(): void {
     this.#server.probeSoon();
   }
 
   /**
-   * Carries out one action. Never throws.
+   * Executes one action. Never throws.
    *
-   * @param served takes what a probe finds
-   * @returns the outcome, when it is more than what the next observation shows
+   * @param served receives probe results
+   * @returns the outcome, when it is more than the next observation shows
    */
   async execute(
     action: Exclude<Action, { do: "wait" }>,
@@ -81,7 +81,7 @@ export class SessionExecutor {
     }
   }
 
-  /** Gives up calls and ends every server; resolves when all are gone. */
+  /** Cancels calls and stops all servers; resolves when all have ended. */
   async close(): Promise<void> {
     this.#stop.abort();
     await Promise.all([this.#server.close(), ...this.#calls]);

@@ -1,7 +1,7 @@
 /**
- * The kubelet's gRPC APIs as this project uses them: constants, message types, and the service definitions that
- * proto-loader makes of `proto/`. Shared by the plugin (server of DevicePlugin, client of Registration) and by the
- * sim's kubelet (the other way round), so that both read one set of files.
+ * The kubelet's gRPC APIs: constants, message types, and the service definitions of `proto/`. Shared by the plugin
+ * (server of DevicePlugin, client of Registration) and by the sim's kubelet (the reverse), so that both use one set of
+ * files.
  *
  * @module
  */
@@ -13,7 +13,8 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
+import { Buffer } from "node:buffer";
+import protobuf from "protobufjs";
 import devicePluginDescriptor from "../gen/deviceplugin.json" with { type: "json" };
 import watcherDescriptor from "../gen/pluginregistration.json" with { type: "json" };
 import draDescriptor from "../gen/dra.json" with { type: "json" };
@@ -29,7 +30,7 @@ export type { ListAndWatchResponse } from "../gen/v1beta1/ListAndWatchResponse.t
 export type { Mount } from "../gen/v1beta1/Mount.ts";
 export type { RegisterRequest } from "../gen/v1beta1/RegisterRequest.ts";
 
-/** The only API version there is; kubelet `deviceplugin/v1beta1/constants.go`. */
+/** The only API version; kubelet `deviceplugin/v1beta1/constants.go`. */
 export const API_VERSION = "v1beta1";
 /** The kubelet's Registration socket inside that directory. */
 export const KUBELET_SOCKET = "kubelet.sock";
@@ -37,20 +38,20 @@ export const HEALTHY = "Healthy";
 export const UNHEALTHY = "Unhealthy";
 
 /**
- * Options of every gRPC client of this project. A server whose GOAWAY comes in one read with its SETTINGS leaves grpc-js
- * 1.14 with a connection that it takes for ready and that is closed; with retries it starts the call again and again
- * without ever giving the event loop a turn, so that not even its deadline ends it. Without them the call fails. The
- * pool is the client's own, because the shared one would hand such a connection to the next client.
+ * Options of all gRPC clients of this project. When a server's GOAWAY arrives in one read with its SETTINGS, grpc-js
+ * 1.14 keeps a connection that it considers ready although it is closed. With retries it then restarts the call in a
+ * loop without yielding to the event loop, so that not even the deadline ends it; without retries the call fails. A
+ * pool per client prevents that such a connection is reused by the next client.
  */
 export const CLIENT_OPTIONS: ChannelOptions = { "grpc.enable_retries": 0, "grpc.use_local_subchannel_pool": 1 };
 
-/** Whether nobody took the call: it is as if nothing listened. */
+/** Whether no server received the call, as if nothing were listening. */
 export function neverStarted(error: ServiceError): boolean {
   return error.code === status.UNAVAILABLE || error.details.startsWith("Failed to start HTTP/2 stream");
 }
 
-/** How messages look here, for the plugin, the sim and the type generator: one place. */
-const LOADER_OPTIONS = { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true } as const;
+/** The form of messages, for the plugin, the sim and the type generator: one place. */
+const MESSAGES: protobuf.IConversionOptions = { longs: Number, enums: String, defaults: true, oneofs: true };
 
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";
 type WatcherServices = "pluginregistration.Registration";
@@ -58,41 +59,77 @@ type PodServices = "v1.PodResourcesLister";
 type DraServices = "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin";
 type HealthServices = "v1alpha1.DRAResourceHealth";
 
-/** @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time */
-function load<Name extends string>(descriptor: object): Record<Name, ServiceDefinition> {
-  // proto-loader's result mixes services and message types; the names we ask for are services by construction of proto/.
-  return fromJSON(descriptor as Parameters<typeof fromJSON>[0], LOADER_OPTIONS) as unknown as Record<
-    Name,
-    ServiceDefinition
-  >;
+const loaded = new Map<object, Readonly<Record<string, ServiceDefinition>>>();
+
+/**
+ * The services of a descriptor. Not proto-loader's, which describes every message once more for a reflection service
+ * that is not served here: a tenth of a start. What a message needs is made when it is first met.
+ *
+ * @param descriptor what `deno task proto` makes of a file of proto/; part of the program, nothing is read at run time
+ */
+function load<Name extends string>(descriptor: object): Readonly<Record<Name, ServiceDefinition>> {
+  const known = loaded.get(descriptor);
+  // The names we ask for are services by construction of proto/.
+  if (known !== undefined) return known as Readonly<Record<Name, ServiceDefinition>>;
+  const root = protobuf.Root.fromJSON(descriptor as protobuf.INamespace).resolveAll();
+  const found = Object.fromEntries(servicesIn(root).map((one) => [one.fullName.slice(1), definition(one)]));
+  loaded.set(descriptor, found);
+  return found as Readonly<Record<Name, ServiceDefinition>>;
+}
+
+function servicesIn(space: protobuf.NamespaceBase): readonly protobuf.Service[] {
+  return space.nestedArray.flatMap((one) =>
+    one instanceof protobuf.Service ? [one] : one instanceof protobuf.Namespace ? servicesIn(one) : []
+  );
+}
+
+function definition(service: protobuf.Service): ServiceDefinition {
+  const encode = (type: protobuf.Type) => (message: object) => {
+    const bytes = type.encode(type.fromObject(message)).finish();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+  const decode = (type: protobuf.Type) => (bytes: Buffer) => type.toObject(type.decode(bytes), MESSAGES);
+  return Object.fromEntries(service.methodsArray.map((one) => {
+    one.resolve();
+    const { resolvedRequestType: request, resolvedResponseType: response } = one;
+    return [one.name, {
+      path: `/${service.fullName.slice(1)}/${one.name}`,
+      requestStream: one.requestStream ?? false,
+      responseStream: one.responseStream ?? false,
+      requestSerialize: encode(request!),
+      requestDeserialize: decode(request!),
+      responseSerialize: encode(response!),
+      responseDeserialize: decode(response!),
+    }];
+  }));
 }
 
 /** Definitions of `v1beta1.Registration` and `v1beta1.DevicePlugin`. */
-export function devicePluginServices(): Record<Services, ServiceDefinition> {
+export function devicePluginServices(): Readonly<Record<Services, ServiceDefinition>> {
   return load<Services>(devicePluginDescriptor);
 }
 
 /** Definition of `pluginregistration.Registration`. */
-export function watcherServices(): Record<WatcherServices, ServiceDefinition> {
+export function watcherServices(): Readonly<Record<WatcherServices, ServiceDefinition>> {
   return load<WatcherServices>(watcherDescriptor);
 }
 
 /** Definition of `v1.PodResourcesLister`. */
-export function podResourcesServices(): Record<PodServices, ServiceDefinition> {
+export function podResourcesServices(): Readonly<Record<PodServices, ServiceDefinition>> {
   return load<PodServices>(podResourcesDescriptor);
 }
 
 /** Definition of the DRA driver's service. */
-export function draServices(): Record<DraServices, ServiceDefinition> {
+export function draServices(): Readonly<Record<DraServices, ServiceDefinition>> {
   return load<DraServices>(draDescriptor);
 }
 
 /** Definition of `v1alpha1.DRAResourceHealth`. */
-export function healthServices(): Record<HealthServices, ServiceDefinition> {
+export function healthServices(): Readonly<Record<HealthServices, ServiceDefinition>> {
   return load<HealthServices>(healthDescriptor);
 }
 
-/** One method of a service definition; a misspelt name is a programming error and throws. */
+/** Returns one method of a service definition; throws for an unknown name, which is a programming error. */
 export function method<Req, Res>(service: ServiceDefinition, name: string): MethodDefinition<Req, Res> {
   const found = service[name];
   if (found === undefined) throw new Error(`Cannot find method ${name} in the service definition`);

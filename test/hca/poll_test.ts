@@ -70,7 +70,10 @@ Deno.test("Discovery.poll() is quiet on every host that is odd and stays as it i
 Deno.test("Discovery.poll() waits no longer than its deadline for firmware that hangs, and then leaves it alone", async () => {
   using dir = temporaryDir();
   const { promise: late, resolve: answered } = Promise.withResolvers<string>();
-  const { host, discovery } = await scanned(dir.path, "connectx-roce-vfs", { deadlineMs: 1_000, onLateAnswer: answered });
+  const { host, discovery } = await scanned(dir.path, "connectx-roce-vfs", {
+    deadlineMs: 1_000,
+    onLateAnswer: answered,
+  });
   // A reader of a FIFO waits in the kernel until somebody writes, as one of a dead adapter's attribute does.
   const state = join(host.hcaPath("mlx5_0"), "ports/1/state");
   rmSync(state);
