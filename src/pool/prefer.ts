@@ -151,6 +151,8 @@ function leaf(node: TreeNode, size: number): Solution {
 
 function combine(children: readonly TreeNode[], policy: Prefer, size: number): Solution {
   const parts = children.map((child) => solve(policy, child, size));
+  // Most nodes have one child: an HCA with a function and a PCIe root of its own.
+  if (parts.length === 1) return parts[0]!;
   let prices: Float64Array = new Float64Array(1);
   /** For every part, the number taken of it in the cheapest n of all parts up to it. */
   const shares: Int32Array[] = [];
@@ -172,6 +174,7 @@ function combine(children: readonly TreeNode[], policy: Prefer, size: number): S
     shares.push(share);
   }
   const take = (count: number): readonly string[] => {
+    if (count === 0) return [];
     const ids: (readonly string[])[] = [];
     for (let i = parts.length - 1, left = count; i >= 0; i--) {
       const here = shares[i]![left]!;
