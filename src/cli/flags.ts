@@ -112,7 +112,7 @@ export const FLAGS = {
     type: "string",
     value: "SOURCE",
     default: "auto",
-    help: "auto (netlink), poll (only the rescan), or a file: every change of it causes a scan",
+    help: "auto (netlink), poll (none: scans by the clock), or a file: every change of it causes a scan",
     commands: ["run", "list"],
   },
   "http": {

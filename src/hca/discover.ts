@@ -63,6 +63,14 @@ export class Discovery {
   }
 
   /**
+   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added or
+   * removed. Null when nothing does. Changes nothing itself: a scan follows.
+   */
+  poll(): Promise<string | null> {
+    return this.#scanner.poll();
+  }
+
+  /**
    * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry moves with the
    * HCA while its PCI function stays bound to the driver; unloading the driver or removing a VF removes that binding as
    * well.
@@ -154,7 +162,8 @@ function machineNotes(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
         "a kernel does not create such entries: check that the host's /sys is mounted",
     );
   }
-  if (view.hcas.length > 0 && !view.rdmaCm) {
+  // EFA has no connection manager, so nothing is missing on a machine that has nothing else.
+  if (!view.rdmaCm && view.hcas.some((hca) => hca.transport !== "EFA")) {
     notes.push(
       "/dev/infiniband/rdma_cm does not exist: pods do not get it, and RDMA CM connections will fail; run modprobe rdma_ucm",
     );
