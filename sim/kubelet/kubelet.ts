@@ -31,7 +31,7 @@ import { History, type KubeletEvent, type Via, type WaitOptions } from "./histor
 import { idsOf } from "./allocations.ts";
 import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
-import { Resources } from "./resources.ts";
+import { type EndpointKeys, Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
 import { PluginWatcher } from "./watcher.ts";
 import { describe, inOneLine, type KubeletState } from "./format.ts";
@@ -66,6 +66,8 @@ export interface FakeKubeletOptions {
   readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin stays; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
+  /** How plugins of one resource are told apart: not at all, as up to 1.36 (default), or by "path", as from 1.37 on. */
+  readonly endpointKeys?: EndpointKeys;
   /** Where to serve PodResources; nowhere unless told. */
   readonly podResourcesSocket?: string;
   /** Turns the DRA manager on; `wipe` deletes the node's ResourceSlices, of one driver or (null) of all. */
@@ -101,6 +103,7 @@ export class FakeKubelet {
     this.#resources = new Resources({
       history: this.#history,
       endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
+      endpointKeys: options.endpointKeys ?? "resource",
       paused: () => !this.#reading,
       changed: () => this.#persist(),
     });

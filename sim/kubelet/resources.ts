@@ -30,6 +30,8 @@ interface Resource {
   endpoint: PluginEndpoint | null;
   /** Those that were in charge before: the kubelet goes on reading their streams. */
   readonly earlier: Set<PluginEndpoint>;
+  /** Those whose end the kubelet does not notice any more, since it refused another with the same path. */
+  readonly untracked: Set<PluginEndpoint>;
   via: Via | null;
   devices: readonly DeviceState[];
   lists: number;
@@ -37,11 +39,15 @@ interface Resource {
   expiry: ReturnType<typeof setTimeout> | null;
 }
 
+/** How a kubelet tells endpoints of one resource apart: not at all (up to 1.36), or by socket path (from 1.37 on). */
+export type EndpointKeys = "resource" | "path";
+
 /** What the table needs of the kubelet around it. */
 export interface ResourcesOptions {
   readonly history: History;
   /** Milliseconds that a resource without endpoint stays on the node. */
   readonly endpointTtlMs: number;
+  readonly endpointKeys: EndpointKeys;
   /** Whether a new stream starts unread. */
   readonly paused: () => boolean;
   /** Called after the devices of a resource changed, before the event is recorded. */
@@ -64,11 +70,20 @@ export class Resources {
 
   /**
    * Puts a connected endpoint in charge of `name`. The one before it stays connected, as with the real kubelet: its lists
-   * still count, and when its stream ends the kubelet disconnects whoever is in charge then.
+   * still count, and when its stream ends the kubelet up to 1.36 disconnects whoever is in charge then.
+   *
+   * @throws Error as kubelet 1.37 does, for a path that is connected; as there, it loses track of the one that is.
    */
   adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
     const resource = this.#get(name);
     const before = resource.endpoint;
+    if (this.#options.endpointKeys === "path") {
+      const connected = [before, ...resource.earlier].find((one) => one?.socket === endpoint.socket);
+      if (connected) {
+        resource.untracked.add(connected);
+        throw new Error(`device plugin already connected: ${endpoint.socket}`);
+      }
+    }
     clearTimeout(resource.expiry ?? undefined);
     Object.assign(resource, { endpoint, options, via, expiry: null });
     if (before !== null) resource.earlier.add(before);
@@ -90,11 +105,13 @@ export class Resources {
     }, this.#options.paused());
   }
 
-  /** A stream has ended: the endpoint in charge is disconnected, even if it was the stream of an earlier one. */
+  /** A stream has ended: up to 1.36 the endpoint in charge is disconnected, even if it was that of an earlier one. */
   #ended(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
-    if (resource === undefined) return;
-    if (resource.earlier.delete(endpoint)) endpoint.close();
+    if (resource === undefined || resource.untracked.has(endpoint)) return;
+    const wasEarlier = resource.earlier.delete(endpoint);
+    if (wasEarlier) endpoint.close();
+    if (wasEarlier && this.#options.endpointKeys === "path") return;
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
 
@@ -103,6 +120,12 @@ export class Resources {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
     endpoint.close();
+    const [remaining] = this.#options.endpointKeys === "path" ? resource.earlier : [];
+    if (remaining !== undefined) {
+      resource.earlier.delete(remaining);
+      resource.endpoint = remaining;
+      return;
+    }
     resource.endpoint = null;
     resource.devices = resource.devices.map((device) =>
       device.health === HEALTHY ? { ...device, health: UNHEALTHY } : device
@@ -162,6 +185,7 @@ export class Resources {
     const fresh: Resource = {
       endpoint: null,
       earlier: new Set(),
+      untracked: new Set(),
       via: null,
       devices: [],
       lists: 0,

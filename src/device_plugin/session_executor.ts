@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type FileIdentity, socketName } from "../kubelet/socket_file.ts";
+import { basename } from "node:path";
+import { type FileIdentity, identityOf, linkHidden, removeIfOurs } from "../kubelet/socket_file.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
 import { register, RegistrationError } from "./registration.ts";
 import { kubeletPath, type Mode, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
@@ -87,15 +88,34 @@ export class SessionExecutor {
     await Promise.all([this.#server.close(), ...this.#calls]);
   }
 
+  /**
+   * The kubelet is given a name of the socket that is this call's alone, which is gone when it has dialled. From 1.37 on
+   * it keeps plugins apart by their sockets' paths and refuses a path that is still connected: that of the plugin before
+   * us in a rolling update, or our own when we register again. Such a refusal also makes it lose track of the one that
+   * is connected, until it restarts, so it is never brought about. Before 1.37 the name does not matter.
+   */
   async #register(call: number): Promise<Outcome> {
-    const { resource } = this.#plan;
+    const path = socketPath(this.#plan, "socket");
+    const hidden = linkHidden(path);
+    const identity = hidden === null ? null : identityOf(hidden);
     try {
-      await register(kubeletPath(this.#plan), resource, socketName(resource), this.#stop.signal);
+      await register(kubeletPath(this.#plan), this.#plan.resource, basename(hidden ?? path), this.#stop.signal);
       return { kind: "accepted", call };
     } catch (error) {
       const unreachable = error instanceof RegistrationError && error.unreachable;
       return { kind: "refused", call, reason: messageOf(error), unreachable };
+    } finally {
+      if (hidden !== null) removeQuietly(hidden, identity);
     }
+  }
+}
+
+/** What cannot be removed now, the next plugin sweeps. */
+function removeQuietly(path: string, identity: FileIdentity | null): void {
+  try {
+    removeIfOurs(path, identity);
+  } catch {
+    return;
   }
 }
 

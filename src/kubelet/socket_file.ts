@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
+import { chmodSync, linkSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { probeSocket } from "./socket_probe.ts";
@@ -14,16 +14,16 @@ const LONGEST_PATH = 107;
 
 /**
  * Which file a path names: device and inode, and the time the inode was made, since numbers are reused. Where the file
- * system does not keep that time, its last change stands in: a chmod then looks like another file, which costs one
- * registration too many.
+ * system does not keep that time, the time of its content stands in: a socket has none, so that is when it was made,
+ * whatever becomes of its mode and its names.
  */
 export type FileIdentity = string;
 
 /** Identity of whatever is at the path, links not followed; null when there is nothing. */
 export function identityOf(path: string): FileIdentity | null {
   try {
-    const { dev, ino, birthtimeNs, ctimeNs } = lstatSync(path, { bigint: true });
-    return `${dev}:${ino}:${birthtimeNs || ctimeNs}`;
+    const { dev, ino, birthtimeNs, mtimeNs } = lstatSync(path, { bigint: true });
+    return `${dev}:${ino}:${birthtimeNs || mtimeNs}`;
   } catch {
     return null; // not there, or not to be seen: either way not to be relied on
   }
@@ -56,6 +56,22 @@ export function temporaryPath(path: string): string {
   return join(dirname(path), hiddenPrefix(path) + fourDigits(Math.floor(Math.random() * 36 ** 4)));
 }
 
+/**
+ * Gives the socket at `path` another name beside it, under which it is reached as well: a {@link temporaryPath}, which
+ * the next {@link sweep} removes when its maker was killed.
+ *
+ * @returns its path; null where there can be none, as on a file system without hard links
+ */
+export function linkHidden(path: string): string | null {
+  const hidden = temporaryPath(path);
+  try {
+    linkSync(path, hidden);
+    return hidden;
+  } catch {
+    return null;
+  }
+}
+
 function hiddenPrefix(path: string): string {
   return `.rdma${fourDigits(createHash("sha256").update(basename(path)).digest().readUInt32BE() % 36 ** 4)}`;
 }
@@ -65,8 +81,8 @@ function fourDigits(n: number): string {
 }
 
 /**
- * Removes what plugins that were killed while they made the socket at `path` have left beside it: sockets under a
- * {@link temporaryPath} of the same endpoint, of the same user, at which no one listens. A successor that is between
+ * Removes what plugins that were killed while they made or registered the socket at `path` have left beside it: sockets
+ * under a {@link temporaryPath} of the same endpoint, of the same user, at which no one listens. A successor that is between
  * bind and listen at this very moment loses its socket, says so, and makes another.
  *
  * @returns how many there were
