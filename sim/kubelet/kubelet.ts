@@ -187,13 +187,9 @@ export class FakeKubelet {
 
   /** What the kubelet knows now. */
   state(): KubeletState {
-    const resources = this.#resources.names().flatMap((name) => {
-      const resource = this.#resources.get(name);
-      return resource === null ? [] : [[name, resource] as const];
-    });
     return {
       running: this.#process !== null,
-      resources: Object.fromEntries(resources),
+      resources: this.#resources.all(),
       allocations: this.#admission.allocations.map((allocation) => ({
         pod: allocation.pod,
         container: allocation.container,

@@ -157,8 +157,13 @@ export class Resources {
     };
   }
 
-  names(): readonly string[] {
-    return [...this.#table.keys()].sort();
+  /** Every resource by name, in order. */
+  all(): Record<string, ResourceState> {
+    const names = [...this.#table.keys()].sort();
+    return Object.fromEntries(names.flatMap((name) => {
+      const resource = this.get(name);
+      return resource === null ? [] : [[name, resource]];
+    }));
   }
 
   /** Resource name → healthy device IDs, for the checkpoint. */

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { protoCodec } from "../../src/device_plugin/codec.ts";
@@ -207,6 +207,32 @@ Deno.test("Session registers again when the kubelet drops its stream", async () 
     what: "registered twice",
   });
 });
+
+for (const endpointKeys of ["resource", "path"] as const) {
+  Deno.test(`Session registers on a live stream and takes over from another, plugins told apart by ${endpointKeys}`, async () => {
+    using dir = temporaryDir();
+    await using kubelet = kubeletIn(dir.path, { endpointKeys });
+    await kubelet.start();
+    await using first = rig(dir.path);
+    await first.status(registered, "registered");
+    first.session.reregister();
+    await first.status((status) => registered(status) && status.registrations === 2, "registered twice");
+    await using second = rig(dir.path, { kubeletStays: true });
+    await second.status(registered, "the newer one registered");
+    await first.status((status) => status.phase === "standby", "the older one on standby");
+    const endpoints = kubelet.history.flatMap((event) => event.kind === "register" ? [event.endpoint] : []);
+    equal(new Set(endpoints).size, 3, `each call has a name of its own: ${endpoints}`);
+    deepEqual(readdirSync(dir.path).sort(), ["kubelet.sock", "kubelet_internal_checkpoint", socketName(RESOURCE)]);
+    const since = kubelet.history.length;
+    await first.session.close();
+    second.devices.set("a", "b", "c");
+    await kubelet.waitFor(offered(3), { what: "three devices, of the newer one" });
+    await second.status(registered, "still, or again");
+    equal(count(kubelet, "refused"), 0);
+    const gaps = kubelet.history.slice(since).filter(({ kind }) => kind === "stream-ended").length;
+    ok(endpointKeys === "path" ? gaps === 0 : gaps > 0, `${gaps} times without devices`);
+  });
+}
 
 function count(kubelet: FakeKubelet, kind: string): number {
   return kubelet.history.filter((event) => event.kind === kind).length;
