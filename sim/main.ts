@@ -1,5 +1,5 @@
 /**
- * `deno task sim`: a story of a node, played by the real plugin between a fake host and a fake kubelet.
+ * `deno task sim`: plays a scenario on a node with the real plugin, a fake host and a fake kubelet.
  *
  * @module
  */
@@ -63,7 +63,7 @@ async function playOne(name: string, values: Values): Promise<number> {
     log.push(line);
     if (values.verbose && !values.json) process.stdout.write(styled("dim", `    | ${line}\n`));
   });
-  // A story that is interrupted leaves no process and no directory behind.
+  // An interrupted scenario leaves no process and no directory behind.
   const interrupted = Promise.withResolvers<void>();
   const interrupt = () => interrupted.resolve();
   process.once("SIGINT", interrupt);
@@ -77,7 +77,7 @@ async function playOne(name: string, values: Values): Promise<number> {
       say(`The plugin's log ends with:\n${log.slice(-15).map((line) => `    | ${line}\n`).join("")}`, 0);
     }
     const seconds = ((performance.now() - start) / 1e3).toFixed(1);
-    if (good && !values.json) say(`${scenario.steps.length} steps in ${seconds} s, all as they should be.\n\n`, 0);
+    if (good && !values.json) say(`${scenario.steps.length} steps in ${seconds} s, all as expected.\n\n`, 0);
     if (good && values.keep) await keep(stage, interrupted.promise);
     return good ? 0 : 1;
   } finally {
@@ -87,27 +87,27 @@ async function playOne(name: string, values: Values): Promise<number> {
   }
 }
 
-/** Leaves the stage open for a plugin started by hand, and says what the kubelet sees, until Ctrl-C. */
+/** Keeps the stage for a plugin that is started by hand, and prints what the kubelet sees, until Ctrl-C. */
 async function keep(stage: Stage, interrupted: Promise<void>): Promise<void> {
   await stage.plugin?.stop();
   stage.plugin = null;
   if (!stage.kubelet.state().running) await stage.kubelet.start();
   say(
     `The fake host and kubelet stay up. In another terminal:\n\n  ${commandLine(stage.flags)} --log-level debug\n\n` +
-      `The host's tree is ${stage.host.root}; Ctrl-C ends it.\n`,
+      `The host's tree is ${stage.host.root}; press Ctrl-C to stop.\n`,
     0,
   );
-  let told = stage.kubelet.history.length;
+  let printed = stage.kubelet.history.length;
   let going = true;
   void interrupted.then(() => going = false);
   while (going) {
-    // A wait that ends with every event of the kubelet, or after a minute without one.
-    const next = stage.kubelet.waitFor(() => stage.kubelet.history.length > told, { timeoutMs: 60_000 }).catch(
+    // Ends with the next event of the kubelet, or after a minute without one.
+    const next = stage.kubelet.waitFor(() => stage.kubelet.history.length > printed, { timeoutMs: 60_000 }).catch(
       () => {},
     );
     await Promise.race([next, interrupted]);
-    for (const event of stage.kubelet.history.slice(told)) say(`  kubelet: ${inOneLine(event)}\n`, 0);
-    told = stage.kubelet.history.length;
+    for (const event of stage.kubelet.history.slice(printed)) say(`  kubelet: ${inOneLine(event)}\n`, 0);
+    printed = stage.kubelet.history.length;
   }
 }
 

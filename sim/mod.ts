@@ -1,6 +1,6 @@
 /**
- * A fake host and a fake kubelet for device plugins that offer RDMA adapters: a sysfs and /dev tree on disk that
- * changes while it runs, and a device manager that behaves as the kubelet's does.
+ * A fake host and a fake kubelet for testing device plugins that offer RDMA adapters: a sysfs and /dev tree on disk
+ * that changes at run time, and a device manager that behaves like the kubelet's.
  *
  * @module
  */

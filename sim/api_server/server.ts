@@ -252,7 +252,7 @@ export class FakeApiServer {
     this.#json(response, 200, this.store.update(collection, key!, object));
   }
 
-  /** Whether this account may do something: everything but what a fault forbids. */
+  /** Whether the service account may do something: everything that no fault forbids. */
   #review(body: KubeObject): object {
     const { resourceAttributes: asked } = body.spec as { resourceAttributes: { verb: string; resource: string } };
     const { fault } = this;

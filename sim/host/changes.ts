@@ -1,6 +1,6 @@
 /**
- * Changes of HCAs that stay where they are: ports, GIDs, names, numbers, namespaces. Each yields where a reader may
- * look in the middle, and returns the event lines.
+ * Changes of existing HCAs: ports, GIDs, names, numbers, namespaces. Each yields between its steps, where a reader may
+ * see intermediate states, and returns the event lines.
  *
  * @module
  */
@@ -15,7 +15,10 @@ function portOf(hca: HcaObject, number: number): PortObject {
   throw new RangeError(`Cannot find port ${number} of ${hca.name}: it has ${hca.ports.length}`);
 }
 
-/** The port's files, and its net devices after it. A port of an HCA out of view changes unseen. */
+/**
+ * Changes the port's files, then those of its net devices. The port of an HCA that is not visible changes without
+ * files.
+ */
 export function* setPort(kernel: Kernel, hca: HcaObject, number: number, state: string, physState: string): Steps {
   const port = portOf(hca, number);
   port.state = state;
@@ -36,7 +39,7 @@ export function* setPort(kernel: Kernel, hca: HcaObject, number: number, state: 
   return [`change ${hca.name} port ${number} ${state} ${physState}`];
 }
 
-/** An address change: attributes of the old GIDs stop being readable before the new ones are there. */
+/** An address change: the attributes of the old GIDs become unreadable before the new ones exist. */
 export function* setGids(kernel: Kernel, hca: HcaObject, number: number, gids: readonly GidDescription[]): Steps {
   const port = portOf(hca, number);
   port.gids = gids;
@@ -50,8 +53,8 @@ export function* setGids(kernel: Kernel, hca: HcaObject, number: number, gids: r
 }
 
 /**
- * A CNI plugin moves the net devices into a pod while the HCA stays: they vanish, the ports go down, and the GID tables
- * are emptied. In the pod their names are others.
+ * A CNI plugin moves the net devices into a pod while the HCA stays: they disappear, the ports go down, and the GID
+ * tables are emptied. In the pod they have other names.
  */
 export function* netdevsLeave(kernel: Kernel, hca: HcaObject): Steps {
   const lines: string[] = [];
@@ -66,7 +69,7 @@ export function* netdevsLeave(kernel: Kernel, hca: HcaObject): Steps {
   return lines;
 }
 
-/** The pod is gone: the net devices are back under their old names, and up. */
+/** The pod has ended: the net devices are back with their old names, and up. */
 export function* netdevsReturn(kernel: Kernel, hca: HcaObject): Steps {
   const lines: string[] = [];
   kernel.plugNetdevs(hca);
@@ -86,11 +89,11 @@ export function* netdevsReturn(kernel: Kernel, hca: HcaObject): Steps {
   return lines;
 }
 
-/** All the uverbs entries go, then they come back one by one under their new numbers. */
+/** Removes all the uverbs entries, then adds them one by one with their new numbers. */
 export function* renumber(kernel: Kernel, changes: readonly (readonly [HcaObject, number | null])[]): Steps {
   const moved = changes.map(([hca]) => hca);
   const away = moved.find((hca) => hca.where !== "here");
-  if (away !== undefined) throw new Error(`Cannot renumber ${away.name}: the host does not see it`);
+  if (away !== undefined) throw new Error(`Cannot renumber ${away.name}: it is not visible on the host`);
   for (const hca of moved) kernel.unplugUverbs(hca);
   yield;
   const lines = moved.map((hca) => `remove ${hca.name} uverbs${hca.uverbs}`);
@@ -103,7 +106,9 @@ export function* renumber(kernel: Kernel, changes: readonly (readonly [HcaObject
   return lines;
 }
 
-/** The kernel renames object and class link; `ibdev` of its nodes follows, the nodes keep their numbers. */
+/**
+ * Renames object and class link, as the kernel does; `ibdev` of its nodes follows, and the nodes keep their numbers.
+ */
 export function* rename(kernel: Kernel, hca: HcaObject, name: string): Steps {
   const [before, old] = [kernel.pathOf(hca), hca.name];
   hca.name = name;
@@ -118,16 +123,16 @@ export function* rename(kernel: Kernel, hca: HcaObject, name: string): Steps {
   return [`move ${old} ${name}`];
 }
 
-/** The uverbs node in /dev, without its sysfs entry. */
+/** Shows or hides the uverbs node in /dev, without changing its sysfs entry. */
 // deno-lint-ignore require-yield
 export function* showNode(kernel: Kernel, hca: HcaObject, shown: boolean): Steps {
   kernel.showNode(hca, shown);
   return [`${shown ? "add" : "remove"} node uverbs${hca.uverbs}`];
 }
 
-/** To a pod's network namespace: out of view, with the nodes still in /dev. */
+/** Moves the HCA to a pod's network namespace: no longer visible, with its nodes still in /dev. */
 export function* leave(kernel: Kernel, hca: HcaObject): Steps {
-  if (hca.where === "pod") throw new Error(`Cannot move ${hca.name} to a pod: it is in one`);
+  if (hca.where === "pod") throw new Error(`Cannot move ${hca.name} to a pod: it is already in one`);
   yield* kernel.vanish(hca, "pod", false);
   kernel.unplugNetdevs(hca);
   return [`remove ${hca.name} uverbs${hca.uverbs}`];

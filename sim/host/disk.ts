@@ -1,6 +1,6 @@
 /**
- * Putting a described tree on disk. A sysfs read is never torn by nature, so every change of a live tree is a rename:
- * files, links and whole directories are made in a staging directory beside the trees and then moved into place.
+ * Writes a described tree to disk. Reads of sysfs are never torn, so each change of a live tree is a rename: files,
+ * links and directories are created in a staging directory beside the trees and then moved into place.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export interface Link {
   readonly to: string;
 }
 
-/** A directory: file contents, links and directories by name. `undefined` entries are left out. */
+/** A directory: file contents, links and directories by name. `undefined` entries are skipped. */
 export interface Directory {
   readonly [name: string]: string | Link | Directory | undefined;
 }
@@ -32,18 +32,18 @@ function isLink(node: Link | Directory): node is Link {
   return typeof node["to"] === "string" && Object.keys(node).length === 1;
 }
 
-/** The text of a link inside directory `from`, as sysfs writes it: it always ends with the target's own name. */
+/** The text of a link in directory `from`, as in sysfs: it always ends with the target's own name. */
 function linkText(from: string, to: string): string {
   return join(relative(from, dirname(to)), basename(to));
 }
 
-/** Writes into one tree (sysfs or /dev); paths are from its root, with a leading slash. */
+/** Writes to one tree (sysfs or /dev); paths start at its root, with a leading slash. */
 export class TreeWriter {
   readonly #root: string;
   readonly #staging: string;
   #serial = 0;
 
-  /** `staging` must be on the same file system as `root` and is never listed as part of it. */
+  /** `staging` must be on the same file system as `root`; it is never listed as part of it. */
   constructor(root: string, staging: string) {
     this.#root = root;
     this.#staging = staging;
@@ -51,38 +51,38 @@ export class TreeWriter {
     mkdirSync(staging, { recursive: true });
   }
 
-  /** Where `path` of the tree is on this machine. */
+  /** Path on this machine of `path` in the tree. */
   at(path: string): string {
     return join(this.#root, path);
   }
 
-  /** Whether there is an entry, a link to nowhere included. */
+  /** Whether there is an entry, including broken links. */
   has(path: string): boolean {
     return lstatSync(this.at(path), { throwIfNoEntry: false }) !== undefined;
   }
 
-  /** Makes the directory and those above it. */
+  /** Creates the directory and its parents. */
   directory(path: string): void {
     mkdirSync(this.at(path), { recursive: true });
   }
 
-  /** A file with this content and a final newline, in one moment. */
+  /** Writes a file with this content and a final newline, atomically. */
   file(path: string, content: string, mode = 0o644): void {
     const temporary = this.#temporary();
     writeFileSync(temporary, content === "" ? "" : `${content}\n`, { mode });
-    // The mode above is subject to the umask; device nodes are not.
+    // The mode above is subject to the umask; modes of device nodes are not.
     if (mode !== 0o644) chmodSync(temporary, mode);
     renameSync(temporary, this.at(path));
   }
 
-  /** A relative link at `path` to `to`, in one moment; replaces a link that is there. */
+  /** Creates a relative link at `path` to `to`, atomically; replaces an existing link. */
   link(path: string, to: string): void {
     const temporary = this.#temporary();
     symlinkSync(linkText(dirname(path), to), temporary);
     renameSync(temporary, this.at(path));
   }
 
-  /** A whole new directory, in one moment. The directories above it are made as needed; `path` must not exist. */
+  /** Creates a directory with its content, atomically, and its parents as needed; `path` must not exist. */
   tree(path: string, content: Directory): void {
     const temporary = this.#temporary();
     this.#write(temporary, path, content);
@@ -90,7 +90,7 @@ export class TreeWriter {
     renameSync(temporary, this.at(path));
   }
 
-  /** Adds entries to a directory that may be there already; each file appears in one moment. */
+  /** Adds entries to a directory that may exist; each file appears atomically. */
   merge(path: string, content: Directory): void {
     this.directory(path);
     for (const [name, node] of Object.entries(content)) {
@@ -102,12 +102,12 @@ export class TreeWriter {
     }
   }
 
-  /** Renames inside the tree. */
+  /** Renames within the tree. */
   move(from: string, to: string): void {
     renameSync(this.at(from), this.at(to));
   }
 
-  /** Removes a file, a link or a whole directory, in one moment; nothing happens when it is not there. */
+  /** Removes a file, a link or a directory, atomically; does nothing when it does not exist. */
   remove(path: string): void {
     const temporary = this.#temporary();
     try {
@@ -119,7 +119,7 @@ export class TreeWriter {
     rmSync(temporary, { recursive: true, force: true });
   }
 
-  /** Removes the directory when nothing is in it, as the kernel does with its glue directories; it may be gone already. */
+  /** Removes an empty directory, as the kernel does with its glue directories; it may not exist. */
   removeIfEmpty(path: string): void {
     if (existsSync(this.at(path)) && readdirSync(this.at(path)).length === 0) rmdirSync(this.at(path));
   }
@@ -128,7 +128,7 @@ export class TreeWriter {
     return join(this.#staging, `.${this.#serial++}`);
   }
 
-  /** Writes `content` to `disk`; links are made for the place `path` where it will be moved to. */
+  /** Writes `content` to `disk`; links are relative to `path`, its final place. */
   #write(disk: string, path: string, content: Directory): void {
     mkdirSync(disk);
     for (const [name, node] of Object.entries(content)) {

@@ -1,7 +1,7 @@
 /**
- * A fake host: a sysfs and a /dev tree on disk, laid out as a real kernel lays them out, which change while somebody
- * looks. The plugin's discovery runs over them unmodified (`--sysfs-root`, `--dev-root`), and so does the real
- * libibverbs (`SYSFS_PATH`, with `devRoot/infiniband` at /dev/infiniband).
+ * A fake host: a sysfs and a /dev tree on disk with a real kernel's layout, which change while they are being read. The
+ * plugin's discovery reads them unmodified (`--sysfs-root`, `--dev-root`), as does the real libibverbs (`SYSFS_PATH`,
+ * with `devRoot/infiniband` at /dev/infiniband).
  *
  * @example
  * ```ts
@@ -39,26 +39,26 @@ export type * from "./types.ts";
 
 /** Options of {@linkcode FakeHost.restoreHca}. */
 export interface RestoreOptions extends MutationOptions {
-  /** The uverbs number it comes back with; default: the lowest free one, as the kernel does. */
+  /** The uverbs number of the restored HCA; default: the lowest free one, as in the kernel. */
   readonly uverbs?: number;
 }
 
-/** A machine on disk. Every change is on disk when its promise resolves, and without `between` when the call returns. */
+/** A machine on disk. A change is on disk when its promise resolves; without `between`, when the call returns. */
 export class FakeHost {
   readonly root: string;
   /** For `--sysfs-root` and SYSFS_PATH. */
   readonly sysfsRoot: string;
   /** For `--dev-root`. */
   readonly devRoot: string;
-  /** One line for each change, after it was done: a process that watches it is told as netlink would tell it. */
+  /** One line for each completed change: a process that watches the file is notified as by netlink. */
   readonly eventsFile: string;
   readonly #kernel: Kernel;
   readonly #misc: MiscDevices;
   readonly #exclusive: boolean;
-  /** What torn and removed files said, by path. */
+  /** Original contents of torn and removed files, by path. */
   readonly #originals = new Map<string, Uint8Array>();
   readonly #listeners = new Set<(lines: readonly string[]) => void>();
-  /** Lines of the batch that is running, null outside. */
+  /** Lines of the current batch, null outside of a batch. */
   #batch: string[] | null = null;
 
   private constructor(root: string, description: HostDescription) {
@@ -80,44 +80,44 @@ export class FakeHost {
   }
 
   /**
-   * Builds the trees below `root`, which is made when it is missing.
+   * Builds the trees below `root`, which is created if necessary.
    *
-   * @throws when there are trees below `root` already, or when the description contradicts itself
+   * @throws when there are trees below `root`, or when the description contradicts itself
    */
   static create(root: string, description: HostDescription): FakeHost {
     return new FakeHost(root, description);
   }
 
   /**
-   * A new empty directory to build a host in: in memory where the machine has /dev/shm (a host of 1,024 HCAs is 80,000
-   * files, which take some disks a minute), in the temporary directory elsewhere.
+   * Creates an empty directory for a host: in memory if the machine has /dev/shm (a host of 1,024 HCAs has 80,000
+   * files, which takes a minute on some disks), otherwise in the temporary directory.
    */
   static temporaryRoot(): string {
     try {
       return mkdtempSync("/dev/shm/rdma-host-");
     } catch {
-      // No /dev/shm, or not ours to write in.
+      // /dev/shm does not exist or is not writable.
       return mkdtempSync(join(tmpdir(), "rdma-host-"));
     }
   }
 
-  /** Names of the HCAs that the host's network namespace sees, in natural order. */
+  /** Names of the HCAs that are visible in the host's network namespace, in natural order. */
   hcaNames(): string[] {
     return this.describe().map((hca) => hca.name);
   }
 
-  /** What a full scan must find now, in natural order of the names: the answer key for tests. */
+  /** The expected result of a full scan, in natural order of the names. */
   describe(): HcaNow[] {
     return this.#kernel.hcas.filter((hca) => hca.where === "here").map((hca) => describeHca(hca))
       .sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   }
 
-  /** HCAs without a driver, those that `restoreHca` accepts. */
+  /** HCAs without a driver, which `restoreHca` accepts. */
   removedHcas(): string[] {
     return this.#kernel.hcas.filter((hca) => hca.where === "gone").map((hca) => hca.name);
   }
 
-  /** HCAs in pods' network namespaces, those that `returnFromPod` accepts. */
+  /** HCAs in pods' network namespaces, which `returnFromPod` accepts. */
   hcasInPods(): string[] {
     return this.#kernel.hcas.filter((hca) => hca.where === "pod").map((hca) => hca.name);
   }
@@ -127,18 +127,18 @@ export class FakeHost {
     return { rdmaCm: this.#misc.has("rdma_cm"), knem: this.#misc.has("knem") };
   }
 
-  /** Where the HCA's directory is on this machine, links resolved. */
+  /** Path of the HCA's directory on this machine, with links resolved. */
   hcaPath(name: string): string {
     return this.#kernel.sys.at(this.#kernel.pathOf(this.#find(name)));
   }
 
-  /** Calls `listener` with the lines of each event, after they were written; returns how to stop that. */
+  /** Calls `listener` with the lines of each event after they were written; returns the function that removes it. */
   onEvent(listener: (lines: readonly string[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Makes one event of all changes that `change` makes; with `quiet`, none. */
+  /** Combines all changes made by `change` into one event; with `quiet`, into none. */
   async batch<T>(change: () => T | Promise<T>, options: { readonly quiet?: boolean } = {}): Promise<T> {
     if (this.#batch !== null) return await change();
     const lines: string[] = [];
@@ -151,7 +151,7 @@ export class FakeHost {
     }
   }
 
-  /** Sets what `state` ("4: ACTIVE") and `phys_state` ("5: LinkUp") say; the port's net devices follow. */
+  /** Sets `state` ("4: ACTIVE") and `phys_state` ("5: LinkUp"); the port's net devices follow. */
   async setPort(hca: string, port: number, state: string, physState: string, options?: MutationOptions): Promise<void> {
     await this.#mutate(setPort(this.#kernel, this.#find(hca), port, state, physState), options);
   }
@@ -161,7 +161,7 @@ export class FakeHost {
     await this.setPort(hca, port, "1: DOWN", "3: Disabled", options);
   }
 
-  /** The cable is gone, or the other end. */
+  /** The cable or the remote port is removed. */
   async carrierLost(hca: string, port: number, options?: MutationOptions): Promise<void> {
     await this.setPort(hca, port, "1: DOWN", "2: Polling", options);
   }
@@ -170,7 +170,7 @@ export class FakeHost {
     await this.setPort(hca, port, "4: ACTIVE", "5: LinkUp", options);
   }
 
-  /** The link is up and no subnet manager has configured it yet. */
+  /** The link is up and the subnet manager has not configured it. */
   async portInit(hca: string, port: number, options?: MutationOptions): Promise<void> {
     await this.setPort(hca, port, "2: INIT", "5: LinkUp", options);
   }
@@ -181,14 +181,14 @@ export class FakeHost {
   }
 
   /**
-   * The driver leaves the HCA (or `rdma link delete`): class entries, nodes and net devices vanish, /dev/infiniband too
-   * with its last node. The PCI function stays without a driver; VFs and sub-functions below the HCA go first.
+   * Unbinds the driver (or `rdma link delete`): class entries, nodes and net devices disappear, and /dev/infiniband
+   * with its last node. The PCI function stays without a driver; VFs and sub-functions of the HCA are removed first.
    */
   async removeHca(name: string, options?: MutationOptions): Promise<void> {
     await this.#mutate(this.#kernel.unbind(this.#present(name)), options);
   }
 
-  /** The driver is bound again. A PF comes back without VFs; a name that was given away meanwhile is replaced. */
+  /** Binds the driver again. A PF has no VFs then; if its name was taken meanwhile, it gets another one. */
   async restoreHca(name: string, options: RestoreOptions = {}): Promise<void> {
     const hca = this.#kernel.hcas.find((one) => one.name === name && one.where === "gone");
     if (hca === undefined) throw new Error(`Cannot restore ${name}: no removed HCA has that name`);
@@ -206,14 +206,14 @@ export class FakeHost {
     await this.#mutate(this.#kernel.destroyVfs(this.#find(pf)), options);
   }
 
-  /** The HCA's uverbs entry and node go and come back as `uverbs<number>`. */
+  /** Removes the HCA's uverbs entry and node and adds them as `uverbs<number>`. */
   async renumberUverbs(name: string, number: number, options?: MutationOptions): Promise<void> {
     const hca = this.#present(name);
     if (hca.uverbs !== number) this.#requireFree(name, number);
     await this.#mutate(renumber(this.#kernel, [[hca, number]]), options);
   }
 
-  /** Two HCAs change their uverbs numbers: both go, then both come. */
+  /** Swaps the uverbs numbers of two HCAs: removes both, then adds both. */
   async swapUverbs(a: string, b: string, options?: MutationOptions): Promise<void> {
     const [first, second] = [this.#present(a), this.#present(b)];
     await this.#mutate(renumber(this.#kernel, [[first, second.uverbs], [second, first.uverbs]]), options);
@@ -227,7 +227,7 @@ export class FakeHost {
     await this.#mutate(rename(this.#kernel, hca, name), options);
   }
 
-  /** Takes the node out of /dev though sysfs has the entry, as a container sees it that lacks the mount. */
+  /** Removes the node from /dev but not from sysfs, as in a container without the mount. */
   async hideUverbsNode(name: string, options?: MutationOptions): Promise<void> {
     await this.#mutate(showNode(this.#kernel, this.#present(name), false), options);
   }
@@ -237,8 +237,8 @@ export class FakeHost {
   }
 
   /**
-   * `rdma dev set NAME netns POD`: the RDMA entries and net devices leave the host's view; the PCI function keeps its
-   * driver and the nodes stay in /dev, which knows no network namespaces.
+   * `rdma dev set NAME netns POD`: the RDMA entries and net devices leave the host's namespace; the PCI function keeps
+   * its driver, and the nodes stay in /dev, which has no network namespaces.
    */
   async moveToPod(name: string, options?: MutationOptions): Promise<void> {
     if (!this.#exclusive) {
@@ -251,32 +251,34 @@ export class FakeHost {
 
   async returnFromPod(name: string, options?: MutationOptions): Promise<void> {
     const hca = this.#find(name);
-    if (hca.where !== "pod") throw new Error(`Cannot return ${name} from a pod: it is in none`);
+    if (hca.where !== "pod") throw new Error(`Cannot return ${name} from a pod: it is not in a pod`);
     await this.#mutate(comeBack(this.#kernel, hca), options);
   }
 
-  /** A CNI plugin (host-device, SR-IOV) moves the HCA's net devices into a pod; the HCA itself stays, in shared mode. */
+  /**
+   * A CNI plugin (host-device, SR-IOV) moves the HCA's net devices into a pod; the HCA itself stays, in shared mode.
+   */
   async moveNetdevsToPod(name: string, options?: MutationOptions): Promise<void> {
     const hca = this.#present(name);
-    if (hca.netdevsInPod) throw new Error(`Cannot move net devices of ${name}: they are in a pod already`);
+    if (hca.netdevsInPod) throw new Error(`Cannot move net devices of ${name}: they are already in a pod`);
     await this.#mutate(netdevsLeave(this.#kernel, hca), options);
   }
 
   async returnNetdevs(name: string, options?: MutationOptions): Promise<void> {
     const hca = this.#present(name);
-    if (!hca.netdevsInPod) throw new Error(`Cannot return net devices of ${name}: they are in no pod`);
+    if (!hca.netdevsInPod) throw new Error(`Cannot return net devices of ${name}: they are not in a pod`);
     await this.#mutate(netdevsReturn(this.#kernel, hca), options);
   }
 
-  /** Writes one attribute below the HCA's directory ("ports/1/rate"), whole and with a final newline. */
+  /** Writes one attribute of the HCA ("ports/1/rate"), atomically and with a final newline. */
   async setAttribute(name: string, path: string, content: string, options?: MutationOptions): Promise<void> {
     const file = `${this.#kernel.pathOf(this.#present(name))}/${path}`;
     await this.#once(() => this.#kernel.sys.file(file, content), `change ${name} ${path}`, options);
   }
 
   /**
-   * Spoils a file of sysfs in place ("class/infiniband/mlx5_0/node_guid"): keeps its first `bytes` bytes when that is a
-   * number, and writes those bytes when it is text or bytes. `fix` undoes it.
+   * Damages a file of sysfs in place ("class/infiniband/mlx5_0/node_guid"): truncates it to `bytes` bytes when that is
+   * a number, and writes the given text or bytes otherwise. `fix` undoes it.
    */
   async tear(path: string, bytes: number | string | Uint8Array, options?: MutationOptions): Promise<void> {
     await this.#once(
@@ -289,7 +291,7 @@ export class FakeHost {
     );
   }
 
-  /** Removes one file of sysfs; `fix` brings it back. */
+  /** Removes one file of sysfs; `fix` restores it. */
   async removeFile(path: string, options?: MutationOptions): Promise<void> {
     await this.#once(
       () => {
@@ -322,12 +324,12 @@ export class FakeHost {
     await this.#once(() => this.#misc.set("rdma_cm", present), `${present ? "add" : "remove"} rdma_cm`, options);
   }
 
-  /** Appends a line to the events file though nothing changed: a trigger for nothing, or a late one. */
-  poke(line = "change nothing"): void {
+  /** Appends a line to the events file without a change: a spurious or late trigger. */
+  emitEvent(line = "change nothing"): void {
     this.#emit([line]);
   }
 
-  /** Removes everything below `root`, and `root`. */
+  /** Removes `root` and everything in it. */
   close(): void {
     this.#listeners.clear();
     rmSync(this.root, { recursive: true, force: true });

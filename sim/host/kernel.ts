@@ -1,6 +1,6 @@
 /**
- * The kernel's side of a fake host: which objects exist, which numbers they have, and the order in which their
- * entries appear and vanish. Each longer change is a generator that yields where a reader may look in the middle.
+ * The kernel of a fake host: its objects, their numbers, and the order in which their entries appear and disappear.
+ * Longer changes are generators that yield where a reader may see intermediate states.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type HcaObject, madsOf, newHca, pciFacts, type Steps, vfDescription } f
 import { charDeviceTree, type CharKind, hcaTree, linkOf, macOf, portTree } from "./tree.ts";
 import type { HcaDescription, NetdevDescription } from "./types.ts";
 
-/** The objects of the RDMA subsystem, kept in step with the two trees on disk. */
+/** The objects of the RDMA subsystem; the two trees on disk always match them. */
 export class Kernel {
   readonly machine: Machine;
   readonly sys: TreeWriter;
@@ -22,7 +22,7 @@ export class Kernel {
     this.sys = machine.sys;
   }
 
-  /** The HCA with this name that the host's network namespace, or a pod's, has. */
+  /** The HCA of this name in the host's or a pod's network namespace. */
   find(name: string): HcaObject | undefined {
     return this.hcas.find((hca) => hca.name === name && hca.where !== "gone") ??
       this.hcas.find((hca) => hca.name === name);
@@ -49,7 +49,7 @@ export class Kernel {
     return `${parent ?? "/devices/virtual"}/net/${netdev.name}`;
   }
 
-  /** Adds an HCA of the description: its function if that is new, net devices, RDMA objects. */
+  /** Adds an HCA of the description: its function if needed, net devices, RDMA objects. */
   *probe(description: HcaDescription, pf: HcaObject | null = null, vfIndex: number | null = null): Steps {
     const hca = newHca(description, pf, vfIndex);
     this.#ensureFunction(hca);
@@ -57,7 +57,7 @@ export class Kernel {
     return yield* this.bind(hca, null);
   }
 
-  /** The driver takes the HCA: net devices first, then the RDMA objects. */
+  /** Binds the driver to the HCA: net devices first, then the RDMA objects. */
   *bind(hca: HcaObject, uverbs: number | null): Steps {
     const { description } = hca;
     const { pci, sf, driver } = description;
@@ -76,7 +76,7 @@ export class Kernel {
     return [`add ${hca.name}${hca.uverbs === null ? "" : ` uverbs${hca.uverbs}`}`];
   }
 
-  /** The RDMA objects become visible: the HCA, then uverbs, then umad and issm. */
+  /** Adds the RDMA objects: the HCA, then uverbs, then umad and issm. */
   *appear(hca: HcaObject, nodes: boolean): Generator<void, void> {
     const path = this.pathOf(hca);
     const ports: Directory = Object.fromEntries(
@@ -91,7 +91,7 @@ export class Kernel {
     for (const [kind, number, port] of madsOf(hca)) this.#plugChar(hca, kind, number, port, nodes);
   }
 
-  /** The RDMA objects vanish, the nodes too unless they stay (devtmpfs knows no namespaces). */
+  /** Removes the RDMA objects, and the nodes unless they stay (devtmpfs has no namespaces). */
   *vanish(hca: HcaObject, where: "pod" | "gone", nodes: boolean): Generator<void, void> {
     if (hca.where === "here") {
       for (const [kind, number] of madsOf(hca)) this.#unplugChar(hca, kind, number, nodes);
@@ -110,7 +110,7 @@ export class Kernel {
     }
   }
 
-  /** The driver leaves: VFs and sub-functions below go first; `driver` and the net devices go with it. */
+  /** Unbinds the driver: VFs and sub-functions are removed first; `driver` and the net devices disappear. */
   *unbind(hca: HcaObject): Steps {
     const lines: string[] = [];
     for (const vf of this.vfsOf(hca)) lines.push(...yield* this.destroyVf(vf));
@@ -138,7 +138,7 @@ export class Kernel {
     return this.hcas.filter((hca) => hca.pf === pf);
   }
 
-  /** As writing n to `sriov_numvfs`: functions and links, then the number, then the driver takes each VF. */
+  /** Writes n to `sriov_numvfs`: functions and links appear, then the number changes, then the driver binds each VF. */
   *createVfs(pf: HcaObject, n: number): Steps {
     const { description } = pf;
     const total = description.totalVfs ?? 0;
@@ -171,7 +171,7 @@ export class Kernel {
     return lines;
   }
 
-  /** A VF leaves: its RDMA objects, then its PCI function and the PF's link. */
+  /** Removes a VF: its RDMA objects, then its PCI function and the PF's link. */
   *destroyVf(vf: HcaObject): Steps {
     const lines = vf.where === "gone" ? [] : yield* this.unbind(vf);
     const pfPath = vf.pf === null ? null : this.parentOf(vf.pf);
@@ -181,7 +181,7 @@ export class Kernel {
     return lines;
   }
 
-  /** As writing 0 to `sriov_numvfs`. */
+  /** Writes 0 to `sriov_numvfs`. */
   *destroyVfs(pf: HcaObject): Steps {
     const lines: string[] = [];
     for (const vf of this.vfsOf(pf)) lines.push(...yield* this.destroyVf(vf));
@@ -218,7 +218,7 @@ export class Kernel {
     }
   }
 
-  /** The net devices leave with their PCI function; those of devices/virtual stay. */
+  /** Removes the net devices with their PCI function; those in devices/virtual stay. */
   unplugNetdevs(hca: HcaObject): void {
     for (const netdev of hca.netdevs) {
       const path = this.netdevPath(hca, netdev);

@@ -1,6 +1,6 @@
 /**
- * The part of a fake host below RDMA: buses and classes, PCI functions with their bridges and drivers, sub-functions,
- * net devices, modules, device nodes. It knows paths and numbers, and nothing of HCAs.
+ * The parts of a fake host below RDMA: buses and classes, PCI functions with their bridges and drivers, sub-functions,
+ * net devices, modules, device nodes. It handles paths and numbers and knows nothing about HCAs.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const BRIDGE: PciFacts = {
   numaNode: -1,
 };
 
-/** What is on the machine's buses, kept in step with the two trees on disk. */
+/** The devices of the machine; the two trees on disk always match them. */
 export class Machine {
   readonly sys: TreeWriter;
   readonly dev: TreeWriter;
@@ -31,7 +31,7 @@ export class Machine {
     this.dev = dev;
   }
 
-  /** Everything a machine has before its first HCA: buses, classes, modules, network cards. */
+  /** Adds everything that a machine has before its first HCA: buses, classes, modules, network cards. */
   boot(description: HostDescription): void {
     for (const path of ["/class/net", "/class/misc", "/devices/virtual", "/module"]) this.sys.directory(path);
     for (const bus of ["pci", "auxiliary"]) {
@@ -71,13 +71,13 @@ export class Machine {
     this.sys.remove(`/module/${module}`);
   }
 
-  /** devtmpfs makes a node's directory with its first node … */
+  /** Adds a node. devtmpfs creates a directory with its first node … */
   makeNode(path: string, mode: number): void {
     this.dev.directory(path.slice(0, path.lastIndexOf("/")));
     this.dev.file(path, "", mode);
   }
 
-  /** … and removes it with its last. */
+  /** … and removes it with the last one. */
   dropNode(path: string): void {
     this.dev.remove(path);
     const directory = path.slice(0, path.lastIndexOf("/"));
@@ -94,7 +94,7 @@ export class Machine {
     let above = "/devices";
     for (const [depth, bridge] of (bridges ?? defaultBridges(address)).entries()) {
       above += `/${bridge}`;
-      // The first is the root complex, which is no PCI function.
+      // The first is the root complex, which is not a PCI function.
       if (depth === 0 || this.#functions.has(bridge)) continue;
       this.#addFunction(bridge, above, pciFunctionTree({ ...BRIDGE, numaNode: facts.numaNode }));
     }
@@ -139,7 +139,7 @@ export class Machine {
     this.sys.remove(path);
   }
 
-  /** A net device at `path`; one of devices/virtual that is there already stays as it is. */
+  /** Adds a net device at `path`; an existing one in devices/virtual is left as it is. */
   plugNetdev(
     path: string,
     netdev: NetdevDescription,

@@ -1,5 +1,5 @@
 /**
- * The objects of a fake host's RDMA subsystem as they are now, and how they follow from the description.
+ * The current objects of a fake host's RDMA subsystem, and how they are created from the description.
  *
  * @module
  */
@@ -7,28 +7,28 @@ import { defaultBridges, routingId, vfAddress } from "./pci.ts";
 import { defaultGids, type PciFacts } from "./tree.ts";
 import type { GidDescription, HcaDescription, HcaNow, NetdevDescription, PortDescription } from "./types.ts";
 
-/** Steps of a change; the value is one event line for each object that changed. */
+/** The steps of a change; the return value has one event line for each changed object. */
 export type Steps = Generator<void, string[]>;
 
-/** A port as it is now. */
+/** The current state of a port. */
 export interface PortObject {
   readonly number: number;
   readonly description: PortDescription;
   state: string;
   physState: string;
   gids: readonly GidDescription[];
-  /** Number of its umad and issm nodes; the kernel gives both the same one. */
+  /** Number of its umad and issm nodes, for which the kernel uses the same number. */
   mad: number | null;
 }
 
-/** An HCA as it is now. */
+/** The current state of an HCA. */
 export interface HcaObject {
   readonly description: HcaDescription;
   name: string;
-  /** `pod`: moved to another network namespace, its nodes still in /dev. */
+  /** `pod`: moved to another network namespace, with its nodes still in /dev. */
   where: "here" | "pod" | "gone";
   uverbs: number | null;
-  /** The uverbs node is kept out of /dev though sysfs has the entry. */
+  /** The uverbs node is hidden in /dev although sysfs has the entry. */
   nodeHidden: boolean;
   readonly ports: readonly PortObject[];
   readonly netdevs: readonly NetdevDescription[];
@@ -40,7 +40,7 @@ export interface HcaObject {
 
 const STATES = { DOWN: "1: DOWN", INIT: "2: INIT", ARMED: "3: ARMED", ACTIVE: "4: ACTIVE" } as const;
 
-/** An HCA as it is before its driver takes it. */
+/** An HCA before its driver is bound. */
 export function newHca(description: HcaDescription, pf: HcaObject | null, vfIndex: number | null): HcaObject {
   const netdevs = (description.netdevs ?? []).map((netdev) => typeof netdev === "string" ? { name: netdev } : netdev);
   const ports = description.ports.map((port, index): PortObject => {
@@ -81,20 +81,20 @@ export function madsOf(hca: HcaObject): [kind: "umad" | "issm", number: number, 
   });
 }
 
-/** What the PCI function of an HCA says of itself. */
+/** The attributes of an HCA's PCI function. */
 export function pciFacts(hca: HcaDescription): PciFacts {
   return {
     vendor: hca.vendor,
     device: hca.device,
     subsystemVendor: hca.subsystemVendor ?? hca.vendor,
     subsystemDevice: hca.subsystemDevice ?? "0000",
-    // 0207 InfiniBand, 0200 Ethernet; EFA calls itself Ethernet too.
+    // 0207 InfiniBand, 0200 Ethernet; EFA uses Ethernet as well.
     pciClass: hca.pciClass ?? (hca.ports[0]?.linkLayer === "InfiniBand" ? "020700" : "020000"),
     numaNode: hca.numaNode ?? -1,
   };
 }
 
-/** VF `index` of a PF, without the name that the kernel will give it. */
+/** VF `index` of a PF, without the name, which the kernel assigns. */
 export function vfDescription(pf: HcaObject, index: number): HcaDescription {
   const { totalVfs: _totalVfs, vfs: _vfs, vf, netdevs: _netdevs, ...shared } = pf.description;
   const first = pf.netdevs.find((netdev) => netdev.type !== "ipoib" && !netdev.physPortName?.startsWith("pf"));
@@ -114,7 +114,7 @@ export function vfDescription(pf: HcaObject, index: number): HcaDescription {
   };
 }
 
-/** What a scan must find of an HCA that the host sees. */
+/** The expected scan result for an HCA that is visible on the host. */
 export function describeHca(hca: HcaObject): HcaNow {
   const { description } = hca;
   const nodes = madsOf(hca);

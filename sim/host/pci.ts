@@ -1,10 +1,10 @@
 /**
- * PCI addresses and the modules behind drivers. Pure.
+ * PCI addresses, and the modules of drivers. Pure.
  *
  * @module
  */
 
-/** Bus, device and function of "0000:3b:00.2" as one 16-bit number, as SR-IOV offsets count. */
+/** Bus, device and function of "0000:3b:00.2" as a 16-bit number, as used for SR-IOV offsets. */
 export function routingId(address: string): number {
   const match = /^[0-9a-f]{4,8}:([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$/.exec(address);
   if (match === null) {
@@ -19,14 +19,14 @@ export function vfAddress(pf: string, id: number): string {
   return `${pf.slice(0, pf.indexOf(":"))}:${hex(id >> 8)}:${hex((id >> 3) & 31)}.${id & 7}`;
 }
 
-/** A root complex and a root port on the bus before: ["pci0000:3a", "0000:3a:00.0"] for 0000:3b:00.0. */
+/** A root complex and a root port on the previous bus: ["pci0000:3a", "0000:3a:00.0"] for 0000:3b:00.0. */
 export function defaultBridges(address: string): readonly string[] {
   const bus = Math.max(0, (routingId(address) >> 8) - 1).toString(16).padStart(2, "0");
   const domain = address.slice(0, address.indexOf(":"));
   return [`pci${domain}:${bus}`, `${domain}:${bus}:00.0`];
 }
 
-/** Modules that are loaded on a host with these PCI drivers, the RDMA driver with its PCI driver. */
+/** Modules loaded on a host with these PCI drivers, including their RDMA drivers. */
 export function modulesOf(drivers: readonly string[]): readonly string[] {
   const rdma: Readonly<Record<string, string>> = {
     mlx5_core: "mlx5_ib",

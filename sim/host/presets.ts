@@ -1,5 +1,5 @@
 /**
- * Machines that exist, as descriptions: one adapter family each, and some that are odd in one way.
+ * Descriptions of real machines: one per adapter family, and some with one peculiarity.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { HcaDescription, HostDescription, PortDescription } from "./types.t
 const IB: PortDescription = { linkLayer: "InfiniBand" };
 const ROCE: PortDescription = { linkLayer: "Ethernet" };
 
-/** A GUID in sysfs form with the vendor's prefix, made of a number so that no two HCAs of a host share one. */
+/** A GUID in sysfs form with the vendor's prefix, unique per number on a host. */
 function guid(number: number): string {
   return `0c42:a103:${(number >> 8 & 0xffff).toString(16).padStart(4, "0")}:${
     ((number & 0xff) << 8).toString(16).padStart(4, "0")
   }`;
 }
 
-/** A ConnectX function; what is not said is a ConnectX-6 with one RoCE port. */
+/** A ConnectX function; by default a ConnectX-6 with one RoCE port. */
 function connectx(number: number, over: Partial<HcaDescription>): HcaDescription {
   return {
     name: `mlx5_${number}`,
@@ -36,7 +36,7 @@ function connectx(number: number, over: Partial<HcaDescription>): HcaDescription
   };
 }
 
-/** A ConnectX PF with RoCE and four VFs that exist from the start. */
+/** A ConnectX PF with RoCE and four VFs from the start. */
 function roceWithVfs(number: number, pci: string, numaNode: number, netdev: string): HcaDescription {
   return connectx(number, {
     pci,
@@ -56,7 +56,7 @@ const SOFT_ROCE: HcaDescription = {
   nodeGuid: "5054:00ff:fe12:3456",
   pci: null,
   netdevs: [{ name: "eth0", ipv4: "10.0.2.15", virtual: true }],
-  // A kernel 6.1 makes an issm node for rxe too (measured).
+  // Kernel 6.1 creates an issm node for rxe as well (measured).
   ports: [{ linkLayer: "Ethernet", rate: "2.5 Gb/sec (1X SDR)", counters: false, issm: true }],
 };
 
@@ -115,7 +115,7 @@ function bnxt(number: number, pci: string): HcaDescription {
   };
 }
 
-/** One rail of a GPU server: a ConnectX-7 with one NDR port below a root complex of its own. */
+/** One rail of a GPU server: a ConnectX-7 with one NDR port and its own root complex. */
 function rail(number: number): HcaDescription {
   const bus = [0x0c, 0x2a, 0x41, 0x58, 0x86, 0xa5, 0xbd, 0xd5][number] ?? 0;
   const hex = (value: number) => value.toString(16).padStart(2, "0");
@@ -152,7 +152,7 @@ const presets = {
     hcas: [roceWithVfs(0, "0000:3b:00.0", 0, "ens1f0np0"), roceWithVfs(1, "0000:af:00.0", 1, "ens2f0np0")],
     knem: true,
   },
-  /** Two functions of an Intel E810: one speaks RoCE, one iWARP. */
+  /** Two functions of an Intel E810: one with RoCE, one with iWARP. */
   "intel-irdma": {
     hcas: [
       irdma(0, {}),
@@ -164,7 +164,7 @@ const presets = {
     ],
   },
   "broadcom-bnxt": { hcas: [bnxt(0, "0000:65:00.0"), bnxt(1, "0000:65:00.1")] },
-  /** One EFA of a cloud instance: no net device, no umad, and a card for IP beside it. */
+  /** One EFA of a cloud instance: no net device, no umad, and a separate card for IP. */
   "aws-efa": {
     hcas: [EFA],
     rdmaCm: false,
@@ -187,7 +187,7 @@ const presets = {
     ],
     knem: true,
   },
-  /** Two ports of one card under a bond: one HCA on the first function, whose GIDs belong to the bond. */
+  /** Two ports of one card in a bond: one HCA on the first function, with the GIDs of the bond. */
   "bond": {
     hcas: [connectx(0, {
       name: "mlx5_bond_0",
@@ -215,7 +215,7 @@ const presets = {
       ),
     ],
   },
-  /** The RDMA modules are loaded and there is no adapter. */
+  /** The RDMA modules are loaded, but there is no adapter. */
   "empty": { hcas: [], rdmaCm: false },
   /** No RDMA module is loaded. */
   "no-modules": { hcas: [], rdmaCm: false, modules: false },
@@ -252,9 +252,9 @@ export type PresetName = keyof typeof presets;
 export const PRESETS: Readonly<Record<PresetName, HostDescription>> = presets;
 
 /**
- * The preset of that name.
+ * Returns the preset of that name.
  *
- * @throws {RangeError} when there is none; the message lists those that exist
+ * @throws {RangeError} when there is none; the message lists the presets
  */
 export function preset(name: string): HostDescription {
   const all: Readonly<Record<string, HostDescription>> = { ...PRESETS, ...REPORTED_HOSTS };
@@ -264,7 +264,7 @@ export function preset(name: string): HostDescription {
 }
 
 /**
- * A machine with `n` RoCE HCAs of one port each, spread over four NUMA nodes; for benchmarks. At most 8,192 HCAs.
+ * A machine with `n` RoCE HCAs of one port each on four NUMA nodes; for benchmarks. At most 8,192 HCAs.
  *
  * @throws {RangeError} when `n` is not a whole number from 0 to 8192
  */
@@ -274,14 +274,14 @@ export function manyHcas(n: number): HostDescription {
   }
   const hex = (value: number, width: number) => value.toString(16).padStart(width, "0");
   const hcas = Array.from({ length: n }, (_, number) => {
-    // A domain per 256 HCAs, a bus per eight of them, which makes every address unique.
+    // A domain per 256 HCAs and a bus per eight of them make every address unique.
     const domain = hex(number >> 8, 4);
     const bus = hex(16 + (number >> 3 & 31), 2);
     return connectx(number, {
       pci: `${domain}:${bus}:00.${number & 7}`,
       bridges: [`pci${domain}:00`, `${domain}:00:${hex(number >> 3 & 31, 2)}.0`],
       numaNode: (number >> 3) % 4,
-      // Inodes are what building a big host costs: a short GID table, and no IB counters.
+      // Building a big host is dominated by inodes: a short GID table, and no IB counters.
       ports: [{ ...ROCE, gidSlots: 8, counters: false }],
       netdevs: [{ name: `eth${number}`, ipv4: `10.${number >> 16 & 255}.${number >> 8 & 255}.${number & 255}` }],
     });

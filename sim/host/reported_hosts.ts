@@ -1,12 +1,12 @@
 /**
- * Machines after public reports, each odd in a way that a plain description of an adapter does not show. The trees are
- * compared with those of a builder that shares no code with this one (test/hosts).
+ * Machines from public reports, each with a peculiarity that a plain description of an adapter does not cover. The
+ * trees are compared with those of an independent builder (test/hosts).
  *
  * @module
  */
 import type { GidDescription, HcaDescription, HostDescription, NetdevDescription, PortDescription } from "./types.ts";
 
-/** A ConnectX function; what is not said has one RoCE port on NUMA node 0. */
+/** A ConnectX function; by default with one RoCE port on NUMA node 0. */
 function connectx(
   number: number,
   pci: string,
@@ -40,7 +40,7 @@ function gid(
 
 const LINK_LOCAL = "fe80:0000:0000:0000:0e42:a1ff:fe00:";
 
-/** A RoCE port with a link-local GID, once for RoCE v2 or once for each version. */
+/** A RoCE port with a link-local GID, for RoCE v2 only or for both versions. */
 function roce(end: string, netdev: string, versions: 1 | 2 = 1, over: Partial<PortDescription> = {}): PortDescription {
   const address = LINK_LOCAL + end;
   const gids = versions === 1
@@ -49,7 +49,7 @@ function roce(end: string, netdev: string, versions: 1 | 2 = 1, over: Partial<Po
   return { linkLayer: "Ethernet", gids, ...over };
 }
 
-/** An InfiniBand port as its subnet manager has set it up. */
+/** An InfiniBand port configured by its subnet manager. */
 function ib(lid: number, address: string, over: Partial<PortDescription> = {}): PortDescription {
   return {
     linkLayer: "InfiniBand",
@@ -59,10 +59,10 @@ function ib(lid: number, address: string, over: Partial<PortDescription> = {}): 
   };
 }
 
-/** A port of a VF that nobody has raised yet. */
+/** A port of a VF that no one has set up yet. */
 const DOWN: PortDescription = { linkLayer: "Ethernet", state: "DOWN", physState: "3: Disabled" };
 
-/** A port of a switchdev function that has no GID table. */
+/** A port of a switchdev function without a GID table. */
 function noTable(state: "ACTIVE" | "DOWN" = "ACTIVE"): PortDescription {
   const physState = state === "DOWN" ? "3: Disabled" : "5: LinkUp";
   return { linkLayer: "Ethernet", state, physState, gidSlots: 0, umad: false };
@@ -131,7 +131,7 @@ const SMI_PORT: PortDescription = {
 const BOND_BRIDGES = ["pci0000:3a", "0000:3a:00.0"];
 
 const hosts = {
-  /** ConnectX-8 XDR: beside mlx5_0, and on the same function, an SMI sub-device without uverbs node. */
+  /** ConnectX-8 XDR: besides mlx5_0, the same function has an SMI sub-device without uverbs node. */
   "smi-subdevice": {
     hcas: [XDR, {
       ...XDR,
@@ -162,7 +162,7 @@ const hosts = {
       ],
     })],
   },
-  /** A RoCE LAG: one HCA over both functions' ports, its GIDs the bond's. */
+  /** A RoCE LAG: one HCA for the ports of both functions, with the GIDs of the bond. */
   "roce-lag": {
     hcas: [connectx(0, "0000:3b:00.0", BOND_BRIDGES, {
       name: "mlx5_bond_0",
@@ -188,7 +188,7 @@ const hosts = {
       master: "bond0",
     }],
   },
-  /** Four VFs that are down, as all are until a CNI plugin raises them inside pods. */
+  /** Four VFs that are down, as VFs are until a CNI plugin sets them up inside pods. */
   "vfs-down": {
     hcas: [connectx(0, "0000:3b:00.0", BOND_BRIDGES, {
       netdevs: ["ens1f0"],
@@ -198,7 +198,7 @@ const hosts = {
       ports: [roce("0001", "ens1f0")],
     })],
   },
-  /** The same with a PF whose net device is called after its port. */
+  /** The same with a PF whose net device is named after its port. */
   "vfs-down-np": {
     hcas: [connectx(0, "0000:3b:00.0", ["pci0000:3a"], {
       netdevs: ["ens1f0np0"],
@@ -210,7 +210,10 @@ const hosts = {
   },
   /** Two Omni-Path adapters. */
   "omni-path": { hcas: [omniPath(0, "3d", "3a"), omniPath(1, "af", "ae")] },
-  /** Soft-RoCE and soft-iWARP before kernel 5.11: their device links lead to NICs, one of them an adapter's function. */
+  /**
+   * Soft-RoCE and soft-iWARP before kernel 5.11: their device links lead to NICs, one of them the function of an
+   * adapter.
+   */
   "soft-old-kernel": {
     hcas: [
       connectx(0, "0000:3b:00.0", BOND_BRIDGES, {
@@ -250,7 +253,7 @@ const hosts = {
       }),
     ],
   },
-  /** Intel E810 with VFs, whose PCI driver is another one than the PF's. */
+  /** Intel E810 with VFs whose PCI driver differs from that of the PF. */
   "intel-vfs": {
     hcas: [connectx(0, "0000:5e:00.0", ["pci0000:5d", "0000:5d:00.0"], {
       name: "rocep94s0f0",
@@ -264,11 +267,11 @@ const hosts = {
       ports: [{ linkLayer: "Ethernet", gids: [gid(0, "fe80:0000:0000:0000:b696:91ff:feaa:0001", "ens785f0")] }],
     })],
   },
-  /** A switchdev PF that has kept its uplink's GID table; its representors are ports of the HCA, too. */
+  /** A switchdev PF that has kept its uplink's GID table; its representors are also ports of the HCA. */
   "switchdev": switchdev(roce("0001", "ens8f1", 2)),
-  /** A switchdev PF as upstream kernels have it: RoCE is off. */
+  /** A switchdev PF with an upstream kernel: RoCE is off. */
   "switchdev-no-roce": switchdev({ ...noTable(), rate: "100 Gb/sec (4X EDR)" }),
-  /** Pods' macvlans in the GID tables, one of them called like another HCA's own net device. */
+  /** Pods' macvlans in the GID tables, one of them with the name of another HCA's net device. */
   "macvlan-names": {
     hcas: [
       connectx(0, "0000:3b:00.0", ["pci0000:00"], {
@@ -295,7 +298,7 @@ const hosts = {
       }),
     ],
   },
-  /** Four rails whose net devices a CNI plugin moves into pods while the RDMA devices stay shared. */
+  /** Four rails with net devices that a CNI plugin moves into pods while the RDMA devices stay shared. */
   "rails-in-pods": { hcas: [0, 1, 2, 3].map(rail) },
 } satisfies Record<string, HostDescription>;
 

@@ -1,7 +1,7 @@
 /**
- * What the kernel's sysfs says about one PCI function, net device, HCA or character device, as a tree of file contents.
- * Pure: nothing here touches the disk. File names and spellings are the kernel's
- * (`Documentation/ABI/stable/sysfs-class-infiniband`, `drivers/infiniband/core/{sysfs,user_mad,uverbs_main}.c`).
+ * The content of the kernel's sysfs for one PCI function, net device, HCA or character device, as a tree of file
+ * contents. Pure. File names and spellings are the kernel's (`Documentation/ABI/stable/sysfs-class-infiniband`,
+ * `drivers/infiniband/core/{sysfs,user_mad,uverbs_main}.c`).
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { GidDescription, HcaDescription, NetdevDescription, PortDescription
 
 const EMPTY_GID = "0000:0000:0000:0000:0000:0000:0000:0000";
 
-/** A PCI function as the tree needs it. */
+/** The facts about a PCI function that its tree needs. */
 export interface PciFacts {
   readonly vendor: string;
   readonly device: string;
@@ -21,7 +21,7 @@ export interface PciFacts {
   readonly numaNode: number;
 }
 
-/** "pci:v000015B3d00001017sv…": what chooses kernel modules and libibverbs' providers. */
+/** "pci:v000015B3d00001017sv…": selects kernel modules and libibverbs' providers. */
 export function pciModalias(facts: PciFacts): string {
   const wide = (id: string) => id.toUpperCase().padStart(8, "0");
   const upper = facts.pciClass.toUpperCase();
@@ -29,7 +29,7 @@ export function pciModalias(facts: PciFacts): string {
     `sd${wide(facts.subsystemDevice)}bc${upper.slice(0, 2)}sc${upper.slice(2, 4)}i${upper.slice(4, 6)}`;
 }
 
-/** The attributes of a PCI function; links and SR-IOV files are the caller's. */
+/** The attributes of a PCI function; the caller adds links and SR-IOV files. */
 export function pciFunctionTree(facts: PciFacts): Directory {
   return {
     vendor: `0x${facts.vendor}`,
@@ -39,7 +39,7 @@ export function pciFunctionTree(facts: PciFacts): Directory {
     class: `0x${facts.pciClass}`,
     revision: "0x00",
     numa_node: String(facts.numaNode),
-    // Sixteen CPUs a node; a function of no known node is local to all.
+    // Sixteen CPUs per node; a function without a node is local to all CPUs.
     local_cpulist: facts.numaNode < 0 ? "0-127" : `${facts.numaNode * 16}-${facts.numaNode * 16 + 15}`,
     modalias: pciModalias(facts),
     enable: "1",
@@ -47,19 +47,21 @@ export function pciFunctionTree(facts: PciFacts): Directory {
   };
 }
 
-/** Link facts of a net device: carrier is null while the interface is administratively down (reading gives EINVAL). */
+/**
+ * State of a net device's link: carrier is null while the interface is administratively down (reading gives EINVAL).
+ */
 export interface LinkFacts {
   readonly up: boolean;
   readonly carrier: "0" | "1" | null;
 }
 
-/** What the net device does when its port is in these states. */
+/** The link of the net device when its port is in these states. */
 export function linkOf(state: string, physState: string): LinkFacts {
   if (physState.startsWith("3")) return { up: false, carrier: null };
   return { up: true, carrier: state.startsWith("4") ? "1" : "0" };
 }
 
-/** The files of a net device that follow its link. */
+/** The files of a net device that depend on its link. */
 export function linkFiles(link: LinkFacts): { operstate: string; flags: string; carrier: string | undefined } {
   return {
     operstate: link.carrier === "1" ? "up" : "down",
@@ -69,7 +71,7 @@ export function linkFiles(link: LinkFacts): { operstate: string; flags: string; 
   };
 }
 
-/** A net device; `device` is null for those of devices/virtual. */
+/** A net device; `device` is null for those in devices/virtual. */
 export function netdevTree(
   netdev: NetdevDescription,
   facts: { ifindex: number; device: string | null; address: string; link: LinkFacts; master: string | null },
@@ -94,13 +96,13 @@ export function netdevTree(
   };
 }
 
-/** The GUID of a port: on real adapters the node GUID plus the port number. */
+/** The GUID of a port: as on real adapters, the node GUID plus the port number. */
 export function portGuid(nodeGuid: string, port: number): string {
   const value = (BigInt(`0x${nodeGuid.replaceAll(":", "")}`) + BigInt(port)) & 0xffff_ffff_ffff_ffffn;
   return value.toString(16).padStart(16, "0").replace(/(.{4})(?=.)/g, "$1:");
 }
 
-/** The MAC address of a net device: from the node GUID, or the 20 bytes of IPoIB that end with the port GUID. */
+/** The MAC address of a net device: from the node GUID, or for IPoIB the 20 bytes that end with the port GUID. */
 export function macOf(netdev: NetdevDescription, nodeGuid: string): string {
   const port = portGuid(nodeGuid, netdev.port ?? 1).replaceAll(":", "").replace(/(..)(?=.)/g, "$1:");
   if (netdev.type === "ipoib") return `00:00:10:29:fe:80:00:00:00:00:00:00:${port}`;
@@ -108,7 +110,7 @@ export function macOf(netdev: NetdevDescription, nodeGuid: string): string {
   return ["02", bytes[1], bytes[2], bytes[5], bytes[6], bytes[7]].join(":");
 }
 
-/** The GID table that a driver fills in for a port: one GID on InfiniBand, pairs of v1 and v2 per address on RoCE. */
+/** The default GID table of a port: one GID on InfiniBand, a v1 and a v2 entry per address on RoCE. */
 export function defaultGids(
   hca: HcaDescription,
   number: number,
@@ -156,7 +158,7 @@ function zeros(names: readonly string[], lifespan: boolean): Directory {
   return lifespan ? { ...files, lifespan: "10" } : files;
 }
 
-/** The GID table of a port: empty slots read as zeros, and have no readable attributes. */
+/** The GID table of a port: empty slots read as zeros and have no readable attributes. */
 export function gidFiles(port: PortDescription, gids: readonly GidDescription[]): Directory {
   const table = Array.from({ length: port.gidSlots ?? 16 }, () => EMPTY_GID);
   for (const gid of gids) table[gid.index] = gid.gid;
@@ -169,7 +171,7 @@ export function gidFiles(port: PortDescription, gids: readonly GidDescription[])
   };
 }
 
-/** Files named by number; what is null is left out. */
+/** Files named by number, without the null ones. */
 function indexed(values: readonly (readonly [number, string | null])[]): Directory {
   return Object.fromEntries(values.flatMap(([index, value]) => value === null ? [] : [[String(index), value]]));
 }
@@ -199,7 +201,7 @@ export function portTree(
   };
 }
 
-/** What the software drivers call their devices. */
+/** `node_desc` of the software drivers. */
 const NODE_DESC: Readonly<Record<string, string>> = { rxe: "rxe", rdma_rxe: "rxe", siw: "Software iWARP stack" };
 
 /** The attributes of an HCA without its ports; `device` is null for software HCAs. */
@@ -227,8 +229,8 @@ export function hcaTree(hca: HcaDescription, name: string, device: string | null
 export type CharKind = "uverbs" | "umad" | "issm";
 
 /**
- * `major:minor` of a node: fixed below major 231 for the first 32 uverbs, 64 umad and 64 issm (`IB_UVERBS_BASE_MINOR`
- * 192, `IB_UMAD_MINOR_BASE` 0, `IB_ISSM_MINOR_BASE` 64), a dynamic major above.
+ * `major:minor` of a node: major 231 for the first 32 uverbs, 64 umad and 64 issm (`IB_UVERBS_BASE_MINOR` 192,
+ * `IB_UMAD_MINOR_BASE` 0, `IB_ISSM_MINOR_BASE` 64), a dynamic major above.
  */
 export function charNumber(kind: CharKind, number: number): string {
   if (kind === "uverbs") return number < 32 ? `231:${192 + number}` : `508:${number - 32}`;
@@ -236,10 +238,10 @@ export function charNumber(kind: CharKind, number: number): string {
   return number < 64 ? `231:${64 + number}` : `506:${number - 64}`;
 }
 
-/** Provider ABI that each driver's `uverbsN/abi_version` says. */
+/** Provider ABI in `uverbsN/abi_version` of each driver. */
 const ABI: Readonly<Record<string, string>> = { rdma_rxe: "2", ice: "5", iavf: "5", mlx4_core: "4" };
 
-/** `uverbsN`, `umadN` or `issmN` below its class directory. */
+/** `uverbsN`, `umadN` or `issmN` in its class directory. */
 export function charDeviceTree(
   kind: CharKind,
   number: number,

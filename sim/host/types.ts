@@ -1,10 +1,10 @@
 /**
- * What a fake host is described by and how it is reported: plain values, no behaviour.
+ * Description and current state of a fake host: plain values without behaviour.
  *
  * @module
  */
 
-/** Port states a description can start with. */
+/** Initial port states. */
 export type PortStateName = "DOWN" | "INIT" | "ARMED" | "ACTIVE";
 
 /** One occupied slot of a GID table. */
@@ -20,22 +20,22 @@ export interface GidDescription {
 
 /** One port; ports are numbered from 1 in the order of the description. */
 export interface PortDescription {
-  /** What `link_layer` says; EFA says "Unknown". */
+  /** Value of `link_layer`; "Unknown" for EFA. */
   readonly linkLayer: "InfiniBand" | "Ethernet" | "Unknown";
   /** Default ACTIVE. */
   readonly state?: PortStateName;
-  /** Default "5: LinkUp", and "2: Polling" (a cable that is not there) with DOWN. */
+  /** Default "5: LinkUp"; with DOWN "2: Polling" (no cable). */
   readonly physState?: string;
   /** Default by link layer: "400 Gb/sec (4X NDR)" or "100 Gb/sec (4X EDR)". */
   readonly rate?: string;
   /** Default 0, and port-dependent on InfiniBand. */
   readonly lid?: number;
   readonly smLid?: number;
-  /** Default: what the driver would fill in for the port's net device and link layer. */
+  /** Default: those that the driver creates for the port's net device and link layer. */
   readonly gids?: readonly GidDescription[];
   /** Slots of the GID table, default 16; 0: no table, as on the uplink of a switchdev function with RoCE off. */
   readonly gidSlots?: number;
-  /** Default: true but for link layer Unknown. */
+  /** Default: true, except for link layer Unknown. */
   readonly umad?: boolean;
   /** Default: true on InfiniBand. */
   readonly issm?: boolean;
@@ -54,9 +54,9 @@ export interface NetdevDescription {
   readonly type?: "ether" | "ipoib";
   /** Dotted; makes the IPv4-mapped entries of the GID table. */
   readonly ipv4?: string;
-  /** Names of the net devices below: makes this a bond, which lives in devices/virtual/net. */
+  /** Names of the lower net devices: makes this a bond, which is in devices/virtual/net. */
   readonly bond?: readonly string[];
-  /** True: a device of its own in devices/virtual/net (a dummy or veth below soft-RoCE). */
+  /** True: a separate device in devices/virtual/net (a dummy or veth below soft-RoCE). */
   readonly virtual?: boolean;
   /** "p0" for the uplink of a switchdev function, "pf0vf1" for the representor of a VF. */
   readonly physPortName?: string;
@@ -64,30 +64,30 @@ export interface NetdevDescription {
   readonly physSwitchId?: string;
 }
 
-/** How the VFs of a PF look. What is left out is taken from the PF. */
+/** The VFs of a PF. Omitted values are taken from the PF. */
 export interface VfTemplate {
   /** PCI device ID, four hex digits. */
   readonly device?: string;
-  /** PCI driver, where VFs have another one than their PF ("iavf"). */
+  /** PCI driver, if it differs from that of the PF ("iavf"). */
   readonly driver?: string;
-  /** Name that the driver asks the kernel for, "mlx5_%d" (the kernel takes the lowest free number). */
+  /** Name that the driver requests from the kernel, "mlx5_%d" (the kernel uses the lowest free number). */
   readonly names?: string;
-  /** VFs get net devices of their own (PF's name plus `vN`). Default: as the PF. */
+  /** Whether VFs have their own net devices (the PF's name plus `vN`). Default: as the PF. */
   readonly netdevs?: boolean;
-  /** First VF's distance from the PF in PCI routing IDs, default 2. */
+  /** Distance of the first VF from the PF in PCI routing IDs, default 2. */
   readonly offset?: number;
   readonly ports?: readonly PortDescription[];
 }
 
 /** A sub-function: an auxiliary device below the PCI function `HcaDescription.pci`. */
 export interface SubFunction {
-  /** `sfnum`, what the operator chose. */
+  /** `sfnum`, chosen by the operator. */
   readonly number: number;
-  /** N of `mlx5_core.sf.N`, what the kernel chose. */
+  /** N of `mlx5_core.sf.N`, chosen by the kernel. */
   readonly index: number;
   /**
-   * Real kernels have no `modalias` file for auxiliary devices and libibverbs learns the driver by netlink. Over
-   * SYSFS_PATH that file is all it has, so the fake host writes the PCI one there unless this is false.
+   * Real kernels have no `modalias` file for auxiliary devices, and libibverbs gets the driver by netlink. With
+   * SYSFS_PATH it only has that file, so the fake host writes the PCI modalias there unless this is false.
    */
   readonly pciModalias?: boolean;
 }
@@ -100,11 +100,11 @@ export interface HcaDescription {
   readonly device: string;
   readonly subsystemVendor?: string;
   readonly subsystemDevice?: string;
-  /** Six hex digits; by the first port's link layer when it is not given. */
+  /** Six hex digits; default: by the link layer of the first port. */
   readonly pciClass?: string;
   /**
    * A software HCA whose `device` link leads to the NIC at `pci`, as before kernel 5.11; `under` names the device below
-   * the function that the NIC's driver is bound to (virtio0).
+   * the function to which the NIC's driver is bound (virtio0).
    */
   readonly software?: { readonly kind: "rxe" | "siw"; readonly parent?: string; readonly under?: string };
   /** PCI driver: "mlx5_core". */
@@ -118,15 +118,15 @@ export interface HcaDescription {
   readonly hcaType?: string;
   /** Full address; null: software HCA in devices/virtual/infiniband with a `parent` file and no `device` link. */
   readonly pci: string | null;
-  /** From the root down: ["pci0000:3a", "0000:3a:00.0"]. Default: a root complex and a root port of its own. */
+  /** From the root down: ["pci0000:3a", "0000:3a:00.0"]. Default: its own root complex and root port. */
   readonly bridges?: readonly string[];
-  /** -1: the kernel does not know. */
+  /** -1: not known to the kernel. */
   readonly numaNode?: number;
   readonly netdevs?: readonly (string | NetdevDescription)[];
   readonly ports: readonly PortDescription[];
-  /** `sriov_totalvfs`; left out or 0: no SR-IOV files. */
+  /** `sriov_totalvfs`; omitted or 0: no SR-IOV files. */
   readonly totalVfs?: number;
-  /** VFs that exist from the start. */
+  /** VFs from the start. */
   readonly vfs?: number;
   readonly vf?: VfTemplate;
   readonly sf?: SubFunction;
@@ -148,7 +148,7 @@ export interface PlainNic {
   readonly master?: string;
 }
 
-/** A whole machine. */
+/** A machine. */
 export interface HostDescription {
   readonly hcas: readonly HcaDescription[];
   /** rdma_ucm is loaded: /dev/infiniband/rdma_cm. Default true. */
@@ -156,11 +156,11 @@ export interface HostDescription {
   readonly knem?: boolean;
   readonly netnsMode?: "shared" | "exclusive";
   readonly plainNics?: readonly PlainNic[];
-  /** False: no RDMA module is loaded, none of their class directories exists. Default true. */
+  /** False: no RDMA module is loaded, and their class directories do not exist. Default true. */
   readonly modules?: boolean;
 }
 
-/** One port as it is now, with the words of the sysfs files. */
+/** The current state of a port, with the texts of the sysfs files. */
 export interface PortNow {
   readonly number: number;
   /** "4: ACTIVE" */
@@ -172,7 +172,7 @@ export interface PortNow {
   readonly issm: string | null;
 }
 
-/** One HCA as it is now: the answer key for tests. */
+/** The current state of an HCA: the expected values for tests. */
 export interface HcaNow {
   readonly name: string;
   readonly nodeGuid: string;
@@ -184,7 +184,7 @@ export interface HcaNow {
   readonly numaNode: number | null;
   /** "uverbs0"; null when sysfs has none. */
   readonly uverbs: string | null;
-  /** "uverbs0" when its node is there too. */
+  /** "uverbs0" when its node exists as well. */
   readonly uverbsNode: string | null;
   readonly umads: readonly string[];
   readonly issms: readonly string[];
@@ -192,10 +192,12 @@ export interface HcaNow {
   readonly ports: readonly PortNow[];
 }
 
-/** How one mutation is to be done. */
+/** Options of a mutation. */
 export interface MutationOptions {
-  /** Changes the disk without an event: what the plugin sees when a netlink message is lost. */
+  /** Changes the disk without an event, as when a netlink message is lost. */
   readonly quiet?: boolean;
-  /** Called between the steps of the mutation, in the kernel's order. Everything is consistent only after the last. */
+  /**
+   * Called between the steps of the mutation, in the kernel's order. The trees are consistent only after the last step.
+   */
   readonly between?: () => Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Pods coming and going: which devices a container gets, the calls to the plugin on the way, and what the container
- * sees in the end. One pod at a time, as the kubelet admits them.
+ * Admits and releases pods: chooses the devices of a container, calls the plugin, and computes what the container gets.
+ * One pod at a time, as in the kubelet.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import type { History } from "./history.ts";
 import { type Allocation, choose, idsOf, perNuma } from "./allocations.ts";
 import type { Resources, ResourceState } from "./resources.ts";
 
-/** A container that asks for devices. */
+/** A container that requests devices. */
 export interface PodRequest {
   readonly name: string;
-  /** "main" unless told. */
+  /** Default "main". */
   readonly container?: string;
   readonly resource: string;
   readonly count: number;
-  /** Device IDs the container must get, as devices of the pod's init containers are handed on. */
+  /** Device IDs that the container must get, such as those reused from the pod's init containers. */
   readonly mustInclude?: readonly string[];
-  /** NUMA node that the topology manager wants; without it there is no alignment. */
+  /** NUMA node of the topology manager's hint; omitted for no alignment. */
   readonly numaNode?: number;
 }
 
@@ -30,20 +30,20 @@ export interface AdmittedPod {
   readonly container: string;
   readonly resource: string;
   readonly ids: readonly string[];
-  /** The plugin's answer as it came (or as the checkpoint kept it). */
+  /** The plugin's answer as received (or as stored in the checkpoint). */
   readonly response: ContainerAllocateResponse;
   /** Names in `response.cdi_devices`. */
   readonly cdiDevices: readonly string[];
-  /** What the runtime gives the container: the answer and, with `cdiDirs`, what the CDI specs say. */
+  /** What the runtime adds to the container: the answer and, with `cdiDirs`, the edits of the CDI specs. */
   readonly view: ContainerView;
 }
 
-/** Why a pod was not admitted: what an operator would read in the pod's status. */
+/** The reason why a pod was not admitted, as in the pod's status. */
 export class AdmissionError extends Error {
   override readonly name = "AdmissionError";
   /** The pod's `status.reason`. */
   readonly reason = "UnexpectedAdmissionError";
-  /** gRPC code when the plugin answered with an error; null when the kubelet itself refused. */
+  /** gRPC code when the plugin returned an error; null when the kubelet itself rejected the pod. */
   readonly code: number | null;
   readonly resource: string;
 
@@ -55,7 +55,7 @@ export class AdmissionError extends Error {
   }
 }
 
-/** What admission needs of the kubelet around it. */
+/** The parts of the kubelet that admission needs. */
 export interface AdmissionContext {
   readonly resources: Resources;
   readonly history: History;
@@ -77,12 +77,12 @@ export class Admission {
     return this.#allocations;
   }
 
-  /** Replaces everything by what the checkpoint says. */
+  /** Replaces everything by the content of the checkpoint. */
   load(allocations: readonly Allocation[]): void {
     this.#allocations = allocations;
   }
 
-  /** Takes the pod's devices back; true when it held any. */
+  /** Releases the pod's devices; true when it held any. */
   release(pod: string): boolean {
     const kept = this.#allocations.filter((allocation) => allocation.pod !== pod);
     if (kept.length === this.#allocations.length) return false;
@@ -111,14 +111,14 @@ export class Admission {
     }
   }
 
-  /** A container that restarts keeps its devices, and the plugin is not asked again. */
+  /** A restarted container keeps its devices, without another call to the plugin. */
   #held(pod: PodRequest): Allocation | null {
     const held = this.#allocations.find((allocation) =>
       allocation.pod === pod.name && allocation.container === containerOf(pod) && allocation.resource === pod.resource
     );
     if (held === undefined) return null;
     const count = idsOf(held).length;
-    if (count !== pod.count) throw new Error(`the container holds ${count} of it already and may not change that`);
+    if (count !== pod.count) throw new Error(`the container already holds ${count} of it and cannot change that`);
     return held;
   }
 
@@ -202,7 +202,7 @@ function endpointOf(resources: Resources, name: string): PluginEndpoint {
   return endpoint;
 }
 
-/** Says which call failed, in the plugin's own words, and keeps the gRPC error as the cause. */
+/** Adds the name of the failed call to the plugin's message, and keeps the gRPC error as the cause. */
 async function inWords<T>(call: string, answer: Promise<T>): Promise<T> {
   try {
     return await answer;

@@ -1,21 +1,21 @@
 /**
- * The kubelet's books: which devices a plugin listed, which pod holds which, and which ones a pod gets next. Plain
- * values and pure functions.
+ * The kubelet's accounting: the devices that a plugin listed, the pods that hold them, and the choice of devices for a
+ * pod. Plain values and pure functions.
  *
  * @module
  */
 import { type Device, HEALTHY } from "../../src/kubelet/api.ts";
 
-/** One device as the kubelet keeps it. */
+/** One device in the kubelet's state. */
 export interface DeviceState {
   readonly id: string;
-  /** What the plugin said, or "Unhealthy" after its stream ended. Only "Healthy" counts as healthy. */
+  /** The plugin's value, or "Unhealthy" after its stream ended. Only "Healthy" counts as healthy. */
   readonly health: string;
-  /** NUMA nodes, empty when the plugin gave no topology. */
+  /** NUMA nodes; empty when the plugin sent no topology. */
   readonly numa: readonly number[];
 }
 
-/** Devices that one container of one pod holds; what the checkpoint keeps of it. */
+/** Devices held by one container of a pod, as stored in the checkpoint. */
 export interface Allocation {
   /** Pod UID; the fake uses the pod's name. */
   readonly pod: string;
@@ -27,7 +27,7 @@ export interface Allocation {
   readonly response: Uint8Array;
 }
 
-/** A `ListAndWatchResponse`'s devices as book entries. A device ID listed twice counts once, the last one wins. */
+/** Converts the devices of a `ListAndWatchResponse`. If an ID is listed twice, the last one is used. */
 export function fromList(devices: readonly Device[]): readonly DeviceState[] {
   const byId = new Map<string, DeviceState>();
   for (const { ID = "", health = "", topology } of devices) {
@@ -36,12 +36,12 @@ export function fromList(devices: readonly Device[]): readonly DeviceState[] {
   return [...byId.values()];
 }
 
-/** Device IDs of an allocation, each once. */
+/** Device IDs of an allocation, without duplicates. */
 export function idsOf(allocation: Allocation): readonly string[] {
   return [...new Set(Object.values(allocation.perNuma).flat())];
 }
 
-/** Groups chosen devices by NUMA node, as the checkpoint wants them. */
+/** Groups chosen devices by NUMA node for the checkpoint. */
 export function perNuma(ids: readonly string[], devices: readonly DeviceState[]): Record<string, readonly string[]> {
   const numaOf = new Map(devices.map((device) => [device.id, device.numa]));
   const groups = new Map<number, string[]>();
@@ -52,28 +52,28 @@ export function perNuma(ids: readonly string[], devices: readonly DeviceState[])
   return Object.fromEntries([...groups].map(([node, group]) => [String(node), group]));
 }
 
-/** What choosing starts from. */
+/** Input of the choice. */
 export interface Choice {
   readonly resource: string;
   readonly devices: readonly DeviceState[];
-  /** IDs that containers hold already. */
+  /** IDs held by containers. */
   readonly inUse: ReadonlySet<string>;
   readonly count: number;
-  /** IDs that must be among the chosen (the real kubelet: devices of the pod's finished init containers). */
+  /** IDs that must be chosen (in the real kubelet: devices of the pod's finished init containers). */
   readonly mustInclude: readonly string[];
-  /** NUMA node that the topology manager settled on; null without alignment. */
+  /** NUMA node of the topology manager's hint; null without alignment. */
   readonly numaNode: number | null;
 }
 
-/** Asks the plugin for its preference; null when it does not offer GetPreferredAllocation. */
+/** Asks the plugin for its preference; null when it does not support GetPreferredAllocation. */
 export type AskPreference =
   | ((available: readonly string[], mustInclude: readonly string[], size: number) => Promise<readonly string[]>)
   | null;
 
 /**
- * Chooses `count` devices as the kubelet's device manager does: the ones that must be included first, then, under
- * topology alignment, devices of the wanted NUMA node; the plugin is asked only while there is something to choose.
- * What it answers beyond the available set is ignored, what it leaves open is filled up.
+ * Chooses `count` devices as the kubelet's device manager does: first those that must be included, then, with topology
+ * alignment, devices of the wanted NUMA node. The plugin is only asked when there is a choice. IDs in its answer that
+ * are not available are ignored, and missing ones are filled up.
  *
  * @throws Error with the reason when there are not enough devices, or when the plugin's preference fails.
  */

@@ -1,6 +1,6 @@
 /**
- * What a container runtime makes of the kubelet's answer: the plugin's device nodes, mounts and variables, and those
- * that the Container Device Interface spec files describe behind each CDI name.
+ * What a container runtime does with the kubelet's answer: adds the plugin's device nodes, mounts and variables, and
+ * those of the Container Device Interface spec files for each CDI name.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
 export interface ContainerDevice {
   readonly containerPath: string;
   readonly hostPath: string;
-  /** Some of "r", "w", "m"; "rwm" where a CDI spec says nothing. */
+  /** Some of "r", "w", "m"; "rwm" when a CDI spec has none. */
   readonly permissions: string;
 }
 
@@ -23,7 +23,7 @@ export interface ContainerMount {
   readonly readOnly: boolean;
 }
 
-/** Everything a container gets for its devices. */
+/** Everything that a container gets for its devices. */
 export interface ContainerView {
   readonly devices: readonly ContainerDevice[];
   readonly mounts: readonly ContainerMount[];
@@ -59,7 +59,7 @@ interface SpecFile {
   readonly spec: Spec;
 }
 
-/** What the plugin's answer alone gives the container. */
+/** What the plugin's answer alone adds to the container. */
 export function viewOf(response: ContainerAllocateResponse): ContainerView {
   return {
     devices: (response.devices ?? []).map((device) => ({
@@ -78,10 +78,10 @@ export function viewOf(response: ContainerAllocateResponse): ContainerView {
 }
 
 /**
- * Adds what the spec files in `dirs` (JSON; a later directory overrules an earlier one) say about `names`.
+ * Adds the edits for `names` from the spec files in `dirs` (JSON; later directories override earlier ones).
  *
- * @throws Error as a runtime refuses to create the container: a name that no spec describes, described twice in one
- * directory, or a spec that cannot be read.
+ * @throws Error when a runtime would fail to create the container: for a name without spec, a name defined twice in one
+ * directory, or an unreadable spec.
  */
 export function injectCdi(view: ContainerView, names: readonly string[], dirs: readonly string[]): ContainerView {
   if (names.length === 0) return view;
@@ -90,7 +90,7 @@ export function injectCdi(view: ContainerView, names: readonly string[], dirs: r
   const opened = new Set<SpecFile>();
   for (const name of names) {
     const { file, device } = resolve(name, byDir, dirs);
-    // Edits of the whole spec are applied once, whichever number of its devices the container has.
+    // Edits of the whole spec are applied once, regardless of the number of its devices.
     if (!opened.has(file) && file.spec.containerEdits !== undefined) edits.push(file.spec.containerEdits);
     opened.add(file);
     edits.push(device);
@@ -110,7 +110,7 @@ function resolve(
       return entry === undefined ? [] : [{ file, device: entry.containerEdits }];
     });
     if (found.length > 1) {
-      throw new Error(`CDI device ${name} is described twice: ${found.map(({ file }) => file.path).join(", ")}`);
+      throw new Error(`CDI device ${name} is defined twice: ${found.map(({ file }) => file.path).join(", ")}`);
     }
     if (found[0] !== undefined) return found[0];
   }
@@ -118,7 +118,7 @@ function resolve(
 }
 
 function specsIn(dir: string): readonly SpecFile[] {
-  // A directory that is not there has no specs, as for every runtime: /etc/cdi and /var/run/cdi rarely both exist.
+  // A missing directory has no specs, as for every runtime: /etc/cdi and /var/run/cdi rarely both exist.
   if (!existsSync(dir)) return [];
   const names = readdirSync(dir).filter((name) => name.endsWith(".json")).sort();
   return names.map((name) => {

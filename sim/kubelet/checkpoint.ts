@@ -1,7 +1,7 @@
 /**
- * `kubelet_internal_checkpoint`: how device IDs of running containers survive a kubelet restart. The file's shape is
- * the kubelet's own; only the checksum differs (the real one hashes a Go memory dump), so the two do not read each
- * other's files.
+ * `kubelet_internal_checkpoint`: keeps the device IDs of running containers across restarts of the kubelet. The format
+ * is the kubelet's except for the checksum (the real one hashes a Go memory dump), so neither can read the other's
+ * files.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Allocation } from "./allocations.ts";
 
-/** The one file in the device-plugins directory that a starting kubelet keeps. */
+/** The only file in the device-plugins directory that the kubelet keeps when it starts. */
 export const CHECKPOINT = "kubelet_internal_checkpoint";
 
-/** What is kept over a restart. */
+/** The data kept across a restart. */
 export interface Checkpoint {
   readonly allocations: readonly Allocation[];
   /** Resource name → IDs of its healthy devices. */
@@ -36,7 +36,7 @@ const FILE = z.object({
   Checksum: z.number(),
 });
 
-/** Replaces the checkpoint in `dir` in one step, as the kubelet does: a hidden file beside it, then a rename. */
+/** Replaces the checkpoint in `dir` atomically, as the kubelet does: a hidden temporary file, then a rename. */
 export function writeCheckpoint(dir: string, checkpoint: Checkpoint): void {
   const data = {
     PodDeviceEntries: checkpoint.allocations.map((allocation) => ({
@@ -54,10 +54,10 @@ export function writeCheckpoint(dir: string, checkpoint: Checkpoint): void {
 }
 
 /**
- * Reads the checkpoint of `dir`; null when there is none.
+ * Reads the checkpoint in `dir`; null when there is none.
  *
- * @throws Error when the file is torn, of another shape, or its checksum is wrong; the real kubelet logs that and goes
- * on without it.
+ * @throws Error when the file is torn, has another format, or a wrong checksum; the real kubelet logs that and
+ * continues without it.
  */
 export function readCheckpoint(dir: string): Checkpoint | null {
   const path = join(dir, CHECKPOINT);
@@ -69,7 +69,7 @@ export function readCheckpoint(dir: string): Checkpoint | null {
     throw error;
   }
   const { Data, Checksum } = parse(path, text);
-  if (checksum(Data) !== Checksum) throw new Error(`Cannot use ${path}: its checksum does not fit its contents`);
+  if (checksum(Data) !== Checksum) throw new Error(`Cannot use ${path}: its checksum does not match its contents`);
   return {
     allocations: (Data.PodDeviceEntries ?? []).map((entry) => ({
       pod: entry.PodUID,

@@ -1,5 +1,5 @@
 /**
- * The kubelet's connection to one plugin socket: dialled as grpc-go does it (authority "localhost"), with the calls of
+ * The kubelet's connection to one plugin socket, dialled as by grpc-go (authority "localhost"), with the calls of
  * v1beta1.DevicePlugin and one ListAndWatch stream.
  *
  * @module
@@ -31,37 +31,37 @@ import type { PreStartContainerRequest } from "../../src/gen/v1beta1/PreStartCon
 
 export type { DevicePluginOptions };
 
-/** Milliseconds. The kubelet blocks this long on dialling a plugin inside Register. */
+/** Milliseconds. The kubelet's timeout for dialling a plugin inside Register. */
 export const DIAL_TIMEOUT_MS = 10_000;
 /**
- * Milliseconds between attempts of one dial. grpc-js leaves its timer for the next attempt running when a client is
- * closed; it is kept short so that it can be waited for.
+ * Milliseconds between attempts of one dial. grpc-js does not cancel the timer of the next attempt when a client is
+ * closed; it is short so that tests can wait for it.
  */
 const REDIAL_MS = 50;
-/** Milliseconds, above the longest pause that jitter makes of REDIAL_MS. */
+/** Milliseconds; longer than REDIAL_MS with jitter. */
 const REDIAL_OVER_MS = 75;
 /** Milliseconds. Deadline of PreStartContainer. */
 export const PRE_START_TIMEOUT_MS = 30_000;
-/** Milliseconds. The kubelet sets no deadline on the other calls; a test that hangs should say where. */
+/** Milliseconds. The kubelet sets no deadline on the other calls; this one ends tests that hang. */
 const CALL_TIMEOUT_MS = 60_000;
 
-/** One question to GetPreferredAllocation. */
+/** One request of GetPreferredAllocation. */
 export interface PreferenceQuestion {
   readonly available: readonly string[];
   readonly mustInclude: readonly string[];
   readonly size: number;
 }
 
-/** What the owner of a ListAndWatch stream wants to hear. */
+/** Callbacks of a ListAndWatch stream. */
 export interface StreamListener {
   readonly onList: (devices: readonly Device[]) => void;
-  /** Once, whoever ended it, unless the connection was closed by us before. */
+  /** Called once when the stream ends, unless this side closed the connection before. */
   readonly onEnd: (reason: string) => void;
 }
 
 /**
- * An insecure gRPC client on a unix socket, connected before it is returned. A refused connection is tried again until
- * the time is over, as grpc-go's blocking dial does.
+ * Connects an insecure gRPC client to a unix socket before returning it. Retries refused connections until the timeout,
+ * as grpc-go's blocking dial does.
  *
  * @throws Error after `timeoutMs`, or when `signal` aborts.
  */
@@ -78,7 +78,7 @@ export async function dial(
     "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
     "grpc.max_reconnect_backoff_ms": REDIAL_MS,
   });
-  // Closing the client is what ends a wait for readiness early.
+  // Closing the client ends a pending wait for readiness.
   const giveUp = () => client.close();
   signal.addEventListener("abort", giveUp, { once: true });
   const timeout = Date.now() + timeoutMs;
@@ -88,7 +88,7 @@ export async function dial(
   client.close();
   await delay(REDIAL_OVER_MS);
   signal.throwIfAborted();
-  throw new Error(`nothing answers at the plugin's socket ${path} within ${timeoutMs} ms: ${failure?.message}`);
+  throw new Error(`the plugin's socket ${path} did not answer within ${timeoutMs} ms: ${failure?.message}`);
 }
 
 /** Makes one unary call; rejects with grpc-js' ServiceError, with code CANCELLED when `signal` aborts. */
@@ -101,7 +101,7 @@ export function unary<Req, Res>(
 ): Promise<Res> {
   return new Promise((resolve, reject) => {
     const options = { deadline: Date.now() + timeoutMs };
-    // A closed client lets its calls finish; a dead kubelet does not.
+    // A closed client completes its calls; a killed kubelet does not.
     const cancel = () => call.cancel();
     const call = client.makeUnaryRequest(
       path,
@@ -112,7 +112,7 @@ export function unary<Req, Res>(
       (error, response) => {
         signal.removeEventListener("abort", cancel);
         if (error !== null) reject(error);
-        else if (response === undefined) reject(new Error(`${path} was answered with nothing`));
+        else if (response === undefined) reject(new Error(`${path} returned no response`));
         else resolve(response);
       },
     );
@@ -121,7 +121,7 @@ export function unary<Req, Res>(
   });
 }
 
-/** A plugin at the other end of one connection. */
+/** The connection to one plugin. */
 export class PluginEndpoint {
   readonly socket: string;
   readonly #client: Client;
@@ -144,14 +144,14 @@ export class PluginEndpoint {
     return this.#call("GetDevicePluginOptions", {}, timeoutMs);
   }
 
-  /** One call with as many container requests as lists of device IDs are given; the answers in the same order. */
+  /** One call with a container request per list of device IDs; returns the answers in the same order. */
   async allocate(containers: readonly (readonly string[])[]): Promise<readonly ContainerAllocateResponse[]> {
     const request: AllocateRequest = { container_requests: containers.map((ids) => ({ devices_ids: [...ids] })) };
     const response = await this.#call<AllocateRequest, AllocateResponse>("Allocate", request);
     return response.container_responses ?? [];
   }
 
-  /** The preferred device IDs per question. */
+  /** The preferred device IDs per request. */
   async preferred(questions: readonly PreferenceQuestion[]): Promise<readonly (readonly string[])[]> {
     const response = await this.#call<PreferredAllocationRequest, PreferredAllocationResponse>(
       "GetPreferredAllocation",
@@ -192,7 +192,7 @@ export class PluginEndpoint {
     });
   }
 
-  /** Stops taking messages off the stream: the plugin's writes then pile up against HTTP/2 flow control. */
+  /** Stops reading the stream: the plugin's writes then accumulate under HTTP/2 flow control. */
   pause(): void {
     this.#stream?.pause();
   }
@@ -201,12 +201,12 @@ export class PluginEndpoint {
     this.#stream?.resume();
   }
 
-  /** Cancels ListAndWatch only; the listener hears of it. */
+  /** Cancels ListAndWatch only; the listener is notified. */
   cancelWatch(): void {
     this.#stream?.cancel();
   }
 
-  /** Ends the stream, the calls under way and the connection; no listener is called any more. */
+  /** Ends the stream, pending calls and the connection without further callbacks. */
   close(): void {
     this.#life.abort();
     this.#stream?.cancel();
@@ -218,13 +218,13 @@ export class PluginEndpoint {
   }
 }
 
-/** A container's answer as bytes, for the checkpoint; the message's own serialization inside an AllocateResponse. */
+/** Serializes a container's answer for the checkpoint, as inside an AllocateResponse. */
 export function encodeResponse(response: ContainerAllocateResponse): Uint8Array {
   const { responseSerialize } = allocateMethod();
   return responseSerialize({ container_responses: [response] });
 }
 
-/** The reverse of `encodeResponse`. */
+/** The inverse of `encodeResponse`. */
 export function decodeResponse(bytes: Uint8Array): ContainerAllocateResponse {
   const { responseDeserialize } = allocateMethod();
   return responseDeserialize(Buffer.from(bytes)).container_responses?.[0] ?? {};

@@ -1,19 +1,19 @@
 /**
- * The ways in which a kubelet can be a trouble to a plugin, switched on by a test or a scenario.
+ * Faults of a kubelet, enabled by tests or scenarios.
  *
  * @module
  */
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Where a slow kubelet loses its time. */
+/** The calls that a slow kubelet delays. */
 export type SlowWhere = "register" | "admission" | "both";
 
-/** What happens to the next Register call, apart from slowness. */
+/** The fault of the next Register call, besides delays. */
 export type RegisterFault =
   | { readonly kind: "serve" }
   | { readonly kind: "refuse"; readonly reason: string }
   | { readonly kind: "die"; readonly socket: "stays" | "goes" }
-  /** Answer, but never connect to the plugin. */
+  /** Answers, but never connects to the plugin. */
   | { readonly kind: "never-dial" };
 
 interface Slowness {
@@ -22,13 +22,13 @@ interface Slowness {
   left: number;
 }
 
-/** FaultInjector in force. `times` everywhere counts the calls that are still to be treated so. */
+/** The active faults. `times` is the number of remaining calls with the fault. */
 export class FaultInjector {
   #registerFault: RegisterFault = { kind: "serve" };
   #fateLeft = 0;
   #slow: Slowness | null = null;
 
-  /** Replaces what happens to the next `times` Register calls. */
+  /** Sets the fault of the next `times` Register calls. */
   setRegisterFault(fault: RegisterFault, times: number): void {
     this.#registerFault = fault;
     this.#fateLeft = times;
@@ -43,14 +43,14 @@ export class FaultInjector {
     this.#slow = null;
   }
 
-  /** The fault of the Register call that has just arrived; counts it. */
+  /** Returns the fault of a Register call that has just arrived, and counts it. */
   takeRegisterFault(): RegisterFault {
     if (this.#fateLeft <= 0) return { kind: "serve" };
     this.#fateLeft -= 1;
     return this.#registerFault;
   }
 
-  /** Waits as long as this step has to; at once when the kubelet is not slow there. Ends early when `signal` aborts. */
+  /** Delays this step if needed. Ends early when `signal` aborts. */
   async dawdle(where: Exclude<SlowWhere, "both">, signal: AbortSignal): Promise<void> {
     const slow = this.#slow;
     if (slow === null || slow.left <= 0 || (slow.where !== "both" && slow.where !== where)) return;

@@ -1,5 +1,5 @@
 /**
- * The kubelet's state as one value, and state and events in words for people.
+ * The kubelet's state as one value, and state and events as text.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { HEALTHY } from "../../src/kubelet/api.ts";
 import type { KubeletEvent } from "./history.ts";
 import type { ResourceState } from "./resources.ts";
 
-/** What the kubelet knows at one moment. */
+/** The current state of the kubelet. */
 export interface KubeletState {
   readonly running: boolean;
   readonly resources: Readonly<Record<string, ResourceState>>;
@@ -19,7 +19,7 @@ export interface KubeletState {
   }[];
 }
 
-/** State and last events, for the error of a wait that was in vain. */
+/** State and last events, for the error of a wait that timed out. */
 export function describe(state: KubeletState, history: readonly KubeletEvent[]): string {
   const resources = Object.values(state.resources).map((resource) => {
     const sick = resource.devices.filter((device) => device.health !== HEALTHY).map((device) => device.id);
@@ -33,7 +33,7 @@ export function describe(state: KubeletState, history: readonly KubeletEvent[]):
     (last.length > 0 ? `. Last events: ${last.join(" | ")}` : "");
 }
 
-/** An event for people: "list example.com/rdma mlx5_0=Healthy". */
+/** Formats an event: "list example.com/rdma mlx5_0=Healthy". */
 export function inOneLine(event: KubeletEvent): string {
   const { kind, at: _, ...rest } = event;
   const words = Object.entries(rest).map(([key, value]) => {

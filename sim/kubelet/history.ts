@@ -1,21 +1,21 @@
 /**
- * What the fake kubelet saw and did, in order, and waiting for a state without polling: every recorded event is an
- * occasion to look at the state again.
+ * The events of the fake kubelet in order, and waits for a state without polling: the condition is checked after every
+ * recorded event.
  *
  * @module
  */
 import type { DeviceState } from "./allocations.ts";
 
-/** How a plugin came to the kubelet: by calling Register, or found by the plugin watcher. */
+/** How the kubelet found a plugin: by a Register call or by the plugin watcher. */
 export type Via = "register" | "watcher";
 
-/** One thing that happened; `resource` is the extended resource name throughout. */
+/** An event; `resource` is always the extended resource name. */
 export type KubeletHappening =
   /** kubelet.sock accepts connections. */
   | { readonly kind: "listening" }
-  /** The kubelet is gone; `socket` says whether kubelet.sock was left behind, as after a crash. */
+  /** The kubelet has stopped; `socket` says whether kubelet.sock was left behind, as after a crash. */
   | { readonly kind: "stopped"; readonly socket: "stays" | "goes" }
-  /** A Register call arrived, before anything was checked. */
+  /** A Register call arrived and has not been checked yet. */
   | { readonly kind: "register"; readonly resource: string; readonly endpoint: string; readonly version: string }
   | {
     readonly kind: "refused";
@@ -25,11 +25,11 @@ export type KubeletHappening =
     readonly reason: string;
   }
   | { readonly kind: "registered"; readonly resource: string; readonly endpoint: string; readonly via: Via }
-  /** A whole list came through ListAndWatch. */
+  /** A list was received through ListAndWatch. */
   | { readonly kind: "list"; readonly resource: string; readonly devices: readonly DeviceState[] }
-  /** The ListAndWatch stream of the endpoint in charge ended: all its devices count as unhealthy now. */
+  /** The ListAndWatch stream of the current endpoint ended: all its devices are unhealthy now. */
   | { readonly kind: "stream-ended"; readonly resource: string; readonly reason: string }
-  /** Nobody came back for the resource in time: it left the node's capacity. */
+  /** The plugin did not return in time: the resource was removed from the node's capacity. */
   | { readonly kind: "dropped"; readonly resource: string }
   | {
     readonly kind: "preferred";
@@ -38,7 +38,7 @@ export type KubeletHappening =
     readonly mustInclude: readonly string[];
     readonly size: number;
     readonly answer: readonly string[];
-    /** IDs of the answer that were not to be had; the kubelet passes over them in silence. */
+    /** IDs in the answer that were not available; the kubelet ignores them without a message. */
     readonly ignored: readonly string[];
   }
   | { readonly kind: "allocated"; readonly resource: string; readonly pod: string; readonly ids: readonly string[] }
@@ -46,22 +46,22 @@ export type KubeletHappening =
   | { readonly kind: "admission-failed"; readonly resource: string; readonly pod: string; readonly reason: string }
   | { readonly kind: "released"; readonly pod: string };
 
-/** A happening and when: `at` is `performance.now()`, in milliseconds. */
+/** An event with its time: `at` is `performance.now()`, in milliseconds. */
 export type KubeletEvent = KubeletHappening & { readonly at: number };
 
-/** How long to wait, and for what in words; the words come back in the error. */
+/** Timeout of a wait, and a description of the condition for the error. */
 export interface WaitOptions {
-  /** Milliseconds; 10,000 unless told. */
+  /** Milliseconds; default 10,000. */
   readonly timeoutMs?: number;
   readonly what?: string;
 }
 
 interface Waiter {
   readonly check: () => void;
-  readonly giveUp: (why: string) => void;
+  readonly giveUp: (reason: string) => void;
 }
 
-/** An append-only list of events with people waiting on it. */
+/** An append-only list of events, with waits for conditions. */
 export class History {
   readonly #events: KubeletEvent[] = [];
   readonly #waiters = new Set<Waiter>();
@@ -82,7 +82,7 @@ export class History {
     for (const waiter of [...this.#waiters]) waiter.check();
   }
 
-  /** Resolves with the first truthy value of `probe`, which is asked now and after every event. */
+  /** Resolves with the first truthy value of `probe`, which is called now and after every event. */
   wait<T>(probe: () => T | false | null | undefined, describe: () => string, options: WaitOptions): Promise<T> {
     const { timeoutMs = 10_000, what = "the expected state" } = options;
     return new Promise<T>((resolve, reject) => {
@@ -91,7 +91,7 @@ export class History {
         this.#waiters.delete(waiter);
         settle();
       };
-      const fail = (why: string) => new Error(`Cannot see ${what} at the kubelet: ${why}. ${describe()}`);
+      const fail = (reason: string) => new Error(`Cannot see ${what} at the kubelet: ${reason}. ${describe()}`);
       const waiter: Waiter = {
         check: () => {
           try {
@@ -101,7 +101,7 @@ export class History {
             finish(() => reject(cause));
           }
         },
-        giveUp: (why) => finish(() => reject(fail(why))),
+        giveUp: (reason) => finish(() => reject(fail(reason))),
       };
       const timer = setTimeout(() => waiter.giveUp(`waited ${timeoutMs} ms`), timeoutMs);
       this.#waiters.add(waiter);
@@ -109,7 +109,7 @@ export class History {
     });
   }
 
-  /** Nothing will happen any more: everybody who still waits is told so. */
+  /** No more events will follow: fails all pending waits. */
   close(): void {
     for (const waiter of [...this.#waiters]) waiter.giveUp("the kubelet was closed");
   }

@@ -1,8 +1,7 @@
 /**
- * A kubelet that is only its device manager, and behaves as the real one does: it serves Registration on
- * `kubelet.sock`, dials back inside the call, keeps one ListAndWatch stream per resource, counts capacity and
- * allocatable, admits pods, keeps its checkpoint, and dies and comes back. It also has the bad faults that a plugin must
- * live through.
+ * A kubelet reduced to its device manager, which behaves like the real one: it serves Registration on `kubelet.sock`,
+ * dials back inside the call, keeps one ListAndWatch stream per resource, computes capacity and allocatable, admits
+ * pods, writes its checkpoint, and can be stopped and restarted. Faults that a plugin must handle can be injected.
  *
  * @example
  * ```ts
@@ -47,36 +46,36 @@ export type { SlowWhere } from "./fault_injector.ts";
 export type { ResourceState } from "./resources.ts";
 export type { KubeletState } from "./format.ts";
 
-/** Milliseconds after which a resource whose plugin does not come back leaves the node. */
+/** Milliseconds. A resource without a plugin is removed from the node after this time. */
 const ENDPOINT_TTL_MS = 5 * 60_000;
 
-/** How a fake kubelet is set up. */
+/** Options of a fake kubelet. */
 export interface FakeKubeletOptions {
-  /** The device-plugins directory; made when it is missing, emptied at every start. */
+  /** The device-plugins directory; created if necessary, emptied at every start. */
   readonly dir: string;
   /** The plugins_registry directory; without it there is no plugin watcher. */
   readonly pluginsRegistry?: string;
-  /** Directories of CDI specs; without them CDI names are handed through unresolved. */
+  /** Directories of CDI specs; without them CDI names are not resolved. */
   readonly cdiDirs?: readonly string[];
-  /** Whether GetDevicePluginOptions is called inside Register (kubelets of today do); default true. */
+  /** Whether GetDevicePluginOptions is called inside Register (as current kubelets do); default true. */
   readonly askOptions?: boolean;
   /** Milliseconds for dialling a plugin; default 10,000 as in the kubelet. */
   readonly dialTimeoutMs?: number;
   /** Milliseconds for PreStartContainer; default 30,000 as in the kubelet. */
   readonly preStartTimeoutMs?: number;
-  /** Milliseconds that a resource without plugin stays; default 5 minutes as in the kubelet. */
+  /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
-  /** How plugins of one resource are told apart: not at all, as up to 1.36 (default), or by "path", as from 1.37 on. */
+  /** How plugins of one resource are told apart: not at all (up to 1.36, the default), or by "path" (since 1.37). */
   readonly endpointKeys?: EndpointKeys;
-  /** Where to serve PodResources; nowhere unless told. */
+  /** Where to serve PodResources; omitted for nowhere. */
   readonly podResourcesSocket?: string;
-  /** Turns the DRA manager on; `wipe` deletes the node's ResourceSlices, of one driver or (null) of all. */
+  /** Enables the DRA manager; `wipe` deletes the node's ResourceSlices, of one driver or (null) of all. */
   readonly dra?: { readonly wipe: (driver: string | null) => void; readonly wipeMs?: number };
-  /** Gets one line for people per event. */
+  /** Called with one line of text per event. */
   readonly log?: (line: string) => void;
 }
 
-/** What lives as long as one kubelet process. */
+/** The state of one kubelet process. */
 interface Process {
   readonly socket: KubeletSocket;
   readonly watcher: PluginWatcher | null;
@@ -122,17 +121,17 @@ export class FakeKubelet {
     });
   }
 
-  /** Everything that happened, oldest first, over restarts. */
+  /** All events, oldest first, including those before restarts. */
   get history(): readonly KubeletEvent[] {
     return this.#history.events;
   }
 
   /**
-   * Empties the device-plugins directory except for the checkpoint, reads that, and listens on kubelet.sock (and on
-   * plugins_registry).
+   * Empties the device-plugins directory except for the checkpoint, reads the checkpoint, and listens on kubelet.sock
+   * (and watches plugins_registry).
    */
   async start(): Promise<void> {
-    if (this.#process !== null) throw new Error("Cannot start the fake kubelet: it runs already");
+    if (this.#process !== null) throw new Error("Cannot start the fake kubelet: it is already running");
     const { dir, pluginsRegistry } = this.#options;
     this.#life = new AbortController();
     mkdirSync(dir, { recursive: true });
@@ -152,8 +151,8 @@ export class FakeKubelet {
   }
 
   /**
-   * Dies: every connection is cut, calls under way too. kubelet.sock goes with an orderly stop and "stays" after a
-   * kill. Devices are forgotten; allocations come back from the checkpoint at the next start.
+   * Stops as if killed: all connections and pending calls are cut. kubelet.sock is removed in an orderly stop and
+   * "stays" after a kill. Devices are forgotten; allocations are restored from the checkpoint at the next start.
    */
   async stop({ socket = "goes" }: { readonly socket?: "stays" | "goes" } = {}): Promise<void> {
     const process = this.#process;
@@ -174,7 +173,7 @@ export class FakeKubelet {
     await this.start();
   }
 
-  /** Stops, waits for everything under way to end and fails whoever still waits. The directories are left. */
+  /** Stops, waits for pending work and fails pending waits. The directories are kept. */
   async close(): Promise<void> {
     await this.stop();
     await Promise.allSettled(this.#underway);
@@ -185,7 +184,7 @@ export class FakeKubelet {
     return this.close();
   }
 
-  /** What the kubelet knows now. */
+  /** The current state. */
   state(): KubeletState {
     return {
       running: this.#process !== null,
@@ -200,9 +199,9 @@ export class FakeKubelet {
   }
 
   /**
-   * Resolves with the first truthy value that `predicate` gives, asked now and after every event; never polls.
+   * Resolves with the first truthy value of `predicate`, which is called now and after every event; never polls.
    *
-   * @throws Error with what was waited for and the state at that time, after `timeoutMs` (10,000).
+   * @throws Error with the condition and the current state, after `timeoutMs` (10,000).
    */
   waitFor<T>(
     predicate: (state: KubeletState, history: readonly KubeletEvent[]) => T | false | null | undefined,
@@ -216,27 +215,27 @@ export class FakeKubelet {
   }
 
   /**
-   * Gives a container its devices, with every call that the real kubelet makes; one pod after the other. A container
-   * that holds them already starts again with the same ones.
+   * Allocates devices to a container with all calls of the real kubelet; one pod after the other. A container that
+   * already holds devices is restarted with the same ones.
    *
-   * @throws AdmissionError with the plugin's words when it refused.
+   * @throws AdmissionError with the plugin's message when it rejected the call.
    */
   admit(pod: PodRequest): Promise<AdmittedPod> {
     const turn = this.#admitting.then(async () => {
       await this.#faults.dawdle("admission", this.#life.signal);
       return await this.#admission.admit(pod);
     });
-    // The next pod has its turn whatever became of this one; the caller gets the outcome.
+    // The next pod follows regardless of the outcome, which the caller gets.
     this.#admitting = turn.catch(() => undefined);
     return this.#track(turn);
   }
 
-  /** The pod is gone: its devices are free again. True when it held any. */
+  /** Removes the pod and frees its devices. True when it held any. */
   release(pod: string): boolean {
     return this.#admission.release(pod);
   }
 
-  /** A bare Allocate call with any IDs and any number of container requests; nothing is booked. */
+  /** A single Allocate call with any IDs and any number of container requests; nothing is recorded. */
   allocate(
     resource: string,
     containerRequests: readonly (readonly string[])[],
@@ -244,48 +243,48 @@ export class FakeKubelet {
     return this.#track(this.#endpoint(resource).allocate(containerRequests));
   }
 
-  /** A bare GetPreferredAllocation call; the answers unfiltered. */
+  /** A single GetPreferredAllocation call; returns the answers unfiltered. */
   preferred(resource: string, questions: readonly PreferenceQuestion[]): Promise<readonly (readonly string[])[]> {
     return this.#track(this.#endpoint(resource).preferred(questions));
   }
 
-  /** A bare PreStartContainer call. */
+  /** A single PreStartContainer call. */
   preStart(resource: string, ids: readonly string[]): Promise<void> {
     const timeout = this.#options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS;
     return this.#track(this.#endpoint(resource).preStart(ids, timeout));
   }
 
-  /** A bare GetDevicePluginOptions call. */
+  /** A single GetDevicePluginOptions call. */
   options(resource: string): Promise<DevicePluginOptions> {
     return this.#track(this.#endpoint(resource).options());
   }
 
-  /** The next `times` registrations (all, unless told), by call or by watcher, are refused with this sentence. */
+  /** Rejects the next `times` registrations (default: all), by call or by watcher, with this message. */
   refuse(reason: string, { times = Infinity }: { readonly times?: number } = {}): void {
     this.#faults.setRegisterFault({ kind: "refuse", reason }, times);
   }
 
-  /** Loses `ms` milliseconds before it looks at a Register call, before it admits a pod, or both (default). */
+  /** Delays Register calls, admissions or both (default) by `ms` milliseconds. */
   slow(ms: number, { where = "both", times = Infinity }: { where?: SlowWhere; times?: number } = {}): void {
     this.#faults.setSlow(ms, where, times);
   }
 
-  /** Dies in the middle of the next Register call, which is never answered; stays dead until `start()`. */
+  /** Stops in the middle of the next Register call, which is never answered, until `start()`. */
   dieInRegister({ socket = "stays" }: { readonly socket?: "stays" | "goes" } = {}): void {
     this.#faults.setRegisterFault({ kind: "die", socket }, 1);
   }
 
-  /** The next `times` Register calls (all, unless told) are answered well, but nobody ever connects to the plugin. */
+  /** Answers the next `times` Register calls (default: all) without ever connecting to the plugin. */
   neverDial({ times = Infinity }: { readonly times?: number } = {}): void {
     this.#faults.setRegisterFault({ kind: "never-dial" }, times);
   }
 
-  /** Cancels the ListAndWatch stream of a resource; its devices turn unhealthy and the connection is closed. */
+  /** Cancels the ListAndWatch stream of a resource; its devices become unhealthy and the connection is closed. */
   dropStream(resource: string): void {
     this.#endpoint(resource).cancelWatch();
   }
 
-  /** Reads no more lists, of no resource, until `resumeReading()`: the streams stay open. */
+  /** Reads no more lists of any resource until `resumeReading()`: the streams stay open. */
   stopReading(): void {
     this.#reading = false;
     for (const endpoint of this.#resources.endpoints()) endpoint.pause();
@@ -296,7 +295,7 @@ export class FakeKubelet {
     for (const endpoint of this.#resources.endpoints()) endpoint.resume();
   }
 
-  /** Ends every bad mood. */
+  /** Removes all faults. */
   calm(): void {
     this.#faults.calm();
     this.resumeReading();
@@ -323,7 +322,7 @@ export class FakeKubelet {
     await this.#connect(resource, socket, "register", signal);
   }
 
-  /** Dials the plugin and puts it in charge of its resource; its stream is opened after the caller was answered. */
+  /** Dials the plugin and makes it the endpoint of its resource; opens its stream after the caller was answered. */
   async #connect(resource: string, socket: string, via: Via, signal: AbortSignal): Promise<void> {
     const { dialTimeoutMs = DIAL_TIMEOUT_MS, askOptions = true } = this.#options;
     let endpoint: PluginEndpoint | null = null;
@@ -371,7 +370,7 @@ export class FakeKubelet {
     try {
       checkpoint = readCheckpoint(this.#options.dir);
     } catch (error) {
-      // As the real one: an unusable checkpoint is said and passed over.
+      // As in the real kubelet, an unusable checkpoint is logged and ignored.
       this.#options.log?.(error instanceof Error ? error.message : String(error));
     }
     this.#admission.load(checkpoint?.allocations ?? []);

@@ -1,28 +1,28 @@
 /**
- * What the kubelet demands of a registration before it dials anybody: the API version, the resource's name, the
- * endpoint's name. The rules are Kubernetes' (extended resource names and qualified names); the sentences are ours.
+ * The kubelet's checks of a registration before it dials the plugin: API version, resource name and endpoint name. The
+ * rules are those of Kubernetes (extended resource names and qualified names); the messages are not.
  *
  * @module
  */
 import { API_VERSION } from "../../src/kubelet/api.ts";
 
-/** API versions that a kubelet of today accepts. */
+/** API versions that current kubelets accept. */
 const SUPPORTED_VERSIONS: readonly string[] = [API_VERSION];
-/** Put before the name when a quota counts it, so a name must stay valid with it and may not have it already. */
+/** Quotas add this prefix to the name, so a name must be valid with it and must not have it. */
 const QUOTA_PREFIX = "requests.";
 const NAME_PART = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const MAX_NAME_PART = 63;
 const MAX_PREFIX = 253;
 
-/** Why a plugin that speaks `versions` cannot be served, or null. */
+/** The reason why a plugin with API `versions` cannot be served, or null. */
 export function versionFault(versions: readonly string[]): string | null {
   if (versions.some((version) => SUPPORTED_VERSIONS.includes(version))) return null;
   const spoken = versions.length === 0 ? "none" : versions.map((version) => JSON.stringify(version)).join(", ");
   return `the plugin speaks device plugin API version ${spoken}, this kubelet supports [${SUPPORTED_VERSIONS}]`;
 }
 
-/** Why `name` is not the name of an extended resource ("domain/name"), or null when it is one. */
+/** The reason why `name` is not an extended resource name ("domain/name"), or null. */
 export function resourceNameFault(name: string): string | null {
   const fault = extendedNameFault(name);
   return fault === null ? null : `the resource name ${JSON.stringify(name)} is not an extended resource name: ${fault}`;
@@ -44,7 +44,7 @@ function extendedNameFault(name: string): string | null {
   return null;
 }
 
-/** Why `endpoint` is not a file name in the device-plugins directory, or null. */
+/** The reason why `endpoint` is not a file name in the device-plugins directory, or null. */
 export function endpointFault(endpoint: string): string | null {
   if (endpoint === "") return "the endpoint is empty, it must be the file name of the plugin's socket";
   if (/[/\\]/.test(endpoint) || endpoint === "." || endpoint === "..") {

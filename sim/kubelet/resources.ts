@@ -1,6 +1,6 @@
 /**
- * The resources that plugins registered: for each the endpoint in charge, its last list, and the clock that runs when
- * the endpoint is gone.
+ * The registered resources: the current endpoint of each, its last list, and the timer that runs while it has no
+ * endpoint.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import type { DevicePluginOptions, PluginEndpoint } from "./endpoint.ts";
 import type { History, Via } from "./history.ts";
 import { type DeviceState, fromList } from "./allocations.ts";
 
-/** One resource as a snapshot shows it. */
+/** One resource in a snapshot of the state. */
 export interface ResourceState {
   readonly name: string;
-  /** Socket path of the endpoint in charge; null after its stream ended, or when known from the checkpoint only. */
+  /** Socket path of the current endpoint; null after its stream ended, or when only known from the checkpoint. */
   readonly endpoint: string | null;
   readonly via: Via | null;
   readonly devices: readonly DeviceState[];
@@ -22,7 +22,7 @@ export interface ResourceState {
   readonly allocatable: number;
   /** Lists received over all endpoints of this resource since the kubelet started. */
   readonly lists: number;
-  /** null when the kubelet did not ask. */
+  /** null when the kubelet did not request them. */
   readonly options: DevicePluginOptions | null;
 }
 
@@ -30,7 +30,7 @@ interface Resource {
   endpoint: PluginEndpoint | null;
   /** Those that were in charge before: the kubelet goes on reading their streams. */
   readonly earlier: Set<PluginEndpoint>;
-  /** Those whose end the kubelet does not notice any more, since it refused another with the same path. */
+  /** Endpoints whose end is not noticed any more, since another one with the same path was refused. */
   readonly untracked: Set<PluginEndpoint>;
   via: Via | null;
   devices: readonly DeviceState[];
@@ -39,22 +39,22 @@ interface Resource {
   expiry: ReturnType<typeof setTimeout> | null;
 }
 
-/** How a kubelet tells endpoints of one resource apart: not at all (up to 1.36), or by socket path (from 1.37 on). */
+/** How a kubelet tells endpoints of one resource apart: not at all (up to 1.36), or by socket path (since 1.37). */
 export type EndpointKeys = "resource" | "path";
 
-/** What the table needs of the kubelet around it. */
+/** Options of the table. */
 export interface ResourcesOptions {
   readonly history: History;
   /** Milliseconds that a resource without endpoint stays on the node. */
   readonly endpointTtlMs: number;
   readonly endpointKeys: EndpointKeys;
-  /** Whether a new stream starts unread. */
+  /** Whether a new stream starts paused. */
   readonly paused: () => boolean;
   /** Called after the devices of a resource changed, before the event is recorded. */
   readonly changed: () => void;
 }
 
-/** Resources by name. */
+/** The resources by name. */
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
@@ -63,16 +63,16 @@ export class Resources {
     this.#options = options;
   }
 
-  /** A resource that the checkpoint knows: on the node, empty, until its plugin comes back or the time is over. */
+  /** Adds a resource from the checkpoint: on the node without devices, until its plugin returns or the time is over. */
   remember(name: string): void {
     this.#expire(name, this.#get(name));
   }
 
   /**
-   * Puts a connected endpoint in charge of `name`. The one before it stays connected, as with the real kubelet: its lists
-   * still count, and when its stream ends the kubelet up to 1.36 disconnects whoever is in charge then.
+   * Makes a connected endpoint the current one of `name`. The previous one stays connected, as with the real kubelet:
+   * its lists still count, and when its stream ends the kubelet up to 1.36 disconnects the current endpoint.
    *
-   * @throws Error as kubelet 1.37 does, for a path that is connected; as there, it loses track of the one that is.
+   * @throws Error as kubelet 1.37 does, when the path is connected; as there, the connected endpoint is lost track of
    */
   adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
     const resource = this.#get(name);
@@ -90,7 +90,7 @@ export class Resources {
     this.#options.history.record({ kind: "registered", resource: name, endpoint: endpoint.socket, via });
   }
 
-  /** Opens ListAndWatch on `endpoint`, if it is still in charge of `name`. */
+  /** Opens ListAndWatch on `endpoint`, if it is still the current one of `name`. */
   watch(name: string, endpoint: PluginEndpoint): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
@@ -105,7 +105,7 @@ export class Resources {
     }, this.#options.paused());
   }
 
-  /** A stream has ended: up to 1.36 the endpoint in charge is disconnected, even if it was that of an earlier one. */
+  /** A stream has ended: up to 1.36 disconnects the current endpoint, even if it was the stream of an earlier one. */
   #ended(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource === undefined || resource.untracked.has(endpoint)) return;
@@ -115,7 +115,7 @@ export class Resources {
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
 
-  /** The endpoint is lost, or thrown out: its devices are unhealthy from now on. No effect if another is in charge. */
+  /** Removes a lost or rejected endpoint: its devices become unhealthy. No effect if another one is current. */
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
@@ -135,7 +135,7 @@ export class Resources {
     this.#options.history.record({ kind: "stream-ended", resource: name, reason });
   }
 
-  /** Endpoints in charge, all or of one resource. */
+  /** Current endpoints, of all resources or of one. */
   endpoints(name?: string): readonly PluginEndpoint[] {
     const resources = name === undefined ? [...this.#table.values()] : [this.#table.get(name)];
     return resources.flatMap((resource) => resource?.endpoint ? [resource.endpoint] : []);
@@ -174,7 +174,7 @@ export class Resources {
     );
   }
 
-  /** Closes every connection and forgets everything, as the end of the process does. */
+  /** Closes every connection and clears the state, as at the end of the process. */
   clear(): void {
     for (const { endpoint, earlier, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);

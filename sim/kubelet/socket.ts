@@ -1,5 +1,5 @@
 /**
- * kubelet.sock: the gRPC server of v1beta1.Registration, bound at its final path as the real one binds it.
+ * kubelet.sock: the gRPC server of v1beta1.Registration, bound at its final path as the real kubelet does.
  *
  * @module
  */
@@ -14,13 +14,13 @@ import type { RegisterRequest__Output } from "../../src/gen/v1beta1/RegisterRequ
 
 export type Registration = RegisterRequest__Output;
 
-/** Answers Register by resolving; a rejection's message goes to the plugin with code UNKNOWN. */
+/** Handles Register; the message of a rejection is sent to the plugin with code UNKNOWN. */
 export type RegisterHandler = (request: Registration) => Promise<void>;
 
-/** Milliseconds that sockets may take to be closed with their sessions. */
+/** Milliseconds for sockets to close with their sessions. */
 const CLOSED_MS = 300;
 
-/** Sockets of one gRPC server that can be cut as a kill cuts them. */
+/** The sockets of a gRPC server, which can be cut as by a kill. */
 export class Connections {
   readonly #listener: NetServer;
   readonly #server: Server;
@@ -31,7 +31,7 @@ export class Connections {
     this.#server = server;
   }
 
-  /** Serves on a unix socket. @throws when the path is taken or too long. */
+  /** Serves on a unix socket. @throws when the path is in use or too long. */
   static async listen(server: Server, path: string): Promise<Connections> {
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     const listener = createServer();
@@ -49,8 +49,8 @@ export class Connections {
   }
 
   /**
-   * The process is gone: no GOAWAY on any connection, as the library's own way to end sends it; calls under way stay
-   * without an answer. Sockets are ended first, and destroyed only if that takes too long.
+   * Ends all connections as if the process were killed: no GOAWAY, which the library's own methods send, and pending
+   * calls get no answer. Sockets are ended first, and destroyed only if that takes too long.
    */
   async cut(): Promise<void> {
     const over = new AbortController();
@@ -79,11 +79,11 @@ export class KubeletSocket {
   /**
    * Listens on `DIR/kubelet.sock`.
    *
-   * @throws Error when the path is taken or too long for a unix socket.
+   * @throws Error when the path is in use or too long for a unix socket.
    */
   static async listen(dir: string, register: RegisterHandler): Promise<KubeletSocket> {
-    // The server removes the path that it was given when it closes. Given a path through a link, the socket itself can
-    // be left behind, as a killed kubelet leaves it, by taking the link away first.
+    // The server removes its path when it closes. With a path through a link, the socket can be left behind, as by a
+    // killed kubelet, by removing the link first.
     const alias = mkdtempSync(join(tmpdir(), "kubelet-"));
     symlinkSync(dir, join(alias, "dir"));
     const server = new Server();
@@ -107,7 +107,7 @@ export class KubeletSocket {
     }
   }
 
-  /** Cuts every connection. "stays" leaves kubelet.sock on disk, where nobody answers any more. */
+  /** Cuts all connections. "stays" leaves kubelet.sock on disk without a listener. */
   async close(socket: "stays" | "goes"): Promise<void> {
     if (socket === "stays") unlinkSync(join(this.#alias, "dir"));
     await this.#connections.cut();

@@ -1,8 +1,8 @@
 /**
- * The kubelet's plugin watcher: every socket that appears in `plugins_registry` is asked what it is, and when it is a
- * device plugin of ours it is registered and told so; a socket that goes away is deregistered.
+ * The kubelet's plugin watcher: asks every socket in `plugins_registry` for its plugin info, registers device plugins
+ * and notifies them of the result, and deregisters sockets that were removed.
  *
- * The real watcher also descends into subdirectories; this one does not.
+ * Unlike the real watcher it ignores subdirectories.
  *
  * @module
  */
@@ -13,27 +13,27 @@ import { identityOf } from "../../src/kubelet/socket_file.ts";
 import type { PluginInfo__Output as PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
 import { dial, unary } from "./endpoint.ts";
 
-/** The plugin type that the kubelet's device manager handles. */
+/** The plugin type handled by the kubelet's device manager. */
 const DEVICE_PLUGIN = "DevicePlugin";
-/** … and its DRA manager. */
+/** The plugin type handled by its DRA manager. */
 const DRA_PLUGIN = "DRAPlugin";
-/** Milliseconds. The pause before a failed socket is asked again, doubled each time. */
+/** Milliseconds. The pause before the next attempt with a failed socket, doubled each time. */
 const RETRY_MS = 500;
 const RETRY_MAX_MS = 120_000;
 
-/** What a watcher does with what it finds. */
+/** The callbacks of a watcher. */
 export interface WatcherHandler {
-  /** Takes the plugin in; rejects with the reason why not. */
+  /** Registers the plugin; rejects with the reason. */
   register(found: { resource: string; endpoint: string; versions: readonly string[] }): Promise<void>;
   /** The same for a DRA driver; without it such a plugin is refused. */
   registerDra?(found: { driver: string; endpoint: string; versions: readonly string[] }): Promise<void>;
   deregister(resource: string, endpoint: string): void;
-  /** For people; also about sockets that turn out not to be plugins. */
+  /** Logs a line; also called for sockets that are not plugins. */
   log(line: string): void;
 }
 
 interface Watched {
-  /** Changes when the socket file is another one under the same name. */
+  /** Differs when the socket file was replaced. */
   readonly identity: string;
   registered: { resource: string; endpoint: string } | null;
   retry: ReturnType<typeof setTimeout> | null;
@@ -53,7 +53,7 @@ export class PluginWatcher {
   readonly #busy = new Set<Promise<void>>();
   #watcher: FSWatcher | null = null;
 
-  /** `signal` ends dialling under way; abort it before `stop()`. */
+  /** `signal` cancels dialling; abort it before `stop()`. */
   constructor(dir: string, dialTimeoutMs: number, signal: AbortSignal, handler: WatcherHandler) {
     this.#dir = dir;
     this.#signal = signal;
@@ -62,13 +62,13 @@ export class PluginWatcher {
   }
 
   start(): void {
-    // Watching before looking: what appears in between is seen twice, never missed.
+    // Watching starts before the scan, so that a socket that appears in between is seen twice rather than missed.
     this.#watcher = watch(this.#dir, () => this.#applyScan());
     this.#watcher.on("error", (error) => this.#handler.log(`plugin watcher: ${error.message}`));
     this.#applyScan();
   }
 
-  /** Stops watching and waits for conversations under way; deregisters nobody. */
+  /** Stops watching and waits for pending calls; deregisters no plugins. */
   async stop(): Promise<void> {
     this.#watcher?.close();
     this.#watcher = null;
@@ -96,7 +96,7 @@ export class PluginWatcher {
     }
   }
 
-  /** Sockets by name with their identity; names with a leading dot are none of the kubelet's business. */
+  /** Sockets by name with their identity; names with a leading dot are ignored, as in the kubelet. */
   #list(): Map<string, string> {
     const found = new Map<string, string>();
     for (const name of readdirSync(this.#dir)) {

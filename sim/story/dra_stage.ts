@@ -68,7 +68,7 @@ export class DraStage {
     const one = { namespace: "default", name: step.name, uid, driver: DRIVER };
     try {
       const { view, devices } = await kubelet.dra!.runPod(step.name, [one]);
-      if (step.refused !== undefined) throw new Error(`claim ${step.name} was prepared and should have been refused`);
+      if (step.refused !== undefined) throw new Error(`claim ${step.name} was prepared but should have been rejected`);
       const nodes = view.devices.map((node) => node.containerPath).sort();
       const hcas = (view.envs.RDMA_HCAS ?? "").split(",");
       same(`device nodes of ${step.name}`, nodes, step.nodes?.toSorted());

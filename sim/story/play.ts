@@ -1,6 +1,5 @@
 /**
- * Plays a scenario step by step and checks after each what the kubelet saw. The first thing that is not as it should
- * be ends the story.
+ * Plays a scenario step by step and checks after each step what the kubelet saw. Ends at the first difference.
  *
  * @module
  */
@@ -8,22 +7,25 @@ import { AdmissionError, type FakeKubelet, type ResourceState } from "../kubelet
 import type { Admit, Scenario, Seen, Step } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
 
-/** What came of one step. */
+/** Result of one step. */
 export interface Played {
   readonly say: string;
   readonly ok: boolean;
-  /** Milliseconds from the step's deed to the kubelet seeing what was expected. */
+  /** Milliseconds from the step's action until the kubelet saw the expected state. */
   readonly ms: number;
-  /** What the kubelet saw, a line each. */
+  /** What the kubelet saw, one line each. */
   readonly saw: readonly string[];
-  /** What is not as it should be; null when all is. */
+  /** The difference from the expected state; null when there is none. */
   readonly fault: string | null;
 }
 
-/** How long the kubelet may take to see what is expected; generous, because machines can be slow and stories are no benchmarks. */
-const PATIENCE_MS = 20_000;
+/**
+ * Timeout for the kubelet to see the expected state; generous, because machines can be slow and scenarios are not
+ * benchmarks.
+ */
+const STEP_TIMEOUT_MS = 20_000;
 
-/** Plays the steps; tells of each as it is over. True when all were as they should be. */
+/** Plays the steps and reports each. Returns true when all were as expected. */
 export async function play(scenario: Scenario, stage: Stage, tell: (played: Played) => void): Promise<boolean> {
   for (const step of scenario.steps) {
     const start = performance.now();
@@ -53,12 +55,12 @@ async function playStep(step: Step, stage: Stage): Promise<string[]> {
   if (step.plugin === "SIGKILL") {
     await stage.plugin!.ended;
     stage.plugin = null;
-    saw.push("the plugin is gone");
+    saw.push("the plugin has ended");
   }
   if (step.published !== undefined) saw.push(await stage.dra!.published(step.published));
   if (step.claim !== undefined) saw.push(await stage.dra!.claim(kubelet, step.claim));
   if (step.health !== undefined) saw.push(await expectHealth(kubelet, step.health));
-  if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), PATIENCE_MS)}`);
+  if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), STEP_TIMEOUT_MS)}`);
   if (step.expect !== undefined) saw.push(...await expectSeen(kubelet, step.expect, stage));
   if (step.admit !== undefined) saw.push(...await admitPod(kubelet, step.admit));
   return saw;
@@ -71,7 +73,7 @@ async function expectHealth(
   const now = () => kubelet.dra!.health("sim-node", device);
   const pattern = new RegExp(message ?? "");
   const what = `${device} to be ${is}`;
-  await kubelet.dra!.waitFor(() => now()?.health === is && pattern.test(now()!.message), what, PATIENCE_MS);
+  await kubelet.dra!.waitFor(() => now()?.health === is && pattern.test(now()!.message), what, STEP_TIMEOUT_MS);
   return `pod status: ${device} ${now()!.health}${now()!.message === "" ? "" : `, ${now()!.message}`}`;
 }
 
@@ -84,7 +86,7 @@ async function expectSeen(kubelet: FakeKubelet, seen: Seen, stage: Stage): Promi
   const holds = kubelet.waitFor((state) => {
     fault = difference(resourceOf(state.resources, seen.resource), seen);
     return fault === null;
-  }, { timeoutMs: PATIENCE_MS, what: JSON.stringify(seen) });
+  }, { timeoutMs: STEP_TIMEOUT_MS, what: JSON.stringify(seen) });
   try {
     await (died === undefined ? holds : Promise.race([holds, died]));
   } catch (error) {
@@ -104,7 +106,7 @@ function resourceOf(
   return name === undefined ? all.length === 1 ? all[0]! : null : resources[name] ?? null;
 }
 
-/** What of the expectation does not hold; null when all does. */
+/** The first difference from the expectation; null when there is none. */
 function difference(is: ResourceState | null, seen: Seen): string | null {
   if (is === null) {
     return seen.gone || seen.capacity === 0 ? null : `the kubelet does not know ${seen.resource ?? "the resource"}`;
@@ -143,7 +145,7 @@ async function admitPod(kubelet: FakeKubelet, request: Admit): Promise<string[]>
   try {
     const { ids, view, cdiDevices } = await kubelet.admit({ name: request.pod, resource, count: request.count });
     if (request.refused !== undefined) {
-      throw new Error(`pod ${request.pod} got ${ids.join(", ")} and should have been refused`);
+      throw new Error(`pod ${request.pod} got ${ids.join(", ")} but should have been rejected`);
     }
     const nodes = view.devices.map((device) => device.containerPath);
     const hcas = (view.envs.RDMA_HCAS ?? "").split(",").filter((name) => name !== "");

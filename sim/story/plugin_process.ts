@@ -11,7 +11,7 @@ import type { FakeHost } from "../host/host.ts";
 const MOD = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const CONFIG = fileURLToPath(new URL("../../deno.json", import.meta.url));
 
-/** Flags that put a plugin on a fake host and a fake kubelet. */
+/** Flags that make a plugin use a fake host and a fake kubelet. */
 export function pluginFlags(host: FakeHost, kubeletDir: string): readonly string[] {
   return [
     "--kubelet-dir",
@@ -25,7 +25,7 @@ export function pluginFlags(host: FakeHost, kubeletDir: string): readonly string
   ];
 }
 
-/** The command a person types to start the same plugin by hand. */
+/** The command to start the same plugin by hand. */
 export function commandLine(flags: readonly string[]): string {
   return ["deno", "run", "-A", MOD, ...flags].map((word) => /^[\w./:=-]+$/.test(word) ? word : JSON.stringify(word))
     .join(" ");
@@ -37,7 +37,7 @@ export interface Ended {
   readonly signal: string | null;
 }
 
-/** One plugin process and what it logged. */
+/** One plugin process and its log. */
 export class PluginProcess {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
@@ -45,7 +45,7 @@ export class PluginProcess {
   readonly #watchers = new Set<() => void>();
   #running = true;
 
-  /** @param onLine gets every line of the log as it comes */
+  /** @param onLine called with every line of the log */
   constructor(flags: readonly string[], onLine: (line: string) => void = () => {}, runtime: readonly string[] = []) {
     this.#child = spawn(
       execPath,
@@ -62,7 +62,7 @@ export class PluginProcess {
         this.#lines.push(line);
         onLine(line);
       }
-      for (const look of this.#watchers) look();
+      for (const check of this.#watchers) check();
     };
     this.#child.stdout?.on("data", take);
     this.#child.stderr?.on("data", take);
@@ -81,44 +81,44 @@ export class PluginProcess {
     return this.#child.pid ?? -1;
   }
 
-  /** Everything it has logged, a string a line. */
+  /** The lines of its log. */
   get log(): readonly string[] {
     return this.#lines;
   }
 
-  /** Sends a signal; one that has ended takes none. */
+  /** Sends a signal, unless the process has ended. */
   kill(signal: NodeJS.Signals): void {
-    // ChildProcess.kill() of this runtime delivers the first signal only, and takes it for the end of the process.
+    // Deno's ChildProcess.kill() only delivers the first signal and takes it for the end of the process.
     if (this.#running) process.kill(this.pid, signal);
   }
 
-  /** Resolves when a line of the log matches; rejects with the log when the process ends first or time is up. */
+  /** Resolves when a line of the log matches; rejects with the log when the process ends first or after `timeoutMs`. */
   async logged(pattern: RegExp, timeoutMs = 20_000): Promise<string> {
-    let look = () => {};
+    let check = () => {};
     let timer: ReturnType<typeof setTimeout> | undefined;
     const why = (what: string) =>
       new Error(`${what} while waiting for ${pattern} in the plugin's log, which reads:\n${this.#lines.join("\n")}`);
     try {
       return await new Promise<string>((resolve, reject) => {
-        look = () => {
+        check = () => {
           const line = this.#lines.find((one) => pattern.test(one));
           if (line !== undefined) resolve(line);
         };
-        this.#watchers.add(look);
-        look();
-        timer = setTimeout(() => reject(why("time was up")), timeoutMs);
+        this.#watchers.add(check);
+        check();
+        timer = setTimeout(() => reject(why("timed out")), timeoutMs);
         void this.ended.then(() => {
-          look();
+          check();
           reject(why("the plugin ended"));
         });
       });
     } finally {
       clearTimeout(timer);
-      this.#watchers.delete(look);
+      this.#watchers.delete(check);
     }
   }
 
-  /** Ends it, gently first. */
+  /** Stops it, with SIGTERM first. */
   async stop(): Promise<Ended> {
     this.kill("SIGTERM");
     const timer = setTimeout(() => this.kill("SIGKILL"), 5_000);

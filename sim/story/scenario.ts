@@ -1,6 +1,6 @@
 /**
- * What a scenario file may say: a host, how the plugin is started, and steps with what must be seen after each. One
- * schema gives the types and the checks.
+ * The format of a scenario file: a host, the plugin's flags, and steps with the expected state after each. One schema
+ * defines the types and the checks.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { PRESETS } from "../host/presets.ts";
 
 const resource = z.string().describe("extended resource; may be left out when the plugin offers one");
 
-/** What the kubelet must see. */
+/** The state that the kubelet must see. */
 const seen = z.strictObject({
   resource: resource.optional(),
   capacity: z.number().int().optional().describe("healthy and unhealthy devices"),
   allocatable: z.number().int().optional().describe("healthy devices"),
   devices: z.record(z.string(), z.enum(["Healthy", "Unhealthy"])).optional().describe("exactly these devices"),
   numa: z.record(z.string(), z.array(z.number().int())).optional().describe("NUMA nodes by device"),
-  gone: z.boolean().optional().describe("the resource has no plugin any more"),
+  gone: z.boolean().optional().describe("the resource no longer has a plugin"),
 });
 
 const admit = z.strictObject({
@@ -29,11 +29,11 @@ const admit = z.strictObject({
   count: z.number().int().positive().default(1),
   ids: z.array(z.string()).optional().describe("exactly these device IDs"),
   nodes: z.array(z.string()).optional().describe("exactly these device nodes"),
-  hcas: z.array(z.string()).optional().describe("RDMA_HCAS says exactly these"),
+  hcas: z.array(z.string()).optional().describe("exactly these in RDMA_HCAS"),
   hcaCount: z.number().int().optional(),
   env: z.record(z.string(), z.string()).optional().describe("at least these variables"),
   cdi: z.array(z.string()).optional().describe("exactly these CDI names"),
-  refused: z.string().optional().describe("the pod must be refused with words that match"),
+  refused: z.string().optional().describe("the pod must be rejected with a message that matches"),
 });
 
 const claim = z.strictObject({
@@ -44,9 +44,9 @@ const claim = z.strictObject({
   shares: z.number().int().positive().optional(),
   tolerate: z.boolean().default(false).describe("the claim tolerates every taint"),
   nodes: z.array(z.string()).optional().describe("exactly these device nodes"),
-  hcas: z.array(z.string()).optional().describe("RDMA_HCAS says exactly these"),
+  hcas: z.array(z.string()).optional().describe("exactly these in RDMA_HCAS"),
   again: z.boolean().default(false).describe(
-    "the claim of before is prepared again, as for a sandbox that is made anew",
+    "the previous claim is prepared again, as for a recreated sandbox",
   ),
   pending: z.boolean().default(false).describe("no device fits"),
   refused: z.string().optional().describe("the driver must refuse it with words that match"),
@@ -70,7 +70,7 @@ const step = z.strictObject({
     as: z.string().optional(),
     uverbs: z.number().int().optional(),
   }).optional(),
-  swapNodes: z.tuple([z.string(), z.string()]).optional().describe("two HCAs exchange their uverbs numbers"),
+  swapNodes: z.tuple([z.string(), z.string()]).optional().describe("two HCAs swap their uverbs numbers"),
   vfs: z.strictObject({ pf: z.string(), count: z.number().int().min(0) }).optional(),
   admit: admit.optional(),
   release: z.string().optional(),
@@ -85,7 +85,7 @@ const step = z.strictObject({
   api: z.enum(["up", "down"]).optional().describe("the API server"),
   config: z.unknown().optional().describe("the configuration file is replaced by this"),
   expect: seen.optional(),
-  logs: z.string().optional().describe("the plugin's log must hold a line that matches"),
+  logs: z.string().optional().describe("the plugin's log must contain a line that matches"),
 });
 
 const scenario = z.strictObject({
@@ -107,7 +107,7 @@ export type Published = z.infer<typeof published>;
 
 const DIR = fileURLToPath(new URL("../scenarios", import.meta.url));
 
-/** Names and titles of the stories that come with the sim. */
+/** Names and titles of the built-in scenarios. */
 export function builtIn(): readonly { readonly name: string; readonly title: string }[] {
   return readdirSync(DIR).filter((file) => file.endsWith(".yaml")).sort().map((file) => ({
     name: basename(file, ".yaml"),
@@ -116,8 +116,8 @@ export function builtIn(): readonly { readonly name: string; readonly title: str
 }
 
 /**
- * Reads a scenario by the name of a built-in one or by file.
- * @throws with a sentence and the place of every mistake
+ * Reads a scenario by its built-in name or from a file.
+ * @throws with the position of every mistake
  */
 export function loadScenario(nameOrFile: string): Scenario {
   const known = builtIn().some((one) => one.name === nameOrFile);

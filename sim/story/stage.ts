@@ -1,5 +1,5 @@
 /**
- * Where a story is played: a fake host, a fake kubelet, the real plugin between them, and the hands that change them.
+ * The stage of a scenario: a fake host, a fake kubelet, the real plugin between them, and the actions that change them.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { pluginFlags, PluginProcess } from "./plugin_process.ts";
 import { DraStage } from "./dra_stage.ts";
 import type { Scenario, Step } from "./scenario.ts";
 
-/** Everything on the stage. */
+/** The host, the kubelet and the plugin. */
 export class Stage {
   readonly dir: string;
   readonly host: FakeHost;
@@ -70,7 +70,7 @@ export class Stage {
     return new Stage(dir, host, dra, scenario, onLine);
   }
 
-  /** Does what a step says, without looking at what comes of it. Gives nothing back; pods are admitted elsewhere. */
+  /** Performs the action of a step without checking its effect. Pods are admitted elsewhere. */
   async act(step: Step): Promise<void> {
     const { host } = this;
     if (step.port !== undefined) {
@@ -104,14 +104,14 @@ export class Stage {
     else if (step.plugin !== undefined) this.plugin?.kill(step.plugin);
   }
 
-  /** Replaces the plugin's configuration file as an editor does. */
+  /** Replaces the plugin's configuration file as editors do. */
   writeConfig(config: unknown): void {
     // JSON is YAML
     writeFileSync(`${this.#configPath}.new`, JSON.stringify(config, null, 2));
     renameSync(`${this.#configPath}.new`, this.#configPath);
   }
 
-  /** Ends the plugin, and unless `keep` is set everything else, too. */
+  /** Stops the plugin and, unless `keep` is set, everything else. */
   async close(keep = false): Promise<void> {
     await this.plugin?.stop();
     this.plugin = null;

@@ -1,5 +1,5 @@
 /**
- * The plugin: start-up, the loop from trigger to kubelet, reload and shutdown. Wiring and life cycle, nothing else.
+ * The agent: start-up, the loop from trigger to kubelet, reload and shutdown. Only wiring and life cycle.
  *
  *     triggers ─► rescan loop ─► inventory (select, track) ─► resources (CDI file, answers, session) ─► kubelet
  *
@@ -30,16 +30,16 @@ import { ScanFailures } from "./scan_failures.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
 
-/** Everything the agent has to know at its start. */
+/** Options of the agent. */
 export interface AgentOptions {
   readonly specs: readonly ResourceSpec[];
   readonly kubeletDir: string;
   readonly registryDir: string;
   readonly registration: RegistrationMode;
   readonly cdiDir: string;
-  /** For resources with `api: dra`; without it there can be none. */
+  /** Required for resources with `api: dra`. */
   readonly dra?: DraSettings | null;
-  /** Milliseconds between scans that nothing triggered. */
+  /** Milliseconds between periodic scans. */
   readonly rescanMs: number;
   readonly machine: DiscoverySources;
   readonly sources: readonly EventSource[];
@@ -65,7 +65,7 @@ export class Agent {
   readonly #netdevs: NetdevKeeper;
   readonly #resources: Resources;
   readonly #observers = new Observers();
-  /** Work that {@link close} waits for; what has ended is no longer in it. */
+  /** Pending work that {@link close} waits for; entries are removed when they end. */
   readonly #background = new Set<Promise<void>>();
   #specs: readonly ResourceSpec[];
   #inventory: Inventory | null = null;
@@ -113,11 +113,11 @@ export class Agent {
     this.#resources = new Resources(shared, this.#dra, this.#has, (work) => this.#inBackground(work));
   }
 
-  /** Scans the machine once, then serves and registers. Resolves when every resource is served or retried. */
+  /** Scans the machine, then serves and registers. Resolves when every resource is served or will be retried. */
   static async start(options: AgentOptions, observer: AgentObserver = {}): Promise<Agent> {
     const agent = new Agent(options);
     agent.observe(observer);
-    // Sources first: what changes during the first scan must not be missed.
+    // Event sources start first, so that changes during the first scan are not missed.
     for (const source of options.sources) agent.#listen(source);
     await agent.#dra.load(options.specs);
     agent.#rescans.trigger(trigger("start", "start", { depth: "full" }));
@@ -125,12 +125,12 @@ export class Agent {
     const names = (specs: readonly ResourceSpec[]) => new Set(specs.map((one) => one.name));
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
-    const watcher = options.registration !== "socket" || options.specs.some((one) => one.api === "dra");
+    const watcher = options.registration !== "socket" || agent.#dra.isOpen;
     if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }
 
-  /** Adds an observer; returns the way to remove it. */
+  /** Adds an observer; returns the function that removes it. */
   observe(observer: AgentObserver): () => void {
     return this.#observers.add(observer);
   }
@@ -143,7 +143,7 @@ export class Agent {
     };
   }
 
-  /** Scans everything again; resolves when every resource is up to date. */
+  /** Makes a full scan; resolves when every resource is up to date. */
   async scan(source: string): Promise<void> {
     this.#rescans.trigger(trigger(source, source, { depth: "full" }));
     await this.#rescans.now(source, source);
@@ -155,23 +155,23 @@ export class Agent {
     this.#resources.reregister();
   }
 
-  /** Milliseconds between scans that nothing triggered; 0 when there are none. */
+  /** Milliseconds between periodic scans; 0 when there are none. */
   get rescanMs(): number {
     return this.#rescans.rescanMs;
   }
 
-  /** Serves other resources from now on, and scans as often. Resources whose spec is the same do not notice. */
+  /** Replaces the resources and the scan interval. Resources with an equal spec are not affected. */
   async reconfigure(specs: readonly ResourceSpec[], rescanMs = this.rescanMs): Promise<void> {
     this.#rescans.setRescan(rescanMs);
     const before = new Map(this.#specs.map((spec) => [spec.name, spec]));
     const same = (spec: ResourceSpec) => JSON.stringify(before.get(spec.name)) === JSON.stringify(spec);
-    // The old object for an equal spec: identity is how `track` sees that nothing changed.
+    // Reuses the old object for an equal spec, because `track` compares by identity.
     this.#specs = specs.map((spec) => same(spec) ? before.get(spec.name)! : spec);
     await this.#dra.load(specs);
     await this.#rescans.now("config", "new configuration");
   }
 
-  /** Finishes calls in flight, removes sockets, and CDI specs that no container needs. */
+  /** Completes pending calls, removes sockets, and CDI specs that no container needs. */
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
@@ -206,7 +206,7 @@ export class Agent {
     this.#background.add(done);
   }
 
-  /** The pure step, and then what follows from it. */
+  /** Advances the inventory and applies the result. */
   #applyScan(scan: Scan): void {
     if (this.#failures.succeeded()) this.#resources.probe();
     const before = this.#inventory;
@@ -229,7 +229,7 @@ export class Agent {
     this.#report(scan, changes, before === null, changed);
   }
 
-  /** Says what a pod would find out too late. */
+  /** Logs notes about the network namespace mode that affect pods. */
   #warnOfNetns({ specs, snapshot }: Inventory): void {
     for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
       this.#log.warn(`${what}: ${reason}; ${fix}`);
@@ -239,7 +239,7 @@ export class Agent {
   #report(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
     const time = Date.now();
     for (const { resource, device, hca, port, from, to, reason } of changes) {
-      // What is there at the start is printed as one block, not as a line each.
+      // The initial devices are logged as one block, not one line each.
       const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
       this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port });
     }

@@ -1,7 +1,7 @@
 /**
- * The CDI specs of the plugin's resources over time: written with the states, again when somebody deletes them, and left
- * where they are while containers name their devices, whatever becomes of the resource or of the plugin. A container
- * that is started again is looked up by its runtime then, not by the kubelet.
+ * Manages the CDI specs of the plugin's resources: written with the states, rewritten when they are deleted, and kept
+ * while containers use their devices, even after the resource or the plugin has ended. When a container restarts, its
+ * runtime resolves the names without the kubelet.
  *
  * @module
  */
@@ -23,7 +23,7 @@ interface Assumed {
   readonly optional: readonly { readonly hostPath: string; readonly exists: boolean }[];
 }
 
-/** The specs of one plugin. */
+/** The CDI specs of one plugin. */
 export class CdiSpecs {
   readonly #files: CdiFiles;
   readonly #kubeletDir: string;
@@ -31,7 +31,7 @@ export class CdiSpecs {
   readonly #assumed = new Map<string, Assumed>();
   /** Resources whose spec could not be written. */
   readonly #failed = new Set<string>();
-  /** Resources that this plugin does not have (any more) and whose spec stays because containers hold their devices. */
+  /** Resources that this plugin no longer has, with specs that are kept because containers hold their devices. */
   readonly #orphans = new Set<string>();
 
   constructor(cdiDir: string, kubeletDir: string, log: Log) {
@@ -40,7 +40,7 @@ export class CdiSpecs {
     this.#log = log;
   }
 
-  /** Null when the spec is written, else the sentence that says why not; devices must then not be named. */
+  /** Writes the spec. Returns null on success, otherwise the reason; Allocate must then not return CDI names. */
   write(poolState: PoolState, host: HostFacts, owner: string, hcas: readonly Hca[]): string | null {
     const { spec } = poolState;
     this.#orphans.delete(spec.name);
@@ -49,7 +49,7 @@ export class CdiSpecs {
     try {
       this.#files.write(spec.name, cdiSpec(poolState, host, owner, { before, isHeld, hcas }));
       this.#assumed.set(spec.name, { has: host.has, optional: optionalNodes(poolState, host) });
-      if (this.#failed.delete(spec.name)) this.#log.info("the CDI spec is written now", { resource: spec.name });
+      if (this.#failed.delete(spec.name)) this.#log.info("the CDI spec has been written", { resource: spec.name });
       return null;
     } catch (error) {
       const { message } = error as Error;
@@ -59,7 +59,7 @@ export class CdiSpecs {
     }
   }
 
-  /** Whether the resource's spec is on disk as it was written, and still right about nodes that come and go. */
+  /** Whether the resource's spec is on disk unchanged, and still correct about optional nodes. */
   isInPlace(resource: string): boolean {
     const assumed = this.#assumed.get(resource);
     return assumed !== undefined && this.#files.isInPlace(resource) &&
@@ -71,18 +71,18 @@ export class CdiSpecs {
     return this.#failed.has(resource) || (this.#files.has(resource) && !this.isInPlace(resource));
   }
 
-  /** The plugin has the resource no longer, or answers without CDI names now. */
+  /** The plugin no longer has the resource, or no longer uses CDI for it. */
   end(resource: string): void {
     this.#failed.delete(resource);
     this.#assumed.delete(resource);
     if (!this.#files.has(resource)) return;
     if (!this.#anyHeld(resource)) return this.#remove(resource);
     this.#orphans.add(resource);
-    this.#log.info(`${this.#files.leave(resource)} stays: containers hold devices of ${resource}`, { resource });
+    this.#log.info(`${this.#files.leave(resource)} is kept: containers hold devices of ${resource}`, { resource });
   }
 
   /**
-   * Takes over what earlier plugins left in the directory. A plugin that lives keeps its own.
+   * Takes over specs of earlier plugins in the directory. Specs of a running plugin are left alone.
    *
    * @param withCdi resources of this plugin that have a spec
    * @param all every resource of this plugin
@@ -93,12 +93,12 @@ export class CdiSpecs {
       if (withCdi.has(resource) || (!all.has(resource) && await isServed(socket))) continue;
       if (this.#anyHeld(resource)) {
         this.#orphans.add(resource);
-        this.#log.info(`${name}, which an earlier plugin left behind, stays: containers hold its devices`);
+        this.#log.info(`${name} of an earlier plugin is kept: containers hold its devices`);
       } else this.#removeOther(other);
     }
   }
 
-  /** Removes what is not held any more, and entries whose nodes have become another HCA's. */
+  /** Removes specs that are no longer held, and entries whose nodes now belong to another HCA. */
   tend(ownersOf: HostFacts["ownersOf"]): void {
     if (this.#orphans.size === 0) return;
     for (const other of this.#files.others().filter(({ resource }) => this.#orphans.has(resource))) {
@@ -113,27 +113,29 @@ export class CdiSpecs {
     try {
       this.#files.write(resource, spec);
     } catch {
-      // The next scan tries again; until then the file says what it said.
+      // The next scan retries; until then the file keeps its content.
     }
     this.#files.leave(resource);
   }
 
   #removeOther(other: OtherSpec): void {
     this.#orphans.delete(other.resource);
-    if (this.#files.removeOther(other)) this.#log.info(`removed ${other.name}, which an earlier plugin left behind`);
+    if (this.#files.removeOther(other)) this.#log.info(`removed ${other.name} of an earlier plugin`);
   }
 
   #remove(resource: string): void {
     const left = this.#files.remove(resource);
-    if (left !== null) this.#log.warn(`Cannot remove ${left}; the next plugin that starts does, when it can`);
+    if (left !== null) this.#log.warn(`Cannot remove ${left}; the next plugin that starts will retry`);
   }
 
-  /** What cannot be known counts as held: a spec too many does no harm, and one too few keeps a container from starting. */
+  /**
+   * If unknown, devices count as held: an extra spec does no harm, while a missing one keeps a container from starting.
+   */
   #anyHeld(resource: string): boolean {
     return (heldDevices(this.#kubeletDir).get(resource)?.size ?? 0) > 0 || isUnreadable(this.#kubeletDir);
   }
 
-  /** Whether a container may hold the HCA. Where IDs are no names of HCAs, any ID that is held may stand for it. */
+  /** Whether a container may hold the HCA. Where IDs are not HCA names, any held ID may refer to it. */
   #isHeld(spec: ResourceSpec, hca: string): boolean {
     if (isUnreadable(this.#kubeletDir)) return true;
     const ids = [...heldDevices(this.#kubeletDir).get(spec.name) ?? []];

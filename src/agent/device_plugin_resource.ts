@@ -1,6 +1,6 @@
 /**
- * One resource as the kubelet sees it: the list, and answers to Allocate and GetPreferredAllocation, all made from the
- * last state of the resource. Here the pure policy meets the wire format and the one check against the machine.
+ * One resource as the kubelet sees it: the list, and answers to Allocate and GetPreferredAllocation, computed from the
+ * last state of the resource. Answers are checked against the machine before they are sent.
  *
  * @module
  */
@@ -17,24 +17,24 @@ import { prefer } from "../pool/prefer.ts";
 export interface DevicePluginResourceOptions {
   readonly codec: Codec;
   readonly sysfsRoot: string;
-  /** Scans of the machine now and updates the offer; resolves when that is done. */
+  /** Scans the machine and updates the resource; resolves when that is done. */
   readonly rescan: () => Promise<void>;
-  /** Whether the CDI spec that an answer would name is on disk; asked when the resource has one. */
+  /** Whether the CDI spec that an answer refers to is on disk; used when the resource has one. */
   readonly cdiInPlace?: () => boolean;
   readonly onAllocated: (resource: string, ids: readonly string[], grant: Grant) => void;
 }
 
-/** An answer that was given before and still is right while its evidence holds. */
+/** An earlier answer, which is valid while its checks hold. */
 interface Remembered {
   readonly answer: Buffer;
   readonly evidence: readonly Check[];
   readonly containers: readonly { readonly ids: readonly string[]; readonly grant: Grant }[];
 }
 
-/** Answers that are remembered; a kubelet asks for few distinct sets of IDs. */
+/** Number of cached answers; a kubelet sends few distinct sets of IDs. */
 const MEMORY = 1_000;
 
-/** Requests of more bytes are not remembered: gRPC takes 4 MiB, and a thousand of those would be gigabytes. */
+/** Larger requests (bytes) are not cached: gRPC accepts 4 MiB, and a thousand of those would be gigabytes. */
 const LONGEST_REMEMBERED = 4_096;
 
 /** The devices of one resource. */
@@ -46,7 +46,7 @@ export class DevicePluginResource implements DeviceSource {
   #poolState: PoolState;
   #host: HostFacts;
   #list: Buffer;
-  /** Why nothing can be allocated now although devices are healthy; null when nothing stands in the way. */
+  /** Why nothing can be allocated although devices are healthy; null when allocation is possible. */
   #refusal: string | null = null;
 
   constructor(poolState: PoolState, host: HostFacts, options: DevicePluginResourceOptions) {
@@ -62,9 +62,9 @@ export class DevicePluginResource implements DeviceSource {
   }
 
   /**
-   * Takes over what is known now. Subscribers hear of it only if the kubelet's list is another one.
+   * Updates the state. Subscribers are notified only if the device list changed.
    *
-   * @param refusal why no container can be served at the moment, such as a CDI spec that could not be written
+   * @param refusal why no container can be served now, such as a CDI spec that could not be written
    */
   update(poolState: PoolState, host: HostFacts, refusal: string | null = null): void {
     this.#refusal = refusal;
@@ -92,12 +92,12 @@ export class DevicePluginResource implements DeviceSource {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Answers at once from memory when the machine still agrees; that is the path of a quiet day. */
+  /** Answers from the cache if the checks of the cached answer still hold, which is the common case. */
   allocate(request: Buffer): Buffer | Promise<Buffer> {
     if (this.#refusal !== null || !this.#named()) return this.#retry(request);
     const key = request.toString("latin1");
     const known = this.#memory.get(key);
-    if (known !== undefined && this.#holds(known.evidence)) return this.#out(known);
+    if (known !== undefined && this.#verify(known.evidence)) return this.#out(known);
     return this.#allocate(request, key);
   }
 
@@ -113,18 +113,19 @@ export class DevicePluginResource implements DeviceSource {
     ));
   }
 
-  /** What stood in the way may be gone, as when a disk has room again: a scan tries once more, and the call waits. */
+  /** The reason may be gone, for example when a disk has space again: scans once more, and the call waits. */
   async #retry(request: Buffer): Promise<Buffer> {
     await this.#options.rescan();
     if (this.#refusal !== null) throw new RequestError("FAILED_PRECONDITION", this.#refusal);
     if (!this.#named()) {
-      const message = `${this.resource}: its CDI spec vanishes as soon as it is written; see who cleans the directory`;
+      const message =
+        `${this.resource}: its CDI spec is removed as soon as it is written; find out what cleans the directory`;
       throw new RequestError("FAILED_PRECONDITION", message);
     }
     return this.allocate(request);
   }
 
-  /** Whether what an answer would name can be found by the runtime. */
+  /** Whether the runtime can resolve the CDI names of an answer. */
   #named(): boolean {
     return !this.#poolState.spec.cdi || (this.#options.cdiInPlace?.() ?? true);
   }
@@ -134,11 +135,11 @@ export class DevicePluginResource implements DeviceSource {
     const asked = decode(() => codec.allocateRequest(request), "AllocateRequest").container_requests
       .map((container) => container.devices_ids);
     let made = this.#make(asked);
-    if (!this.#holds(made.evidence)) {
-      // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
+    if (!this.#verify(made.evidence)) {
+      // Nodes were renumbered since the last scan, so scan again.
       await rescan();
       made = this.#make(asked);
-      const wrong = made.evidence.find((one) => !this.#true(one));
+      const wrong = made.evidence.find((one) => !this.#isMet(one));
       if (wrong !== undefined) throw new RequestError("FAILED_PRECONDITION", this.#changing(wrong));
     }
     if (this.#memory.size >= MEMORY) this.#memory.clear();
@@ -172,23 +173,23 @@ export class DevicePluginResource implements DeviceSource {
     return made.answer;
   }
 
-  #holds(evidence: readonly Check[]): boolean {
-    return evidence.every((one) => this.#true(one));
+  #verify(evidence: readonly Check[]): boolean {
+    return evidence.every((one) => this.#isMet(one));
   }
 
-  #true(check: Check): boolean {
+  #isMet(check: Check): boolean {
     if ("exists" in check) return this.#host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
   }
 
-  /** Why nothing can be answered at this moment: what was just read does not hold any more. */
+  /** Why nothing can be answered now: the result of the last scan is already out of date. */
   #changing(check: Check): string {
-    const later = "the pod will be admitted when it is tried again";
+    const later = "the pod will be admitted when it is retried";
     if ("exists" in check) {
-      return `${this.resource}: ${check.hostPath} ${check.exists ? "has just gone" : "has just appeared"}; ${later}`;
+      return `${this.resource}: ${check.hostPath} ${check.exists ? "was just removed" : "was just created"}; ${later}`;
     }
-    const says = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
-    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} says ${says}); ${later}`;
+    const found = readLine(`${this.#options.sysfsRoot}/${check.path}`) ?? "nothing";
+    return `${this.resource}: the nodes of ${check.hca} are changing right now (${check.path} is ${found}); ${later}`;
   }
 }
 
@@ -196,7 +197,7 @@ function decode<T>(read: () => T, what: string): T {
   try {
     return read();
   } catch (error) {
-    throw new RequestError("INVALID_ARGUMENT", `These bytes are no ${what}: ${(error as Error).message}`, {
+    throw new RequestError("INVALID_ARGUMENT", `The request is not a valid ${what}: ${(error as Error).message}`, {
       cause: error,
     });
   }

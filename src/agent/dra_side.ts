@@ -42,12 +42,23 @@ export class DraSide {
     const claims = join(settings.pluginsDir, settings.driver);
     if (!wanted && !isDirectory(claims)) return;
     this.#module ??= await import("../dra/open.ts");
-    if (!wanted || this.#door !== null) return;
+    // Claims of before need a driver, too: their pods cannot end without one.
+    const needed = wanted || this.#module.preparedClaims(settings).length > 0;
+    if (!needed || this.#door !== null) return;
     try {
       this.#door = this.#module.openDoor(settings, this.#hooks);
     } catch (error) {
-      this.#hooks.log.error(`DRA: ${(error as Error).message}`);
+      const { message } = error as Error;
+      if (wanted) this.#hooks.log.error(`DRA: ${message}`);
+      else {this.#hooks.log.warn(
+          `claims are prepared on this node, and their pods cannot end without a driver: ${message}`,
+        );}
     }
+  }
+
+  /** Whether the driver is served. */
+  get isOpen(): boolean {
+    return this.#door !== null;
   }
 
   /** HCAs that claims have: the device plugin must not hand them out. */

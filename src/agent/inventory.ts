@@ -1,6 +1,6 @@
 /**
- * The inventory: what was found, what is offered, and the reason for what is not, as one immutable value. The agent,
- * `list`, `doctor` and the status page all read it, so none of them can disagree with another.
+ * The inventory: the HCAs found, the resources offered, and the reason for each HCA that is left out, as one immutable
+ * value. The agent, `list`, `doctor` and the status page all use it, so their results agree.
  *
  * @module
  */
@@ -18,20 +18,20 @@ export interface Inventory {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** What one scan made of the inventory. */
+/** The inventory after one scan. */
 export interface InventoryStep {
   /** The same object as before when nothing changed. */
   readonly inventory: Inventory;
   readonly changes: readonly Change[];
-  /** When the clock alone will change something (clock of `now`, ms); null when nothing waits. */
+  /** Time of the next change without an event (clock of `now`, ms); null when none is pending. */
   readonly wakeAt: number | null;
 }
 
 /**
- * One pure step: the inventory after a scan.
+ * Computes the inventory after a scan. Pure.
  *
- * @param before null for the first scan: nothing has to settle then
- * @param record asked for what the machine alone cannot tell: which HCAs exist, and which were members
+ * @param before null for the first scan, which has no settle times
+ * @param record provides what the machine alone cannot show: HCAs in pods, and earlier members
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
  * @param claimed HCAs that ResourceClaims have
@@ -57,7 +57,7 @@ export function advance(
   return { inventory, changes, wakeAt };
 }
 
-/** The inventory of a machine that is seen for the first time, without serving anything. */
+/** The inventory of a machine without serving its resources. */
 export function inspect(
   snapshot: Snapshot,
   specs: readonly ResourceSpec[],

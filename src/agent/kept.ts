@@ -1,6 +1,6 @@
 /**
- * What a plugin that starts knows of the time before: which devices the kubelet had in its list, and which net devices
- * are in pods. An HCA whose net device is in a pod has no name that a configuration could match, and is the same HCA.
+ * State from before the plugin started: the devices in the kubelet's list, and net devices that are in pods. An HCA
+ * whose net device is in a pod has no name that a configuration could match, but is the same HCA.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Log } from "../text/log.ts";
 /** Device IDs by resource. */
 export type DeviceIds = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** What the kubelet's checkpoint says. */
+/** The kubelet's checkpoint. */
 export interface KubeletRecord {
   /** Devices that pods hold now. */
   readonly held: () => DeviceIds;
@@ -24,10 +24,10 @@ export interface KubeletRecord {
   readonly former: () => DeviceIds;
 }
 
-/** In the kubelet's directory: what the plugin knows of net devices that are in pods, for the next one that starts. */
+/** File in the kubelet's directory with the net devices that are in pods, for the next plugin process. */
 const NETDEV_FILE = "rdma-netdevs.json";
 
-/** Reads the checkpoint of a kubelet's directory, when it is asked. */
+/** Reads the checkpoint of a kubelet's directory on each call. */
 export function kubeletRecord(kubeletDir: string): KubeletRecord {
   let former: DeviceIds | null = null;
   return {
@@ -36,10 +36,10 @@ export function kubeletRecord(kubeletDir: string): KubeletRecord {
   };
 }
 
-/** A kubelet of which nothing is known. */
+/** A kubelet without a checkpoint. */
 export const NO_RECORD: KubeletRecord = { held: () => new Map(), former: () => new Map() };
 
-/** Members behind device IDs. A device on a whole pool says nothing about one member. */
+/** Members of device IDs. A device that stands for a whole pool names no member. */
 export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): MemberIds {
   return new Map(specs.map(({ name, mode }) => {
     const ids = mode.kind === "shared" && mode.of === "all" ? [] : [...devices.get(name) ?? []];
@@ -50,7 +50,7 @@ export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): M
   }));
 }
 
-/** Members of now and of before this process; a resource whose spec is another one starts from the checkpoint alone. */
+/** Members now and before this process started; a resource with a changed spec starts from the checkpoint alone. */
 export function keptMembers(specs: readonly ResourceSpec[], states: PoolStates, former: DeviceIds): MemberIds {
   const now = new Map(specs.map((spec) => {
     const state = states.get(spec.name);
@@ -65,14 +65,14 @@ function merge(a: DeviceIds, b: DeviceIds): DeviceIds {
   return new Map([...names].map((name) => [name, new Set([...a.get(name) ?? [], ...b.get(name) ?? []])]));
 }
 
-/** Gives a memory what an earlier process wrote down. */
+/** Restores a memory from the file of an earlier process. */
 export function restoreNetdevs(memory: NetdevMemory, kubeletDir: string): NetdevFile {
   const file = new NetdevFile(join(kubeletDir, NETDEV_FILE));
   memory.restore(file.read());
   return file;
 }
 
-/** Writes down which net devices are in pods, for the plugin that starts after this one. */
+/** Stores the net devices that are in pods, for the next plugin process. */
 export class NetdevKeeper {
   readonly #memory: NetdevMemory;
   readonly #file: NetdevFile;
@@ -91,7 +91,7 @@ export class NetdevKeeper {
       this.#file.write(this.#memory.text, removed);
       this.#failed = false;
     } catch (error) {
-      const consequence = "a plugin that starts again may not know which HCAs pods use";
+      const consequence = "after a restart the plugin may not know which HCAs pods use";
       if (!this.#failed) this.#log.warn(`Cannot write ${NETDEV_FILE}: ${(error as Error).message}; ${consequence}`);
       this.#failed = true;
     }

@@ -1,6 +1,6 @@
 /**
- * What can be seen of a running agent: its state at one moment, and the things that happen. The agent itself counts
- * nothing; metrics and the status page observe it.
+ * The observable part of a running agent: its state, and events. The agent itself counts nothing; metrics and the
+ * status page observe it.
  *
  * @module
  */
@@ -10,32 +10,32 @@ import type { Change } from "../pool/states.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Scan } from "./rescan_loop.ts";
 
-/** What the agent knows at one moment. */
+/** The state of the agent. */
 export interface AgentState {
   /** Null before the first scan has ended. */
   readonly inventory: Inventory | null;
   readonly sessions: readonly SessionStatus[];
-  /** The last changes, newest last, with the time of day (ms since the epoch). */
+  /** The last changes, newest last, with wall-clock time (ms since the epoch). */
   readonly changes: readonly (Change & { readonly time: number })[];
 }
 
 export interface AgentObserver {
   onScan?(scan: Scan, changed: boolean): void;
-  /** From the event that was noticed to the list handed to the streams, in seconds. */
+  /** Seconds from the event to the update of the list on the streams. */
   onEventLatency?(seconds: number, source: string): void;
   onCall?(resource: string, method: string, seconds: number, refused: { code: string; message: string } | null): void;
   onAllocated?(resource: string, ids: readonly string[], grant: Grant): void;
   onListSent?(resource: string, bytes: number): void;
   onSession?(status: SessionStatus): void;
-  /** Anything in {@link AgentState} is different from before. */
+  /** Called when anything in {@link AgentState} changed. */
   onState?(): void;
 }
 
-/** Several observers as one. */
+/** Combines several observers. */
 export class Observers implements Required<AgentObserver> {
   readonly #all = new Set<AgentObserver>();
 
-  /** Returns the way to stop observing. */
+  /** Returns the function that removes the observer. */
   add(observer: AgentObserver): () => void {
     this.#all.add(observer);
     return () => this.#all.delete(observer);

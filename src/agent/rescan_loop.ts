@@ -1,6 +1,6 @@
 /**
- * When to scan the machine: triggers in, snapshots out. Triggers that arrive together make one scan, a scan never
- * overlaps another, and what a trigger said is forgotten once the scan is made.
+ * Decides when to scan the machine: triggers in, snapshots out. Simultaneous triggers cause one scan, scans never
+ * overlap, and triggers are dropped after the scan.
  *
  * @module
  */
@@ -8,35 +8,35 @@ import type { Discovery } from "../hca/discover.ts";
 import { type Depth, type Trigger, trigger as makeTrigger } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
 
-/** One scan that was made. */
+/** One completed scan. */
 export interface Scan {
   readonly snapshot: Snapshot;
-  /** What led to it, oldest first; never empty. */
+  /** Its triggers, oldest first; never empty. */
   readonly triggers: readonly Trigger[];
   readonly depth: Depth;
-  /** Seconds that reading took. */
+  /** Duration of reading, in seconds. */
   readonly seconds: number;
 }
 
 export interface RescanLoopOptions {
   readonly discovery: Discovery;
   readonly onScan: (scan: Scan) => void;
-  /** A scan, or what was made of it, failed. It is tried again soon, and by every trigger. */
+  /** Called when a scan or its processing failed. It is retried soon, and by every trigger. */
   readonly onError?: (error: unknown) => void;
-  /** Milliseconds between timer scans; 0 switches the timer off. */
+  /** Milliseconds between timer scans; 0 disables the timer. */
   readonly rescanMs: number;
-  /** How long full scans that events ask for are collected, in milliseconds. */
+  /** How long full scans requested by events are collected, in milliseconds. */
   readonly collectMs?: number;
-  /** How long after an event that has to settle a second scan is made, in milliseconds. */
+  /** Delay of the second scan after an event that has to settle, in milliseconds. */
   readonly settleMs?: number;
 }
 
-/** Every so many timer scans one reads everything: GID tables and PCI attributes send no event of their own. */
+/** Every tenth timer scan is a full one: GID tables and PCI attributes cause no events. */
 const FULL_EVERY = 10;
 
-/** After a failed scan: 1 s, 2 s, 4 s, … and then this, in milliseconds. */
+/** Maximum pause after failed scans (1 s, 2 s, 4 s, …), in milliseconds. */
 const LONGEST_RETRY_MS = 30_000;
-/** After so many milliseconds without one it starts at 1 s again: what fails every other time is no storm. */
+/** After this time (ms) without a failure the pause starts at 1 s again. */
 const FORGOTTEN_MS = 60_000;
 
 /** The loop. It runs from construction until {@link RescanLoop.close}. */
@@ -50,7 +50,7 @@ export class RescanLoop {
   #collect: ReturnType<typeof setTimeout> | undefined;
   #second: ReturnType<typeof setTimeout> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  /** Scans that failed lately, and when the last one did. */
+  /** Number of recent failures, and the time of the last one. */
   #failures = 0;
   #failedAt = 0;
   #timerScans = 0;
@@ -65,8 +65,8 @@ export class RescanLoop {
   }
 
   /**
-   * Asks for a scan. A quick one starts at once (or follows the running one), and so does a full one that is wanted now;
-   * a full one that is to be collected waits a little, preceded by a quick scan at once.
+   * Requests a scan. A quick scan starts at once (or after the running one), as does a full scan with urgency `now`.
+   * With urgency `collect` a quick scan starts at once and the full one a little later.
    */
   trigger(trigger: Trigger): void {
     if (this.#closed) return;
@@ -79,7 +79,7 @@ export class RescanLoop {
     this.#running ??= this.#work();
   }
 
-  /** A scan that begins after this call; resolves when its result has been handed on. */
+  /** Requests a scan that starts after this call; resolves when its result has been processed. */
   async now(source: string, detail: string): Promise<void> {
     await this.#running;
     this.trigger(makeTrigger(source, detail));
@@ -91,7 +91,7 @@ export class RescanLoop {
     return this.#rescanMs;
   }
 
-  /** Sets the time between timer scans; the next one is that far away then. */
+  /** Sets the interval of timer scans and restarts the timer. */
   setRescan(ms: number): void {
     if (ms === this.#rescanMs || this.#closed) return;
     this.#rescanMs = ms;
@@ -99,7 +99,7 @@ export class RescanLoop {
     this.#schedule();
   }
 
-  /** Stops the timers and waits for a scan under way. */
+  /** Stops the timers and waits for a running scan. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -122,7 +122,7 @@ export class RescanLoop {
           const seconds = (performance.now() - start) / 1e3;
           if (!this.#closed) this.#options.onScan({ snapshot, triggers, depth, seconds });
         } catch (error) {
-          // A plugin that dies of an odd host takes every resource of the node with it.
+          // Exiting because of an odd host would remove all resources from the node.
           this.#options.onError?.(error);
           this.#tryAgain(depth);
         }
@@ -132,7 +132,7 @@ export class RescanLoop {
     }
   }
 
-  /** What made a scan fail may be over without an event: files that were all in use, for one. */
+  /** The cause of a failure can end without an event, for example when other files are closed. */
   #tryAgain(depth: Depth): void {
     if (this.#closed) return;
     clearTimeout(this.#retry);
@@ -146,7 +146,9 @@ export class RescanLoop {
     }, delay);
   }
 
-  /** A scan at once is right almost always, and one shortly after the last such event always. */
+  /**
+   * Scans once more after the event's changes have settled: the first scan is almost always right, the second always.
+   */
   #scanWhenSettled({ source }: Trigger): void {
     clearTimeout(this.#second);
     this.#second = setTimeout(
@@ -159,7 +161,7 @@ export class RescanLoop {
     if (this.#collect !== undefined) return;
     this.#collect = setTimeout(() => {
       this.#collect = undefined;
-      // The event's own scan has been made; this one only reads what that one left out.
+      // The event's own scan was quick; this one reads the rest.
       this.trigger(makeTrigger(source, `${detail} (everything)`, { depth: "full" }));
     }, this.#collectMs);
   }

@@ -1,6 +1,6 @@
 /**
- * One resource as one thing: its pool's state, its CDI file, the answers made from both, and the session that serves
- * them to the kubelet. Created, updated and closed together.
+ * One resource: its pool's state, its CDI file, the answers made from both, and the session that serves them to the
+ * kubelet. Created, updated and closed together.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { CdiSpecs } from "./cdi.ts";
 import { DevicePluginResource } from "./device_plugin_resource.ts";
 import type { Observers } from "./observer.ts";
 
-/** What all resources of an agent share. */
+/** Options shared by all resources of an agent. */
 export interface ResourceOptions {
   readonly kubeletDir: string;
   readonly registryDir: string;
@@ -24,7 +24,7 @@ export interface ResourceOptions {
   readonly codec: Codec;
   readonly log: Log;
   readonly observers: Observers;
-  /** Scans the machine now; resolves when every resource is up to date. */
+  /** Scans the machine; resolves when every resource is up to date. */
   readonly rescan: (detail: string) => Promise<void>;
   readonly timing: Partial<Timing>;
 }
@@ -72,15 +72,14 @@ export class Resource {
   }
 
   /**
-   * Whether {@link update} has something to do although nothing changed: that a disk has room again, or that somebody
-   * deleted a spec, is no event.
+   * Whether {@link update} has work to do although nothing changed: free disk space or a deleted spec causes no event.
    */
   get hasPendingWork(): boolean {
     return this.#options.cdi.needsWriting(this.name);
   }
 
   /**
-   * Takes over the state of a scan. The CDI file comes first: no answer may name what no file describes.
+   * Applies the state of a scan. Writes the CDI file first: an answer must not refer to a missing file.
    *
    * @param hcas every HCA of the machine, selected or not
    */
@@ -88,7 +87,7 @@ export class Resource {
     this.#answers.update(poolState, host, this.#writeCdi(poolState, host, hcas));
   }
 
-  /** The kubelet's directories changed. */
+  /** Called when the kubelet's directories changed. */
   kubeletDirChanged(): void {
     this.#session.kubeletDirChanged();
   }
@@ -98,24 +97,29 @@ export class Resource {
     this.#session.reregister();
   }
 
-  /** Dials our own socket, and serves again when nothing answers. */
+  /** Probes our own socket, and serves again if it does not answer. */
   probe(): void {
     this.#session.probe();
   }
 
-  /** The plugin ends: finishes calls in flight, whose answers may name the CDI file; that goes unless it is needed. */
+  /**
+   * Ends with the plugin: completes pending calls, which may refer to the CDI file, then removes the file unless
+   * needed.
+   */
   async close(): Promise<void> {
     await this.#session.close();
     this.#options.cdi.end(this.name);
   }
 
-  /** The resource alone ends. Its CDI file goes first: a later resource of the same name writes its own. */
+  /**
+   * Ends this resource only. The CDI file is removed first, because a later resource of the same name writes its own.
+   */
   async retire(): Promise<void> {
     this.#options.cdi.end(this.name);
     await this.#session.close();
   }
 
-  /** Null when the spec is written, or none is wanted; else the sentence that says why not. */
+  /** Writes the spec if there is one. Returns null on success, otherwise the reason. */
   #writeCdi(poolState: PoolState, host: HostFacts, hcas: readonly Hca[]): string | null {
     if (poolState.spec.cdi) return this.#options.cdi.write(poolState, host, this.status.socket, hcas);
     this.#options.cdi.end(this.name);

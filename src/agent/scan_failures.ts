@@ -1,12 +1,12 @@
 /**
- * What a failed scan means to the operator: logged once for each reason, and once more when scans succeed again.
+ * Logs failed scans: once per reason, and once when scans succeed again.
  *
  * @module
  */
 import { OutOfFiles } from "../hca/files.ts";
 import type { Log } from "../text/log.ts";
 
-/** One reason, whichever file it was that could not be opened. */
+/** One reason for all files that could not be opened. */
 const OUT_OF_FILES = "out of files";
 
 export class ScanFailures {
@@ -18,28 +18,28 @@ export class ScanFailures {
     this.#log = log;
   }
 
-  /** A stack is printed only for what was not foreseen. */
+  /** Logs a failure; the stack only for unexpected errors. */
   failed(error: unknown): void {
     const foreseen = error instanceof OutOfFiles;
     const text = error instanceof Error ? (foreseen ? null : error.stack) ?? error.message : String(error);
     const reason = foreseen ? OUT_OF_FILES : text;
     this.#log[reason === this.#reason ? "debug" : "error"](
-      `A scan of the machine failed; what was offered before stays offered, and the scan is retried: ${text}`,
+      `A scan of the machine failed; the previous devices stay offered and the scan will be retried: ${text}`,
     );
     this.#reason = reason;
   }
 
   /**
-   * A scan succeeded.
+   * Called after a successful scan.
    *
-   * @returns true when files had run out before: sockets have to be probed then, because a listener of this runtime
-   *   that found no file for a connection never accepts another one, and there is no event that says so
+   * @returns true after a shortage of files: sockets must be probed then, because a Deno listener that had no file for
+   *   a connection never accepts another one, and no event shows that
    */
   succeeded(): boolean {
     if (this.#reason === null) return false;
     const wereOut = this.#reason === OUT_OF_FILES;
     this.#reason = null;
-    this.#log.info("the machine can be scanned again");
+    this.#log.info("scans of the machine succeed again");
     return wereOut;
   }
 }

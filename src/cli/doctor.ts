@@ -1,5 +1,5 @@
 /**
- * `doctor`: checks what a working set-up needs and says what fixes it. Changes nothing.
+ * `doctor`: checks the requirements of a working setup and prints fixes. Changes nothing.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { places, wanted } from "./machine.ts";
 import { draSettings } from "./dra.ts";
 import { claimsModule, Inspector } from "./inspector.ts";
 
-/** Status 0 when there is no problem (warnings may be), 1 when there is one. */
+/** Returns status 0 without problems (warnings are allowed), otherwise 1. */
 export async function doctorCommand(values: Values): Promise<number> {
   const { specs, warnings } = await wanted(values);
   const dra = await claimsModule(values, specs);
@@ -35,7 +35,7 @@ const MARKS = {
   ok: ["green", "ok"],
 } as const;
 
-/** Findings for people, at most 80 columns wide; the last line counts. */
+/** Formats findings with at most 80 columns; the last line has the totals. */
 export function report(findings: readonly Finding[], paint: Painter): string {
   const lines = findings.flatMap(({ id, severity, what, reason, fix }) => {
     const [style, mark] = MARKS[severity];

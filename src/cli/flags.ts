@@ -1,5 +1,5 @@
 /**
- * The command line: one table gives the parser its options, `--help` its text, and README its reference.
+ * The command line: one table defines the parser's options, the text of `--help`, and the reference in README.
  *
  * @module
  */
@@ -12,31 +12,31 @@ import { parseAddress } from "../observe/address.ts";
 /** One flag. */
 interface Flag {
   readonly type: "string" | "boolean";
-  /** What stands for the value in the help; strings only. */
+  /** Placeholder for the value in the help; strings only. */
   readonly value?: string;
   readonly default?: string;
-  /** Values that are taken; anything when missing. */
+  /** Allowed values; any when missing. */
   readonly oneOf?: readonly string[];
-  /** For other values: what is wrong with this one, as the rest of a sentence, or null. */
+  /** For other values: the problem with a value, as the end of a sentence, or null. */
   readonly check?: (value: string) => string | null;
   readonly help: string;
-  /** Commands that know it; all when missing. */
+  /** Commands that accept it; all when missing. */
   readonly commands?: readonly Command[];
 }
 
 export const COMMANDS = ["run", "list", "doctor", "validate", "version"] as const;
 export type Command = typeof COMMANDS[number];
 
-/** What each command does, for the help. */
+/** Description of each command for the help. */
 const COMMAND_HELP: Readonly<Record<Command, string>> = {
   run: "find the HCAs, register with the kubelet, serve pods (the default)",
-  list: "print the HCAs and which resource each is in, or why none",
-  doctor: "check what a working set-up needs; change nothing",
+  list: "print the HCAs with their resources, or why they have none",
+  doctor: "check the requirements of a working setup; change nothing",
   validate: "check a configuration file: validate FILE",
   version: "print the version",
 };
 
-/** Every flag, in the order of the help. */
+/** All flags, in the order of the help. */
 export const FLAGS = {
   "log-level": {
     type: "string",
@@ -67,7 +67,7 @@ export const FLAGS = {
   "resource-prefix": {
     type: "string",
     value: "DOMAIN",
-    help: "prefix for resources of a peer's configuration that name none",
+    help: "prefix for resources of a peer's configuration without one",
     commands: ["run", "list", "doctor", "validate"],
   },
   "cdi": { type: "boolean", help: "answer with CDI names for every resource", commands: ["run", "list", "doctor"] },
@@ -76,7 +76,7 @@ export const FLAGS = {
     value: "DIR",
     default: "/var/lib/kubelet/device-plugins",
     check: badPath,
-    help: "where kubelet.sock is and the plugin's sockets go",
+    help: "directory of kubelet.sock and of the plugin's sockets",
   },
   "plugins-registry": {
     type: "string",
@@ -89,8 +89,7 @@ export const FLAGS = {
     value: "HOW",
     default: "auto",
     oneOf: ["auto", "socket", "watcher"],
-    help:
-      "auto, socket (kubelet.sock) or watcher (plugins_registry); auto takes the watcher where its directory exists",
+    help: "auto, socket (kubelet.sock) or watcher (plugins_registry); auto uses the watcher where its directory exists",
     commands: ["run"],
   },
   "cdi-dir": {
@@ -98,7 +97,7 @@ export const FLAGS = {
     value: "DIR",
     default: "/var/run/cdi",
     check: badPath,
-    help: "where CDI specs are written",
+    help: "directory for CDI specs",
   },
   "sysfs-root": { type: "string", value: "DIR", default: "/sys", check: badPath, help: "the machine's sysfs" },
   "dev-root": { type: "string", value: "DIR", default: "/dev", check: badPath, help: "the machine's /dev" },
@@ -106,14 +105,14 @@ export const FLAGS = {
     type: "string",
     value: "SECONDS",
     check: badSeconds,
-    help: "how often to look at the machine although nothing happened (default 30); 0 for never",
+    help: "how often to scan the machine without an event (default 30); 0 for never",
     commands: ["run", "list"],
   },
   "events": {
     type: "string",
     value: "SOURCE",
     default: "auto",
-    help: "auto (netlink), poll (only the rescan), or a file: every change of it makes the plugin look",
+    help: "auto (netlink), poll (only the rescan), or a file: every change of it causes a scan",
     commands: ["run", "list"],
   },
   "http": {
@@ -125,7 +124,7 @@ export const FLAGS = {
   },
   "pod-resources": {
     type: "boolean",
-    help: "ask the kubelet which pod holds which device (read only)",
+    help: "ask the kubelet which pods hold the devices (read only)",
     commands: ["run", "list"],
   },
   "pod-resources-socket": {
@@ -133,7 +132,7 @@ export const FLAGS = {
     value: "PATH",
     default: "/var/lib/kubelet/pod-resources/kubelet.sock",
     check: badPath,
-    help: "where the kubelet serves its PodResources API",
+    help: "socket of the kubelet's PodResources API",
     commands: ["run", "list"],
   },
   "api": {
@@ -210,32 +209,32 @@ export type FlagName = keyof Table;
 type Strings = { [K in FlagName]: Table[K] extends { type: "string" } ? K : never }[FlagName];
 type WithDefault = { [K in FlagName]: Table[K] extends { default: string } ? K : never }[FlagName];
 
-/** Values of all flags. */
+/** The values of all flags. */
 export type Values =
   & { readonly [K in WithDefault]: string }
   & { readonly [K in Exclude<Strings, WithDefault>]?: string }
   & { readonly [K in Exclude<FlagName, Strings>]: boolean };
 
-/** A command line that was understood, or the one sentence that says why not. */
+/** A parsed command line, or the reason why it is wrong. */
 export type Parsed =
   | {
     readonly ok: true;
     readonly command: Command;
     readonly values: Values;
     readonly positionals: readonly string[];
-    /** Flags that were given, by the command line or the environment. */
+    /** Flags that were set on the command line or in the environment. */
     readonly given: ReadonlySet<FlagName>;
   }
   | { readonly ok: false; readonly message: string };
 
-/** Environment variable of a flag: RDMA_DEVICE_PLUGIN_LOG_LEVEL for --log-level. The command line wins. */
+/** Environment variable of a flag: RDMA_DEVICE_PLUGIN_LOG_LEVEL for --log-level. The command line takes precedence. */
 export function variableOf(flag: string): string {
   return `RDMA_DEVICE_PLUGIN_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 
 /**
- * Understands a command line. Flags take one dash or two, their value after `=` or a space; the original's users write
- * `-log-level debug`.
+ * Parses a command line. Flags have one dash or two and their value after `=` or a space; users of the upstream Go
+ * plugin write `-log-level debug`.
  */
 export function parseCommandLine(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
   const args = argv.map((arg) => arg === "-h" ? "--help" : /^-[a-z][a-z]/i.test(arg) ? `-${arg}` : arg);
@@ -263,7 +262,7 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
     }
     if (flag.type === "boolean") {
       if (token.value !== undefined && !["true", "false"].includes(token.value)) {
-        return no(`--${token.name} takes no value, but was given ${JSON.stringify(token.value)}`);
+        return no(`--${token.name} takes no value, but got ${JSON.stringify(token.value)}`);
       }
       values[token.name] = token.value !== "false";
     } else if (
@@ -288,7 +287,7 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
     const value = values[name];
     const asksOnly = values.help === true || values.version === true;
     if (value !== undefined && !asksOnly && flag.commands !== undefined && !flag.commands.includes(command)) {
-      return no(`--${name} means nothing to ${command}; it belongs to ${flag.commands.join(", ")}`);
+      return no(`--${name} is not a flag of ${command}; it belongs to ${flag.commands.join(", ")}`);
     }
     if (typeof value === "string") {
       if (flag.oneOf !== undefined && !flag.oneOf.includes(value)) {
@@ -305,13 +304,13 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
   }
   if (given.has("config") && (given.has("master") || given.has("resource-name"))) {
     const other = given.has("master") ? "--master" : "--resource-name";
-    return no(`--config and ${other} both say which resources there are; give one of them`);
+    return no(`--config and ${other} both define resources; use one of them`);
   }
   return { ok: true, command, values: values as unknown as Values, positionals: rest, given };
 }
 
 function no(message: string): Parsed {
-  // Words of the command line are quoted, but not every quoted character is harmless to a terminal.
+  // Values in the message are quoted, but some quoted characters could still affect a terminal.
   return { ok: false, message: printable(message) };
 }
 
@@ -335,7 +334,7 @@ export function helpText(): string {
   ].join("\n");
 }
 
-/** The flags as a Markdown table, for README. */
+/** The flags as a Markdown table for README. */
 export function flagTable(): string {
   const rows = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
     const value = flag.value === undefined ? "" : ` ${flag.value}`;
@@ -349,13 +348,13 @@ export function flagTable(): string {
 
 function badResourceName(value: string): string | null {
   const problem = nameProblem(value);
-  return problem === null ? null : `which ${problem}; the kubelet would refuse it`;
+  return problem === null ? null : `which ${problem}; the kubelet would reject it`;
 }
 
 function badInterface(value: string): string | null {
   return /^[^\s/:]{1,15}$/.test(value) && value !== "." && value !== ".."
     ? null
-    : "which no network interface can be called (1 to 15 characters without slash, colon or space)";
+    : "which is not a valid interface name (1 to 15 characters without slash, colon or space)";
 }
 
 function badDriverName(value: string): string | null {
@@ -376,7 +375,7 @@ function badPath(value: string): string | null {
 }
 
 function badAddress(value: string): string | null {
-  return parseAddress(value) === null ? "which is no address: 127.0.0.1:9178, [::1]:9178 or :9178" : null;
+  return parseAddress(value) === null ? "which is not an address such as 127.0.0.1:9178, [::1]:9178 or :9178" : null;
 }
 
 function badSeconds(value: string): string | null {

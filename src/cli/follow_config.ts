@@ -1,6 +1,6 @@
 /**
- * Following the configuration file: a ConfigMap update swaps a symbolic link, an editor replaces the file, SIGHUP says
- * so. A configuration with mistakes changes nothing.
+ * Reloads the configuration file after changes: a ConfigMap update swaps a symbolic link, an editor replaces the file,
+ * SIGHUP requests a reload. A configuration with mistakes is ignored.
  *
  * @module
  */
@@ -12,18 +12,18 @@ import type { Log } from "../text/log.ts";
 import type { Values } from "./flags.ts";
 import { UsageError, wanted } from "./machine.ts";
 
-/** What is followed, and by whom. */
+/** What to follow, and the agent to reconfigure. */
 export interface Following {
   readonly values: Values;
   readonly agent: Agent;
   readonly log: Log;
   readonly hangups: EventTarget;
   readonly signal: AbortSignal;
-  /** {@link contentOf} from before the file was read: it may have changed since. */
+  /** {@link contentOf} before the file was read, because it may have changed since. */
   readonly known: string;
 }
 
-/** Reloads whenever the file's content is another, until `signal` aborts. */
+/** Reloads when the content of the file changed, until `signal` aborts. */
 export function followConfig({ values, agent, log, hangups, signal, known: first }: Following): void {
   const path = resolve(values.config!);
   let known = first;
@@ -37,11 +37,11 @@ export function followConfig({ values, agent, log, hangups, signal, known: first
       const { specs, rescanMs, rescan, warnings } = await wanted(values);
       for (const warning of warnings) log.warn(warning);
       await agent.reconfigure(specs, rescanMs);
-      log.info(`configuration ${path} is in force`, { resources: specs.length, rescan });
+      log.info(`configuration ${path} is active`, { resources: specs.length, rescan });
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       log.error(
-        `The new configuration has mistakes and changes nothing; the old one stays in force:\n${error.message}`,
+        `The new configuration has mistakes and is ignored; the old one stays active:\n${error.message}`,
       );
     }
   };
@@ -55,7 +55,7 @@ export function followConfig({ values, agent, log, hangups, signal, known: first
   check(false);
 }
 
-/** The text, or what stands in its way; a ConfigMap's link is swapped, an editor renames. Only ever compared. */
+/** The content, or the error code; only used for comparison. ConfigMaps swap a link, editors rename. */
 export function contentOf(path: string): string {
   try {
     return readFileSync(path, "utf8");

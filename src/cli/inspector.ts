@@ -1,5 +1,5 @@
 /**
- * The machine as the flags describe it, for commands that inspect it and serve nothing (`list`, `doctor`).
+ * The machine as described by the flags, for commands that inspect it without serving (`list`, `doctor`).
  *
  * @module
  */
@@ -15,14 +15,14 @@ import type { ResourceSpec } from "../pool/spec.ts";
 import type { Values } from "./flags.ts";
 import { machine } from "./machine.ts";
 
-/** What reads prepared claims; null, and nothing is loaded, where there are none and no resource asks for DRA. */
+/** The module that reads prepared claims; null, without loading it, where there are none and no resource uses DRA. */
 export async function claimsModule(values: Values, specs: readonly ResourceSpec[]) {
   const driver = join(resolve(values["plugins-dir"]), values["dra-driver-name"]);
   const wanted = specs.some((spec) => spec.api === "dra") || isDirectory(driver);
   return wanted ? await import("../dra/open.ts") : null;
 }
 
-/** Inspects the machine again and again; disposing it gives libibverbs back. */
+/** Inspects the machine repeatedly. Dispose it to unload libibverbs. */
 export class Inspector implements Disposable {
   readonly #machine: ReturnType<typeof machine>;
   readonly #specs: readonly ResourceSpec[];
@@ -47,7 +47,7 @@ export class Inspector implements Disposable {
     return this.of(await this.discovery.scan(depth));
   }
 
-  /** What follows from a snapshot. */
+  /** The inventory of a snapshot. */
   of(snapshot: Snapshot): Inventory {
     const claimed = this.#claimsOf?.claimedHcas(this.#claims(), snapshot);
     return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev), claimed);

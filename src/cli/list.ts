@@ -1,5 +1,5 @@
 /**
- * `list`: the HCAs of the machine, and which resource each is in, or why none.
+ * `list`: prints the HCAs of the machine with their resources, or the reason why they have none.
  *
  * @module
  */
@@ -24,10 +24,10 @@ import { claimsModule, Inspector } from "./inspector.ts";
 /** ResourceClaims by the name of an HCA that they have. */
 type ClaimsByHca = ReadonlyMap<string, readonly string[]>;
 
-/** What the narrowest terminal has. */
+/** Width of the narrowest supported terminal. */
 const COLUMNS = 80;
 
-/** Stands for the name of a resource that is too long for the last column. */
+/** Replaces the name of a resource that is too long for the last column. */
 const SEE_BELOW = "see below";
 
 const HEADER = ["HCA", "PCI", "DRIVER", "KIND", "LINK", "NUMA", "RESOURCE"];
@@ -40,7 +40,7 @@ export async function listCommand(values: Values): Promise<number> {
   if (isHidden(sysfs)) {
     writeSync(
       2,
-      `Deno's permissions hide ${sysfs}, so nothing can be seen there; the image needs --sysfs-root=/host/sys\n`,
+      `Deno's permissions do not allow access to ${sysfs}; the image needs --sysfs-root=/host/sys\n`,
     );
   }
   using inspector = new Inspector(values, specs, await claimsModule(values, specs));
@@ -79,7 +79,7 @@ async function watch(
       last = snapshot;
       printing = printing.then(async () => {
         if (!values.json) print(process.stdout.isTTY ? "\u001b[2J\u001b[H" : `\n${new Date().toISOString()}\n`);
-        if (!await show(inspector.of(snapshot))) stop.abort(); // nobody reads any more
+        if (!await show(inspector.of(snapshot))) stop.abort(); // the reader closed the pipe
       });
     },
   });
@@ -92,7 +92,7 @@ async function watch(
   await Promise.all([rescans.close(), printing, ...running]);
 }
 
-/** A line an HCA, and below it its ports, its net devices, why it is left out, and who holds it. At most 80 columns. */
+/** One line per HCA, followed by its ports, net devices, reasons and holders. At most 80 columns. */
 export function asText(
   inventory: Inventory,
   pods: PodsAnswer | null,
@@ -110,7 +110,7 @@ export function asText(
     `${hca.pci?.numaNode ?? "-"}`,
     offeredAs(inventory, hca),
   ]);
-  // Names of HCAs may have 63 characters, and those of resources more: a long one goes on a line of its own.
+  // Names of HCAs can have 63 characters, and resource names more: a long name gets its own line.
   const widthOf = (cells: readonly (readonly string[])[]) =>
     Math.max(...table(HEADER, cells).map((line) => line.length));
   const others = widthOf(rows.map((row) => ["", ...row.slice(1, 6), SEE_BELOW])) - HEADER[0]!.length;
@@ -143,7 +143,7 @@ export function asText(
     ...snapshot.notes,
     ...snapshot.unreadable.map((one) => `${one.name} cannot be read: ${one.reason}`),
   ];
-  if (pods?.ok === false) notes.push(`which pods hold the devices is not known: ${pods.reason}`);
+  if (pods?.ok === false) notes.push(`the pods that hold the devices are not known: ${pods.reason}`);
   if (notes.length > 0) out.push("");
   for (const note of notes) out.push(...wrap(`note: ${note}`, COLUMNS, ""));
   return `${out.join("\n")}\n`;
@@ -170,7 +170,7 @@ function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null, claims
   if ((hca.pci?.sriovNumVfs ?? 0) > 0 && hca.kind === "pf") notes.push(`VFs: ${hca.pci!.sriovNumVfs}`);
   if (inventory.snapshot.inPodNetns.includes(hca)) notes.push("it is in a pod's RDMA net namespace");
   if (hca.ports.some((port) => port.netdevAway)) {
-    notes.push("its net device is not in this network namespace: a pod has it, and the port's state is the pod's");
+    notes.push("its net device is not in this network namespace: a pod has it and controls the port's state");
   }
   for (const { reason, healthy, policy } of resourcesOf(inventory, hca)) {
     if (reason !== "") notes.push(`Unhealthy: ${reason}`);
@@ -220,7 +220,7 @@ function holdersOf(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): str
   );
 }
 
-/** The same for scripts: every field of {@link Hca} under its own name, and what became of it. */
+/** The same for scripts: every field of {@link Hca} under its own name, with its resources. */
 export function asJson(inventory: Inventory, pods: PodsAnswer | null, claims: ClaimsByHca = new Map()) {
   const { snapshot, states, leftOut } = inventory;
   const describe = (hca: Hca) => ({

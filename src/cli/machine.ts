@@ -1,6 +1,5 @@
 /**
- * From flags to the machine that is looked at and the resources that are offered. Shared by `run`, `list` and
- * `doctor`, so that all three speak of the same thing.
+ * Creates the machine and the resources from the flags. Shared by `run`, `list` and `doctor`, so that all use the same.
  *
  * @module
  */
@@ -17,19 +16,21 @@ import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import type { Places } from "../doctor/facts.ts";
 import type { Values } from "./flags.ts";
 
-/** What the operator asked for cannot be; the message is a sentence for people and the process ends with status 2. */
+/**
+ * The flags or the configuration are wrong; the message is a sentence for people and the process exits with status 2.
+ */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The resources that the flags or the configuration file ask for. */
+/** The resources from the flags or the configuration file. */
 export interface Wanted {
   readonly specs: readonly ResourceSpec[];
   /** Milliseconds between timer scans. */
   readonly rescanMs: number;
-  /** The same for people, with who says so: "5 s (--rescan)". */
+  /** The same for people, with its origin: "5 s (--rescan)". */
   readonly rescan: string;
-  /** Sentences about a configuration that works, but perhaps not as meant. */
+  /** Sentences about a configuration that is valid but probably not intended. */
   readonly warnings: readonly string[];
 }
 
@@ -54,20 +55,20 @@ export async function wanted(values: Values): Promise<Wanted> {
       ...specs?.warnings ?? [],
       ...flag !== null && written !== null && written !== flag && !isPeersDefault(specs)
         ? [
-          `${values.config}: it wants a rescan every ${written} s, but --rescan ${values.rescan} counts; leave the flag out`,
+          `${values.config}: it sets a rescan every ${written} s, but --rescan ${values.rescan} takes precedence; remove the flag`,
         ]
         : [],
     ],
   };
 }
 
-/** The shared device plugin scans each minute when its file does not say: that is nobody's wish. */
+/** One minute is the shared plugin's default and not a choice of the user. */
 function isPeersDefault(config: { readonly format: string; readonly rescanSeconds: number | null } | null): boolean {
   return config?.format === "shared-device-plugin" && config.rescanSeconds === 60;
 }
 
 async function fromFile(path: string, resourcePrefix: string | undefined) {
-  // The parser and the schema cost start-up time and memory that a plugin without a file need not spend.
+  // The parser and the schema cost start-up time and memory, which a plugin without a file does not need.
   const { formatMistakes, loadConfig } = await import("../config/mod.ts");
   const result = await loadConfig(path, resourcePrefix === undefined ? {} : { resourcePrefix });
   if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
@@ -81,38 +82,38 @@ function fromFlags(values: Values): ResourceSpec {
 }
 
 /**
- * Checks that -master names a PF with VFs: with a wrong name the plugin would offer nothing for ever, and say nothing.
- * @param offered whether the kubelet knows devices of the resource: then the name was right before, and an interface that
- *   is not there now is in a pod
- * @throws {UsageError} with what the interface is instead, and what to do
+ * Checks that -master names a PF with VFs: with a wrong name the plugin would silently offer nothing.
+ * @param offered whether the kubelet has devices of the resource: then the name was valid before, and a missing
+ *   interface is in a pod
+ * @throws {UsageError} with what the interface is instead, and a fix
  */
 export function checkMaster(sysfsRoot: string, master: string, offered: boolean): void {
   const dir = join(sysfsRoot, "class/net", master);
   if (!existsSync(dir)) {
     if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
-    throw new UsageError(`-master ${master}: there is no such network interface on this machine; there are ${there}`);
+    throw new UsageError(`-master ${master}: this network interface does not exist; there are ${there}`);
   }
   if (parseNumber(readLine(join(dir, "device/sriov_totalvfs"))) === null) {
     const what = isDirectory(join(dir, "device/physfn"))
       ? "itself a virtual function"
-      : "no physical function with SR-IOV";
+      : "not a physical function with SR-IOV";
     throw new UsageError(`-master ${master}: the interface is ${what}, so it has no virtual functions to offer`);
   }
   if ((parseNumber(readLine(join(dir, "device/sriov_numvfs"))) ?? 0) === 0) {
     throw new UsageError(
-      `-master ${master}: the interface has no virtual functions; make some first ` +
+      `-master ${master}: the interface has no virtual functions; create some first ` +
         `(echo 4 > ${join(dir, "device/sriov_numvfs")})`,
     );
   }
 }
 
-/** The machine, with libibverbs opened; dispose `verbs` in the end. */
+/** The machine, with libibverbs opened; the caller disposes `verbs`. */
 export function machine(values: Values): DiscoverySources & { readonly verbs: Verbs } {
   const sysfs = resolve(values["sysfs-root"]);
   const dev = resolve(values["dev-root"]);
   const real = sysfs === "/sys";
-  // libibverbs reads this once, when it is first used; where the kernel answers by netlink it is not looked at.
+  // libibverbs reads this variable once, on first use, and ignores it where the kernel answers by netlink.
   if (!real) env.SYSFS_PATH ??= sysfs;
   return {
     roots: { sysfs, dev },
@@ -121,7 +122,7 @@ export function machine(values: Values): DiscoverySources & { readonly verbs: Ve
   };
 }
 
-/** The directories that the flags name. */
+/** The directories set by the flags. */
 export function places(values: Values): Places {
   return {
     sysfsRoot: resolve(values["sysfs-root"]),

@@ -1,5 +1,5 @@
 /**
- * The command line as a program: understands it, runs the command, turns errors into a sentence and a status.
+ * The command-line program: parses arguments, runs the command, converts errors to a sentence and an exit status.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { VERSION } from "./version.ts";
 /** Exit status for a command line or configuration that is wrong. */
 const USAGE = 2;
 
-/** Runs one command line; gives the exit status: 0 fine, 1 trouble, 2 wrong usage. */
+/** Runs one command line; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
 export async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseCommandLine(argv, process.env);
   if (!parsed.ok) return refuse(parsed.message);

@@ -1,5 +1,5 @@
 /**
- * `run`: the plugin as a process. Starts the agent, turns signals into what they mean, and follows the configuration.
+ * `run`: the plugin as a process. Starts the agent, handles signals, and follows the configuration.
  *
  * @module
  */
@@ -19,12 +19,12 @@ import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
 import { VERSION } from "./version.ts";
 
-/** After so many milliseconds a shutdown that hangs is cut short; the promise is 2 s. */
+/** A shutdown that hangs is cut off after this time; the documented limit is 2 s. */
 const SHUTDOWN_MS = 1_900;
 
-/** Runs until SIGTERM or SIGINT; gives the exit status. */
+/** Runs until SIGTERM or SIGINT; returns the exit status. */
 export async function run(values: Values): Promise<number> {
-  // Signals first: one that comes during start-up must end the process as cleanly as any other.
+  // Signal handlers come first, so that a signal during start-up also ends the process cleanly.
   const stopped = Promise.withResolvers<string>();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopped.resolve(name));
   const hangups = new EventTarget();
@@ -41,7 +41,7 @@ export async function run(values: Values): Promise<number> {
   for (const warning of warnings) log.warn(warning);
 
   const host = machine(values);
-  const statusServer = await openObservatory(values, rescanMs, log);
+  const statusServer = await openStatusServer(values, rescanMs, log);
   const agent = await Agent.start({
     specs,
     kubeletDir: resolve(values["kubelet-dir"]),
@@ -60,15 +60,15 @@ export async function run(values: Values): Promise<number> {
   const { signal } = stopFollowing;
   if (values.config !== undefined) followConfig({ values, agent, log, hangups, signal, known });
   hangups.addEventListener("hangup", () => {
-    log.info("SIGHUP: looking again and registering again");
+    log.info("SIGHUP: scanning and registering again");
     agent.reregister().catch((error: unknown) => log.error(`Cannot register again: ${error}`));
   });
 
   const ended = await stopped.promise;
-  log.info(`${ended}: finishing calls in flight and removing sockets`);
+  log.info(`${ended}: completing pending calls and removing sockets`);
   stopFollowing.abort();
   const hurry = setTimeout(() => {
-    log.warn("calls in flight did not end in time and were cut off");
+    log.warn("pending calls did not complete in time and were cut off");
     process.exit(0);
   }, SHUTDOWN_MS);
   await Promise.all([agent.close(), statusServer?.close()]);
@@ -78,8 +78,8 @@ export async function run(values: Values): Promise<number> {
   return 0;
 }
 
-/** The HTTP server and what is behind it; a plugin without `--http` does not even load them. */
-async function openObservatory(values: Values, rescanMs: number, log: Log) {
+/** Opens the HTTP server; its modules are not loaded without `--http`. */
+async function openStatusServer(values: Values, rescanMs: number, log: Log) {
   const address = values.http === undefined ? null : parseAddress(values.http);
   if (address === null) return null;
   const { StatusServer } = await import("../observe/status_server.ts");

@@ -1,5 +1,5 @@
 /**
- * `validate`: reads a configuration file, says what is wrong with it or what it would offer, and does nothing else.
+ * `validate`: reads a configuration file and prints its mistakes or its resources, without any other effect.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { formatMistakes, loadConfig } from "../config/mod.ts";
 import type { Values } from "./flags.ts";
 import { UsageError } from "./machine.ts";
 
-/** Status 0 for a good file, 2 for mistakes, each on a line of standard error. */
+/** Returns status 0 for a valid file, 2 for mistakes, which are printed one per line on standard error. */
 export async function validate(path: string | undefined, values: Values): Promise<number> {
   if (path === undefined) throw new UsageError("validate needs a file: validate FILE");
   const prefix = values["resource-prefix"];
@@ -20,6 +20,6 @@ export async function validate(path: string | undefined, values: Values): Promis
     const mode = spec.mode.kind === "exclusive" ? "exclusive" : `shared, ${spec.mode.shares} shares, ${spec.mode.of}`;
     return `  ${spec.name} (${mode})\n`;
   });
-  writeSync(1, `${path} is valid (${format} format) and asks for ${resources.length} resources:\n${lines.join("")}`);
+  writeSync(1, `${path} is valid (${format} format) and defines ${resources.length} resources:\n${lines.join("")}`);
   return 0;
 }

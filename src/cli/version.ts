@@ -1,2 +1,2 @@
-/** The version of the plugin, the same as in deno.json (a test compares). */
+/** The version of the plugin, equal to that in deno.json (a test compares). */
 export const VERSION = "0.1.0";

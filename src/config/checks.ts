@@ -1,5 +1,5 @@
 /**
- * What is wrong although every single key is right: keys that contradict each other, resources that do.
+ * Checks across keys: keys of one resource, or several resources, that contradict each other.
  *
  * @module
  */
@@ -16,14 +16,14 @@ export interface Finding {
   readonly message: string;
 }
 
-/** A ListAndWatch answer of so many devices still fits into the 4 MiB that the kubelet receives. */
+/** Maximum number of devices that fit into a ListAndWatch message of 4 MiB, the kubelet's receive limit. */
 const MOST_DEVICES = 40_000;
-/** With `share: one`, the number of HCAs multiplies the devices; a large node has eight. */
+/** With `share: one`, devices are multiplied by the number of HCAs; a large node has eight. */
 const MANY_HCAS = 8;
-/** VF numbers that all ranges of one file may stand for. */
+/** Maximum number of VFs that all ranges of one file may expand to. */
 export const MOST_VFS = 1_000_000;
 
-/** Contradictions inside one resource. */
+/** Contradictions within one resource. */
 export function resourceProblems(input: ResourceInput): readonly Finding[] {
   return [
     ...modeProblems(input),
@@ -46,8 +46,8 @@ function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): 
       );
     }
   } else {
-    if (shares !== undefined) say("shares", `shares are for mode: shared, and the mode is exclusive`);
-    if (share !== undefined) say("share", `share is for mode: shared, and the mode is exclusive`);
+    if (shares !== undefined) say("shares", `shares requires mode: shared, but the mode is exclusive`);
+    if (share !== undefined) say("share", `share requires mode: shared, but the mode is exclusive`);
     if (overlap) {
       say("overlap", "an HCA of an exclusive resource cannot be in another one too; overlap is for mode: shared");
     }
@@ -73,7 +73,7 @@ function apiProblems({ api, dra, mode, share, overlap, cdi, prefer }: ResourceIn
   if (dra.pfExcludesVfs && mode === "shared") {
     found.push({
       path: ["dra", "pfExcludesVfs"],
-      message: "goes with mode: exclusive; functions that are shared exclude nobody",
+      message: "goes with mode: exclusive; shared functions exclude no one",
     });
   }
   if (overlap) say("overlap", "an HCA that is offered through DRA cannot be in another resource, too");
@@ -89,19 +89,19 @@ function selectionProblems(input: ResourceInput): Finding[] {
   const found = exclude.flatMap((selector, i): Finding[] =>
     Object.keys(selector).length > 0
       ? []
-      : [{ path: path(i), message: "a selector without conditions holds for every HCA, so this excludes all" }]
+      : [{ path: path(i), message: "a selector without conditions matches every HCA, so this excludes all" }]
   );
   const refused = exclude.map(toSelector);
   const same = refused.findIndex((one) => select.length > 0 && isDeepStrictEqual(select[0], one));
   if (same >= 0 && select.every((one) => refused.some((other) => isDeepStrictEqual(one, other)))) {
-    found.push({ path: path(same), message: "excludes exactly what select asks for: no HCA can be left" });
+    found.push({ path: path(same), message: "excludes exactly what select matches: no HCA can remain" });
   }
   return found;
 }
 
 function healthProblems({ health }: ResourceInput): Finding[] {
   if (health.require === undefined || Array.isArray(health.ports)) return [];
-  const message = `require goes with a list of ports; with all the ports of an HCA write ports: ${health.require}`;
+  const message = `require applies to a list of ports; for all ports of an HCA write ports: ${health.require}`;
   return [{ path: ["health", "require"], message }];
 }
 
@@ -114,12 +114,12 @@ function exposeProblems({ expose }: ResourceInput): Finding[] {
         seen.add(target);
         return [];
       }
-      return [{ path: ["expose", key, i], message: `${target} is there twice in the container` }];
+      return [{ path: ["expose", key, i], message: `${target} is given twice for the container` }];
     })
   );
 }
 
-/** One finding for each name that an earlier resource has; `null` stands for a resource whose name is not known. */
+/** One finding for each name that an earlier resource uses; `null` is a resource without a valid name. */
 export function duplicateNames(
   names: readonly (string | null)[],
   lineOf: (index: number) => number,
@@ -134,12 +134,12 @@ export function duplicateNames(
     }
     return [{
       path: [i],
-      message: `the name ${JSON.stringify(name.slice(0, 80))} is taken already, in line ${lineOf(before)}`,
+      message: `the name ${JSON.stringify(name.slice(0, 80))} is already used in line ${lineOf(before)}`,
     }];
   });
 }
 
-/** A counter of the VF numbers that ranges stand for: true while the whole file stays within bounds. */
+/** Counts the VFs that ranges expand to; returns true while the total of the file is within bounds. */
 export function vfBudget(): (pfs: readonly string[] | undefined) => boolean {
   let left = MOST_VFS;
   return (pfs) => {
@@ -151,7 +151,7 @@ export function vfBudget(): (pfs: readonly string[] | undefined) => boolean {
   };
 }
 
-/** What will work, and probably not as meant. */
+/** Settings that are valid but probably not intended. */
 export function specWarnings(spec: ResourceSpec): readonly Finding[] {
   const { mode, health } = spec;
   const found: Finding[] = [];
@@ -166,7 +166,7 @@ export function specWarnings(spec: ResourceSpec): readonly Finding[] {
     }
   }
   if (health.policy === "present" && (health.ports !== null || health.require === "all")) {
-    found.push({ path: ["health", "ports"], message: `has no effect with policy: present, which looks at no port` });
+    found.push({ path: ["health", "ports"], message: `has no effect with policy: present, which checks no port` });
   }
   return found;
 }

@@ -1,6 +1,6 @@
 /**
- * From text to a tree of values that remember where they stand. YAML and JSON alike are read by the `yaml` package
- * (JSON is YAML); here its nodes become a plain tree, bounded in size and depth, with our own words for what is wrong.
+ * Parses text into a tree of values with positions. The `yaml` package reads YAML and JSON (JSON is YAML); its nodes
+ * are converted to a plain tree, bounded in size and depth, with this plugin's own error messages.
  *
  * @module
  */
@@ -19,9 +19,9 @@ export type Tree =
 export interface Mapping {
   readonly kind: "map";
   readonly at: number;
-  /** In the order of the file, equal keys included. */
+  /** In file order, including duplicate keys. */
   readonly entries: readonly Entry[];
-  /** Of equal keys the last one. */
+  /** For duplicate keys, the last one. */
   readonly byKey: ReadonlyMap<string, Entry>;
 }
 
@@ -31,26 +31,26 @@ export interface Entry {
   readonly value: Tree;
 }
 
-/** A mapping at this offset. */
+/** Creates a mapping at this offset. */
 export function mapping(at: number, entries: readonly Entry[]): Mapping {
   return { kind: "map", at, entries, byKey: new Map(entries.map((entry) => [entry.key, entry])) };
 }
 
-/** A file that is well-formed, whatever it says. */
+/** A well-formed file, regardless of its meaning. */
 export interface Source {
   readonly tree: Tree;
-  /** A mistake about the value at this offset. */
+  /** Creates a mistake about the value at this offset. */
   mistake(at: number, path: Path, message: string): Mistake;
 }
 
-/** The largest file that is read: a ConfigMap cannot hold more. */
+/** Maximum file size: a ConfigMap cannot hold more. */
 export const LARGEST = 1_048_576;
 const DEEPEST = 32;
-/** Values that aliases may add in all; enough for any honest file, too few for a bomb. */
+/** Maximum number of values that aliases may add in total; enough for any real file, but not for an alias bomb. */
 const FROM_ALIASES = 10_000;
 const SYNTAX_SHOWN = 10;
 
-/** Reads the text of one file. */
+/** Parses the text of one file. */
 export function readDocument(
   text: string,
   file: string,
@@ -66,7 +66,7 @@ export function readDocument(
     mistakes.push({ file, line: 0, column: 0, path: "", message: `the file has more than ${LARGEST} characters` });
     return failed();
   }
-  // The composer calls itself for each level; a bracket counted inside a string only makes this stricter.
+  // The parser recurses per level. Brackets in strings are counted as well, which only makes this stricter.
   const deep = tooDeep(text);
   if (deep !== null) {
     lines.addNewLine(0);
@@ -76,7 +76,7 @@ export function readDocument(
   }
   let document;
   try {
-    // uniqueKeys compares every key with every other; duplicates are looked for below, in linear time.
+    // uniqueKeys compares each key with all others; duplicates are detected below, in linear time.
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, schema: "core" });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -99,7 +99,7 @@ export function readDocument(
 
 type Complain = (at: number, path: Path, message: string) => void;
 
-/** The package's nodes as a tree. Aliases are followed, as long as they stay within bounds. */
+/** Converts the package's nodes to a tree. Aliases are resolved within bounds. */
 function grow(root: unknown, complain: Complain): Tree {
   const anchors = new Map<string, unknown>();
   const open = new Set<unknown>();
@@ -125,7 +125,7 @@ function grow(root: unknown, complain: Complain): Tree {
         return nothing;
       }
       if (open.has(target)) {
-        complain(at, path, `the alias *${node.source} stands inside what it stands for`);
+        complain(at, path, `the alias *${node.source} refers to a value that contains it`);
         return nothing;
       }
       return value(target, path, at, true);
@@ -148,7 +148,7 @@ function grow(root: unknown, complain: Complain): Tree {
       const keyAt = isNode(pair.key) ? pair.key.range?.[0] ?? at : at;
       const key = keyText(pair.key);
       if (key === null) {
-        complain(keyAt, path, "found something that is no name where a key is expected");
+        complain(keyAt, path, "expected a name as key");
       } else if (key === "<<") {
         complain(
           keyAt,
@@ -176,7 +176,7 @@ function keyText(key: unknown): string | null {
   return typeof key.value === "string" ? key.value : key.source ?? String(key.value);
 }
 
-/** Offset of the first bracket that is too deep, or null. */
+/** Offset of the first bracket that is nested too deeply, or null. */
 function tooDeep(text: string): number | null {
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
@@ -189,11 +189,11 @@ function tooDeep(text: string): number | null {
 }
 
 function syntaxMessage({ code, message }: YAMLError): string {
-  // The package recurses and tells of its own stack in these words.
+  // The package recurses and reports its own stack overflow in these words.
   if (/call stack|stack overflow/i.test(message)) return "nested too deeply";
   switch (code) {
     case "TAB_AS_INDENT":
-      return "a tab as indentation; YAML allows only spaces there";
+      return "a tab is used for indentation; YAML allows only spaces there";
     case "MULTIPLE_DOCS":
       return "a second document begins here (---); a config file holds one";
     case "BAD_ALIAS":
@@ -206,11 +206,11 @@ function syntaxMessage({ code, message }: YAMLError): string {
   }
 }
 
-/** One mistake for each key that stands in a mapping twice. */
+/** One mistake for each duplicate key of a mapping. */
 export function duplicateKeys(source: Source): readonly Mistake[] {
   const found: Mistake[] = [];
-  const look = (tree: Tree, path: Path): void => {
-    if (tree.kind === "list") tree.items.forEach((item, i) => look(item, [...path, i]));
+  const walk = (tree: Tree, path: Path): void => {
+    if (tree.kind === "list") tree.items.forEach((item, i) => walk(item, [...path, i]));
     if (tree.kind !== "map") return;
     const first = new Map<string, number>();
     for (const { key, keyAt, value } of tree.entries) {
@@ -219,12 +219,12 @@ export function duplicateKeys(source: Source): readonly Mistake[] {
       else {
         const { line } = source.mistake(before, [], "");
         found.push(
-          source.mistake(keyAt, [...path, key], `the key ${quote(key)} is there twice, first in line ${line}`),
+          source.mistake(keyAt, [...path, key], `the key ${quote(key)} is given twice, first in line ${line}`),
         );
       }
-      look(value, [...path, key]);
+      walk(value, [...path, key]);
     }
   };
-  look(source.tree, []);
+  walk(source.tree, []);
   return found;
 }

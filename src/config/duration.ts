@@ -1,12 +1,12 @@
 /**
- * Durations as people write them.
+ * Parses and formats durations.
  *
  * @module
  */
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** What `parseDuration` reads, without the range check. */
+/** The syntax that `parseDuration` accepts, without the range check. */
 export const DURATION = /^(?:\d{1,9}(?:\.\d{1,3})?)(?:ms|s|m|h)$/;
 
 /** "500ms", "30s", "1.5m", "1h", or a number of seconds → milliseconds, rounded; null when it is neither. */
@@ -17,7 +17,7 @@ export function parseDuration(value: string | number): number | null {
   return Math.round(Number(value.slice(0, -unit.length)) * UNITS[unit]!);
 }
 
-/** Milliseconds → the shortest form that `parseDuration` reads back. */
+/** Formats milliseconds in the shortest form that `parseDuration` accepts. */
 export function durationText(ms: number): string {
   for (const unit of ["h", "m", "s"]) {
     if (ms > 0 && ms % UNITS[unit]! === 0) return `${ms / UNITS[unit]!}${unit}`;

@@ -1,5 +1,5 @@
 /**
- * The schema's issues as sentences with positions.
+ * Converts schema issues to sentences with positions.
  *
  * @module
  */
@@ -14,15 +14,15 @@ import { keyAt, valueAt } from "./tree.ts";
 type Issue = core.$ZodIssue;
 
 /**
- * Every issue of a failed parse as a mistake.
+ * Converts all issues of a failed parse to mistakes.
  *
  * @param value the plain value that was parsed
- * @param tree where that value stands; its root is the parsed value's root
+ * @param tree the tree that the value was made from; its root is the parsed value's root
  */
 export function explain(issues: readonly Issue[], value: unknown, tree: Tree, source: Source): Mistake[] {
   const meant = new Set<string>();
   const mistakes = issues.flatMap((issue) => one(issue, [], { value, tree, source, meant }));
-  // A key that is there under a mistyped name is not missing as well.
+  // A key that is present under a misspelt name is not reported as missing as well.
   return mistakes.filter(({ path, message }) => !(message.startsWith(MISSING) && meant.has(path)));
 }
 
@@ -32,7 +32,7 @@ interface Place {
   readonly value: unknown;
   readonly tree: Tree;
   readonly source: Source;
-  /** Paths of the keys that mistyped ones were probably meant to be. */
+  /** Paths of the keys that misspelt ones were probably meant to be. */
   readonly meant: Set<string>;
 }
 
@@ -54,7 +54,7 @@ function one(issue: Issue, above: Path, place: Place): Mistake[] {
       return [place.source.mistake(keyAt(place.tree, path), path, message)];
     }
     case "invalid_union": {
-      // The branch that fits in kind and fails inside is the one that was meant.
+      // Uses the issues of the union branch that accepts this kind of value.
       const meant = issue.errors.find((issues) => issues.length > 0 && issues.every((inner) => inner.path.length > 0));
       if (meant !== undefined) return meant.flatMap((inner) => one(inner, path, place));
       const strict = issue.errors.find((issues) => issues.length > 0 && issues.every((inner) => isInside(inner)));
@@ -67,7 +67,7 @@ function one(issue: Issue, above: Path, place: Place): Mistake[] {
   }
 }
 
-/** Whether the issue says that the value has the right kind, and something else is wrong with it. */
+/** Whether the value has the right kind and the issue is about its content. */
 function isInside(issue: Issue): boolean {
   return issue.path.length > 0 || issue.code === "unrecognized_keys" ||
     (issue.code === "custom" && issue.params?.phrase !== true) ||
@@ -81,7 +81,7 @@ function unknownKey(key: string, known: readonly string[], path: Path, { tree, s
   return source.mistake(keyAt(tree, path), path, `unknown key; ${instead}`);
 }
 
-/** What keys are called in the peers' formats, in lower case, and here. */
+/** Names of the peers' keys in lower case, with their names here. */
 const PEERS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
   ["ifnames", ["netdevs"]],
   ["deviceids", ["devices"]],
@@ -105,27 +105,27 @@ function advice(found: unknown, phrase: string, candidates: readonly string[]): 
   if (typeof found !== "string") return "";
   const boolean = phrase === "true or false" ? SPELT[found.toLowerCase()] : undefined;
   if (boolean !== undefined) return `; did you mean ${boolean}?`;
-  // lspci leaves the domain out where there is only one.
+  // lspci omits the domain where there is only one.
   if (/^[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(found)) return `; did you mean "0000:${found.toLowerCase()}"?`;
   const list = found.split(",").map((one) => one.trim());
   if (list.length > 1 && list.every((one) => one !== "")) {
     return `; one value an entry: [${list.map(quote).join(", ")}]`;
   }
   if (found.includes("/") && phrase.startsWith("a name of")) {
-    return `; what is in front of "/" goes into resourcePrefix`;
+    return `; the part before "/" belongs in resourcePrefix`;
   }
   const other = LINK_WORDS.find(([pattern]) => pattern.test(found));
   const meant = other === undefined ? undefined : candidates.find((one) => other[1].test(one));
   return meant === undefined ? hint(found, candidates) : `; did you mean ${quote(meant)}?`;
 }
 
-/** What operators, CRDs and tools call the two link layers. */
+/** Names that operators, CRDs and tools use for the two link layers. */
 const LINK_WORDS: readonly [RegExp, RegExp][] = [
   [/^(ib|infiniband)$/i, /^infiniband$/i],
   [/^(eth|ether|ethernet|roce)$/i, /^ether(net)?$/i],
 ];
 
-/** What other dialects and languages write for true and false. */
+/** Spellings of true and false in other dialects and languages. */
 const SPELT: Readonly<Record<string, boolean | undefined>> = {
   yes: true,
   on: true,
@@ -137,14 +137,14 @@ const SPELT: Readonly<Record<string, boolean | undefined>> = {
   false: false,
 };
 
-/** The words that the issue would have taken. */
+/** The values that the issue would have accepted. */
 function words(issue: Issue): readonly string[] {
   if (issue.code === "invalid_value") return issue.values.filter((value) => typeof value === "string");
   if (issue.code === "invalid_union") return issue.errors.flatMap((issues) => issues.flatMap(words));
   return [];
 }
 
-/** A value as a sentence names it. */
+/** Describes a value for a message. */
 export function described(value: unknown): string {
   if (value === null || value === undefined) return "nothing";
   if (typeof value === "string") return quote(value);

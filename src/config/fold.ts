@@ -1,7 +1,7 @@
 /**
- * Reads a document as Go's `encoding/json` reads it into a struct: keys without regard to case, unknown keys left out,
- * null as if the key were not there, of equal keys the last one. Users of the peers lean on all four. Whatever that
- * hides is told as a warning.
+ * Reads a document as Go's `encoding/json` decodes it into a struct: keys are case-insensitive, unknown keys are
+ * ignored, null counts as absent, and the last of duplicate keys wins. Users of the peers rely on all four. Whatever is
+ * ignored is reported as a warning.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import type { Path } from "./mistakes.ts";
 import { quote } from "../text/printable.ts";
 import { hint } from "../text/nearest.ts";
 
-/** Receives what the peer would have passed over in silence. */
+/** Called for what the peer would ignore without a message. */
 export type Warn = (at: number, path: Path, message: string) => void;
 
-/** Where an unknown key belongs, as the rest of a sentence; null when nothing like it is known. */
+/** Where an unknown key belongs, as the end of a sentence; null when it is not known. */
 export type Belongs = (path: Path) => string | null;
 
-/** The tree with the schema's own spelling of the keys, and nothing else in it. Positions stay. */
+/** The tree with keys in the schema's spelling and nothing else. Positions are kept. */
 export function fold(tree: Tree, schema: z.ZodType, warn: Warn, belongs: Belongs, path: Path = []): Tree {
   const inner = unwrapped(schema, tree.kind);
   if (inner instanceof z.ZodArray && tree.kind === "list") {
@@ -36,10 +36,10 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, belongs: Belongs
       const instead = belongs(here);
       const near = hint(entry.key, Object.keys(shape ?? {}));
       const rest = instead !== null ? `; ${instead}` : near || `; known here: ${Object.keys(shape ?? {}).join(", ")}`;
-      warn(entry.keyAt, here, `unknown key, left out${rest}`);
+      warn(entry.keyAt, here, `unknown key, ignored${rest}`);
       continue;
     }
-    if (entries.has(key)) warn(entry.keyAt, here, `the key ${quote(key)} is there twice; the last one counts`);
+    if (entries.has(key)) warn(entry.keyAt, here, `the key ${quote(key)} is given twice; the last one is used`);
     if (entry.value.kind === "scalar" && entry.value.value === null) continue;
     entries.set(key, {
       ...entry,
@@ -50,7 +50,7 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, belongs: Belongs
   return mapping(tree.at, [...entries.values()]);
 }
 
-/** ParentDevice optional and default; of a union the alternative for this kind of value. */
+/** Unwraps optional and default; of a union, returns the alternative for this kind of value. */
 function unwrapped(schema: z.ZodType, kind: Tree["kind"]): z.ZodType {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) {
     return unwrapped(schema.unwrap() as z.ZodType, kind);

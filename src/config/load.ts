@@ -1,5 +1,5 @@
 /**
- * Reading a config file from disk.
+ * Reads a config file from disk.
  *
  * @module
  */
@@ -9,21 +9,21 @@ import type { Mistake } from "./mistakes.ts";
 import { parseConfig } from "./parse.ts";
 import type { ConfigOptions, ConfigResult } from "./parse.ts";
 
-/** Reads and parses the file. A file that cannot be read is a mistake, not an exception. */
+/** Reads and parses the file. A file that cannot be read is reported as a mistake, not thrown. */
 export async function loadConfig(path: string, options: ConfigOptions = {}): Promise<ConfigResult> {
   const text = await readText(path);
   return typeof text === "string" ? parseConfig(text, path, options) : { ok: false, mistakes: [text] };
 }
 
-/** The text, or why there is none. */
+/** The text, or the reason why it cannot be read. */
 async function readText(path: string): Promise<string | Mistake> {
   const mistake = (message: string): Mistake => ({ file: path, line: 0, column: 0, path: "", message });
   try {
-    // Asked before it is opened: opening a FIFO would wait for somebody to write into it.
+    // Checked before opening: opening a FIFO would block until it has a writer.
     const info = await stat(path);
     if (info.isDirectory()) return mistake("is a directory; give the path of a YAML or JSON file");
-    if (!info.isFile()) return mistake("is no ordinary file; give the path of a YAML or JSON file");
-    if (info.size > LARGEST) return mistake(`has ${info.size} bytes, more than ${LARGEST}; this is no config file`);
+    if (!info.isFile()) return mistake("is not a regular file; give the path of a YAML or JSON file");
+    if (info.size > LARGEST) return mistake(`has ${info.size} bytes, more than ${LARGEST}; this is not a config file`);
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (error) {
     if (error instanceof TypeError) return mistake("is not UTF-8 text");
@@ -35,12 +35,12 @@ function unreadable(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   switch (code) {
     case "ENOENT":
-      return "there is no such file";
+      return "the file does not exist";
     case "EACCES":
     case "EPERM":
-      return "may not be read by this user";
+      return "cannot be read by this user: permission denied";
     case "ENOTDIR":
-      return "there is no such file: a part of the path is no directory";
+      return "the file does not exist: a part of the path is not a directory";
     default:
       return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
   }

@@ -1,6 +1,6 @@
 /**
- * Keys that are known, and not where they stand: a level too high or too low, or in the other plugin's format. Files
- * like these are in use, because the plugins that they were written for leave out what they do not know, in silence.
+ * Hints for keys that are known but misplaced: a level too high or too low, or from the other plugin's format. Such
+ * files are in use, because the plugins that they were written for ignore unknown keys.
  *
  * @module
  */
@@ -10,15 +10,13 @@ import { type Path, pathText } from "./mistakes.ts";
 /** A peer's format. */
 export type Peer = "shared-device-plugin" | "sriov-network-device-plugin";
 
-/** What to say about a key of the other peer's, or of another version; keys in lower case. */
+/** Hints for keys of the other peer, or of another version; keys in lower case. */
 const ELSEWHERE: Readonly<Record<Peer, Readonly<Record<string, string>>>> = {
   "shared-device-plugin": {
-    isrdma: "every resource under configList is RDMA, so nothing has to say it",
+    isrdma: "every resource under configList is RDMA, so it is not needed",
     pfnames: `here it is called "ifNames"`,
-    rootdevices:
-      "PCI addresses cannot be selected by in this format; use resourceList or a file of this plugin's own format",
-    pciaddresses:
-      "PCI addresses cannot be selected by in this format; use resourceList or a file of this plugin's own format",
+    rootdevices: "this format cannot select by PCI address; use resourceList or a file of this plugin's own format",
+    pciaddresses: "this format cannot select by PCI address; use resourceList or a file of this plugin's own format",
     "selectors.devices": `PCI device IDs are called "deviceIDs" here`,
     devicetype: "a key of the SR-IOV network device plugin, whose list is called resourceList",
   },
@@ -33,9 +31,9 @@ const ELSEWHERE: Readonly<Record<Peer, Readonly<Record<string, string>>>> = {
 };
 
 /**
- * Where an unknown key belongs, as the rest of a sentence; null when nothing like it is known.
+ * Where an unknown key belongs, as the end of a sentence; null when it is not known.
  *
- * @param path of the key, in the file's own spelling
+ * @param path of the key, in the file's spelling
  * @param root schema of the whole file
  */
 export function whereItBelongs(peer: Peer, path: Path, root: z.ZodType): string | null {
@@ -63,7 +61,7 @@ function homes(schema: z.ZodType, key: string, path: Path = []): readonly Path[]
   return [...here, ...Object.entries(shape).flatMap(([name, one]) => homes(one, key, [...path, name]))];
 }
 
-/** The path with the indices of the place where the key was found; the first entry where that has none. */
+/** The path with the indices of the place where the key was found, or 0. */
 function placed(home: Path, found: Path): Path {
   return home.map((step, i) => step !== "*" ? step : typeof found[i] === "number" ? found[i] : 0);
 }

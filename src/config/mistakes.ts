@@ -1,30 +1,30 @@
 /**
- * What is wrong with a config file, in words for the person who wrote it.
+ * Mistakes in a config file, worded for its author.
  *
  * @module
  */
 import { printable, quote } from "../text/printable.ts";
 
-/** One mistake, or one warning: where, under which key, and a sentence. */
+/** A mistake or warning: position, key, and a sentence. */
 export interface Mistake {
   readonly file: string;
-  /** From 1; 0 when the mistake is about the file itself (it cannot be read). */
+  /** From 1; 0 when the mistake concerns the file itself (it cannot be read). */
   readonly line: number;
   /** From 1, in UTF-16 units as editors count; 0 with line 0. */
   readonly column: number;
   /** "resources[0].health.ports"; empty for the document itself. */
   readonly path: string;
-  /** What was found, what is allowed, and "did you mean" where something is close. */
+  /** What was found, what is allowed, and "did you mean" for a close match. */
   readonly message: string;
 }
 
-/** Keys and list indices from the document's root down. */
+/** Keys and list indices, starting at the document's root. */
 export type Path = readonly (string | number)[];
 
-/** More than this helps nobody, and a hostile file could make millions. */
+/** A longer list does not help, and a hostile file could produce millions. */
 const SHOWN_AT_MOST = 100;
 
-/** ["resources", 0, "name"] → "resources[0].name". Keys that would be misread are quoted. */
+/** ["resources", 0, "name"] → "resources[0].name". Ambiguous keys are quoted. */
 export function pathText(path: Path): string {
   return path.map((step, i) => {
     if (typeof step === "number") return `[${step}]`;
@@ -40,7 +40,7 @@ export function formatMistakes(mistakes: readonly Mistake[]): string {
   ).join("\n");
 }
 
-/** In the order of the file, without repetitions, and no more than a person reads; the last one says how many are left out. */
+/** Mistakes in file order, without duplicates and up to a limit; the last one then says how many were omitted. */
 export function inOrder(mistakes: readonly Mistake[]): readonly Mistake[] {
   const sorted = [...mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
   const seen = new Set<string>();
@@ -54,7 +54,7 @@ export function inOrder(mistakes: readonly Mistake[]): readonly Mistake[] {
   return [...distinct.slice(0, SHOWN_AT_MOST), { ...next, path: "", message: more }];
 }
 
-/** Quoted words of the file are escaped by {@link quote}, but not every character of theirs is harmless to a terminal. */
+/** Escapes the remaining unprintable characters, which {@link quote} leaves as they are. */
 function harmless(mistake: Mistake): Mistake {
   return { ...mistake, path: printable(mistake.path), message: printable(mistake.message) };
 }

@@ -1,8 +1,8 @@
 /**
- * Config files: our own format and, unmodified, those of the shared RDMA device plugin and of the SR-IOV network device
- * plugin.
+ * Config files: the plugin's own format, and unmodified files of the shared RDMA device plugin and of the SR-IOV
+ * network device plugin.
  *
- * Importing this module loads zod and yaml, several MiB: import it when there is a config file to read, not before.
+ * Importing this module loads zod and yaml, several MiB. Import it only when there is a config file to read.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Our own format, after the schema accepted it: into the shape that the policy knows.
+ * Converts the plugin's own format, after schema validation, to resource specs.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { parseDuration } from "./duration.ts";
 import type { ResourceInput, SelectorInput } from "./schema.ts";
 import { toPfRange } from "./vf_ranges.ts";
 
-/** One resource; the input must have passed the schema and `resourceProblems`. */
+/** Converts one resource; the input must have passed the schema and `resourceProblems`. */
 export function toSpec(input: ResourceInput): ResourceSpec {
   const { name, api, cdi, prefer, topology, overlap, dra } = input;
   return {
@@ -34,7 +34,7 @@ export function toSpec(input: ResourceInput): ResourceSpec {
   };
 }
 
-/** Nothing, one, or several: always a list. */
+/** Converts nothing, one value or several to a list. */
 export function asList<T>(value: T | readonly T[] | undefined): readonly T[] {
   if (value === undefined) return [];
   // Array.isArray does not narrow readonly arrays.
@@ -59,12 +59,12 @@ export function toSelector(input: SelectorInput): Selector {
   });
 }
 
-/** "0x15B3" → "15b3": as sysfs spells it, without the 0x. */
+/** "0x15B3" → "15b3": as in sysfs, without 0x. */
 export function hexId(text: string): string {
   return text.replace(/^0x/i, "").toLowerCase().padStart(4, "0");
 }
 
-/** The object without the keys whose value is undefined. */
+/** Removes the keys whose value is undefined. */
 export function without<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
 }
@@ -75,10 +75,10 @@ function toHealth({ policy, ports, require, settle, grace }: ResourceInput["heal
   return { policy, ports: [...new Set(ports)].sort((a, b) => a - b), require: require ?? "any", ...times };
 }
 
-/** The schema has refused whatever `parseDuration` cannot read. */
+/** The schema has rejected whatever `parseDuration` cannot read. */
 export function milliseconds(value: string | number): number {
   const ms = parseDuration(value);
-  if (ms === null) throw new TypeError(`Cannot read the duration ${JSON.stringify(value)}: the schema lets it pass`);
+  if (ms === null) throw new TypeError(`Cannot read the duration ${JSON.stringify(value)}: the schema accepts it`);
   return ms;
 }
 

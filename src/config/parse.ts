@@ -1,5 +1,5 @@
 /**
- * One config file's text, in any of the three formats, to what the agent works with.
+ * Parses the text of a config file in any of the three formats.
  *
  * @module
  */
@@ -22,21 +22,23 @@ import { readSriov, SRIOV_PREFIX, SriovFile } from "./sriov.ts";
 import { type Peer, whereItBelongs } from "./misplaced.ts";
 import { plain, valueAt } from "./tree.ts";
 
-/** Whose file it is. */
+/** The format of the file. */
 export type Format = "own" | Peer;
 
-/** What a config file asks for. */
+/** The content of a config file. */
 export interface Config {
   readonly format: Format;
   readonly resources: readonly ResourceSpec[];
-  /** Seconds between scans without a reason; 0 for never; null when the file does not say. */
+  /** Seconds between periodic scans; 0 for never; null when the file does not set it. */
   readonly rescanSeconds: number | null;
-  /** One line each, as `formatMistakes` writes them: what works, and probably not as meant. */
+  /** Settings that are valid but probably not intended, one line each, as `formatMistakes` writes them. */
   readonly warnings: readonly string[];
 }
 
 export interface ConfigOptions {
-  /** Domain of SR-IOV resources without a `resourcePrefix`: that plugin's `-resource-prefix` flag. Default intel.com. */
+  /**
+   * Domain of SR-IOV resources without a `resourcePrefix`: that plugin's `-resource-prefix` flag. Default intel.com.
+   */
   readonly resourcePrefix?: string;
 }
 
@@ -45,12 +47,12 @@ export type ConfigResult =
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
 /**
- * Reads a config file's text. Never throws on account of the text, and reports all mistakes at once.
+ * Parses a config file. Never throws because of the text; reports all mistakes at once.
  *
- * @param file the name that mistakes show; one that ends in .json is also held to JSON's rules, by a warning
+ * @param file the file name in messages; for a .json file, text that is not valid JSON gets a warning
  */
 export function parseConfig(text: string, file: string, options: ConfigOptions = {}): ConfigResult {
-  // Offsets have to count from the first character that an editor shows.
+  // Offsets count from the first character that an editor shows.
   const body = text.startsWith("\uFEFF") ? text.slice(1) : text;
   const read = readDocument(body, file);
   if (!read.ok) return failed([...read.mistakes, ...notJson(body, file)]);
@@ -77,7 +79,7 @@ function failed(mistakes: readonly Mistake[]): ConfigResult {
   return { ok: false, mistakes: inOrder(mistakes) };
 }
 
-/** The format shows in the top-level key; the peers' readers do not look at letter case. */
+/** The top-level key identifies the format; the peers ignore its letter case. */
 function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read {
   const keys = new Set(top.entries.map((entry) => entry.key));
   const folded = new Set([...keys].map((key) => key.toLowerCase()));
@@ -91,14 +93,14 @@ function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read 
     if (flat !== null) return { ok: false, mistakes: [source.mistake(top.at, ["resourceName"], flat)] };
     if (keys.has("kind") && keys.has("apiVersion")) {
       const message =
-        "this is a Kubernetes manifest; give the file that is inside it (the text under data of a ConfigMap)";
+        "this is a Kubernetes manifest; give the file that it contains (the text under data of a ConfigMap)";
       return { ok: false, mistakes: [source.mistake(top.at, [], message)] };
     }
   }
   return own(source);
 }
 
-/** A file that is one entry of a peer's list: what to put around it; null for another file. */
+/** For a file that is one entry of a peer's list: the missing list to add; null for other files. */
 function entryWithoutList(folded: ReadonlySet<string>): string | null {
   if (!folded.has("resourcename")) return null;
   const sriov = ["isrdma", "pfnames", "rootdevices", "devicetype"].some((key) => folded.has(key));
@@ -109,7 +111,7 @@ function entryWithoutList(folded: ReadonlySet<string>): string | null {
   return `this is one entry without its list: put it into {${list}: [ … ]}${selectors}`;
 }
 
-/** In lists under these keys, unquoted digits are hex, whatever YAML makes of them. */
+/** In lists under these keys, unquoted digits are hex, whatever number YAML makes of them. */
 const HEX_KEYS: ReadonlySet<string> = new Set(["vendors", "devices", "pkeys"]);
 
 function own(source: Source): Read {
@@ -117,7 +119,7 @@ function own(source: Source): Read {
   const parsed = ConfigFile.safeParse(value);
   const mistakes = [...duplicateKeys(source)];
   if (!parsed.success) mistakes.push(...explain(parsed.error.issues, value, source.tree, source));
-  // Resources are looked at one by one, so that a wrong key in the first hides no contradiction in the second.
+  // Resources are checked one by one, so that a wrong key in the first does not hide a contradiction in the second.
   const raw = listAt(value, "resources");
   const inputs = parsed.success ? parsed.data.resources : raw.map((one) => Resource.safeParse(one).data ?? null);
   const at = (finding: Finding, ...above: Path): Mistake => {
@@ -135,7 +137,7 @@ function own(source: Source): Read {
   if (bad !== null) {
     mistakes.push(
       at(
-        { path: [], message: `the VF ranges up to here stand for more than ${MOST_VFS.toLocaleString("en")} VFs` },
+        { path: [], message: `the VF ranges up to here expand to more than ${MOST_VFS.toLocaleString("en")} VFs` },
         "resources",
         bad,
       ),
@@ -154,7 +156,7 @@ function own(source: Source): Read {
   };
 }
 
-/** Index of the first resource whose VF ranges are one too many; null when all fit. */
+/** Index of the first resource whose VF ranges exceed the budget; null when all fit. */
 function overBudget(inputs: readonly (ResourceInput | null)[]): number | null {
   const within = vfBudget();
   const bad = inputs.findIndex((input) =>
@@ -174,7 +176,7 @@ function peer<Schema extends z.ZodType>(
   const tree = fold(source.tree, schema, warn, (path) => whereItBelongs(format, path, schema));
   const value = plain(tree);
   const parsed = schema.safeParse(value);
-  // What was left out is told as well: it often is what the mistake misses.
+  // Ignored keys are reported as well: often they are what the mistake is about.
   if (!parsed.success) {
     return { ok: false, mistakes: [...explain(parsed.error.issues, value, tree, source), ...warnings] };
   }
@@ -201,16 +203,16 @@ function peer<Schema extends z.ZodType>(
   };
 }
 
-/** A file that is named .json and is none: YAML forgives comments and commas that other readers of the file will not. */
+/** Checks a .json file for comments and trailing commas, which YAML accepts but other readers of the file do not. */
 function notJson(text: string, file: string): readonly Mistake[] {
   if (!file.toLowerCase().endsWith(".json")) return [];
   try {
     JSON.parse(text);
     return [];
   } catch {
-    // Where it stops being JSON is not said: engines disagree on whether and how they tell.
+    // The position is not reported, because JavaScript engines differ in whether and how they report it.
     const message =
-      "the file is named .json and is not JSON (a comment, or a comma too many?); other programs will not read it";
+      "the file is named .json but is not valid JSON (a comment or trailing comma?); other programs cannot read it";
     return [{ file, line: 1, column: 1, path: "", message }];
   }
 }

@@ -1,28 +1,28 @@
 /**
- * The pieces that the schemas are made of. Each says in one phrase what it takes; the phrase is the `error` of its zod
- * schema, so that a mistake ("found X, expected PHRASE") and the reference table use the same words.
+ * Building blocks of the schemas. Each describes its values in one phrase, which is the `error` of its zod schema, so
+ * that a mistake ("found X, expected PHRASE") and the reference table use the same words.
  *
  * @module
  */
 import * as z from "zod";
 import { DURATION, durationText, parseDuration } from "./duration.ts";
 
-/** Lists longer than this are a mistake of whatever generated them. */
+/** Longer lists are a bug of whatever generated them. */
 const LONGEST_LIST = 1_024;
 
-/** Text that matches; `phrase` says what it takes. */
+/** Text that matches the pattern; `phrase` describes it. */
 export function text(pattern: RegExp, phrase: string) {
   return z.string({ error: phrase }).regex(pattern, { error: phrase });
 }
 
-/** A list with at least one item. An empty list would hold for nothing, which nobody means. */
+/** A list with at least one item. An empty list would match nothing, which is never intended. */
 export function list<T extends z.ZodType>(item: T, phrase: string) {
   return z.array(item, { error: phrase })
     .min(1, { error: `${phrase}, with at least one entry` })
     .max(LONGEST_LIST, { error: `one of at most ${LONGEST_LIST} entries` });
 }
 
-/** A mapping in which only these keys may stand. An unknown key's issue carries the known ones as its message. */
+/** A mapping with only these keys. The issue for an unknown key has the known keys as its message. */
 export function object<Shape extends z.ZodRawShape>(shape: Shape, phrase: string) {
   return z.strictObject(shape, {
     error: (issue) => issue.code === "unrecognized_keys" ? Object.keys(shape).join(",") : phrase,
@@ -58,7 +58,7 @@ export function duration(leastMs: number, mostMs: number) {
     }, { error: phrase, params: { phrase: true } });
 }
 
-/** Either of two shapes. */
+/** One of two schemas. */
 export function either<A extends z.ZodType, B extends z.ZodType>(a: A, b: B, phrase: string) {
   return z.union([a, b], { error: phrase });
 }
@@ -67,7 +67,7 @@ function quoted(words: readonly string[]): string {
   return words.join(", ");
 }
 
-/** What the schema takes, in its own words: what it answers to something that nothing can take. */
+/** The phrase of the schema, taken from its error for a value that nothing accepts. */
 export function takes(schema: z.ZodType): string {
   return schema.safeParse(Symbol("never")).error?.issues[0]?.message ?? "anything";
 }

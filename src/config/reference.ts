@@ -1,5 +1,5 @@
 /**
- * What is generated from the schema: the JSON Schema for editors, and the reference tables of docs/configuration.md.
+ * Generates the JSON Schema for editors and the reference tables of docs/configuration.md from the schema.
  *
  * @module
  */
@@ -7,12 +7,12 @@ import * as z from "zod";
 import { takes } from "./parts.ts";
 import { ConfigFile, SECTIONS } from "./schema.ts";
 
-/** Our own format as JSON Schema 2020-12; indented, with a final newline. */
+/** The plugin's own format as JSON Schema 2020-12; indented, with a final newline. */
 export function jsonSchema(): string {
   const schema = z.toJSONSchema(ConfigFile, {
     io: "input",
     override: ({ jsonSchema }) => {
-      // "default: {}" says nothing; the defaults are inside.
+      // "default: {}" is not useful; the defaults are inside.
       if (isEmptyObject(jsonSchema.default)) delete jsonSchema.default;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
     },
@@ -25,7 +25,7 @@ function isEmptyObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
 
-/** One table for each mapping of the format. */
+/** One table per mapping of the format. */
 export function referenceTables(): string {
   return SECTIONS.map(([where, schema]) => {
     const title = where === "" ? "Top level" : where.split(", ").map((path) => `\`${path}\``).join(" and ");
@@ -46,7 +46,7 @@ function row(key: string, schema: z.ZodType): readonly string[] {
   return cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll(/(?<!`)\*(?!`)/g, "\\*"));
 }
 
-/** What the key takes; for a list of simple values, what each of them has to be. */
+/** The values that the key accepts; for a list of simple values, those of its items. */
 function taken(schema: z.ZodType): string {
   const list = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
   const item = list instanceof z.ZodArray ? list.element as z.ZodType : null;

@@ -1,6 +1,6 @@
 /**
- * Our own config format, written once: the TypeScript types, the checks, the JSON Schema and the reference table in
- * docs/configuration.md all come from here.
+ * The plugin's own config format, defined once: the TypeScript types, the checks, the JSON Schema and the reference
+ * table in docs/configuration.md are derived from it.
  *
  * @module
  */
@@ -14,11 +14,11 @@ import { duration, either, flag, list, object, text, whole, word } from "./parts
 import { readPf } from "./vf_ranges.ts";
 
 const D = DEFAULT_SPEC;
-/** A day: longer waits are a mistyped unit. */
+/** A day; longer durations are a wrong unit. */
 const LONGEST_MS = 86_400_000;
 
 const HEX_ID = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `up to four hex digits such as "15b3", with or without 0x`)
-  // Unquoted digits are numbers to YAML; `plain` gives them back as they were written.
+  // YAML reads unquoted digits as numbers; `plain` returns them as they were written.
   .meta({ type: ["string", "number"] });
 const PKEY = text(/^(0[xX])?[0-9a-fA-F]{1,4}$/, `a partition key such as "0x8001"`)
   .meta({ type: ["string", "number"] });
@@ -40,7 +40,7 @@ const checked = (problemOf: (path: string) => string | null) =>
     const problem = problemOf(path);
     if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(path)}: ${problem}` });
   });
-/** A device node: one path, or one for each HCA by placeholders. */
+/** A device node: one path, or one per HCA with placeholders. */
 const DEVICE_PATH = checked(devicePathProblem);
 const MOUNT_PATH = checked(mountPathProblem);
 const PF = z.string({ error: `a PF with or without VF numbers, such as "eth1" or "eth1#0-7,9"` })
@@ -51,7 +51,7 @@ const PF = z.string({ error: `a PF with or without VF numbers, such as "eth1" or
     }
   })
   .meta({ pattern: "^[^\\s/#,]{1,63}(#\\d+(-\\d+)?(,\\d+(-\\d+)?)*)?$" });
-/** Environment variables: the C identifier form, which every shell and runtime accepts. */
+/** Environment variables: the C identifier form, which all shells and runtimes accept. */
 const VARIABLE = text(/^[A-Za-z_][A-Za-z0-9_]*$/, `a variable name: letters, digits and "_", no digit first`);
 const VALUE = text(/^[^\0]*$/, `text (put numbers, true and false in quotes)`);
 
@@ -64,7 +64,7 @@ export const Selector = object({
     .describe("Drivers: the PCI function's (`mlx5_core`) or the RDMA driver on it (`mlx5_ib`)."),
   pciAddresses: list(PCI, "a list of PCI addresses").optional().describe("PCI addresses, with their domain."),
   netdevs: list(NETDEV, "a list of net device names").optional()
-    .describe("Net devices; one of the HCA's own has to match."),
+    .describe("Net devices; one of the HCA's net devices has to match."),
   pfs: list(PF, "a list of PFs").optional()
     .describe("PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only."),
   masters: list(NETDEV, "a list of net device names of PFs").optional()
@@ -74,12 +74,12 @@ export const Selector = object({
   transports: list(word(["IB", "RoCE", "iWARP", "EFA"]), "a list of IB, RoCE, iWARP, EFA").optional()
     .describe("Wire protocol."),
   numaNodes: list(whole(0, 4_095), "a list of NUMA node numbers").optional()
-    .describe("NUMA nodes. An HCA of which the kernel knows no node matches none."),
+    .describe("NUMA nodes. An HCA without a NUMA node matches none."),
   kinds: list(word(["pf", "vf", "sf", "virtual"]), "a list of pf, vf, sf, virtual").optional()
     .describe("Physical function, virtual function, sub-function, or software (soft-RoCE, soft-iWARP)."),
   minRate: z.number({ error: "a number of Gb/s greater than 0" }).positive({ error: "a number of Gb/s greater than 0" })
     .max(100_000, { error: "a number of Gb/s, at most 100,000" }).optional()
-    .describe("Gb/s; one port at least is this fast."),
+    .describe("Minimum rate in Gb/s; at least one port must reach it."),
   pkeys: list(PKEY, "a list of partition keys").optional()
     .describe("Partition key at index 0 of an InfiniBand port; the membership bit (0x8000) counts."),
   pfWithVfs: flag().optional().describe("`true`: only PFs that have VFs now. `false`: everything else."),
@@ -88,7 +88,7 @@ export const Selector = object({
 const Health = object({
   policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
-      "`auto`: `present` for VFs, whose link is raised inside the pod that gets them, `port-active` for the rest; " +
+      "`auto`: `present` for VFs, whose link is set up inside the pod, `port-active` for the rest; " +
         "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
     ),
   ports: either(
@@ -96,32 +96,32 @@ const Health = object({
     list(whole(1, 255), "a list of port numbers"),
     "any, all, or a list of port numbers",
   )
-    .default("any").describe("Ports that count: any one of the HCA's, all of them, or those listed."),
+    .default("any").describe("Ports that count: any port of the HCA, all of them, or those listed."),
   require: word(["any", "all"]).optional()
-    .describe("With a list of ports: whether one of them is enough (`any`, as if not given) or each is needed."),
+    .describe("With a list of ports: whether one of them is enough (`any`, the default) or all are needed."),
   settle: duration(0, LONGEST_MS).default(durationText(D.health.settleMs))
-    .describe("How long everything has to hold again before a device turns Healthy."),
+    .describe("How long all requirements must hold before a device becomes Healthy."),
   grace: duration(0, LONGEST_MS).default(durationText(D.health.graceMs))
-    .describe("How long the devices of a vanished HCA stay in the list, Unhealthy."),
+    .describe("How long the devices of a removed HCA stay in the list as Unhealthy."),
 }, "a mapping of health settings").meta({ id: "Health" });
 
 const DeviceObject = object({
   hostPath: DEVICE_PATH.describe(
     "Device node on the host. `{hca}`, `{pci}` (PCI address) and `{class:NAME}` (the device of that sysfs class on the " +
-      "HCA's PCI function, such as `{class:ptp}`) stand for those of each HCA.",
+      "HCA's PCI function, such as `{class:ptp}`) are filled in for each HCA.",
   ),
-  containerPath: DEVICE_PATH.optional().describe("Where the container sees it; as on the host when not given."),
+  containerPath: DEVICE_PATH.optional().describe("Path in the container; default: the path on the host."),
   permissions: text(/^(?!.*(.).*\1)[rwm]{1,3}$/, `some of the letters r, w, m, each once, such as "rw"`).default("rw")
     .describe("Rights of the container's device cgroup: read, write, mknod."),
   optional: flag().default(false).describe(
-    "Left out silently where the host does not have it; else its devices are Unhealthy there.",
+    "Skipped where the host does not have it; otherwise the devices are Unhealthy there.",
   ),
 }, "a mapping with hostPath");
 
 const MountObject = object({
   hostPath: MOUNT_PATH.describe("File or directory on the host."),
-  containerPath: MOUNT_PATH.optional().describe("Where the container sees it; as on the host when not given."),
-  readOnly: flag().default(true).describe("Whether the container may only read it."),
+  containerPath: MOUNT_PATH.optional().describe("Path in the container; default: the path on the host."),
+  readOnly: flag().default(true).describe("Whether it is read-only in the container."),
 }, "a mapping with hostPath");
 
 const Expose = object({
@@ -130,7 +130,7 @@ const Expose = object({
   issm: flag().default(D.expose.issm).describe("`issmN` of every port: only subnet managers need it."),
   knem: flag().default(D.expose.knem).describe("`/dev/knem`, shared-memory transport of some MPIs."),
   companions: flag().default(D.expose.companions)
-    .describe("The HCA's own nodes beside verbs': `/dev/hfi1_N` (Omni-Path), `/dev/cxiN` (Slingshot)."),
+    .describe("The HCA's own nodes besides verbs nodes: `/dev/hfi1_N` (Omni-Path), `/dev/cxiN` (Slingshot)."),
   devices: list(either(DEVICE_PATH, DeviceObject, "a path or a mapping with hostPath"), "a list of device nodes")
     .optional()
     .describe("More device nodes."),
@@ -141,10 +141,10 @@ const Expose = object({
 const Env = object({
   rdma: flag().default(D.env.rdma)
     .describe(
-      "`RDMA_HCAS`, `RDMA_PCI_ADDRESSES`, `RDMA_NETDEVS`, `RDMA_UVERBS`, and each with the resource's name appended.",
+      "`RDMA_HCAS`, `RDMA_PCI_ADDRESSES`, `RDMA_NETDEVS`, `RDMA_UVERBS`, and each of them with the resource's name appended.",
     ),
-  nccl: flag().default(D.env.nccl).describe("`NCCL_IB_HCA` for the HCAs that the container got."),
-  ucx: flag().default(D.env.ucx).describe("`UCX_NET_DEVICES` for the HCAs that the container got."),
+  nccl: flag().default(D.env.nccl).describe("`NCCL_IB_HCA` for the container's HCAs."),
+  ucx: flag().default(D.env.ucx).describe("`UCX_NET_DEVICES` for the container's HCAs."),
   pcidevice: flag().default(D.env.pcidevice)
     .describe("`PCIDEVICE_…` and `PCIDEVICE_…_INFO` as the SR-IOV network device plugin sets them."),
   pcideviceInfo: z.record(
@@ -160,18 +160,18 @@ const Dra = object({
   taint: word(["NoSchedule", "NoExecute", "None"]).default(D.dra.taint)
     .describe(
       "Effect of the taint on a device that is not Healthy. `NoSchedule`: no new pod gets it; `NoExecute`: pods that use it " +
-        "are deleted, too; `None`: it is only said.",
+        "are deleted as well; `None`: it is only reported.",
     ),
   bandwidth: flag().default(D.dra.bandwidth)
-    .describe("Publish the link rate as capacity `bandwidth`, of which claims can ask for a part with `mode: shared`."),
+    .describe("Publish the link rate as capacity `bandwidth`, of which claims can request a part with `mode: shared`."),
   pfExcludesVfs: flag().default(D.dra.pfExcludesVfs)
-    .describe("A PF that a claim has keeps its VFs from being allocated, and a VF its PF."),
+    .describe("While a claim has a PF, its VFs are not allocated, and vice versa."),
 }, "a mapping of DRA settings").meta({ id: "Dra" });
 
-/** The most shares that can be written; that the kubelet may refuse fewer, `specWarnings` tells. */
+/** Maximum number of shares. The kubelet may accept fewer; see `specWarnings`. */
 export const MOST_SHARES = 100_000;
 
-/** One extended resource as it is written. */
+/** One extended resource in the file. */
 export const Resource = object({
   name: z.string({ error: "an extended resource name such as rdma/rail0" })
     .superRefine((name, context) => {
@@ -181,10 +181,10 @@ export const Resource = object({
       }
     })
     .meta({ pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" })
-    .describe("Name that pods ask for under `resources.limits`."),
+    .describe("Name that pods request under `resources.limits`."),
   api: word(["device-plugin", "dra"]).default(D.api)
     .describe(
-      "`device-plugin`: pods ask for a number of devices. `dra`: the HCAs are published as ResourceSlices and pods have " +
+      "`device-plugin`: pods request a number of devices. `dra`: the HCAs are published as ResourceSlices and pods have " +
         "ResourceClaims (docs/dra.md). An HCA is offered through one of the two only.",
     ),
   dra: Dra.prefault({}).describe("With `api: dra`: taints and capacities."),
@@ -193,27 +193,27 @@ export const Resource = object({
   shares: whole(1, MOST_SHARES).optional().describe("With `mode: shared`, and needed then: how many devices."),
   share: word(["all", "one"]).optional()
     .describe(
-      "With `mode: shared`, and needed then. `all`: `shares` devices in all, each hands over every HCA of the resource. " +
-        "`one`: `shares` devices per HCA, each hands over that HCA.",
+      "Required with `mode: shared`. `all`: `shares` devices in total; each gives the pod every HCA of the resource. " +
+        "`one`: `shares` devices per HCA; each gives the pod that HCA.",
     ),
   ids: word(["name", "pci"]).default(D.ids)
     .describe("Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs)."),
   select: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
-    .describe("Which HCAs. One selector of the list has to hold; without any, every HCA belongs."),
+    .describe("HCAs of the resource. One selector of the list has to match; without selectors, every HCA does."),
   exclude: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
-    .describe("HCAs that do not belong after all."),
+    .describe("HCAs to leave out although `select` matches them."),
   health: Health.prefault({}).describe("When a device is Healthy."),
-  expose: Expose.prefault({}).describe("What a container gets besides the uverbs node, where the host has it."),
+  expose: Expose.prefault({}).describe("What a container gets besides the uverbs node, if the host has it."),
   env: Env.prefault({}).describe("Environment variables of the container."),
   cdi: flag().default(D.cdi).describe("Answer with CDI device names instead of device nodes."),
   prefer: word(["pack", "spread", "least-used"]).default(D.prefer)
     .describe(
-      "Which devices the kubelet is advised to take. `pack`: one NUMA node, one PCIe root; `spread`: different ports and " +
+      "Devices that the kubelet should prefer. `pack`: one NUMA node, one PCIe root; `spread`: different ports and " +
         "roots; `least-used`: with `share: one`, the HCAs with the fewest shares in use.",
     ),
-  topology: flag().default(D.topology).describe("Tell the kubelet each device's NUMA node."),
+  topology: flag().default(D.topology).describe("Report each device's NUMA node to the kubelet."),
   overlap: flag().default(D.overlap)
-    .describe("With `mode: shared`: may have HCAs that another shared resource with `overlap: true` has too."),
+    .describe("With `mode: shared`: allow HCAs that another shared resource with `overlap: true` has as well."),
 }, "a mapping with name").meta({ id: "Resource" });
 
 /** The whole file. */
@@ -223,13 +223,13 @@ export const ConfigFile = object({
     z.literal(0),
     duration(1_000, LONGEST_MS),
     `a duration from 1s to 24h such as "30s" or "5m", or 0 for never`,
-  ).optional().describe("How often to look at the hardware without being told that something changed; 0: never."),
+  ).optional().describe("How often to scan the hardware without an event; 0: never."),
   resources: list(Resource, "a list of resources").describe("The extended resources of the node."),
 }, "a mapping with resources");
 
 export type SelectorInput = z.infer<typeof Selector>;
 export type ResourceInput = z.infer<typeof Resource>;
-/** Sections for the reference, in reading order: the key that leads there, and its schema. */
+/** Sections of the reference in reading order: the key and its schema. */
 export const SECTIONS = [
   ["", ConfigFile],
   ["resources[]", Resource],

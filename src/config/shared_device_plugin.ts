@@ -1,5 +1,5 @@
 /**
- * The config file of the shared RDMA device plugin (`configList`), as it is.
+ * The config file of the shared RDMA device plugin (`configList`).
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { hexId, without } from "./own.ts";
 import { text, whole } from "./parts.ts";
 import { MOST_SHARES } from "./schema.ts";
 
-/** That plugin looks again each minute when its file does not say. */
+/** The shared plugin's default for its periodic update: one minute. */
 const DEFAULT_PERIOD_SECONDS = 60;
 const DEFAULT_PREFIX = "rdma";
 
@@ -40,7 +40,7 @@ const Item = z.object({
   selectors: Selectors.optional(),
 }, { error: "a mapping with resourceName and rdmaHcaMax" });
 
-/** The file; keys as that plugin's documentation spells them. */
+/** The file, with the keys of that plugin's documentation. */
 export const SharedFile = z.object({
   periodicUpdateInterval: whole(0, 86_400).optional(),
   configList: z.array(Item, { error: "a list of resources" }).min(1, { error: "a list with at least one resource" }),
@@ -49,7 +49,7 @@ export const SharedFile = z.object({
 type SharedInput = z.infer<typeof SharedFile>;
 type ItemInput = SharedInput["configList"][number];
 
-/** What one file of a peer comes to. Paths of findings are relative to the file. */
+/** The resources of a peer's file. Paths of findings are relative to the file. */
 export interface Reading {
   /** With the index in the peer's list. */
   readonly resources: readonly { readonly index: number; readonly spec: ResourceSpec }[];
@@ -59,8 +59,8 @@ export interface Reading {
 }
 
 /**
- * Every entry becomes a resource in mode shared, `all`: that plugin hands each container every HCA of the entry.
- * Entries may have HCAs in common there, so they may here.
+ * Each entry becomes a resource with mode shared, `all`: that plugin gives each container every HCA of the entry.
+ * Entries may have HCAs in common, as in that plugin.
  */
 export function readShared(input: SharedInput): Reading {
   const problems: Finding[] = [];
@@ -85,16 +85,17 @@ export function readShared(input: SharedInput): Reading {
     if (!selects && !named) {
       const [where, what] = item.selectors === undefined
         ? [path, "selectors are missing"]
-        : [[...path, "selectors"], "no condition is left that is known here"];
+        : [[...path, "selectors"], "none of its conditions is known here"];
       problems.push({
         path: where,
-        message: `${what}: without any, this resource would take every HCA; say which, such as "vendors": ["15b3"]`,
+        message:
+          `${what}: without selectors, this resource would have every HCA; select some, for example "vendors": ["15b3"]`,
       });
     }
     const shares = item.rdmaHcaMax ?? 0;
     if (shares === 0) {
       const where = item.rdmaHcaMax === undefined ? path : [...path, "rdmaHcaMax"];
-      warnings.push({ path: where, message: `rdmaHcaMax is 0, so ${name} has no devices; it is left out` });
+      warnings.push({ path: where, message: `rdmaHcaMax is 0, so ${name} has no devices; it is ignored` });
       return [];
     }
     return [{ index, spec: toSharedSpec(name, shares, item) }];
@@ -107,12 +108,12 @@ export function readShared(input: SharedInput): Reading {
 
 const LINK_LAYERS = { ether: "Ethernet", infiniband: "InfiniBand" } as const;
 
-/** That plugin's (and the SR-IOV plugin's) name of a link type as sysfs spells the link layer. */
+/** The link layer in sysfs for the link type of that plugin and the SR-IOV plugin. */
 export function linkLayer(type: keyof typeof LINK_LAYERS): "Ethernet" | "InfiniBand" {
   return LINK_LAYERS[type];
 }
 
-/** An empty list is no condition in Go programs; here it would hold for nothing. */
+/** In Go programs an empty list is no condition; here it would match nothing. */
 export function given<T>(list: readonly T[] | undefined): readonly T[] | undefined {
   return list === undefined || list.length === 0 ? undefined : list;
 }

@@ -1,5 +1,5 @@
 /**
- * The config file of the SR-IOV network device plugin (`resourceList`), as far as RDMA goes.
+ * The RDMA part of the config file of the SR-IOV network device plugin (`resourceList`).
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { given, linkLayer } from "./shared_device_plugin.ts";
 import type { Reading } from "./shared_device_plugin.ts";
 import { readPf, toPfRange } from "./vf_ranges.ts";
 
-/** That plugin's `-resource-prefix` when it is not given. */
+/** The default of that plugin's `-resource-prefix`. */
 export const SRIOV_PREFIX = "intel.com";
 
 const texts = (phrase: string) => z.array(z.string({ error: "text" }), { error: phrase }).optional();
@@ -73,7 +73,7 @@ const Item = z.object({
   }).optional(),
 }, { error: "a mapping with resourceName and selectors" });
 
-/** The file; keys as that plugin's documentation spells them. */
+/** The file, with the keys of that plugin's documentation. */
 export const SriovFile = z.object({
   resourceList: z.array(Item, { error: "a list of resources" }).min(1, { error: "a list with at least one resource" }),
 }, { error: "a mapping with resourceList" });
@@ -82,15 +82,15 @@ type SriovInput = z.infer<typeof SriovFile>;
 type ItemInput = SriovInput["resourceList"][number];
 type SelectorsInput = z.infer<typeof Selectors>;
 
-/** What no part of this plugin can do, so that leaving it out would select other devices than the file asks for. */
+/** Selectors that this plugin does not support; ignoring them would select other devices than the file asks for. */
 const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, string>>> = {
-  acpiIndexes: "ACPI indexes cannot be selected by; use pfNames, rootDevices or pciAddresses",
-  ddpProfiles: "DDP profiles cannot be selected by; use pfNames, rootDevices or pciAddresses",
+  acpiIndexes: "selecting by ACPI index is not supported; use pfNames, rootDevices or pciAddresses",
+  ddpProfiles: "selecting by DDP profile is not supported; use pfNames, rootDevices or pciAddresses",
   auxTypes: `auxiliary devices are selected with kinds: ["sf"] in a config file of this plugin's own format`,
   vdpaType: "vDPA devices are not RDMA devices (that plugin refuses vdpaType together with isRdma, too)",
 };
 
-/** With needVhostNet, that plugin adds what a vhost-net back end in user space opens. */
+/** With needVhostNet, that plugin adds the nodes that a vhost-net back end in user space opens. */
 const VHOST_NET: readonly ExtraDevice[] = ["/dev/vhost-net", "/dev/net/tun"].map((path) => ({
   hostPath: path,
   containerPath: path,
@@ -99,8 +99,8 @@ const VHOST_NET: readonly ExtraDevice[] = ["/dev/vhost-net", "/dev/net/tun"].map
 }));
 
 /**
- * Every entry with `isRdma` becomes an exclusive resource whose device IDs are PCI addresses. An entry without it is
- * for plain networking and is left to the other plugin, with a warning; a file with nothing else is a mistake.
+ * Each entry with `isRdma` becomes an exclusive resource with PCI addresses as device IDs. An entry without it is for
+ * plain networking and stays with the other plugin, with a warning; a file with no other entries is a mistake.
  */
 export function readSriov(input: SriovInput, prefix: string): Reading {
   const problems: Finding[] = [];
@@ -120,7 +120,7 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
       warnings.push({
         path,
         message:
-          `${name} has no isRdma: true, so it is no RDMA resource; it is left out and has to stay with the other plugin`,
+          `${name} has no isRdma: true, so it is not an RDMA resource; it is ignored and must stay with the other plugin`,
       });
       return [];
     }
@@ -130,14 +130,14 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
     all.forEach((selectors, i) => {
       const here = [...path, "selectors", ...Array.isArray(item.selectors) ? [i] : []];
       if (selectors.isRdma !== true) {
-        warnings.push({ path: here, message: `has no isRdma: true, so this selector of ${name} is left out` });
+        warnings.push({ path: here, message: `has no isRdma: true, so this selector of ${name} is ignored` });
       } else problems.push(...selectorProblems(selectors, here, withinBudget));
     });
     return problems.length > 0 ? [] : [{ index, spec: toSriovSpec(name, rdma, item) }];
   });
   if (resources.length === 0 && problems.length === 0) {
     const message =
-      "no resource here has isRdma: true in its selectors; this plugin serves RDMA devices only, other resources have to stay " +
+      "no resource here has isRdma: true in its selectors; this plugin serves RDMA devices only, other resources must stay " +
       "with the other plugin";
     return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
   }
@@ -146,7 +146,7 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
 
 function cannotServe(type: string): string {
   if (type === "accelerator") {
-    return "accelerators are not RDMA devices; this resource has to stay with the other plugin";
+    return "accelerators are not RDMA devices; this resource must stay with the other plugin";
   }
   return `deviceType ${type} cannot be served under its device names; select sub-functions with kinds: ["sf"] in a config ` +
     "file of this plugin's own format";
@@ -161,11 +161,11 @@ function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: R
   });
   const both = given(selectors.pfNames) !== undefined && given(selectors.rootDevices) !== undefined;
   if (both) {
-    const message = "rootDevices together with pfNames cannot be honoured; one of the two is enough to name a PF";
+    const message = "rootDevices together with pfNames is not supported; one of the two is enough to name a PF";
     found.push({ path: [...path, "rootDevices"], message });
   }
   if (!withinBudget([...selectors.pfNames ?? [], ...selectors.rootDevices ?? []])) {
-    found.push({ path, message: "the VF ranges of this file stand for more than a million VFs" });
+    found.push({ path, message: "the VF ranges of this file expand to more than a million VFs" });
   }
   return found;
 }
@@ -181,9 +181,9 @@ function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemIn
     mode: { kind: "exclusive" },
     ids: "pci",
     select: rdma.map(toSelector),
-    // That plugin never offers a PF that has VFs: whoever gets it takes the VFs' parent away.
+    // That plugin never offers a PF that has VFs: moving it into a pod would take the parent of the VFs away.
     exclude: [{ pfWithVfs: true }],
-    // That plugin offers what is there, whatever its link does: a VF's link is raised inside the pod that gets it.
+    // That plugin offers devices regardless of their link: the link of a VF is set up inside the pod.
     health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false, devices: vhostNet ? VHOST_NET : [] },
     env: { ...DEFAULT_SPEC.env, pcidevice: true, pcideviceInfo: Object.fromEntries(info) },

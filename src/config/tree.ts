@@ -1,5 +1,5 @@
 /**
- * Questions to a document tree: its plain value, and where a path leads.
+ * Access to a document tree: its plain value, and the position of a path.
  *
  * @module
  */
@@ -7,10 +7,10 @@ import type { Tree } from "./document.ts";
 import type { Path } from "./mistakes.ts";
 
 /**
- * The value without positions. Of two equal keys the last one wins.
+ * The value without positions. The last of duplicate keys wins.
  *
- * YAML takes an unquoted 1017 or 0x15b3 for a number (and 15e3 for 15000): in lists under the keys `asText`, such
- * numbers come out as the text that was written.
+ * YAML reads an unquoted 1017 or 0x15b3 as a number (and 15e3 as 15000). In lists under the keys `asText`, such numbers
+ * are returned as they were written.
  */
 export function plain(tree: Tree, asText: ReadonlySet<string> = new Set(), key = ""): unknown {
   switch (tree.kind) {
@@ -27,14 +27,14 @@ export function plain(tree: Tree, asText: ReadonlySet<string> = new Set(), key =
   }
 }
 
-/** Offset of the value at the path, or of the nearest value above it that exists. */
+/** Offset of the value at the path, or of the nearest existing parent. */
 export function valueAt(tree: Tree, path: Path): number {
   const [step, ...rest] = path;
   const next = step === undefined ? undefined : child(tree, step);
   return next === undefined ? tree.at : valueAt(next, rest);
 }
 
-/** Offset of the key that the path ends with; of the value above it when there is no such key. */
+/** Offset of the last key of the path, or of the value above it when there is no such key. */
 export function keyAt(tree: Tree, path: Path): number {
   const parent = path.slice(0, -1).reduce<Tree | undefined>((at, step) => at && child(at, step), tree);
   const last = path.at(-1);

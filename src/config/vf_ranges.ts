@@ -10,12 +10,12 @@ const LAST_VF = 65_535;
 /** Inclusive. */
 type Interval = readonly [first: number, last: number];
 
-/** What was written, understood but not expanded; or what is wrong with it. */
+/** The parsed but unexpanded text, or the problem with it. */
 export type PfText =
   | { readonly ok: true; readonly pf: string; readonly vfs: readonly Interval[] | null; readonly count: number }
   | { readonly ok: false; readonly problem: string };
 
-/** Reads one item; `problem` continues the sentence `found "…", `. */
+/** Parses one item; `problem` continues the sentence `found "…", `. */
 export function readPf(text: string): PfText {
   const mark = text.indexOf("#");
   const pf = mark < 0 ? text : text.slice(0, mark);
@@ -39,7 +39,7 @@ export function readPf(text: string): PfText {
   return { ok: true, pf, vfs, count: vfs.reduce((sum, [first, last]) => sum + last - first + 1, 0) };
 }
 
-/** The PF and its VF numbers, ascending; the text must be one that `readPf` accepts. */
+/** The PF and its VF numbers, ascending; the text must have been accepted by `readPf`. */
 export function toPfRange(text: string): PfRange {
   const read = readPf(text);
   if (!read.ok) throw new TypeError(`Cannot expand the VF range ${JSON.stringify(text)}: ${read.problem}`);
@@ -47,7 +47,7 @@ export function toPfRange(text: string): PfRange {
   return { pf: read.pf, vfs: numbers ?? null };
 }
 
-/** Ascending, without overlaps: however long the list, it expands to at most 65,536 numbers. */
+/** Ascending intervals without overlap: a list of any length expands to at most 65,536 numbers. */
 function merged(intervals: readonly Interval[]): readonly Interval[] {
   const out: Interval[] = [];
   for (const [first, last] of [...intervals].sort((a, b) => a[0] - b[0])) {

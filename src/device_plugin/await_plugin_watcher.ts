@@ -1,6 +1,6 @@
 /**
- * Strategy two: the kubelet's plugin watcher finds our socket by itself, and comes. It comes for new files only, so
- * where the kubelet has to come again it is shown another socket.
+ * Registration by the kubelet's plugin watcher, which discovers our socket. It only handles new files, so a new socket
+ * is created when the kubelet has to register us again.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type Facts, kubeletPath, type Plan, type ServerFacts, socketPath } from
 import { afterBriefStreams, failed, reporting, stillRegistering, then, waiting } from "./session_report.ts";
 import type { State, Step } from "./session_state.ts";
 
-/** Our socket is served: the plugin watcher has to come to it, and the kubelet to follow the list. */
+/** Our socket is served: waits for the plugin watcher and for the kubelet's ListAndWatch stream. */
 export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
   const { stage } = state;
   if (stage.kind === "announced" && server.streams > 0) {
@@ -18,9 +18,9 @@ export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFac
   if (kubelet !== null && !facts.served.has(kubelet)) {
     return then(state, { do: "probe", target: "kubelet", identity: kubelet });
   }
-  // Where its directory is not mounted, the kubelet is taken to be up.
+  // If its directory is not mounted, the kubelet is assumed to run.
   if (facts.kubeletDir && (kubelet === null || facts.served.get(kubelet) === false)) {
-    // A kubelet that starts finds every socket that is there.
+    // A kubelet that starts finds every existing socket.
     const shown: State = { ...state, stage: { kind: "announced", kubelet: null, since: now } };
     return waiting(shown, `no one answers on ${kubeletPath(plan)}; the kubelet is down`, now, plan);
   }
@@ -33,7 +33,7 @@ export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFac
   }
   const until = stage.since + plan.timing.streamTimeoutMs;
   if (now < until) {
-    return then(stillRegistering(state, "the plugin watcher has not come yet"), { do: "wait", until });
+    return then(stillRegistering(state, "the plugin watcher has not connected yet"), { do: "wait", until });
   }
   return notFound({ ...state, stage: { kind: "unregistered" } }, facts, now, plan);
 }
@@ -41,9 +41,15 @@ export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFac
 function notFound(state: State, facts: Facts, now: number, plan: Plan): Step {
   const path = socketPath(plan, state.mode);
   if (plan.fallback && facts.kubelet !== null) {
-    const message = `no plugin watcher came to ${path}; registering on ${kubeletPath(plan)} instead`;
+    const message = `no plugin watcher connected to ${path}; registering on ${kubeletPath(plan)} instead`;
     return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, { level: "warn", message });
   }
-  const failure = failed(state, "info", `no plugin watcher came to ${path}; is the kubelet up?`, now, plan);
+  const failure = failed(
+    state,
+    "info",
+    `no plugin watcher connected to ${path}; check that the kubelet is running`,
+    now,
+    plan,
+  );
   return { ...failure, action: { do: "release", lingerMs: 0 } };
 }

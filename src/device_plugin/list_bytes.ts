@@ -1,7 +1,7 @@
 /**
- * A list of devices as bytes. Devices differ in their IDs and share the rest, so the rest is encoded once for each
- * condition by the protobuf library, and only the IDs are put before it here: ten thousand devices would otherwise be
- * ten thousand short-lived objects for every change of a link.
+ * Encodes a list of devices. Devices with the same health and topology differ only in their ID, so the rest is encoded
+ * once by the protobuf library and the IDs are added here: otherwise ten thousand devices would need ten thousand
+ * short-lived objects for every change of a link.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import type { OfferedDevice } from "../pool/devices.ts";
 const FIELD_1 = 0x0a;
 
 /**
- * The bytes of a ListAndWatchResponse, the same that the library would make of the whole.
+ * Returns the bytes of a ListAndWatchResponse, equal to those that the library would encode.
  *
- * @param encode the library's encoder of everything in a Device but its ID
+ * @param encode the library's encoder for all fields of a Device except its ID
  */
 export function listBytes(
   devices: readonly OfferedDevice[],
@@ -23,7 +23,7 @@ export function listBytes(
   const known = new Map<string, Uint8Array>();
   let last: { readonly one: OfferedDevice; readonly bytes: Uint8Array } | null = null;
   const rest = (one: OfferedDevice): Uint8Array => {
-    // Shares of one HCA follow each other, and have one array of NUMA nodes among them.
+    // Shares of one HCA are adjacent and use the same array of NUMA nodes.
     if (last !== null && last.one.healthy === one.healthy && last.one.numaNodes === one.numaNodes) return last.bytes;
     const key = `${one.healthy} ${one.numaNodes}`;
     const bytes = known.get(key) ?? encode(one);
@@ -47,13 +47,13 @@ export function listBytes(
   return out;
 }
 
-/** Bytes of a field 1 with so many bytes in it. */
+/** Encoded size of a field 1 with a content of this length. */
 function fieldLength(length: number): number {
   const varint = length < 0x80 ? 1 : length < 0x4000 ? 2 : length < 0x20_0000 ? 3 : 4;
   return 1 + varint + length;
 }
 
-/** Writes what comes before the bytes of a field 1. @returns where they go */
+/** Writes the tag and length of a field 1. @returns the offset of its content */
 function head(out: Buffer, at: number, length: number): number {
   out[at++] = FIELD_1;
   let value = length;

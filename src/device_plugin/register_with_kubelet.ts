@@ -1,5 +1,5 @@
 /**
- * Strategy one: Register on kubelet.sock, with the kubelet that is there now.
+ * Registration by calling Register on kubelet.sock of the running kubelet.
  *
  * @module
  */
@@ -7,14 +7,14 @@ import { type Facts, kubeletPath, type Plan, type ServerFacts } from "./session_
 import { afterBriefStreams, reporting, stillRegistering, then, waiting } from "./session_report.ts";
 import type { State, Step } from "./session_state.ts";
 
-/** Our socket is served: the kubelet has to know it, and to follow the list. */
+/** Our socket is served: registers with the kubelet and waits for its ListAndWatch stream. */
 export function registerWithKubelet(before: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
   const { kubelet } = facts;
   if (kubelet === null) {
     const state: State = { ...before, stage: { kind: "unregistered" } };
     return waiting(
       state,
-      `${kubeletPath(plan)} is not there; the kubelet is down, or uses another directory`,
+      `${kubeletPath(plan)} does not exist; the kubelet is down, or uses another directory`,
       now,
       plan,
     );
@@ -25,11 +25,11 @@ export function registerWithKubelet(before: State, facts: Facts, server: ServerF
     return followed(before, stage.since, kubelet, server, now, plan);
   }
   if (isCurrent && stage.kind === "calling") return then(before, { do: "wait", until: Infinity });
-  // A call to a kubelet that is gone may take until its deadline; the new one does not wait for it.
+  // A call to a previous kubelet may take until its deadline; registration with the new one does not wait for it.
   return call({ ...before, stage: { kind: "unregistered" } }, kubelet, now, plan);
 }
 
-/** The kubelet never opens a second stream by itself: without one we register again. */
+/** The kubelet never opens a second stream on its own: without a stream we register again. */
 function followed(state: State, since: number, kubelet: string, server: ServerFacts, now: number, plan: Plan): Step {
   if (server.streams > 0) return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
   const until = since + plan.timing.streamTimeoutMs;
@@ -48,9 +48,9 @@ function call(state: State, kubelet: string, now: number, plan: Plan): Step {
   const later = isSameKubelet ? afterBriefStreams(state, now, plan) : null;
   if (later !== null) return later;
   const number = history.calls + 1;
-  // The reason of an earlier failure stays, and is not logged again when the call fails in the same way.
+  // The reason of an earlier failure is kept, and is not logged again when the call fails in the same way.
   const reason = state.phase === "registering" ? state.reason : null;
-  const reported = stillRegistering(state, reason ?? "a Register call is under way");
+  const reported = stillRegistering(state, reason ?? "a Register call is in progress");
   return then({
     ...reported,
     stage: { kind: "calling", kubelet, call: number, superseded: false },

@@ -13,13 +13,13 @@ import {
   type RegisterRequest,
 } from "../kubelet/api.ts";
 
-/** The kubelet dials back for up to 10 s inside Register, so a shorter deadline would give up on a slow one. */
+/** The kubelet dials back for up to 10 s inside Register; a shorter deadline would give up on a slow kubelet. */
 const REGISTER_TIMEOUT_MS = 15_000;
 
-/** The kubelet refused, or no one answered. */
+/** The kubelet rejected the registration, or did not answer. */
 export class RegistrationError extends Error {
   override readonly name = "RegistrationError";
-  /** True when nothing listens on the kubelet's socket: it is down or restarting, which is no refusal. */
+  /** True when nothing listens on the kubelet's socket: it is down or restarting, which is not a rejection. */
   readonly unreachable: boolean;
 
   constructor(message: string, unreachable: boolean, options?: ErrorOptions) {
@@ -32,7 +32,7 @@ export class RegistrationError extends Error {
  * Calls Register once.
  *
  * @param endpoint file name of the plugin's socket in the kubelet's directory
- * @throws {RegistrationError} with the kubelet's own words
+ * @throws {RegistrationError} with the kubelet's error message
  */
 export function register(
   kubeletSocket: string,
@@ -62,7 +62,7 @@ export function register(
     const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
     const cancel = () => {
       call.cancel();
-      // Not left to the library: a call that is cancelled while its channel connects may never come back.
+      // Rejected here, because grpc-js may never report a call that is cancelled while its channel connects.
       reject(new RegistrationError("the plugin is stopping", true, { cause: signal.reason }));
     };
     signal.addEventListener("abort", cancel, { once: true });

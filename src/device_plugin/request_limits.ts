@@ -1,18 +1,18 @@
 /**
- * What a request may ask for at once. The bytes of a request are bounded by gRPC (4 MiB), but what is made of them is
- * not: two bytes are a whole container request, and its answer can be hundreds.
+ * Limits on the size of a request. gRPC bounds the bytes of a request (4 MiB), but not the work it causes: a container
+ * request can have two bytes, and its answer hundreds.
  *
  * @module
  */
 import protobuf from "protobufjs";
 import { RequestError } from "./source.ts";
 
-/** Container requests in one call. A kubelet sends one; the API allows a pod's worth of them. */
+/** Container requests in one call. The kubelet sends one; the API allows one per container of a pod. */
 export const MOST_CONTAINERS = 256;
 
 /**
- * Refuses an AllocateRequest or a PreferredAllocationRequest with too many container requests, before anything is made
- * of it. Bytes that are no message are left to the decoder, which has words for them.
+ * Rejects an AllocateRequest or PreferredAllocationRequest with too many container requests before it is decoded.
+ * Invalid bytes are left to the decoder, which reports them.
  *
  * @returns the same bytes
  * @throws {RequestError}
@@ -22,11 +22,11 @@ export function checkContainers<Bytes extends Uint8Array>(request: Bytes): Bytes
   if (count <= MOST_CONTAINERS) return request;
   throw new RequestError(
     "RESOURCE_EXHAUSTED",
-    `The request is for ${count} containers; ${MOST_CONTAINERS} are answered at once, and a kubelet asks for one`,
+    `The request is for ${count} containers; at most ${MOST_CONTAINERS} are allowed, and a kubelet sends one`,
   );
 }
 
-/** How often field 1 stands in a message, in which both requests have their container requests. */
+/** Number of occurrences of field 1, which holds the container requests in both messages. */
 function countFirstField(bytes: Uint8Array): number {
   const reader = protobuf.Reader.create(bytes);
   let count = 0;
@@ -37,7 +37,7 @@ function countFirstField(bytes: Uint8Array): number {
       reader.skipType(tag & 7);
     }
   } catch {
-    return count; // torn bytes: the decoder has words for them
+    return count; // truncated: the decoder reports it
   }
   return count;
 }

@@ -1,8 +1,8 @@
 /**
- * One resource's life with the kubelet: serve, register, notice when either is no longer so, and put it right.
+ * The session of one resource with the kubelet: serves it, registers it, and restores both when they are lost.
  *
- * A loop around pure functions: the facts are observed, {@link next} decides on one action, the executor carries it out,
- * and {@link after} takes in what came of it. What causes a step carries nothing; losing it costs time, not truth.
+ * A loop around pure functions: it observes the facts, {@link next} chooses one action, the executor performs it, and
+ * {@link after} records the outcome. Events that cause a step carry no state, so a lost event only causes a delay.
  *
  * @module
  */
@@ -44,39 +44,44 @@ export class Session {
     return this.#status;
   }
 
-  /** Something may have changed: compares what is with what should be, and acts. Cheap when nothing has changed. */
+  /**
+   * Compares the actual with the desired state and acts. Called when something may have changed; cheap when nothing
+   * did.
+   */
   reconcile(): void {
     if (this.#closed) return;
     this.#again = true;
     this.#running ??= Promise.resolve().then(() => this.#run());
   }
 
-  /** As {@link reconcile}, when the kubelet's directory changed: a new kubelet need not wait for the back-off of the old. */
+  /**
+   * As {@link reconcile}, after a change in the kubelet's directory: a new kubelet does not wait for the old backoff.
+   */
   kubeletDirChanged(): void {
     this.#happened({ kind: "kubeletDirChanged", kubelet: identityOf(kubeletPath(this.#plan)) });
   }
 
   /**
-   * Registers again although nothing seems to be missing (SIGHUP), also after a registration that is under way, and
-   * probes our socket.
+   * Registers again although nothing seems to be missing (SIGHUP), also after a registration in progress, and probes
+   * our socket.
    */
   reregister(): void {
     this.#executor.probeSoon();
     this.#happened({ kind: "reregister" });
   }
 
-  /** As {@link reconcile}, and probes our own socket: something happened that a listener may not have lived through. */
+  /** As {@link reconcile}, and probes our own socket, after an event that may have broken the listener. */
   probe(): void {
     this.#executor.probeSoon();
     this.reconcile();
   }
 
-  /** Ends streams, finishes calls in flight, removes the socket. */
+  /** Ends streams, completes pending calls, removes the socket. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
     await Promise.all([this.#executor.close(), this.#running]);
-    // A socket may have been in the making.
+    // A socket may have been created in the meantime.
     await this.#executor.close();
     this.#state = { ...this.#state, phase: "stopped", reason: null };
     this.#report();
@@ -85,7 +90,7 @@ export class Session {
   async #run(): Promise<void> {
     while (this.#again && !this.#closed) {
       this.#again = false;
-      // What probes find counts for one pass only.
+      // Probe results are valid for one pass only.
       const served = new Map<FileIdentity, boolean>();
       let action = this.#step(served);
       while (action.do !== "wait" && !this.#closed) {
@@ -97,7 +102,7 @@ export class Session {
     this.#running = null;
   }
 
-  /** Observes, decides and reports. @returns what is to be done now; a wait is arranged already */
+  /** Observes, decides and reports. @returns the next action; a wait is already scheduled */
   #step(served: ReadonlyMap<FileIdentity, boolean>): Action {
     if (this.#closed) return { do: "wait", until: Infinity };
     const now = performance.now();
@@ -111,7 +116,7 @@ export class Session {
     return action;
   }
 
-  /** News from outside a step are taken in at once, and a step follows. */
+  /** Applies an outcome from outside a step at once, then makes a step. */
   #happened(news: Outcome): void {
     this.#settle(news);
     this.reconcile();

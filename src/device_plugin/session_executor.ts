@@ -1,5 +1,5 @@
 /**
- * Carries out the actions of a session: probes, serves, lets servers go, calls Register.
+ * Executes the actions of a session: probes, serves, releases servers, calls Register.
  *
  * @module
  */
@@ -19,10 +19,10 @@ export class SessionExecutor {
   readonly #server: SessionServer;
   readonly #onNews: (news: Outcome) => void;
   readonly #stop = new AbortController();
-  /** Register calls under way. */
+  /** Register calls in progress. */
   readonly #calls = new Set<Promise<void>>();
 
-  /** @param onNews gets what happens while no action is being waited for */
+  /** @param onNews called for events while no action is awaited */
   constructor(
     source: DeviceSource,
     options: Pick<SessionOptions, "note" | "events">,
@@ -38,16 +38,16 @@ export class SessionExecutor {
     return this.#server.facts;
   }
 
-  /** The next step probes our server, however short a time ago that was done. */
+  /** Makes the next step probe our server, even if it was probed recently. */
   probeSoon(): void {
     this.#server.probeSoon();
   }
 
   /**
-   * Carries out one action. Never throws.
+   * Executes one action. Never throws.
    *
-   * @param served takes what a probe finds
-   * @returns the outcome, when it is more than what the next observation shows
+   * @param served receives probe results
+   * @returns the outcome, when it is more than the next observation shows
    */
   async execute(
     action: Exclude<Action, { do: "wait" }>,
@@ -82,17 +82,17 @@ export class SessionExecutor {
     }
   }
 
-  /** Gives up calls and ends every server; resolves when all are gone. */
+  /** Cancels calls and stops all servers; resolves when all have ended. */
   async close(): Promise<void> {
     this.#stop.abort();
     await Promise.all([this.#server.close(), ...this.#calls]);
   }
 
   /**
-   * The kubelet is given a name of the socket that is this call's alone, which is gone when it has dialled. From 1.37 on
-   * it keeps plugins apart by their sockets' paths and refuses a path that is still connected: that of the plugin before
-   * us in a rolling update, or our own when we register again. Such a refusal also makes it lose track of the one that
-   * is connected, until it restarts, so it is never brought about. Before 1.37 the name does not matter.
+   * Registers with a hidden name of the socket that only this call uses and that is removed after it. Since 1.37 the
+   * kubelet identifies a plugin by resource and socket path and refuses a path that is still connected: that of the old
+   * plugin in a rolling update, or our own when we register again. After such a refusal it also no longer notices the
+   * end of the connected plugin. Up to 1.36 the name does not matter.
    */
   async #register(call: number): Promise<Outcome> {
     const path = socketPath(this.#plan, "socket");
@@ -110,7 +110,7 @@ export class SessionExecutor {
   }
 }
 
-/** What cannot be removed now, the next plugin sweeps. */
+/** As {@link removeIfOurs}, but a file that cannot be removed is left for the next sweep. */
 function removeQuietly(path: string, identity: FileIdentity | null): void {
   try {
     removeIfOurs(path, identity);

@@ -1,5 +1,5 @@
 /**
- * What a session decides on: the facts of one moment, read from the file system and from the server.
+ * The facts that a session decides on, read from the file system and from the server.
  *
  * @module
  */
@@ -9,40 +9,40 @@ import { KUBELET_SOCKET } from "../kubelet/api.ts";
 import { type FileIdentity, identityOf, socketName } from "../kubelet/socket_file.ts";
 import type { Timing } from "./session_options.ts";
 
-/** What stays the same for the whole life of a session. */
+/** Constant for the lifetime of a session. */
 export interface Plan {
   readonly resource: string;
   readonly kubeletDir: string;
   readonly registryDir: string;
-  /** Whether to register with kubelet.sock when no plugin watcher comes. */
+  /** Whether to register with kubelet.sock when no plugin watcher connects. */
   readonly fallback: boolean;
   readonly timing: Timing;
 }
 
-/** Our server, when there is one. */
+/** The current server. */
 export interface ServerFacts {
   readonly identity: FileIdentity;
   /** Open ListAndWatch streams. */
   readonly streams: number;
-  /** When it was started or probed last, whatever came of it; -Infinity when it is to be probed now. */
+  /** Time of its start or last probe, regardless of the result; -Infinity to probe it now. */
   readonly probedAt: number;
 }
 
 export interface Facts {
   readonly server: ServerFacts | null;
-  /** What is at our socket's path; null when there is nothing. */
+  /** Identity of the file at our socket's path; null when there is none. */
   readonly socket: FileIdentity | null;
   /** Whether the directory of our socket exists. */
   readonly socketDir: boolean;
-  /** What is at kubelet.sock. */
+  /** Identity of the file at kubelet.sock. */
   readonly kubelet: FileIdentity | null;
-  /** Whether the kubelet's directory exists here: with the plugin watcher it need not be mounted. */
+  /** Whether the kubelet's directory exists here; with the plugin watcher it need not be mounted. */
   readonly kubeletDir: boolean;
-  /** What the probes of this pass have found, by the socket that was probed: whether it is served. */
+  /** Probe results of this pass: whether the socket of this identity is served. */
   readonly served: ReadonlyMap<FileIdentity, boolean>;
 }
 
-/** The two ways to become known to the kubelet. */
+/** The two ways to register with the kubelet. */
 export type Mode = "socket" | "watcher";
 
 /** The path of our socket. */
@@ -55,7 +55,7 @@ export function kubeletPath({ kubeletDir }: Plan): string {
   return join(kubeletDir, KUBELET_SOCKET);
 }
 
-/** Reads the facts of this moment. */
+/** Reads the current facts. */
 export function observe(
   plan: Plan,
   mode: Mode,

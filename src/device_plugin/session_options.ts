@@ -1,26 +1,26 @@
 /**
- * What a session is given, and what can be seen of it.
+ * Options and status of a session.
  *
  * @module
  */
 import type { ServerEvents } from "./server.ts";
 
-/** How to become known to the kubelet. `auto`: by the plugin watcher where its directory exists, else by Register. */
+/** How to register. `auto`: by the plugin watcher where its directory exists, otherwise by Register. */
 export type RegistrationMode = "auto" | "socket" | "watcher";
 
-/** Where a session stands. */
+/** Phase of a session. */
 export type Phase =
-  /** The kubelet is not there. */
+  /** The kubelet is not running. */
   | "waiting"
-  /** Serving; registration is under way or being retried. */
+  /** Serving; the registration is in progress or will be retried. */
   | "registering"
-  /** Registered, and the kubelet follows the list. */
+  /** Registered, and the kubelet has an open ListAndWatch stream. */
   | "registered"
-  /** Another process serves this resource on our path; it is left alone. */
+  /** Another process serves this resource on our path, and is left alone. */
   | "standby"
   | "stopped";
 
-/** What can be seen of a session from outside. */
+/** Status of a session for observers. */
 export interface SessionStatus {
   readonly resource: string;
   readonly phase: Phase;
@@ -30,7 +30,7 @@ export interface SessionStatus {
   readonly streams: number;
   /** Registrations that the kubelet accepted since the start. */
   readonly registrations: number;
-  /** Why it is not registered; null when it is. */
+  /** The reason why it is not registered; null when it is. */
   readonly reason: string | null;
 }
 
@@ -54,21 +54,21 @@ export interface SessionOptions {
 export interface Timing {
   readonly firstRetryMs: number;
   readonly maxRetryMs: number;
-  /** How long after a registration the kubelet may take to open its stream. */
+  /** Time for the kubelet to open its stream after a registration. */
   readonly streamTimeoutMs: number;
-  /** How often to check on a kubelet, or another plugin, whose coming or going may cause no event. */
+  /** Interval of checks on a kubelet or another plugin, whose start and end may cause no event. */
   readonly pollMs: number;
-  /** How long calls in flight may take at the end. */
+  /** Time for pending calls when the server stops. */
   readonly drainTimeoutMs: number;
-  /** How long the kubelet may go on following the list of a server that has been replaced. */
+  /** Time for the kubelet to keep its stream to a server that has been replaced. */
   readonly handOverTimeoutMs: number;
-  /** How often our own socket is probed. */
+  /** Interval of probes of our own socket. */
   readonly probeIntervalMs: number;
-  /** How long our socket may take to answer a probe. */
+  /** Time for our socket to answer a probe. */
   readonly probeTimeoutMs: number;
 }
 
-/** What holds outside tests. */
+/** Defaults. */
 export const TIMING: Timing = {
   firstRetryMs: 200,
   maxRetryMs: 15_000,

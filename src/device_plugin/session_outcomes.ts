@@ -1,5 +1,5 @@
 /**
- * What has happened since the last step, pure: outcomes of actions, news from the kubelet, and requests.
+ * Applies what happened since the last step: outcomes of actions, events from the kubelet, and requests. Pure.
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { failed } from "./session_report.ts";
 import { type State, type Step, withoutBackoff, withoutServer } from "./session_state.ts";
 
 export type Outcome =
-  /** A new socket of ours is in place. */
+  /** Our new socket is in place. */
   | { readonly kind: "listening" }
-  /** An action ended with an exception. */
+  /** An action threw an exception. */
   | { readonly kind: "broken"; readonly reason: string }
   /** The kubelet accepted a Register call. */
   | { readonly kind: "accepted"; readonly call: number }
-  /** The kubelet refused it, or no one answered (`unreachable`). */
+  /** The kubelet rejected the call, or did not answer (`unreachable`). */
   | { readonly kind: "refused"; readonly call: number; readonly reason: string; readonly unreachable: boolean }
-  /** The plugin watcher came, and accepted us (`refusal` is null) or not. */
+  /** The plugin watcher connected and accepted us (`refusal` is null) or not. */
   | { readonly kind: "watched"; readonly refusal: string | null }
-  /** A stream was opened, or has ended. */
+  /** A stream was opened or ended. */
   | { readonly kind: "streams"; readonly open: number; readonly before: number }
-  /** Something happened in the kubelet's directory. */
+  /** A change in the kubelet's directory. */
   | { readonly kind: "kubeletDirChanged"; readonly kubelet: FileIdentity | null }
-  /** Another registration is asked for although nothing seems to be missing. */
+  /** A request to register again although nothing seems to be missing. */
   | { readonly kind: "reregister" };
 
-/** The state after an outcome, and what is to be logged of it. */
+/** The state after an outcome, and messages to log. */
 export function after(state: State, outcome: Outcome, now: number, plan: Plan): Omit<Step, "action"> {
   switch (outcome.kind) {
     case "listening":
@@ -53,11 +53,11 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
       const next: State = { ...state, stage: { kind: "unregistered" } };
       return outcome.unreachable
         ? failed(next, "info", `no one answers on ${kubeletPath(plan)}; waiting for the kubelet`, now, plan)
-        : failed(next, "warn", `the kubelet refused the registration: ${outcome.reason}`, now, plan);
+        : failed(next, "warn", `the kubelet rejected the registration: ${outcome.reason}`, now, plan);
     }
     case "watched": {
       if (outcome.refusal === null) return accepted(state, now);
-      const reason = `the kubelet's plugin watcher refused the registration: ${outcome.refusal}`;
+      const reason = `the kubelet's plugin watcher rejected the registration: ${outcome.refusal}`;
       return failed({ ...state, stage: { kind: "unregistered" } }, "warn", reason, now, plan);
     }
     case "streams":
@@ -86,14 +86,14 @@ function afterStreams(
     const isBrief = now - history.registeredAt < plan.timing.streamTimeoutMs;
     return withoutServer({ ...state, history: { ...history, briefStreams: isBrief ? history.briefStreams + 1 : 0 } });
   }
-  // Without having been shown another socket the kubelet has come back.
+  // The kubelet has reconnected without a new socket.
   const cameBack = open > before && state.mode === "watcher" && state.stage.kind === "unregistered";
   return cameBack ? { ...state, stage: { kind: "announced", kubelet: null, since: now } } : state;
 }
 
 function accepted(state: State, now: number): Omit<Step, "action"> {
   const { history } = state;
-  const tries = history.failures === 0 ? "" : `, after ${history.failures} failed tries`;
+  const tries = history.failures === 0 ? "" : ` after ${history.failures} failed attempts`;
   return {
     state: {
       ...state,

@@ -1,5 +1,5 @@
 /**
- * How steps are put together: an action, what is reported with it, and lines for the log that repeat nothing.
+ * Builds steps: an action, the reported phase, and log lines without repetitions.
  *
  * @module
  */
@@ -7,32 +7,32 @@ import type { Plan } from "./session_facts.ts";
 import type { Phase, SessionNote } from "./session_options.ts";
 import { type Action, pause, type State, type Step } from "./session_state.ts";
 
-/** So many brief streams in a row are no restart of the kubelet any more. */
+/** More brief streams in a row than restarts of the kubelet explain. */
 const MAX_BRIEF_STREAMS = 4;
 
-/** A step: the state, the action, and lines for the log. */
+/** Creates a step from a state, an action, and log lines. */
 export function then(state: State, action: Action, ...notes: readonly SessionNote[]): Step {
   return { state, action, notes };
 }
 
-/** The state with another report. */
+/** The state with another reported phase and reason. */
 export function reporting(state: State, phase: Phase, reason: string | null): State {
   return { ...state, phase, reason };
 }
 
-/** As {@link reporting}; a kubelet that is not there stays reported until it has answered. */
+/** As {@link reporting}, but a kubelet that is down stays reported until it has answered. */
 export function stillRegistering(state: State, reason: string): State {
   return state.phase === "waiting" ? state : reporting(state, "registering", reason);
 }
 
-/** The kubelet is not there. It is checked on every so often: its directory may be another one now, without an event. */
+/** The kubelet is not running. It is polled, because its directory may be replaced without an event. */
 export function waiting(state: State, reason: string, now: number, { timing }: Plan): Step {
   const isNew = state.phase !== "waiting" || state.reason !== reason;
   const notes: SessionNote[] = isNew ? [{ level: "info", message: `waiting for the kubelet: ${reason}` }] : [];
   return then(reporting(state, "waiting", reason), { do: "wait", until: now + timing.pollMs }, ...notes);
 }
 
-/** Something failed and is tried again after a growing pause. The same reason again is not logged above debug. */
+/** Something failed and is retried after a growing pause. The same reason is logged again only at debug level. */
 export function failed(
   state: State,
   level: "info" | "warn" | "error",
@@ -55,9 +55,9 @@ export function failed(
 }
 
 /**
- * A kubelet that ends its streams as soon as they are open is left alone for a while longer each time.
+ * Delays the next registration with a kubelet that keeps ending its streams right after opening them.
  *
- * @returns null when it may be asked to open another one now
+ * @returns null when it may open another one now
  */
 export function afterBriefStreams(state: State, now: number, { timing }: Plan): Step | null {
   const { briefStreams, registeredAt } = state.history;
@@ -66,8 +66,8 @@ export function afterBriefStreams(state: State, now: number, { timing }: Plan): 
   if (now >= until) return null;
   const reason = briefStreams < MAX_BRIEF_STREAMS
     ? "the kubelet has ended its stream"
-    : "the kubelet accepts the registration and ends its stream at once, again and again; its log says why, and it " +
-      "is tried with growing pauses";
+    : "the kubelet accepts the registration but keeps ending its stream at once; see its log for the reason. " +
+      "Registration is retried with growing pauses";
   const notes: SessionNote[] = briefStreams === MAX_BRIEF_STREAMS && state.reason !== reason
     ? [{ level: "warn", message: reason }]
     : [];

@@ -1,5 +1,5 @@
 /**
- * The server of a session: started on a new socket, probed, replaced, and let go in its own time.
+ * The server of a session: starts it on a new socket, probes, replaces and releases it.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { SessionOptions, Timing } from "./session_options.ts";
 import type { Outcome } from "./session_outcomes.ts";
 import type { DeviceSource } from "./source.ts";
 
-/** At most one server at a time, and those before it on their way out. */
+/** At most one current server, and earlier ones that are being released. */
 export class SessionServer {
   readonly #source: DeviceSource;
   readonly #options: Pick<SessionOptions, "note" | "events">;
@@ -22,7 +22,7 @@ export class SessionServer {
   readonly #leaving = new Set<Promise<void>>();
   #current: { readonly server: PluginServer; probedAt: number } | null = null;
 
-  /** @param onNews gets what the kubelet does on the current server */
+  /** @param onNews called for what the kubelet does on the current server */
   constructor(
     source: DeviceSource,
     options: Pick<SessionOptions, "note" | "events">,
@@ -42,13 +42,13 @@ export class SessionServer {
   }
 
   /**
-   * Serves on a new socket, in place of the server that there may be.
+   * Serves on a new socket, replacing the current server.
    *
-   * @throws with a sentence when the path cannot be served on; the server that there was goes on then
+   * @throws when the path cannot be served; the previous server then continues
    */
   async listen(path: string, mode: Mode): Promise<void> {
     let mine: PluginServer | null = null;
-    // What a server on its way out hears says nothing about the one that took its place.
+    // Events of a server that is being released do not concern its successor.
     const tell = (news: Outcome) => {
       if (mine !== null && mine === this.#current?.server) this.#onNews(news);
     };
@@ -70,11 +70,11 @@ export class SessionServer {
     this.#current = { server, probedAt: performance.now() };
     this.#options.note({ level: "debug", message: `serving on ${path}` });
     if (server.swept === 0) return;
-    const message = `removed ${server.swept} unfinished sockets that killed plugins left behind`;
+    const message = `removed ${server.swept} unfinished sockets of killed plugins`;
     this.#options.note({ level: "info", message });
   }
 
-  /** The next step probes the server, however short a time ago that was done. */
+  /** Makes the next step probe the server, even if it was probed recently. */
   probeSoon(): void {
     if (this.#current !== null) this.#current.probedAt = -Infinity;
   }
@@ -82,7 +82,7 @@ export class SessionServer {
   /** Whether the server still answers. */
   async probe(path: string): Promise<boolean> {
     if (this.#current !== null) this.#current.probedAt = performance.now();
-    // Twice, since a process that was stopped meanwhile finds its time limit over when it goes on.
+    // Probes twice: in a process that was stopped, the first timeout expires when it continues.
     for (let attempt = 0; attempt < 2; attempt++) {
       const found = await probeSocket(path, { speaksWithinMs: this.#timing.probeTimeoutMs });
       if (found === "answers" || found === "unknown") return true;
@@ -90,7 +90,7 @@ export class SessionServer {
     return false;
   }
 
-  /** Lets the server go, after so many ms unless its streams end before; its socket is removed only if still ours. */
+  /** Releases the server when its streams end or after this time (ms); removes its socket only if it is still ours. */
   release(lingerMs: number): void {
     if (this.#current === null) return;
     const { server } = this.#current;
@@ -99,7 +99,7 @@ export class SessionServer {
     this.#leaving.add(leaving);
   }
 
-  /** Ends every server at once; resolves when all are gone. */
+  /** Ends all servers at once; resolves when all have ended. */
   async close(): Promise<void> {
     this.#stop.abort();
     this.release(0);

@@ -1,5 +1,5 @@
 /**
- * What a session remembers between two steps, and the actions that a step can ask for.
+ * The state of a session between two steps, and the actions of a step.
  *
  * @module
  */
@@ -7,66 +7,66 @@ import type { FileIdentity } from "../kubelet/socket_file.ts";
 import type { Mode } from "./session_facts.ts";
 import type { Phase, SessionNote, Timing } from "./session_options.ts";
 
-/** Where the registration stands. */
+/** Stage of the registration. */
 export type Stage =
   /** The kubelet does not know our socket. */
   | { readonly kind: "unregistered" }
-  /** A Register call is under way. `superseded`: another registration was asked for after it began. */
+  /** A Register call is in progress. `superseded`: another registration was requested after it started. */
   | { readonly kind: "calling"; readonly kubelet: FileIdentity; readonly call: number; readonly superseded: boolean }
   /**
-   * The kubelet knows our socket since then: it accepted the call (`kubelet` is its kubelet.sock), or the socket is where
-   * its plugin watcher finds it (`kubelet` is null). What is missing, or not, is its stream.
+   * The kubelet knows our socket since this time: it accepted the call (`kubelet` identifies its kubelet.sock), or its
+   * plugin watcher can find the socket (`kubelet` is null). Its stream may still be missing.
    */
   | { readonly kind: "announced"; readonly kubelet: FileIdentity | null; readonly since: number }
-  /** Another process serves our path, and this one has let go of the resource. */
+  /** Another process serves our path, and this one has released the resource. */
   | { readonly kind: "standby" };
 
-/** What was tried before, which is what pauses depend on. */
+/** Earlier attempts, which determine the pauses. */
 export interface History {
-  /** The kubelet.sock that was called last: a new one need not wait for the back-off of the old one. */
+  /** The kubelet.sock of the last call; a new one does not wait for the backoff of the old one. */
   readonly kubelet: FileIdentity | null;
-  /** Register calls that were begun. */
+  /** Register calls that were started. */
   readonly calls: number;
-  /** Registrations that were accepted, and when the last one was. */
+  /** Accepted registrations, and the time of the last one. */
   readonly registrations: number;
   readonly registeredAt: number;
-  /** What failed in a row, and when it may be tried again. */
+  /** Failures in a row, and the time of the next attempt. */
   readonly failures: number;
   readonly retryAt: number;
-  /** Streams in a row that the kubelet ended soon after it had registered us. */
+  /** Streams in a row that the kubelet ended soon after the registration. */
   readonly briefStreams: number;
 }
 
 export interface State {
   readonly mode: Mode;
   readonly stage: Stage;
-  /** What is reported. A reason is logged when it is another one than before. */
+  /** The reported phase and reason. A reason is logged when it changes. */
   readonly phase: Phase;
   readonly reason: string | null;
   readonly history: History;
 }
 
-/** What the executor does next. All but "wait" and "register" are followed by another step when they are done. */
+/** The executor's next action. After all actions but "wait" and "register" another step follows. */
 export type Action =
-  /** Find out whether a socket is served: our own, another process' at our path, or the kubelet's. */
+  /** Checks whether a socket is served: our own, that of another process at our path, or the kubelet's. */
   | { readonly do: "probe"; readonly target: "server" | "other" | "kubelet"; readonly identity: FileIdentity }
-  /** Make a socket and serve on it, in place of the server that there may be. */
+  /** Creates a socket and serves on it, replacing the current server. */
   | { readonly do: "listen" }
-  /** Let the server go, when its streams have ended or after so many milliseconds. */
+  /** Releases the server when its streams have ended, or after this time in milliseconds. */
   | { readonly do: "release"; readonly lingerMs: number }
-  /** Begin a Register call. The kubelet dials back inside it, so steps are made meanwhile. */
+  /** Starts a Register call. Steps continue meanwhile, because the kubelet dials back inside it. */
   | { readonly do: "register"; readonly call: number }
-  /** Nothing is to be done until something changes, or until then. */
+  /** Waits for a change, or until this time. */
   | { readonly do: "wait"; readonly until: number };
 
-/** What a step, or an outcome, leads to. */
+/** Result of a step or an outcome. */
 export interface Step {
   readonly state: State;
   readonly action: Action;
   readonly notes: readonly SessionNote[];
 }
 
-/** How a session begins. */
+/** The state of a new session. */
 export function initialState(mode: Mode): State {
   return {
     mode,
@@ -85,17 +85,19 @@ export function initialState(mode: Mode): State {
   };
 }
 
-/** Milliseconds to wait after one more than so many failures: 0.2 s, 0.4 s, … capped. */
+/** Pause in milliseconds after this many previous failures: 0.2 s, 0.4 s, … capped. */
 export function pause({ firstRetryMs, maxRetryMs }: Timing, failuresBefore: number): number {
   return Math.min(firstRetryMs * 2 ** failuresBefore, maxRetryMs);
 }
 
-/** Our socket is another one, or none: what was announced is void. A call under way goes on, and dials the new one. */
+/**
+ * Our socket was replaced or removed, so its registration is void. A call in progress continues and dials the new one.
+ */
 export function withoutServer(state: State): State {
   return state.stage.kind === "announced" ? { ...state, stage: { kind: "unregistered" } } : state;
 }
 
-/** Nothing that went wrong before holds the next try back. */
+/** Resets the backoff of earlier failures. */
 export function withoutBackoff(state: State): State {
   return { ...state, history: { ...state.history, failures: 0, retryAt: -Infinity, briefStreams: 0 } };
 }

@@ -1,8 +1,8 @@
 /**
- * The decision of a session, pure: from what it remembers and the facts of this moment to one action.
+ * The decision function of a session: from its state and the current facts to one action. Pure.
  *
- * Level-triggered: each step compares what should be with what is and does the next thing that is missing. First our
- * socket has to be in place and ours; what comes then is up to the strategy by which the kubelet gets to know it.
+ * Level-triggered: each step compares the desired with the actual state and does the next missing thing. First our
+ * socket has to be in place; the rest depends on how the kubelet is notified of it.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type Facts, type Plan, type ServerFacts, socketPath } from "./session_f
 import { then, waiting } from "./session_report.ts";
 import { type Action, type State, type Step, withoutServer } from "./session_state.ts";
 
-/** The next action. `now` and all times are milliseconds of the monotonic clock. */
+/** Returns the next action. `now` and all times are milliseconds of the monotonic clock. */
 export function next(state: State, facts: Facts, now: number, plan: Plan): Step {
   const step = decide(state, facts, now, plan);
   if (step.action.do !== "wait" || facts.server === null) return step;
@@ -36,9 +36,9 @@ function decide(state: State, facts: Facts, now: number, plan: Plan): Step {
 function inPlace(state: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
   const { identity } = server;
   if (facts.served.get(identity) === false) {
-    // Not ended at once: the kubelet's stream may be as good as ever.
+    // Not closed at once: the kubelet's stream may still work.
     const action: Action = { do: "release", lingerMs: plan.timing.handOverTimeoutMs };
-    const message = `${socketPath(plan, state.mode)} takes no connections any more; serving on a new socket`;
+    const message = `${socketPath(plan, state.mode)} no longer accepts connections; serving on a new socket`;
     return then(withoutServer(state), action, { level: "warn", message });
   }
   if (now - server.probedAt >= plan.timing.probeIntervalMs) {
@@ -49,23 +49,23 @@ function inPlace(state: State, facts: Facts, server: ServerFacts, now: number, p
 }
 
 /**
- * Something else is at our path. The newer process wins; it is asked whether it lives, not who it is, since it may have
- * made its socket again.
+ * Another file is at our path. The newer process wins. The probe asks whether a process serves it, not which one, since
+ * that process may have created its socket again.
  */
 function displaced(state: State, facts: Facts, socket: string, plan: Plan): Step {
   const served = facts.served.get(socket);
   if (served === undefined) return then(state, { do: "probe", target: "other", identity: socket });
-  // The kubelet ends our stream when it has taken the newer one's registration. If it were ended here, a pod that comes
-  // in between would find a resource without devices.
+  // The kubelet ends our stream after it has registered the newer process. Ending it here would leave the resource
+  // without devices for pods that are admitted in between.
   const action: Action = { do: "release", lingerMs: plan.timing.handOverTimeoutMs };
-  // A call under way would register whoever is at our path, and must not pass for ours later.
+  // A call in progress would register the process at our path, and must not count as ours later.
   if (!served) return then({ ...state, stage: { kind: "unregistered" } }, action);
   const path = socketPath(plan, state.mode);
-  const message = `another process now serves ${path} and has the resource; this one is on standby`;
+  const message = `another process now serves ${path} and the resource; this one is on standby`;
   return then({ ...state, stage: { kind: "standby" } }, action, { level: "warn", message });
 }
 
-/** A process that is killed leaves its file as it was: its end causes no event, so it is probed again and again. */
+/** A killed process leaves its socket file unchanged, so its end causes no event and it is probed regularly. */
 function standby(state: State, now: number, plan: Plan): Step {
   const reason = `${socketPath(plan, state.mode)} is served by another process`;
   return then({ ...state, phase: "standby", reason }, { do: "wait", until: now + plan.timing.pollMs });
@@ -80,7 +80,7 @@ function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
   if (!facts.socketDir) {
     if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });
     const missing = `${dirname(path)} does not exist`;
-    const reason = `${missing}; it is the kubelet's to make, or another directory than the kubelet's`;
+    const reason = `${missing}; the kubelet creates it, so it is down or uses another directory`;
     return waiting(state, reason, now, plan);
   }
   if (facts.server === null || failures > 0) return then(state, { do: "listen" });

@@ -1,6 +1,6 @@
 /**
- * The seam between the protocol and what is offered: this folder knows sockets, streams and registration, and nothing
- * of RDMA. Whoever implements {@link DeviceSource} decides what the devices are.
+ * The interface between the protocol and the devices: this folder handles sockets, streams and registration, and knows
+ * nothing about RDMA. Implementations of {@link DeviceSource} provide the devices.
  *
  * @module
  */
@@ -12,14 +12,14 @@ export interface DeviceSource {
   readonly resource: string;
   /** The current ListAndWatchResponse. The same object while nothing has changed. */
   list(): Buffer;
-  /** Calls back after every change of {@link list}; returns the way to stop that. */
+  /** Calls back after every change of {@link list}; returns the function that unsubscribes. */
   subscribe(listener: () => void): () => void;
   /**
-   * AllocateRequest to AllocateResponse.
-   * @throws {RequestError} for IDs that are unknown or unhealthy, and for bytes that are no request
+   * Handles an AllocateRequest and returns an AllocateResponse.
+   * @throws {RequestError} for unknown or unhealthy IDs, and for bytes that are not a valid request
    */
   allocate(request: Buffer): Promise<Buffer> | Buffer;
-  /** PreferredAllocationRequest to PreferredAllocationResponse. */
+  /** Handles a PreferredAllocationRequest and returns a PreferredAllocationResponse. */
   prefer(request: Buffer): Buffer;
 }
 

@@ -45,10 +45,10 @@ export function api(facts: Facts): Finding[] {
 export function rights(facts: Facts): Finding[] {
   const dra = wanted(facts);
   if (dra === null || dra.server === null || dra.reason !== null) return [];
-  if (dra.missing.length === 0) return [ok("dra-rights", "the account may do at the API server what the driver needs")];
+  if (dra.missing.length === 0) return [ok("dra-rights", "the service account has the rights that the driver needs")];
   return [problem(
     "dra-rights",
-    `the account may not: ${dra.missing.join(", ")}`,
+    `the service account may not: ${dra.missing.join(", ")}`,
     DOES_NOTHING,
     "apply the ClusterRole and its binding of deploy/kustomize/components/dra/rbac.yaml",
   )];

@@ -6,19 +6,19 @@
 import type { Facts } from "./facts.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
-/** Bytes; with less, real programs fail. The usual defaults are 64 KiB and 8 MiB. */
+/** Bytes; with less, real programs fail. Usual defaults are 64 KiB and 8 MiB. */
 const ENOUGH_MEMLOCK = 2 ** 30;
 const ENOUGH_INOTIFY = 128;
 
 export function cdi({ inventory, cdi, refused }: Facts): Finding[] {
   if (!inventory.specs.some((spec) => spec.cdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
-  if (cdi.state === "writable") return [ok("cdi-dir", `CDI specs can be written to ${cdi.dir}`)];
-  const how = cdi.state === "no directory" ? "is no directory" : "cannot be written to";
+  if (cdi.state === "writable") return [ok("cdi-dir", `${cdi.dir} is writable for CDI specs`)];
+  const how = cdi.state === "no directory" ? "is not a directory" : "cannot be written";
   return [problem(
     "cdi-dir",
     `${cdi.dir} ${how}${cdi.state === "read-only" ? " (the mount is read-only)" : ""}`,
-    "resources with cdi: true cannot be allocated, because the runtime would not find the names",
-    "mount /var/run/cdi writable, or name another directory with --cdi-dir",
+    "resources with cdi: true cannot be allocated, because the runtime would not find the devices",
+    "mount /var/run/cdi writable, or set another directory with --cdi-dir",
   )];
 }
 
@@ -28,8 +28,8 @@ export function limits({ memlock, inotifyInstances }: Facts): Finding[] {
     findings.push(warning(
       "memlock",
       `locked memory is limited to ${Math.round(memlock / 1024)} KiB for this process`,
-      "in a container that is what the runtime gives pods, too: registering memory (ibv_reg_mr) then fails with ENOMEM " +
-        "without CAP_IPC_LOCK, and a device plugin cannot raise it. In a shell it is only the shell's",
+      "in a container, pods get the same limit from the runtime: registering memory (ibv_reg_mr) then fails with ENOMEM " +
+        "without CAP_IPC_LOCK, and a device plugin cannot raise it. In a shell, it is only the limit of the shell",
       "set LimitMEMLOCK=infinity for containerd or CRI-O (systemctl edit containerd), or give the pods CAP_IPC_LOCK",
     ));
   } else if (memlock !== null) {
@@ -40,7 +40,7 @@ export function limits({ memlock, inotifyInstances }: Facts): Finding[] {
     findings.push(warning(
       "inotify",
       `fs.inotify.max_user_instances is ${inotifyInstances}`,
-      "when it is used up, a kubelet restart is noticed by a poll within a second instead of at once",
+      "when it is exhausted, a kubelet restart is detected by polling within a second instead of at once",
       "sysctl fs.inotify.max_user_instances=1024",
     ));
   }

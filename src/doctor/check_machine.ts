@@ -1,5 +1,5 @@
 /**
- * Checks of the kernel: is RDMA loaded, and are there adapters.
+ * Checks of the kernel: whether RDMA is loaded, and whether there are adapters.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export function modules({ modules, inventory, sysfsRoot, refused }: Facts): Find
   return [problem(
     "rdma-modules",
     `no RDMA module is loaded (${sysfsRoot}/module has no ib_core)`,
-    "without a driver the machine has no HCAs, whatever is in its slots",
+    "without a driver the machine has no HCAs, regardless of its hardware",
     "load the adapter's driver: modprobe mlx5_ib (Mellanox/NVIDIA), irdma (Intel), bnxt_re (Broadcom), efa (AWS); " +
       "if it is loaded and this is a container, mount the host's /sys",
   )];
@@ -27,22 +27,22 @@ export function hcas({ inventory, modules }: Facts): Finding[] {
       "hca-unreadable",
       `${name} cannot be read: ${reason}`,
       "it is not offered",
-      "look again; if it stays, see dmesg",
+      "run doctor again; if it persists, see dmesg",
     )
   );
   const all = [...hcas, ...inPodNetns].filter((hca) => hca.subdeviceOf === null);
   const sub = hcas.filter((hca) => hca.subdeviceOf !== null).map((hca) => `${hca.name} of ${hca.subdeviceOf}`);
   if (all.length > 0) {
-    const besides = sub.length === 0 ? "" : `; SMI sub-devices, which are no adapters: ${sub.join(", ")}`;
+    const besides = sub.length === 0 ? "" : `; SMI sub-devices, which are not adapters: ${sub.join(", ")}`;
     return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}${besides}`), ...bad];
   }
-  if (!modules.includes("ib_core")) return bad; // said already
+  if (!modules.includes("ib_core")) return bad; // already reported
   return [
     problem(
       "hcas",
       "RDMA is loaded, but there is no HCA",
-      "nothing can be offered until one appears; the plugin notices it by itself",
-      "see dmesg for the adapter's driver; for RoCE adapters the RDMA part is a module of its own (mlx5_ib, irdma, bnxt_re)",
+      "nothing can be offered until one appears; the plugin will detect it",
+      "see dmesg for the adapter's driver; for RoCE adapters the RDMA driver is a separate module (mlx5_ib, irdma, bnxt_re)",
     ),
     ...bad,
   ];

@@ -1,5 +1,5 @@
 /**
- * Checks of /dev/infiniband: what user space opens.
+ * Checks of /dev/infiniband, whose nodes user space opens.
  *
  * @module
  */
@@ -7,7 +7,9 @@ import type { Hca } from "../hca/types.ts";
 import type { Facts } from "./facts.ts";
 import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
-/** uverbs nodes: in sysfs, in /dev, the device that sysfs means, and open to users that are not root. */
+/**
+ * Checks uverbs nodes: listed in sysfs, present in /dev, with the device number of sysfs, and accessible without root.
+ */
 export function nodes(facts: Facts): Finding[] {
   const hcas = facts.inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
@@ -21,7 +23,7 @@ function withoutEntry({ inventory, modules }: Facts): Finding[] {
   return [problem(
     "uverbs",
     `no uverbs entry in sysfs for ${names(without)}`,
-    "user space reaches an HCA through its uverbs node only; its device stays Unhealthy",
+    "user space can only use an HCA through its uverbs node; its device stays Unhealthy",
     modules.includes("ib_uverbs") ? "see dmesg: the driver registered without user space access" : "modprobe ib_uverbs",
   )];
 }
@@ -33,28 +35,28 @@ function withoutNode({ inventory, devRoot, devDirectory, refused }: Facts): Find
   return [problem(
     "uverbs-node",
     `device nodes are missing: ${paths}`,
-    "a container that is given a node which the host does not have cannot start",
+    "a container cannot start with a node that the host does not have",
     devDirectory
-      ? "see whether udev runs on the host (udevadm trigger --subsystem-match=infiniband_verbs)"
-      : `${devRoot}/infiniband is not there: mount the host's /dev into the container (--dev-root), or start udev`,
+      ? "check that udev runs on the host (udevadm trigger --subsystem-match=infiniband_verbs)"
+      : `${devRoot}/infiniband does not exist: mount the host's /dev into the container (--dev-root), or start udev`,
   )];
 }
 
 function wrongNode(facts: Facts): Finding[] {
   return present(facts).flatMap(({ path, file, dev }) => {
     const stale = file.kind === "character" && dev !== null && file.dev !== dev;
-    // The sim's nodes are empty files.
+    // The nodes of a simulated host are empty files.
     if (!stale && (file.kind === "character" || (file.kind === "other" && !facts.realMachine))) return [];
     return [problem(
       "uverbs-node",
       stale
-        ? `${path} is device ${file.dev}, and sysfs says ${dev}`
-        : `${path} is ${file.kind === "directory" ? "a directory" : "no character device"}`,
-      "a pod that is given it opens another device, or none",
+        ? `${path} is device ${file.dev}, but sysfs has ${dev}`
+        : `${path} is ${file.kind === "directory" ? "a directory" : "not a character device"}`,
+      "a pod that gets it opens another device, or none",
       file.kind === "directory"
-        ? "a container runtime made it for a mount of a missing file: rmdir it, then udevadm trigger " +
+        ? "a container runtime created it for a mount of a missing file: rmdir it, then udevadm trigger " +
           "--subsystem-match=infiniband_verbs"
-        : "the file is left from another time: remove it, then udevadm trigger --subsystem-match=infiniband_verbs; " +
+        : "the file is stale: remove it, then udevadm trigger --subsystem-match=infiniband_verbs; " +
           "in a container mount the host's /dev instead of a copy",
     )];
   });
@@ -67,8 +69,8 @@ function closedNode(facts: Facts): Finding[] {
     warning(
       "uverbs-mode",
       `${path} has mode ${file.mode.toString(8).padStart(4, "0")}`,
-      "the runtime gives the pod's node the same mode: containers that do not run as root cannot open it",
-      `chmod 0666 ${path}, and see which udev rule changes the kernel's default (grep -r uverbs /etc/udev/rules.d)`,
+      "the runtime gives the pod's node the same mode: containers that are not root cannot open it",
+      `chmod 0666 ${path}, and find the udev rule that changes the kernel's default (grep -r uverbs /etc/udev/rules.d)`,
     )
   );
 }
@@ -81,7 +83,7 @@ function present({ inventory, devRoot, nodes }: Facts) {
   });
 }
 
-/** Only real InfiniBand needs umad in pods (subnet tools); RoCE and iWARP have it by the way or not at all. */
+/** Only InfiniBand needs umad in pods (subnet tools); RoCE ports have it without use, iWARP ports do not have it. */
 export function mads({ inventory, modules }: Facts): Finding[] {
   if (modules.includes("ib_umad") || !inventory.specs.some((spec) => spec.expose.umad)) return [];
   const without = inventory.snapshot.hcas.filter((hca) =>
@@ -97,17 +99,17 @@ export function mads({ inventory, modules }: Facts): Finding[] {
   )];
 }
 
-/** EFA has no connection manager, so its absence is no fault on a machine that has nothing else. */
+/** EFA has no connection manager, so a missing rdma_cm is not a fault on a machine with EFA only. */
 export function connectionManager({ inventory, modules, devRoot, refused }: Facts): Finding[] {
   const { hcas, rdmaCm } = inventory.snapshot;
   const path = `${devRoot}/infiniband/rdma_cm`;
-  if (rdmaCm) return [ok("rdma-cm", `${path} is there`)];
+  if (rdmaCm) return [ok("rdma-cm", `${path} exists`)];
   const wanted = inventory.specs.some((spec) => spec.expose.rdmaCm) && hcas.some((hca) => hca.transport !== "EFA");
   if (!wanted || refused.includes(devRoot)) return [];
   return [warning(
     "rdma-cm",
     `${path} does not exist`,
-    "programs that connect through the RDMA connection manager (NVMe-oF, many MPIs) cannot; others work",
+    "programs that connect through the RDMA connection manager (NVMe-oF, many MPIs) fail; others work",
     modules.includes("rdma_ucm") ? "the module is loaded: see whether udev runs on the host" : "modprobe rdma_ucm",
   )];
 }

@@ -1,5 +1,5 @@
 /**
- * Checks of libibverbs and its provider libraries: can user space here drive what the kernel has.
+ * Checks of libibverbs and its provider libraries: whether user space here can use the HCAs of the kernel.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { hasProvider, isConfigured } from "./providers.ts";
 import { driverOf, type Provider } from "../hca/drivers.ts";
 import type { Hca } from "../hca/types.ts";
 
-/** Against what is installed: the library, libibverbs' order to load it, and the ABI that it speaks. */
+/** Compares with what is installed: the provider library, its entry in libibverbs' configuration, and its ABI. */
 export function providers({ inventory, providers }: Facts): Finding[] {
   const hcas = inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
@@ -17,7 +17,7 @@ export function providers({ inventory, providers }: Facts): Finding[] {
     return [warning(
       "provider",
       "libibverbs' provider libraries are not installed here",
-      "the plugin works without them, from sysfs alone; only its second opinion is missing. Pods bring their own",
+      "the plugin works without them, from sysfs alone, but cannot cross-check the HCAs. Pods use their own",
       "apt-get install libibverbs1 ibverbs-providers, or use the plugin's image",
     )];
   }
@@ -51,16 +51,16 @@ export function providers({ inventory, providers }: Facts): Finding[] {
   return [ok("provider", `${whose} provider library, with a fitting ABI`), ...rest];
 }
 
-/** Why it is not known whether the HCA's provider fits: the HCA and what is not known; null when all is known. */
+/** Why it is not known whether the HCA's provider fits, with the HCA's name; null when it is known. */
 function notChecked(hca: Hca): string | null {
   const provider = providerOf(hca);
   const driver = hca.kind === "virtual"
     ? "the software driver of this name"
-    : `driver ${hca.pci?.driver ?? "(none is told)"}`;
+    : `driver ${hca.pci?.driver ?? "(unknown)"}`;
   if (driverOf(hca) === null) return `${hca.name}, ${driver} is not in this plugin's table`;
-  if (provider === null) return `${hca.name}, no provider of rdma-core is known for ${driver}`;
-  if (provider.abi === null) return `${hca.name}, which ABI versions ${provider.name} covers is not known`;
-  return (hca.uverbs?.abiVersion ?? null) === null ? `${hca.name}, the kernel does not tell its ABI version` : null;
+  if (provider === null) return `${hca.name}, no rdma-core provider is known for ${driver}`;
+  if (provider.abi === null) return `${hca.name}, the ABI versions of ${provider.name} are not known`;
+  return (hca.uverbs?.abiVersion ?? null) === null ? `${hca.name}, the kernel does not report its ABI version` : null;
 }
 
 function providerOf(hca: Hca): Provider | null {
@@ -75,49 +75,49 @@ function abiFinding(hca: Hca, provider: Provider): Finding[] {
   const range = most === Infinity ? `${least} and above` : least === most ? `only ${least}` : `${least} to ${most}`;
   return [problem(
     "provider-abi",
-    `the kernel speaks ABI version ${abi} for ${hca.name}, the provider ${provider.name} of rdma-core ${range}`,
+    `the kernel uses ABI version ${abi} for ${hca.name}, but the rdma-core provider ${provider.name} supports ${range}`,
     "libibverbs hides the HCA, in this image and in every pod with the same library",
-    "bring kernel driver and rdma-core to versions that fit: update the image's rdma-core, or the host's driver package",
+    "use matching versions of the kernel driver and rdma-core: update the image's rdma-core, or the host's driver package",
   )];
 }
 
-/** What the library itself says. */
+/** Compares with the devices that libibverbs lists. */
 export function verbs(facts: Facts): Finding[] {
   const { hcas, verbs } = facts.inventory.snapshot;
   if (verbs.kind === "failed") {
     return [warning(
       "verbs",
-      `libibverbs was asked for its devices and failed (${verbs.detail})`,
-      "the plugin goes by sysfs alone; programs in pods may meet the same failure",
-      "ibv_devices on the node says more; see dmesg",
+      `libibverbs failed to list devices (${verbs.detail})`,
+      "the plugin uses sysfs alone; programs in pods may fail in the same way",
+      "run ibv_devices on the node for details, and see dmesg",
     )];
   }
   if (verbs.kind === "no-library" || verbs.kind === "not-asked") return [];
   const known = new Set(hcas.map((hca) => hca.name));
-  const strangers = verbs.kind === "list" ? verbs.devices.filter((one) => !known.has(one.name)) : [];
+  const extra = verbs.kind === "list" ? verbs.devices.filter((one) => !known.has(one.name)) : [];
   const unlisted = libraryShouldList(facts);
   const findings: Finding[] = [];
-  if (strangers.length > 0) {
+  if (extra.length > 0) {
     findings.push(warning(
       "verbs",
-      `libibverbs lists ${strangers.map((one) => one.name).join(", ")}, and ${facts.sysfsRoot} does not show it`,
-      "what is not in sysfs is not offered",
+      `libibverbs lists ${extra.map((one) => one.name).join(", ")}, but ${facts.sysfsRoot} does not have it`,
+      "HCAs that are not in sysfs are not offered",
       "mount the host's /sys into the container, not its own",
     ));
   }
   if (unlisted.length > 0) {
     findings.push(warning(
       "verbs",
-      `libibverbs does not list ${unlisted.map((hca) => hca.name).join(", ")}, though node and provider are there`,
+      `libibverbs does not list ${unlisted.map((hca) => hca.name).join(", ")}, although its node and provider exist`,
       "programs with the same library cannot use the HCA",
-      "IBV_SHOW_WARNINGS=1 ibv_devices says more: a library that cannot be loaded, or RDMAV_DRIVERS in the environment",
+      "run IBV_SHOW_WARNINGS=1 ibv_devices for the cause, such as a library that cannot be loaded, or RDMAV_DRIVERS in the environment",
     ));
   }
   if (findings.length > 0 || hcas.length === 0 || !asksTheSame(facts)) return findings;
   return unlistedOf(facts).length > 0 ? [] : [ok("verbs", "libibverbs lists every HCA")];
 }
 
-/** HCAs that the library hides although nothing that was found elsewhere explains it. */
+/** HCAs that libibverbs does not list although no other finding explains it. */
 function libraryShouldList(facts: Facts): readonly Hca[] {
   if (!asksTheSame(facts)) return [];
   const { providers } = facts;
@@ -134,7 +134,7 @@ function unlistedOf({ inventory }: Facts): readonly Hca[] {
   return inventory.snapshot.hcas.filter((hca) => hca.inVerbs === false && hca.subdeviceOf === null);
 }
 
-/** The library looks for nodes in /dev/infiniband, wherever the plugin was told to look: set aside, it sees none. */
+/** libibverbs always uses /dev/infiniband; with another --dev-root it may see different nodes. */
 function asksTheSame({ devRoot }: Facts): boolean {
   return devRoot === "/dev";
 }

@@ -1,5 +1,6 @@
 /**
- * Checks of what is offered: is it healthy, is there any of it, and can pods use it in this net namespace mode.
+ * Checks of the resources: whether they have healthy devices, and whether pods can use them in this network namespace
+ * mode.
  *
  * @module
  */
@@ -11,23 +12,23 @@ import { remedyFor } from "./remedies.ts";
 
 export function health({ inventory, links }: Facts): Finding[] {
   const bad = unhealthy(inventory);
-  // Missing nodes are findings of their own.
+  // Missing nodes are separate findings.
   const ports = bad.filter(({ one }) => !one.lacksNode && one.member.hcas.every((hca) => hca.uverbs?.present));
   const findings = ports.map(({ spec, one }) => {
     const fixes = [...new Set(one.member.hcas.map((hca) => remedyFor(spec, hca, links)))];
     return warning(
       "hca-unhealthy",
       `${one.member.id} of ${spec.name} is Unhealthy: ${one.reason}`,
-      "no new pod gets it until that is fixed; running ones keep it, and it recovers by itself",
+      "new pods do not get it until that is fixed; running pods keep it, and it recovers by itself",
       fixes.join("; "),
     );
   });
   const total = [...inventory.states.values()].reduce((sum, { deviceStates }) => sum + deviceStates.size, 0);
   if (findings.length > 0 || bad.length > 0 || total === 0) return findings;
-  return [ok("hca-unhealthy", total === 1 ? "the one that is offered is healthy" : `all ${total} are healthy`)];
+  return [ok("hca-unhealthy", total === 1 ? "the only device is healthy" : `all ${total} are healthy`)];
 }
 
-/** What containers need besides the nodes of verbs and the host lacks, once a resource and node. */
+/** Nodes besides verbs nodes that containers need and the host does not have, one finding per resource and node. */
 export function extraNodes({ inventory, devRoot, refused }: Facts): Finding[] {
   if (refused.includes(devRoot)) return [];
   const byReason = new Map<string, string[]>();
@@ -39,10 +40,10 @@ export function extraNodes({ inventory, devRoot, refused }: Facts): Finding[] {
     problem(
       "extra-node",
       `${what}; ${ids.join(", ")} ${ids.length === 1 ? "is" : "are"} Unhealthy`,
-      "a container that is given a node which the host does not have cannot start, so no pod gets it",
+      "a container cannot start with a node that the host does not have, so pods do not get the device",
       what.includes("expose.devices")
-        ? "correct or remove it in expose.devices, say optional: true there, or load what makes the node"
-        : "see whether udev runs on the host (udevadm trigger); in a container mount the host's /dev (--dev-root)",
+        ? "correct or remove it in expose.devices, set optional: true there, or load the driver that creates the node"
+        : "check that udev runs on the host (udevadm trigger); in a container mount the host's /dev (--dev-root)",
     )
   );
   const offered = new Set(
@@ -53,7 +54,7 @@ export function extraNodes({ inventory, devRoot, refused }: Facts): Finding[] {
     const kind = lackingClass(hca);
     return kind === null ? [] : [warning(
       "extra-node",
-      `${hca.name}'s driver ${hca.pci?.driver} has registered no device of class ${kind} on its PCI function`,
+      `${hca.name}'s driver ${hca.pci?.driver} has not registered a device of class ${kind} on its PCI function`,
       "verbs work; the adapter's own library (PSM2, libcxi) finds no device in pods",
       kind === "cxi_user" ? "modprobe cxi_user" : "see dmesg for the driver; what it needs may be loaded later",
     )];
@@ -80,28 +81,28 @@ export function resources(facts: Facts): Finding[] {
     return [problem(
       "selects-nothing",
       `${spec.name} selects no HCA (${reasons.join("; ")})`,
-      "the node offers none of it, and pods that ask for it stay pending",
-      "fix the selector in the configuration; list shows what can be selected by",
+      "the node offers no devices of it, and pods that request it stay pending",
+      "fix the selector in the configuration; the list command shows the values to select by",
     )];
   });
 }
 
-/** Physical functions that the resource names and that have no virtual functions, or are not what it takes them for. */
+/** Physical functions named by the resource that have no virtual functions, or are something else. */
 function withoutFunctions({ functions }: Facts, resource: string): Finding[] {
-  const reason = "the node offers none of it, and pods that ask for it stay pending";
+  const reason = "the node offers no devices of it, and pods that request it stay pending";
   return functions.filter((one) => one.resource === resource && !one.vfs).map((one) =>
     one.instead === null
       ? problem(
         "no-vfs",
         `${resource} wants the virtual functions of ${one.name}, which has none (${one.most} are possible)`,
         reason,
-        `echo 4 > ${one.file}; a script or unit at boot must do so again`,
+        `echo 4 > ${one.file}; repeat it at boot with a script or unit`,
       )
       : problem(
         "no-vfs",
         `${resource} wants the virtual functions of ${one.name}: ${one.instead}`,
         reason,
-        "name the physical function's own interface; SR-IOV may have to be enabled in the firmware and the BIOS",
+        "use the interface of the physical function; SR-IOV may have to be enabled in the firmware and the BIOS",
       )
   );
 }
@@ -110,7 +111,7 @@ export function netns({ inventory }: Facts): Finding[] {
   const { netnsMode, hcas } = inventory.snapshot;
   if (hcas.length === 0) return [];
   const notes = netnsNotes(inventory.specs, netnsMode);
-  const told = netnsMode === "unknown" ? "not told, shared by default" : netnsMode;
-  if (notes.length === 0) return [ok("netns-mode", `RDMA net namespace mode: ${told}`)];
+  const mode = netnsMode === "unknown" ? "unknown, shared by default" : netnsMode;
+  if (notes.length === 0) return [ok("netns-mode", `RDMA net namespace mode: ${mode}`)];
   return notes.map(({ broken, what, reason, fix }) => (broken ? problem : warning)("netns-mode", what, reason, fix));
 }

@@ -1,15 +1,15 @@
 /**
- * Check of what the plugin runs on.
+ * Check of the runtime.
  *
  * @module
  */
 import type { Facts } from "./facts.ts";
 import { type Finding, ok, unchecked, warning } from "./finding.ts";
 
-/** The version of Deno that the tests run on, the same as in .dvmrc (a test compares). */
+/** The version of Deno that is tested, equal to .dvmrc (a test compares). */
 export const TESTED_DENO = "2.9.6";
 
-/** From this version on the memory of a connection is freed when it ends. */
+/** The first version that frees the memory of a connection when it ends. */
 const FREES = [2, 9, 4] as const;
 
 /** Whether a version, "2.9.3", comes before {@link FREES}. */
@@ -30,7 +30,7 @@ export function runtime({ runtime }: Pick<Facts, "runtime">): readonly Finding[]
   return [warning(
     "runtime",
     `Deno ${version} never frees the memory of a connection`,
-    "every connection to the plugin's socket, its own probe of it once a minute included, costs 30 KiB for ever, and a " +
+    "every connection to the plugin's socket, its own probe of it once a minute included, costs 30 KiB forever, and a " +
       "kubelet that does not read costs a copy of each list",
     `run the plugin with Deno ${TESTED_DENO}`,
   )];

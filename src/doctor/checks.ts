@@ -1,6 +1,6 @@
 /**
- * Every check, in the order in which an operator should read them. A check is a pure function from facts to findings:
- * it says what is wrong, why it matters and what fixes it, and raises no alarm for what merely is unusual.
+ * All checks, in reading order. A check is a pure function from facts to findings, which contain what is wrong, why it
+ * matters and how to fix it. Unusual but harmless states are not findings.
  *
  * @module
  */
@@ -44,7 +44,7 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   claims,
 ];
 
-/** What there is to say about the machine, good and bad. */
+/** Runs all checks. */
 export function examine(facts: Facts): readonly Finding[] {
   return CHECKS.flatMap((check) => check(facts));
 }

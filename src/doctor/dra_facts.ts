@@ -1,5 +1,5 @@
 /**
- * What the doctor knows of DRA: the API server, this account's rights there, feature gates, slices, classes, and prepared
+ * What the doctor knows of DRA: the API server, the service account's rights there, feature gates, slices, classes, and prepared
  * claims. Changes nothing: what has to be tried is tried by a dry run.
  *
  * @module
@@ -35,7 +35,7 @@ export interface DraFacts {
   readonly server: string | null;
   /** Why the API server cannot be asked; null when it answered. */
   readonly reason: string | null;
-  /** "create resourceslices": what this account may not do. */
+  /** "create resourceslices": a right that the service account lacks. */
   readonly missing: readonly string[];
   /** Feature gates without which the server drops fields that are needed. */
   readonly gatesOff: readonly string[];

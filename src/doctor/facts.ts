@@ -1,5 +1,5 @@
 /**
- * Everything the doctor judges, gathered once: a value, so that the checks are pure and can be tested on any machine.
+ * The facts that the doctor checks, gathered once as a value, so that the checks are pure and testable on any machine.
  *
  * @module
  */
@@ -19,21 +19,21 @@ import { type DirectoryState, isHidden, openRights, type Rights } from "./rights
 
 export interface Facts {
   readonly inventory: Inventory;
-  /** What the configuration's reader had to say. */
+  /** Warnings about the configuration file. */
   readonly configWarnings: readonly string[];
-  /** Directories that the plugin itself needs and that Deno's permissions keep from it. */
+  /** Directories that the plugin needs and Deno's permissions do not allow. */
   readonly refused: readonly string[];
-  /** What Deno's permissions keep from the doctor alone: checks that were not made. */
+  /** Checks that were not made because Deno's permissions do not allow them. */
   readonly hidden: readonly string[];
-  /** Modules that are loaded, of those that matter (a built-in one counts). */
+  /** Loaded modules among those that matter (a built-in module counts). */
   readonly modules: readonly string[];
-  /** What the plugin runs on, and its version: "Deno 2.9.3". */
+  /** The runtime and its version: "Deno 2.9.3". */
   readonly runtime: string;
   readonly sysfsRoot: string;
   readonly devRoot: string;
-  /** False for a tree that is not the kernel's own; nothing in its /dev is a device then. */
+  /** False for a tree that is not the kernel's own; its /dev then contains no devices. */
   readonly realMachine: boolean;
-  /** Whether /dev/infiniband can be seen, under the dev-root. */
+  /** Whether /dev/infiniband exists under the dev-root. */
   readonly devDirectory: boolean;
   readonly nodes: ReadonlyMap<string, NodeFile>;
   readonly providers: ProviderFiles | "missing" | "hidden";
@@ -45,7 +45,7 @@ export interface Facts {
   readonly memlock: number | null;
   /** SELinux context of this process; null where SELinux is off. */
   readonly selinux: string | null;
-  /** `state`: of the directory, or, while there is none, of the place where it would be made. */
+  /** `state` is that of the directory or, if it does not exist, of the directory in which it would be created. */
   readonly cdi: { readonly dir: string; readonly state: DirectoryState };
   /** fs.inotify.max_user_instances; null when unknown. */
   readonly inotifyInstances: number | null;
@@ -53,7 +53,7 @@ export interface Facts {
   readonly dra: DraFacts | null;
 }
 
-/** Where the plugin was told to find things; absolute paths. */
+/** Directories that the plugin uses, as absolute paths. */
 export interface Places {
   readonly sysfsRoot: string;
   readonly devRoot: string;
@@ -64,7 +64,7 @@ export interface Places {
 
 const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 
-/** Reads everything and changes nothing. */
+/** Gathers the facts without changing anything. */
 export async function gatherFacts(
   places: Places,
   inventory: Inventory,
@@ -106,12 +106,12 @@ export async function gatherFacts(
   };
 }
 
-/** State of the directory, or of the nearest one above it in which it can be made. */
+/** State of the directory, or of the nearest existing parent in which it can be created. */
 function placeFor(dir: string, rights: Rights): DirectoryState {
   const state = rights.stateOf(dir);
   if (state !== "missing" || dirname(dir) === dir) return state;
   const above = placeFor(dirname(dir), rights);
-  // The sandbox lets the plugin into this directory and hides those above it: only the kernel's answer is not known.
+  // Deno's permissions allow this directory but not its parents, so the kernel's answer is not known.
   return above === "sandboxed" ? "unknown" : above;
 }
 
@@ -122,8 +122,8 @@ export function memlockOf(limits: string | null): number | null {
 }
 
 /**
- * The context when the file holds SELinux's ("system_u:system_r:container_t:s0:c1,c2", NUL at the end); AppArmor writes
- * its profile ("cri-containerd.apparmor.d (enforce)") into the same file.
+ * The SELinux context in the file ("system_u:system_r:container_t:s0:c1,c2", NUL at the end), or null: AppArmor writes
+ * its profile ("cri-containerd.apparmor.d (enforce)") to the same file.
  */
 export function selinuxContext(current: string | null): string | null {
   return current?.match(/^[^\s:]+:[^\s:]+:[^\s:]+(:[^\s\0]+)?(?=[\s\0]*$)/)?.[0] ?? null;
@@ -133,7 +133,7 @@ function textOf(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return null; // EINVAL without a security module, or the sandbox
+    return null; // EINVAL without a security module, or not permitted by Deno
   }
 }
 

@@ -1,10 +1,10 @@
 /**
- * What the doctor says: findings, and the names they have.
+ * The doctor's findings and their IDs.
  *
  * @module
  */
 
-/** Every finding there is, in the order in which they are printed; docs/troubleshooting.md has a section for each. */
+/** All findings in the order of the output; docs/troubleshooting.md has a section for each. */
 export const FINDING_IDS = [
   "runtime",
   "sandbox",
@@ -43,27 +43,27 @@ export const FINDING_IDS = [
 export type FindingId = typeof FINDING_IDS[number];
 
 /**
- * `problem`: pods will not get what they need. `warning`: some will not, or not in every case. `unchecked`: nothing here
- * can tell, so it is neither.
+ * `problem`: pods will not get what they need. `warning`: some pods will not, or not always. `unchecked`: this cannot
+ * be determined here.
  */
 export type Severity = "problem" | "warning" | "unchecked" | "ok";
 
-/** One thing that was checked. */
+/** The result of a check. */
 export interface Finding {
   readonly id: FindingId;
   readonly severity: Severity;
-  /** What is wrong (or right), a sentence. */
+  /** What is wrong (or right), as a sentence. */
   readonly what: string;
   /** Why it matters; empty for `ok` and `unchecked`. */
   readonly reason: string;
-  /** The command or the change that fixes it; empty for `ok` and `unchecked`. */
+  /** The command or change that fixes it; empty for `ok` and `unchecked`. */
   readonly fix: string;
 }
 
 export function ok(id: FindingId, what: string): Finding {
   return { id, severity: "ok", what, reason: "", fix: "" };
 }
-/** @param what names what was not checked, and why it could not be */
+/** @param what the part that was not checked, and the reason */
 export function unchecked(id: FindingId, what: string): Finding {
   return { ...ok(id, what), severity: "unchecked" };
 }

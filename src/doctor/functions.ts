@@ -1,5 +1,5 @@
 /**
- * The physical functions whose virtual functions a configuration asks for.
+ * Physical functions whose virtual functions are configured.
  *
  * @module
  */
@@ -8,22 +8,22 @@ import { isDirectory, linkName, list, readLine } from "../hca/files.ts";
 import { parseNumber } from "../hca/parse.ts";
 import type { ResourceSpec, Selector } from "../pool/spec.ts";
 
-/** One physical function that the configuration names. */
+/** A physical function named in the configuration. */
 export interface WantedFunction {
   readonly resource: string;
-  /** As the configuration names it: a net device or a PCI address. */
+  /** The name in the configuration: a net device or a PCI address. */
   readonly name: string;
-  /** `sriov_numvfs`; null when the machine has no such interface or it cannot have virtual functions. */
+  /** `sriov_numvfs`; null when there is no such interface or it does not support virtual functions. */
   readonly vfs: number | null;
   /** `sriov_totalvfs` */
   readonly most: number | null;
-  /** The file that makes virtual functions, when there is one. */
+  /** The file that creates virtual functions, if it exists. */
   readonly file: string | null;
-  /** What is there instead: "no such interface (there are eth0, eth1)", "a virtual function itself"; else null. */
+  /** What it is instead: "no such interface (there are eth0, eth1)", "a virtual function itself"; otherwise null. */
   readonly instead: string | null;
 }
 
-/** The functions that `masters` and ranges of `pfs` name, globs left out: those name no one in particular. */
+/** The functions named by `masters` and ranges of `pfs`; globs are ignored, because they name no specific function. */
 export function readWantedFunctions(specs: readonly ResourceSpec[], sysfsRoot: string): readonly WantedFunction[] {
   return specs.flatMap((spec) =>
     [...new Set(spec.select.flatMap((one) => [...one.masters ?? [], ...vfRanges(one)]))]
@@ -32,7 +32,7 @@ export function readWantedFunctions(specs: readonly ResourceSpec[], sysfsRoot: s
   );
 }
 
-/** Without a range the physical function itself will do. */
+/** `pfs` without a VF range also matches the physical function itself and is ignored. */
 function vfRanges({ pfs }: Selector): readonly string[] {
   return (pfs ?? []).filter(({ vfs }) => vfs !== null).map(({ pf }) => pf);
 }

@@ -1,5 +1,5 @@
 /**
- * The kubelet's directory and what is in it.
+ * The kubelet's directory and its content.
  *
  * @module
  */
@@ -18,15 +18,15 @@ export interface KubeletFacts {
   readonly dir: string;
   readonly state: DirectoryState;
   readonly socket: SocketProbe;
-  /** Socket paths that are too long, in sentences. */
+  /** Socket paths that are too long, as sentences. */
   readonly longPaths: readonly string[];
-  /** Resources of ours that the kubelet has on record while no one serves our socket for them. */
+  /** Resources of this plugin that the kubelet has registered while no process serves their socket. */
   readonly takenNames: readonly string[];
-  /** Sockets in the directory that are neither the kubelet's nor this plugin's. */
+  /** Sockets in the directory that belong neither to the kubelet nor to this plugin. */
   readonly otherSockets: readonly string[];
 }
 
-/** @param registryDir the plugin watcher's directory, where the plugin's sockets may be instead */
+/** @param registryDir the plugin watcher's directory, which may contain the plugin's sockets instead */
 export async function readKubelet(
   dir: string,
   registryDir: string,
@@ -38,7 +38,7 @@ export async function readKubelet(
   const takenNames: string[] = [];
   for (const { name } of specs.filter((spec) => registered.has(spec.name))) {
     const probes = await Promise.all([dir, registryDir].map((place) => probeSocket(join(place, socketName(name)))));
-    // A socket that this process may not reach can well be served.
+    // A socket that this process cannot connect to may be served.
     if (!probes.some((one) => MAY_BE_SERVED.has(one))) takenNames.push(name);
   }
   return {

@@ -1,5 +1,5 @@
 /**
- * Net devices of HCAs whose port is down, as sysfs has them: whether the administrator set them down decides the remedy.
+ * Net devices of HCAs whose port is down: the remedy depends on whether the administrator set them down.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import type { Inventory } from "../agent/inventory.ts";
 import { readLine } from "../hca/files.ts";
 import { parseNumber } from "../hca/parse.ts";
 
-/** `IFF_UP` of <linux/if.h>: set by the administrator, whatever the cable does. */
+/** `IFF_UP` of <linux/if.h>: set by the administrator, independent of the cable. */
 const IFF_UP = 1;
 
-/** What a net device says of itself; null where it does not. */
+/** State of a net device; null where it has none. */
 export interface Link {
   readonly up: boolean | null;
 }
 
-/** By name, for HCAs of unhealthy devices only: the others raise no question. */
+/** By name, only for HCAs of unhealthy devices. */
 export function readLinks(sysfsRoot: string, { states }: Inventory): ReadonlyMap<string, Link> {
   const unhealthy = [...states.values()].flatMap(({ deviceStates }) => [...deviceStates.values()])
     .filter((one) => !one.healthy).flatMap((one) => one.member.hcas);

@@ -1,5 +1,5 @@
 /**
- * The files behind the names in /dev/infiniband. They are looked at, never opened.
+ * The files in /dev/infiniband. They are examined with stat, never opened.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { list } from "../hca/files.ts";
 
-/** One name in /dev/infiniband. */
+/** A file in /dev/infiniband. */
 export interface NodeFile {
   readonly kind: "character" | "directory" | "other";
-  /** `major:minor` of a character device, as sysfs spells it. */
+  /** `major:minor` of a character device, as in sysfs. */
   readonly dev: string | null;
   /** Permission bits. */
   readonly mode: number;
 }
 
-/** By name. Names that cannot be looked at are left out. */
+/** By name. Files that cannot be examined are left out. */
 export function readNodeFiles(devRoot: string): ReadonlyMap<string, NodeFile> {
   const dir = join(devRoot, "infiniband");
   const files = new Map<string, NodeFile>();
@@ -26,13 +26,13 @@ export function readNodeFiles(devRoot: string): ReadonlyMap<string, NodeFile> {
       const kind = stat.isCharacterDevice() ? "character" : stat.isDirectory() ? "directory" : "other";
       files.set(name, { kind, dev: kind === "character" ? deviceNumber(stat.rdev) : null, mode: stat.mode & 0o777 });
     } catch {
-      continue; // gone between listing and looking, or a dangling link: the HCA's own facts say that it is missing
+      continue; // removed meanwhile, or a broken link: the HCA's own facts show that it is missing
     }
   }
   return files;
 }
 
-/** From `dev_t` as stat(2) gives it (gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, for numbers below 2^32). */
+/** Formats the `dev_t` of stat(2) (gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, for numbers below 2^32). */
 export function deviceNumber(rdev: number): string {
   const major = (rdev >>> 8) & 0xfff;
   const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);

@@ -1,12 +1,12 @@
 /**
- * The provider libraries of the image that this runs in.
+ * The provider libraries in the image.
  *
  * @module
  */
 import { readdirSync } from "node:fs";
 import { isSandboxed } from "./rights.ts";
 
-/** Debian's, Fedora's and Alpine's places for provider libraries. */
+/** Directories of provider libraries in Debian, Fedora and Alpine. */
 const LIBRARY_DIRS = [
   "/usr/lib/x86_64-linux-gnu/libibverbs",
   "/usr/lib/aarch64-linux-gnu/libibverbs",
@@ -14,18 +14,21 @@ const LIBRARY_DIRS = [
   "/usr/lib64/libibverbs",
   "/usr/lib/libibverbs",
 ];
-/** Here a file per provider ("driver mlx5") tells libibverbs to load it; it does not look at the libraries themselves. */
+/**
+ * A file per provider ("driver mlx5") makes libibverbs load it; libibverbs does not search for the libraries
+ * themselves.
+ */
 const CONFIG_DIR = "/etc/libibverbs.d";
 
-/** What is installed. */
+/** The installed files. */
 export interface ProviderFiles {
   /** File names: "libmlx5-rdmav34.so". */
   readonly libraries: readonly string[];
-  /** File names: "mlx5.driver"; null when they cannot be seen. */
+  /** File names: "mlx5.driver"; null when the directory cannot be read. */
   readonly drivers: readonly string[] | null;
 }
 
-/** `missing`: libibverbs is not installed. `hidden`: Deno's sandbox does not let us see. */
+/** `missing`: libibverbs is not installed. `hidden`: Deno's permissions do not allow to check. */
 export function readProviders(): ProviderFiles | "missing" | "hidden" {
   const seen = LIBRARY_DIRS.map(namesIn);
   const libraries = seen.find((names) => Array.isArray(names));

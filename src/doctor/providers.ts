@@ -1,16 +1,16 @@
 /**
- * libibverbs' provider libraries as files: is one there, and is libibverbs told to load it. Which HCA needs which is in
- * {@link file://../hca/drivers.ts}.
+ * libibverbs' provider libraries as files: whether one is installed and configured. {@link file://../hca/drivers.ts}
+ * lists the provider of each driver.
  *
  * @module
  */
 
-/** Whether the directory's files hold this provider, whatever its library ABI suffix ("libmlx5-rdmav34.so"). */
+/** Whether the files contain this provider, with any library ABI suffix ("libmlx5-rdmav34.so"). */
 export function hasProvider(files: readonly string[], name: string): boolean {
   return files.some((file) => file.startsWith(`lib${name}-rdmav`) && file.endsWith(".so"));
 }
 
-/** Whether /etc/libibverbs.d makes libibverbs load it: "mlx5.driver". */
+/** Whether /etc/libibverbs.d makes libibverbs load the provider: "mlx5.driver". */
 export function isConfigured(files: readonly string[], name: string): boolean {
   return files.includes(`${name}.driver`);
 }

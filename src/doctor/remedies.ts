@@ -1,9 +1,9 @@
 /**
- * What helps against a port that keeps a device Unhealthy: one remedy for each cause, and none for another. Pure.
+ * Remedies for ports that keep a device Unhealthy, one for each cause. Pure.
  *
- * Port states and physical states: kernel `enum ib_port_state` and `enum ib_port_phys_state` (ib_verbs.h). On Ethernet
- * the drivers make them up from the net device: mlx5 says "Disabled" whenever that does not run, be it set down or without
- * a carrier; rxe and others say "Polling" for the latter.
+ * Port states and physical states: kernel `enum ib_port_state` and `enum ib_port_phys_state` (ib_verbs.h). On Ethernet,
+ * drivers derive them from the net device: mlx5 reports "Disabled" whenever it does not run, whether it is set down or
+ * has no carrier; rxe and others report "Polling" for the latter.
  *
  * @module
  */
@@ -13,11 +13,11 @@ import { selectedPorts } from "../pool/ports.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Link } from "./links.ts";
 
-/** What to do, for every cause on the HCA's ports once; they come good by themselves afterwards. */
+/** The remedies for the HCA's ports, one per cause. Devices recover by themselves afterwards. */
 export function remedyFor(spec: ResourceSpec, hca: Hca, links: ReadonlyMap<string, Link>): string {
   const { policy, ports: wanted } = spec.health;
   const absent = wanted?.find((number) => !hca.ports.some((port) => port.number === number));
-  if (absent !== undefined) return `take port ${absent} out of health.ports of ${spec.name}`;
+  if (absent !== undefined) return `remove port ${absent} from health.ports of ${spec.name}`;
   const ports = wanted === null ? selectedPorts(spec, hca) : hca.ports.filter((port) => wanted.includes(port.number));
   const bad = ports.filter((port) =>
     !carriesRdma(port) || (policy === "link-up" ? port.physState !== "LinkUp" : port.state !== "ACTIVE")
@@ -38,12 +38,12 @@ function remedy(hca: Hca, port: Port, links: ReadonlyMap<string, Link>): string 
       return disabled(hca, port, names, links);
     case "Polling":
     case "Sleep":
-      return `nothing answers at the other end of ${hca.name} port ${port.number}: see to the cable, its transceivers and ` +
+      return `nothing answers at the other end of ${hca.name} port ${port.number}: check the cable, its transceivers and ` +
         `the switch port${hca.kind === "vf" ? " of its PF" : ""}`;
     case "Training":
     case "PortConfigurationTraining":
     case "LinkErrorRecovery":
-      return `${hca.name} port ${port.number} cannot agree with the other end: see to speed, FEC and the quality of the ` +
+      return `${hca.name} port ${port.number} cannot agree with the other end: check speed, FEC and the quality of the ` +
         "cable (mlxlink, ethtool, ibdiagnet)";
     default:
       return hca.kind === "vf" ? vfIsDown(names) : ethernetDown(names, links);
@@ -55,10 +55,10 @@ function notConfigured(hca: Hca, port: Port): string {
   const who = `the subnet manager (opensm, UFM, or the switch's)`;
   return port.state === "INIT"
     ? `cable and switch are fine: no subnet manager has configured the port. Start ${who}; sminfo asks for it`
-    : `${who} has begun to configure the port and has not ended: see its log`;
+    : `${who} has started to configure the port and has not finished: see its log`;
 }
 
-/** Where the administrator has switched it off, or the driver says so for a net device that does not run. */
+/** The administrator disabled the port, or the driver reports this for a net device that does not run. */
 function disabled(hca: Hca, port: Port, names: readonly string[], links: ReadonlyMap<string, Link>): string {
   if (hca.kind === "vf") return vfIsDown(names);
   if (port.linkLayer === "Ethernet") return ethernetDown(names, links);
@@ -67,17 +67,19 @@ function disabled(hca: Hca, port: Port, names: readonly string[], links: Readonl
 }
 
 function vfIsDown(names: readonly string[]): string {
-  return `nothing is broken: a VF's link is raised by the CNI plugin inside the pod that gets the VF. Leave health.policy ` +
-    `out or write policy: present${names.length === 0 ? "" : `; by hand, ip link set ${names[0]} up raises it`}`;
+  return `this is normal: the CNI plugin sets up a VF's link inside the pod. Remove health.policy ` +
+    `or set policy: present${names.length === 0 ? "" : `; to set it up by hand: ip link set ${names[0]} up`}`;
 }
 
 function ethernetDown(names: readonly string[], links: ReadonlyMap<string, Link>): string {
   const name = names.find((one) => links.get(one)?.up === false) ?? names[0];
-  if (name === undefined) return "its net device is not in this network namespace; see who has it (ip netns, pods)";
-  if (links.get(name)?.up === true) {
-    return `${name} is set up and has no carrier: see to the cable, its transceivers and the switch port (ethtool ${name})`;
+  if (name === undefined) {
+    return "its net device is not in this network namespace; find out which one has it (ip netns, pods)";
   }
-  return `${name} is set down: ip link set ${name} up, and see what set it down (NetworkManager, netplan, a script)`;
+  if (links.get(name)?.up === true) {
+    return `${name} is set up and has no carrier: check the cable, its transceivers and the switch port (ethtool ${name})`;
+  }
+  return `${name} is set down: ip link set ${name} up, and find out what set it down (NetworkManager, netplan, a script)`;
 }
 
 function noGidTable(hca: Hca): string {

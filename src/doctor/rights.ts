@@ -1,9 +1,9 @@
 /**
- * What this process may do to a directory, asked without changing anything.
+ * Access rights of this process to directories, determined without changing anything.
  *
- * Deno's `fs.access` is not access(2): it compares mode bits with the user and so calls a read-only mount writable for
- * root, and it refuses to answer inside a sandbox that hides the user. Where FFI is to be had the kernel is asked
- * itself, which also takes capabilities and SELinux into account; Node.js asks it anyway.
+ * Deno's `fs.access` is not access(2): it compares mode bits with the user, so it reports a read-only mount as writable
+ * for root, and it fails when Deno's permissions hide the user. Where FFI is available the kernel is asked, which also
+ * considers capabilities and SELinux; Node.js always asks the kernel.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { loadLibc } from "../hca/ffi.ts";
 
-/** How a directory can be used by this process. */
+/** How this process can use a directory. */
 export type DirectoryState =
   | "missing"
   | "no directory"
@@ -20,9 +20,9 @@ export type DirectoryState =
   | "read-only"
   /** Mode bits, a missing capability or SELinux forbid it (EACCES, EPERM). */
   | "denied"
-  /** Deno's permissions forbid it, whatever the kernel would say. */
+  /** Deno's permissions forbid it, independent of the kernel. */
   | "sandboxed"
-  /** The mount can be written to, and nobody here can tell whether this process may. */
+  /** The mount is writable, but whether this process may write is not known. */
   | "unknown"
   | "writable";
 
@@ -48,14 +48,14 @@ const SYMBOLS = {
   },
 } as const;
 
-/** What can be asked of the kernel about this process. */
+/** The rights and limits of this process according to the kernel. */
 export interface Rights extends Disposable {
   stateOf(dir: string): DirectoryState;
-  /** Soft limit of locked memory, bytes; Infinity for none, null when it cannot be asked. */
+  /** Soft limit of locked memory in bytes; Infinity for none, null when it cannot be determined. */
   memlock(): number | null;
 }
 
-/** Never throws: without FFI the answers are less certain. */
+/** Never throws; without FFI the answers are less precise. */
 export function openRights(): Rights {
   const libc = load();
   return {
@@ -89,8 +89,8 @@ function stateOf(dir: string, mayWrite: ((path: string) => boolean) | null): Dir
 }
 
 /**
- * The kernel says EROFS to the renaming of a name that does not exist before it looks for the name, and so does Deno's
- * sandbox say its own no. Nothing can come of it: nobody has a file of that name.
+ * The kernel returns EROFS for renaming a missing name before it checks the name, and Deno's permissions reject it
+ * first as well. The call has no effect, because no file has the name.
  */
 function renameNothing(dir: string): DirectoryState | null {
   const nothing = join(dir, `.rdma-doctor-${randomUUID()}`);
@@ -104,7 +104,7 @@ function renameNothing(dir: string): DirectoryState | null {
   return null;
 }
 
-/** Whether it was Deno's permissions that said no, and not the kernel. */
+/** Whether Deno's permissions, not the kernel, denied the access. */
 export function isSandboxed(error: unknown): boolean {
   return (error as Error | undefined)?.name === "NotCapable" || codeOf(error) === "ERR_ACCESS_DENIED";
 }
@@ -127,7 +127,7 @@ function load(): Deno.DynamicLibrary<typeof SYMBOLS> | null {
   try {
     return loadLibc(SYMBOLS);
   } catch {
-    return null; // not permitted, or no FFI; the answers that need it are then unknown
+    return null; // not permitted, or no FFI; the results that need it are unknown
   }
 }
 

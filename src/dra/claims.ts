@@ -218,7 +218,7 @@ export class Claims {
       const decision = decide(ref, claim, { driver, pool, devices, hcas, host, heldBy, parse, before });
       if (!decision.ok) return decision;
       const { record, checks } = decision;
-      const wrong = checks.find((one) => !this.#holds(one));
+      const wrong = checks.find((one) => !this.#verify(one));
       if (wrong !== undefined) {
         if (!last) return null;
         const what = "hostPath" in wrong
@@ -269,9 +269,9 @@ export class Claims {
     return (await import("./rdma_config.ts")).parseRdmaConfig;
   }
 
-  #holds(check: Check): boolean {
+  #verify(check: Check): boolean {
     if ("hostPath" in check) return this.#options.machine().host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.says;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
   }
 
   #inTurn<T>(work: () => T): Promise<T> {

@@ -152,7 +152,7 @@ export function taintsOf({ spec, state, heldBy, flapping }: DraDevice): readonly
   } else if (flapping) {
     found.push({ key: `${TAINT_DOMAIN}/link-down`, effect: effect === "NoExecute" ? "NoSchedule" : effect });
   }
-  // Whoever holds it shall not be deleted on account of it, and two holders are never right.
+  // Whoever holds it must not be deleted because of it, and two holders are never right.
   if (heldBy !== null) found.push({ key: `${TAINT_DOMAIN}/held-by-device-plugin`, effect: "NoSchedule" });
   return found;
 }

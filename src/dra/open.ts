@@ -44,7 +44,7 @@ export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
   const access = find();
   if (access === null) {
     throw new Error(
-      "a resource has api: dra, and no API server is known: KUBERNETES_SERVICE_HOST is not set; give --kube-api",
+      "no API server is known: KUBERNETES_SERVICE_HOST is not set; give --kube-api",
     );
   }
   return new DraDoor({

@@ -130,7 +130,7 @@ function newSlice(name: string, spec: SliceSpec, { owner }: PoolIdentity): Resou
   return { apiVersion: RESOURCE_API, kind: "ResourceSlice", metadata: { name, ownerReferences: [owner] }, spec };
 }
 
-/** The content, with the times of taints that are there already: an update shall not make an old taint look new. */
+/** The content, with the times of taints that are there already: an update must not make an old taint appear new. */
 function withTimes(content: SliceContent, before: ResourceSlice | undefined): SliceContent {
   if (content.devices === undefined || before === undefined) return content;
   const known = new Map((before.spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));

@@ -1,8 +1,8 @@
 /**
- * The parts of the kernel's and libc's ABI that go through FFI: constants under their C names, sizes and offsets.
+ * The parts of the kernel and libc ABI used through FFI: constants under their C names, sizes and offsets.
  *
- * The values are those of x86_64 and arm64, the architectures that Deno is built for. `test/hca/abi_test.ts` compiles
- * a C program from these very tables, so every key must be spelt as in the header.
+ * The values are those of x86_64 and arm64, the architectures that Deno supports. `test/hca/abi_test.ts` compiles a C
+ * program from these tables, so every key must be spelt as in the header.
  *
  * @module
  */

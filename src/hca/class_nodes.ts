@@ -1,7 +1,7 @@
 /**
- * Character devices that belong to an HCA's PCI function beside those of verbs. Some adapters need one: Omni-Path's PSM2
- * opens /dev/hfi1_0, Slingshot's libcxi opens /dev/cxi0. Which is whose is read from sysfs: it is the class device whose
- * parent is the HCA's function, so that no container can get a neighbour's.
+ * Character devices of an HCA beside its verbs nodes. Some adapters need one: Omni-Path's PSM2 opens /dev/hfi1_0,
+ * Slingshot's libcxi opens /dev/cxi0. The owner is read from sysfs, as the class device whose parent is the HCA's PCI
+ * function, so a container never gets the node of another HCA.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { isPciAddress, parseDev } from "./parse.ts";
 import type { ClassNode, HcaKind } from "./types.ts";
 
 /**
- * Classes of which user space needs a device to use the HCA: which names in them, for a class can hold a driver's
- * diagnostic devices as well. `hfi1_user` and `cxi_user` are what today's drivers register; the others are the names of
- * older and out-of-tree ones. Where udev makes the node, the device's uevent tells; without it, it is /dev/NAME.
+ * Device classes that user space needs to use the HCA, with a pattern for the names, because a class can also contain a
+ * driver's diagnostic devices. `hfi1_user` and `cxi_user` are registered by today's drivers; the others are names used
+ * by older and out-of-tree drivers. The path of the node is DEVNAME in the device's uevent file; without it, /dev/NAME.
  */
 const COMPANIONS: ReadonlyMap<string, RegExp> = new Map([
   ["hfi1_user", /^hfi1_\d+$/],
@@ -26,13 +26,13 @@ const COMPANIONS: ReadonlyMap<string, RegExp> = new Map([
   ["ipath", /^ipath\d+$/],
 ]);
 
-/** Drivers whose HCAs have such a device as soon as the driver has come up, and its class. */
+/** Drivers whose HCAs have such a device once the driver has initialised, with its class. */
 const BY_DRIVER: ReadonlyMap<string, string> = new Map([["hfi1", "hfi1_user"], ["hfi2", "hfi2_user"], [
   "cxi_ss1",
   "cxi_user",
 ]]);
 
-/** Directories below a PCI function that are no class of character devices of the function's own, or are read elsewhere. */
+/** Directories of a PCI function that are not classes of its own character devices, or are read elsewhere. */
 const NOT_CLASSES = new Set(["infiniband", "infiniband_verbs", "infiniband_mad", "net", "power", "msi_irqs"]);
 
 /** Whether user space needs nodes of this class to use the HCA. */
@@ -40,12 +40,12 @@ export function isCompanion(node: ClassNode): boolean {
   return COMPANIONS.get(node.class)?.test(node.name) ?? false;
 }
 
-/** The class of which the HCA should have a device and has none (yet); null when it lacks nothing. */
+/** The class of the device that the HCA needs and does not have (yet); null when nothing is missing. */
 export function lackingClass(hca: Pick<Owner, "pci"> & { readonly classNodes: readonly ClassNode[] }): string | null {
   return hca.classNodes.some(isCompanion) ? null : BY_DRIVER.get(hca.pci?.driver ?? "") ?? null;
 }
 
-/** What {@link readClassNodes} must know of the HCA. */
+/** The properties of an HCA that {@link readClassNodes} needs. */
 interface Owner {
   readonly name: string;
   readonly kind: HcaKind;
@@ -54,13 +54,14 @@ interface Owner {
 
 /** The nodes of the HCA's PCI function, in natural order of class and name. */
 export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): readonly ClassNode[] {
-  // A sub-function's parent is the PF: what belongs to that is not the sub-function's. Software has no function.
+  // A sub-function's parent is the PF, whose nodes do not belong to the sub-function. Software HCAs have no PCI
+  // function.
   if (hca.pci === null || hca.kind === "sf" || hca.kind === "virtual") return [];
   const dir = `${sysfsRoot}/bus/pci/devices/${hca.pci.address}`;
   const found = new Map<string, ClassNode>();
   const add = (kind: string, name: string, entry: string) => {
     const node = read(sysfsRoot, devRoot, kind, name, entry);
-    // One node can stand in two classes, of which one has its numbers (cxi and cxi_user).
+    // A node can be listed in two classes of which only one has its device numbers (cxi and cxi_user).
     if (node !== null && (found.get(node.path)?.dev ?? null) === null) found.set(node.path, node);
   };
   for (const kind of directories(dir)) {
@@ -78,8 +79,9 @@ export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): 
 }
 
 /**
- * The same nodes with what /dev has now; the same list when nothing differs. Read again when sysfs says that one is
- * another device now, and while a driver has not registered the one that its HCA needs.
+ * Updates the nodes with the current state of /dev; returns the same list when nothing changed. Reads the classes again
+ * when the device numbers of a node changed in sysfs, and while the driver has not registered the node that its HCA
+ * needs.
  */
 export function refreshClassNodes(
   sysfsRoot: string,
@@ -96,8 +98,8 @@ export function refreshClassNodes(
 }
 
 /**
- * Whether the class entry is the HCA's. The kernel's own hfi1 driver gives its class devices no parent (`device_create`
- * with NULL); its verbs device has the same name then.
+ * Whether the class entry belongs to the HCA. The kernel's own hfi1 driver gives its class devices no parent
+ * (`device_create` with NULL); the entry then has the name of the verbs device.
  */
 function isOf(sysfsRoot: string, kind: string, name: string, hca: string, address: string): boolean {
   const entry = `${sysfsRoot}/class/${kind}/${name}`;
@@ -105,7 +107,7 @@ function isOf(sysfsRoot: string, kind: string, name: string, hca: string, addres
   return parent === null ? name === hca : parent === address;
 }
 
-/** Address of the PCI function that a resolved path is at or below; null when it is below none. */
+/** PCI address of the function at or above a resolved path; null when there is none. */
 function functionAbove(path: string | null): string | null {
   for (let dir = path; dir !== null && dir !== dirname(dir); dir = dirname(dir)) {
     if (isPciAddress(basename(dir))) return basename(dir);
@@ -115,13 +117,13 @@ function functionAbove(path: string | null): string | null {
 
 function read(sysfsRoot: string, devRoot: string, kind: string, name: string, entry: string): ClassNode | null {
   const dev = parseDev(readLine(`${sysfsRoot}/${entry}/dev`));
-  // Of other classes only what says that it is a device node: hwmon and its like have none.
+  // In other classes, only entries with device numbers are device nodes: hwmon and the like have none.
   if (dev === null && !(COMPANIONS.get(kind)?.test(name) ?? false)) return null;
   const path = nodePath(`${sysfsRoot}/${entry}`) ?? `/dev/${printable(name)}`;
   return { class: kind, name, path, dev, entry, present: isThere(devRoot, path) };
 }
 
-/** DEVNAME of the uevent file: where udev makes the node, relative to /dev. */
+/** DEVNAME of the uevent file: the path of the node relative to /dev. */
 function nodePath(entry: string): string | null {
   const name = lines(`${entry}/uevent`).find((line) => line.startsWith("DEVNAME="))?.slice("DEVNAME=".length) ?? "";
   return /^[\w.:-]+(\/[\w.:-]+)*$/.test(name) && !name.split("/").includes("..") ? `/dev/${name}` : null;

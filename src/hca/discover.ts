@@ -1,6 +1,6 @@
 /**
- * One scan of the machine: what sysfs says exists, what libibverbs says user space can drive, and where the two do not
- * agree. Neither decides alone, and a disagreement is a sentence for the operator, never a silent zero.
+ * One scan of the machine. Combines sysfs, which says what exists, with libibverbs, which says what user space can use.
+ * Where the two disagree, the HCA gets a note for the operator.
  *
  * @module
  */
@@ -17,17 +17,17 @@ export interface DiscoverySources {
   readonly roots: Roots;
   readonly verbs: Verbs;
   readonly netnsMode: () => NetnsMode;
-  /** Milliseconds that a scan waits for an HCA's firmware. */
+  /** How long a scan waits for an HCA's firmware, in milliseconds. */
   readonly deadlineMs?: number;
-  /** Called when an HCA that missed the deadline has answered after all. */
+  /** Called when an HCA that missed the deadline has answered. */
   readonly onLateAnswer?: (hca: string) => void;
 }
 
-/** Scans of the machine again and again; an unchanged machine gives the same {@link Snapshot} object. */
+/** Scans the machine repeatedly; returns the same {@link Snapshot} object while nothing changes. */
 export class Discovery {
   readonly #sources: DiscoverySources;
   readonly #scanner: SysfsScanner;
-  /** Net devices as last seen, which the caller may keep from one process to the next. */
+  /** Net devices as last seen. The caller may store it across restarts. */
   readonly memory: NetdevMemory;
   #last: Snapshot | null = null;
   #asked: { answer: VerbsAnswer; about: string } | null = null;
@@ -39,7 +39,7 @@ export class Discovery {
     this.memory = this.#scanner.memory;
   }
 
-  /** Reads the machine. One at a time: the caller waits for a scan before it starts the next. */
+  /** Scans the machine. Not re-entrant: the caller waits for a scan before it starts the next. */
   async scan(depth: Depth): Promise<Snapshot> {
     const view = await this.#scanner.scan(depth);
     const verbs = await this.#askVerbs(view, depth);
@@ -61,8 +61,9 @@ export class Discovery {
   }
 
   /**
-   * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry goes with the
-   * HCA, while its PCI function stays bound to its driver; a driver unload or a VF's end takes that away, too.
+   * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry moves with the
+   * HCA while its PCI function stays bound to the driver; unloading the driver or removing a VF removes that binding as
+   * well.
    */
   #inPodNetns(hcas: readonly Hca[]): readonly Hca[] {
     const here = new Set(hcas.map((hca) => hca.name));
@@ -72,7 +73,7 @@ export class Discovery {
     ).toSorted((a, b) => natural(a.name, b.name));
   }
 
-  /** The library is asked in full scans, and when the set of HCAs and nodes is not the one it was asked about. */
+  /** Asks libibverbs in full scans, and when the set of HCAs and nodes changed since it was last asked. */
   async #askVerbs(view: SysfsView, depth: Depth): Promise<VerbsAnswer> {
     const about = view.hcas.map((hca) => `${hca.name}=${hca.uverbs?.name}:${hca.uverbs?.present}`).join(" ");
     if (this.#asked !== null && this.#asked.about === about && depth === "quick") return this.#asked.answer;
@@ -99,35 +100,37 @@ function listed(hca: Hca, verbs: VerbsAnswer): boolean | null {
   return verbs.kind === "empty" || verbs.kind === "no-kernel-support" ? false : null;
 }
 
-/** The library looks at a fixed path, and for a provider; both are this container's and not the pod's. */
-const WHY_NOT_LISTED = "the node is not at /dev/infiniband in this mount namespace, or no provider library of this " +
-  "image knows the adapter (ibverbs-providers). Pods bring a library of their own, so it is offered all the same";
+/** libibverbs expects nodes at a fixed path and needs a provider; both are those of this container, not of the pod. */
+const NOT_LISTED = "the node is not at /dev/infiniband in this mount namespace, or no provider library of this " +
+  "image supports the adapter (ibverbs-providers). Pods use their own libibverbs, so the HCA is offered nevertheless";
 
-/** What an operator should know about one HCA. */
+/** Notes for the operator about one HCA. */
 function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
   if (hca.subdeviceOf !== null) {
-    return [`${hca.name} is an SMI sub-device of ${hca.subdeviceOf}: it has no uverbs node by design, and needs none`];
+    return [`${hca.name} is an SMI sub-device of ${hca.subdeviceOf}: by design it has no uverbs node and needs none`];
   }
   if (hca.uverbs === null) {
     return [
-      `${hca.name} has no uverbs node in sysfs, so nothing in user space can drive it; ` +
-      "load the module (modprobe ib_uverbs) or see dmesg for why its driver offers none",
+      `${hca.name} has no uverbs node in sysfs, so user space cannot use it; ` +
+      "load the module (modprobe ib_uverbs) or check dmesg for errors of its driver",
     ];
   }
   if (!hca.uverbs.present) {
     return [
       `${hca.name} is in sysfs, but /dev/infiniband/${hca.uverbs.name} is missing in this mount namespace; ` +
-      "mount the host's /dev into the container, or see whether udev runs on the host",
+      "mount the host's /dev into the container, or check that udev runs on the host",
     ];
   }
   if (verbs.kind === "list") {
     const other = verbs.devices.find((one) => one.name === hca.name);
     if (other !== undefined && other.uverbs !== hca.uverbs.name) {
-      return [`${hca.name} is ${hca.uverbs.name} for sysfs and ${other.uverbs} for libibverbs; one of them is older`];
+      return [
+        `${hca.name} is ${hca.uverbs.name} in sysfs and ${other.uverbs} in libibverbs; one of the two is out of date`,
+      ];
     }
     if (other === undefined) {
       return [
-        `${hca.name} is in sysfs with ${hca.uverbs.name}, but libibverbs here does not list it: ${WHY_NOT_LISTED}`,
+        `${hca.name} is in sysfs with ${hca.uverbs.name}, but libibverbs here does not list it: ${NOT_LISTED}`,
       ];
     }
   }
@@ -137,31 +140,33 @@ function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
 function machineNotes(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
   const notes: string[] = [];
   if (!view.rdmaLoaded) {
-    notes.push("there is no class/infiniband in sysfs: no RDMA driver is loaded on this machine (yet)");
+    notes.push("class/infiniband does not exist in sysfs: no RDMA driver is loaded on this machine (yet)");
   } else if (view.hcas.length === 0) {
-    notes.push("class/infiniband in sysfs is empty: RDMA is loaded, but no adapter has come up (yet)");
-  }
-  if (view.untold > 0) {
     notes.push(
-      `class/infiniband in sysfs has ${view.untold} more entries that cannot be read than are told one by one; ` +
-        "this is nothing that a kernel does: is the right directory mounted as the host's /sys?",
+      "class/infiniband in sysfs is empty: the RDMA core is loaded, but no driver has registered an adapter (yet)",
+    );
+  }
+  if (view.unlisted > 0) {
+    notes.push(
+      `class/infiniband in sysfs has ${view.unlisted} more unreadable entries that are not listed; ` +
+        "a kernel does not create such entries: check that the host's /sys is mounted",
     );
   }
   if (view.hcas.length > 0 && !view.rdmaCm) {
     notes.push(
-      "there is no /dev/infiniband/rdma_cm: pods get none, connections by RDMA CM will fail; modprobe rdma_ucm",
+      "/dev/infiniband/rdma_cm does not exist: pods do not get it, and RDMA CM connections will fail; run modprobe rdma_ucm",
     );
   }
   if (verbs.kind === "no-library" || verbs.kind === "failed") {
-    notes.push(`libibverbs cannot be asked for its opinion (${verbs.detail}); sysfs decides alone`);
+    notes.push(`libibverbs is not available (${verbs.detail}); only sysfs is used`);
   }
   const usable = view.hcas.filter((hca) => hca.uverbs?.present).length;
   if (usable > 0 && (verbs.kind === "empty" || verbs.kind === "no-kernel-support")) {
-    notes.push(`libibverbs here lists none of the ${usable} HCAs that have a uverbs node: ${WHY_NOT_LISTED}`);
+    notes.push(`libibverbs here lists none of the ${usable} HCAs that have a uverbs node: ${NOT_LISTED}`);
   }
-  const strangers = verbs.kind === "list" ? verbs.devices.filter((d) => !view.hcas.some((h) => h.name === d.name)) : [];
-  for (const stranger of strangers.toSorted((a, b) => natural(a.name, b.name))) {
-    notes.push(`libibverbs lists ${stranger.name}, but sysfs here does not show it: is the host's /sys mounted?`);
+  const extra = verbs.kind === "list" ? verbs.devices.filter((d) => !view.hcas.some((h) => h.name === d.name)) : [];
+  for (const unknown of extra.toSorted((a, b) => natural(a.name, b.name))) {
+    notes.push(`libibverbs lists ${unknown.name}, but sysfs here does not show it: is the host's /sys mounted?`);
   }
   return notes;
 }

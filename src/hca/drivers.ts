@@ -1,12 +1,12 @@
 /**
- * The drivers of RDMA adapters, in one table: which RDMA driver sits on which PCI driver, which provider library of
- * libibverbs drives it, and which kernel ABI versions that provider covers. Selectors match by it and the doctor judges
- * by it; a driver that is not in it is "not checked", never "ok".
+ * Table of the drivers of RDMA adapters: the PCI driver that each RDMA driver sits on, the libibverbs provider for it,
+ * and the kernel ABI versions that the provider supports. Selectors and the doctor use it. A driver that is not in the
+ * table is "not checked", never "ok".
  *
- * RDMA drivers: kernel `drivers/infiniband/hw/`. The RDMA driver of a function is not in the PCI function's `driver`
- * link, and one RDMA driver can sit on several PCI drivers (irdma). Providers: `match_min_abi_version` and
- * `match_max_abi_version` in rdma-core's `providers/<name>/`, 44 and unchanged up to 64; the kernel tells its own version
- * in `class/infiniband_verbs/uverbsN/abi_version`.
+ * RDMA drivers: kernel `drivers/infiniband/hw/`. The PCI function's `driver` link does not name the RDMA driver, and
+ * one RDMA driver can sit on several PCI drivers (irdma). Providers: `match_min_abi_version` and
+ * `match_max_abi_version` in rdma-core's `providers/<name>/`, version 44, unchanged up to 64; the kernel reports its
+ * version in `class/infiniband_verbs/uverbsN/abi_version`.
  *
  * @module
  */
@@ -16,15 +16,15 @@ import type { Hca } from "./types.ts";
 export interface Provider {
   /** File in libibverbs' directory: lib<name>-rdmav34.so. */
   readonly name: string;
-  /** Null when it is not known which versions it covers. */
+  /** Null when the supported versions are not known. */
   readonly abi: readonly [least: number, most: number] | null;
 }
 
-/** What is known of a PCI driver, or of a software HCA. */
+/** Facts about a PCI driver, or about a software HCA. */
 export interface Driver {
   /** Names that operators use for the RDMA driver: the kernel module's. */
   readonly rdma: readonly string[];
-  /** Null when rdma-core has none, or none that this table knows of. */
+  /** Null when rdma-core has no provider, or this table does not know one. */
   readonly provider: Provider | null;
 }
 
@@ -56,26 +56,26 @@ const BY_DRIVER: Readonly<Record<string, Driver>> = {
   enic: { rdma: ["usnic_verbs"], provider: null },
 };
 
-/** Software HCAs have no PCI driver; by the start of their name. */
+/** Software HCAs have no PCI driver and are recognised by a prefix of their name. */
 const BY_NAME: readonly [RegExp, Driver][] = [
   [/^rxe/, { rdma: ["rdma_rxe"], provider: { name: "rxe", abi: [1, 2] } }],
   [/^siw/, { rdma: ["siw"], provider: { name: "siw", abi: [1, 1] } }],
 ];
 
-/** What is known of the HCA's driver; null when the table has no such driver. */
+/** The table entry for the HCA's driver; null when there is none. */
 export function driverOf(hca: Hca): Driver | null {
   if (hca.kind === "virtual") return BY_NAME.find(([pattern]) => pattern.test(hca.name))?.[1] ?? null;
   const name = hca.pci?.driver ?? null;
   return name !== null && Object.hasOwn(BY_DRIVER, name) ? BY_DRIVER[name]! : null;
 }
 
-/** Every name that the HCA's driver goes by: the PCI function's, and the RDMA driver's on it. */
+/** All names of the HCA's driver: the PCI driver and the RDMA drivers on it. */
 export function driverNames(hca: Hca): readonly string[] {
   const pci = hca.kind === "virtual" ? [] : hca.pci?.driver ?? [];
   return [...new Set([pci, driverOf(hca)?.rdma ?? []].flat())];
 }
 
-/** Every provider of the table. */
+/** All providers in the table. */
 export function providerNames(): readonly string[] {
   const all = [...Object.values(BY_DRIVER), ...BY_NAME.map(([, driver]) => driver)];
   return [...new Set(all.flatMap(({ provider }) => provider?.name ?? []))];

@@ -1,22 +1,22 @@
 /**
- * Loading C libraries: the one place that knows under which names libc is found.
+ * Loads libc through FFI, under the names of glibc and musl.
  *
  * @module
  */
 
-/** Whether this runtime can call C at all; Node.js cannot. */
+/** Whether this runtime can call C; Node.js cannot. */
 export function hasFfi(): boolean {
   return typeof globalThis.Deno?.dlopen === "function";
 }
 
 /**
  * Opens the C library of this process.
- * @throws {Error} with a sentence when the runtime has no FFI, may not use it, or finds no libc
+ * @throws {Error} when the runtime has no FFI, FFI is not permitted, or libc is not found
  */
 export function loadLibc<S extends Deno.ForeignLibraryInterface>(symbols: S): Deno.DynamicLibrary<S> {
   if (!hasFfi()) throw new Error("Cannot call libc: this runtime has no FFI (Deno.dlopen); run under Deno for netlink");
   const tried: string[] = [];
-  // glibc's soname, then the name under which musl is found
+  // The soname of glibc, then the name used by musl.
   for (const name of ["libc.so.6", "libc.so"]) {
     try {
       return Deno.dlopen(name, symbols);

@@ -1,10 +1,10 @@
 /**
- * Reading sysfs and /dev so that an odd host is a value and never an exception: whatever cannot be read is `null`. The
- * exception is {@link OutOfFiles}, which is about this process and not about the host.
+ * Reads sysfs and /dev without throwing: whatever cannot be read is `null`. The only exception is {@link OutOfFiles},
+ * which concerns this process and not the host.
  *
- * Most attributes are answered by the kernel from memory and are read synchronously, which costs a few microseconds.
- * Not so {@link readSlow}: attributes whose `show` function asks the adapter's firmware, which may take as
- * long as it likes.
+ * The kernel answers most attributes from memory, so they are read synchronously, which takes a few microseconds.
+ * {@link readSlow} is for attributes whose `show` function asks the adapter's firmware, which can take arbitrarily
+ * long.
  *
  * @module
  */
@@ -23,17 +23,17 @@ import { withoutUnprintable } from "../text/printable.ts";
 import { natural } from "../text/natural.ts";
 
 /**
- * This process may open no more files. That says nothing about the machine: whoever took it for an answer would find a
- * host without HCAs.
+ * This process cannot open more files. This must not be read as an answer about the machine, which would then seem to
+ * have no HCAs.
  */
 export class OutOfFiles extends Error {
   override readonly name = "OutOfFiles";
 }
 
-/** Codes of `errno` that speak of this process or the kernel as a whole, not of the file. */
+/** `errno` codes that concern this process or the whole kernel, not the file. */
 const EXHAUSTED = new Set(["EMFILE", "ENFILE"]);
 
-/** `null` for whatever was wrong with the file. @throws {OutOfFiles} */
+/** Returns `null` for any other error. @throws {OutOfFiles} */
 function unreadable(path: string, error: unknown): null {
   const { code = "" } = error as { code?: string };
   if (!EXHAUSTED.has(code)) return null;
@@ -46,25 +46,25 @@ function unreadable(path: string, error: unknown): null {
   );
 }
 
-/** More than any attribute that is read here: a sysfs attribute is one page at the most. */
+/** Longest attribute in characters: a sysfs attribute is at most one page. */
 const LONGEST = 4096;
 
 function tidy(text: string): string | null {
-  // A torn or binary attribute must not travel into tables, logs and variables as it is.
+  // A torn or binary attribute must not end up in tables, logs and variables.
   const line = withoutUnprintable(text.slice(0, LONGEST).split("\n", 1)[0]!).trim();
   return line === "" ? null : line;
 }
 
-/** First line of an attribute without white space around it; `null` when missing, unreadable or empty. */
+/** First line of an attribute, trimmed; `null` when missing, unreadable or empty. */
 export function readLine(path: string): string | null {
   try {
     return tidy(readFileSync(path, "utf8"));
   } catch (error) {
-    return unreadable(path, error); // ENOENT, EIO, ENODEV, EINVAL, EISDIR: all of them are "the kernel does not say"
+    return unreadable(path, error); // ENOENT, EIO, ENODEV, EINVAL, EISDIR: all mean that the kernel gives no value
   }
 }
 
-/** Every line of an attribute that has several, such as `uevent`; empty when it cannot be read. */
+/** All lines of an attribute such as `uevent`; empty when it cannot be read. */
 export function lines(path: string): readonly string[] {
   try {
     return readFileSync(path, "utf8").slice(0, LONGEST).split("\n").map((line) => tidy(line) ?? "");
@@ -73,7 +73,7 @@ export function lines(path: string): readonly string[] {
   }
 }
 
-/** As {@link readLine}, off the event loop: for attributes that may wait for firmware. */
+/** As {@link readLine}, but asynchronous: for attributes that may wait for firmware. */
 export function readSlow(path: string): Promise<string | null> {
   return new Promise((resolve, reject) =>
     readFile(path, "utf8", (error, text) => {
@@ -87,14 +87,14 @@ export function readSlow(path: string): Promise<string | null> {
 }
 
 /**
- * A whole file, off the event loop; `null` when it cannot be read. The callback form costs a third of the promise form
- * under Deno: 12 µs a file instead of 35, eight at a time.
+ * Reads a whole file asynchronously; `null` when it cannot be read. Uses the callback form, which takes a third of the
+ * time of the promise form under Deno: 12 µs per file instead of 35, eight at a time.
  */
 export function readText(path: string): Promise<string | null> {
   return new Promise((resolve) => readFile(path, "utf8", (error, text) => resolve(error === null ? text : null)));
 }
 
-/** Names in a directory as the kernel gives them; `null` when there is no such directory or it cannot be listed. */
+/** Names in a directory in kernel order; `null` when it does not exist or cannot be listed. */
 export function entries(dir: string): readonly string[] | null {
   try {
     return readdirSync(dir).filter((name) => !name.startsWith("."));
@@ -103,7 +103,7 @@ export function entries(dir: string): readonly string[] | null {
   }
 }
 
-/** Names of the directories in a directory, links left out; empty when it cannot be listed. */
+/** Names of the subdirectories, without links; empty when the directory cannot be listed. */
 export function directories(dir: string): readonly string[] {
   try {
     return readdirSync(dir, { withFileTypes: true }).filter((one) => one.isDirectory()).map((one) => one.name);
@@ -112,23 +112,23 @@ export function directories(dir: string): readonly string[] {
   }
 }
 
-/** Names in a directory, in natural order; empty when there is no such directory or it cannot be listed. */
+/** Names in a directory in natural order; empty when it does not exist or cannot be listed. */
 export function list(dir: string): readonly string[] {
   return [...entries(dir) ?? []].sort(natural);
 }
 
-/** Whether there is something at the path, links followed; what this process may not look at counts as absent. */
+/** Whether the path exists, following links; a path that this process has no access to counts as missing. */
 export function exists(path: string): boolean {
   try {
     return existsSync(path);
   } catch {
-    return false; // this runtime's sandbox throws where the original never does
+    return false; // Deno's permission check throws
   }
 }
 
 /**
- * Whether the host has a path, wherever its /dev is mounted. What is elsewhere cannot be seen from a container with its
- * own root, so it counts as there.
+ * Whether the host has a path, wherever its /dev is mounted. Paths outside /dev cannot be checked from a container with
+ * its own root and count as present.
  */
 export function hostHas(devRoot: string): (hostPath: string) => boolean {
   return (hostPath) => {
@@ -137,7 +137,7 @@ export function hostHas(devRoot: string): (hostPath: string) => boolean {
   };
 }
 
-/** Last component of what a symbolic link says ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */
+/** Last component of a symbolic link's target ("../../bus/pci/drivers/mlx5_core" → "mlx5_core"). */
 export function linkName(path: string): string | null {
   try {
     return tidy(basename(readlinkSync(path)));
@@ -146,7 +146,7 @@ export function linkName(path: string): string | null {
   }
 }
 
-/** The path with every link resolved; `null` when it dangles or loops. */
+/** The path with all links resolved; `null` when a link is broken or loops. */
 export function resolve(path: string): string | null {
   try {
     return realpathSync(path);
@@ -156,8 +156,8 @@ export function resolve(path: string): string | null {
 }
 
 /**
- * What tells one incarnation of a directory entry from the next: a re-created HCA has a new inode under an old name.
- * `null` when there is no such entry.
+ * Identifies the incarnation of a directory entry: an HCA that was removed and added again has a new inode under the
+ * same name. `null` when there is no such entry.
  */
 export function incarnation(path: string): string | null {
   try {

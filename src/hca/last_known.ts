@@ -1,5 +1,5 @@
 /**
- * Facts that do not change while an HCA lives: what cannot be read for a moment is still what it was. Pure.
+ * Keeps facts that do not change during an HCA's lifetime when they temporarily cannot be read. Pure.
  *
  * @module
  */
@@ -7,11 +7,10 @@ import { transportOf } from "./parse.ts";
 import type { Hca, PciFunction } from "./types.ts";
 
 /**
- * What was just read, with what this very HCA said before in place of what it does not say now, and with what follows
- * from both.
+ * Fills values that cannot be read now from the previous reading of the same HCA, and derives what depends on both.
  *
- * @param last the last reading of the same incarnation; null when there was none
- * @param software whether it says itself that it is software, and so has no function to lose
+ * @param last the previous reading of the same incarnation; null when there is none
+ * @param software whether the HCA identifies itself as software, and so has no PCI function
  */
 export function withLastKnown(now: Hca, last: Hca | null, software: boolean): Hca {
   const known = last === null ? now : remembered(now, last, software);
@@ -26,7 +25,7 @@ export function withLastKnown(now: Hca, last: Hca | null, software: boolean): Hc
 }
 
 function remembered(now: Hca, last: Hca, software: boolean): Hca {
-  // A function is not lost while its HCA is there: a link that cannot be followed makes no software of an adapter.
+  // An HCA does not lose its PCI function: an unreadable link must not turn an adapter into a software HCA.
   const lost = now.pci === null && last.pci !== null && !software;
   return {
     ...now,
@@ -40,7 +39,7 @@ function remembered(now: Hca, last: Hca, software: boolean): Hca {
   };
 }
 
-/** Only what every function has: a fact that is missing on purpose must not be replaced by one that was a mistake. */
+/** Merges only facts that every function has: values that may legitimately disappear must not be restored. */
 function samePci(now: PciFunction | null, last: PciFunction | null): PciFunction | null {
   if (now === null || last === null || now.address !== last.address) return now;
   return {

@@ -1,5 +1,5 @@
 /**
- * The handful of libc calls that netlink needs, through FFI.
+ * The libc calls that netlink needs, through FFI.
  *
  * @module
  */
@@ -97,12 +97,12 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** Bytes that C may read and write. */
+/** A buffer that C may read and write. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * libc as the netlink code sees it; tests put a fake in its place. All calls return what C returns: -1 means that
- * `errno()`, asked at once, says why.
+ * libc as the netlink code uses it; tests pass a fake. All calls return what C returns: after -1, `errno()` must be
+ * called at once for the error.
  */
 export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
@@ -112,31 +112,31 @@ export interface Libc {
   sendto(fd: number, message: Bytes, flags: number, to: Bytes): number;
   /** `from` receives the sender's address. */
   recvfrom(fd: number, into: Bytes, flags: number, from: Bytes): number;
-  /** On the calling thread: only with a short timeout, in milliseconds. */
+  /** On the calling thread, so only with a short timeout. Milliseconds. */
   poll(fds: Bytes, count: number, timeout: number): number;
   /**
-   * On a thread of the runtime's blocking pool, for as long as it takes; the promise keeps the process alive. `errno()`
-   * says nothing about this call, because errno belongs to the thread that ran it. `fds` must not be touched meanwhile.
+   * On a thread of the runtime's blocking pool, without time limit; the promise keeps the process alive. `errno()` is
+   * not valid for this call, because errno belongs to the thread that ran it. `fds` must not be modified meanwhile.
    */
   pollWaiting(fds: Bytes, count: number, timeout: number): Promise<number>;
   eventfd(initial: number, flags: number): number;
   write(fd: number, bytes: Bytes): number;
   close(fd: number): number;
   errno(): number;
-  /** Gives the library back. No call may be pending. */
+  /** Closes the library. No call may be pending. */
   [Symbol.dispose](): void;
 }
 
 /**
  * Opens libc.
  *
- * @throws {Error} with a sentence when the runtime has no FFI, may not use it, or finds no libc.
+ * @throws {Error} when the runtime has no FFI, FFI is not permitted, or libc is not found
  */
 export function openLibc(): Libc {
   const library = loadLibc(SYMBOLS);
   const { symbols: c } = library;
-  // errno lives at one address per thread, and JavaScript stays on its thread. Asking for the address once leaves the
-  // runtime nothing to do, and so no chance to overwrite errno, between a failed call and the read.
+  // errno has one address per thread, and JavaScript stays on its thread. The address is requested once, so that no
+  // call of the runtime can overwrite errno between a failed call and the read.
   const errnoAddress = c.__errno_location();
   if (errnoAddress === null) {
     library.close();
@@ -164,7 +164,7 @@ export function openLibc(): Libc {
   };
 }
 
-/** "EPERM", or the bare number where the name is unknown. */
+/** The name, such as "EPERM", or the number when it has no name. */
 export function errnoName(errno: number): string {
   try {
     return getSystemErrorName(-errno) ?? `errno ${errno}`;

@@ -1,7 +1,6 @@
 /**
- * Net devices as last seen, by the function that carries them. A net device that is moved into a pod's network namespace
- * vanishes from this machine's sysfs together with its name, while HCA and device nodes stay: the name is then not
- * another one, it is unknown, and what was known of it last goes on to count.
+ * Remembers the net devices of each PCI function. A net device that is moved into a pod's network namespace disappears
+ * from this machine's sysfs, while the HCA and its device nodes stay. Its last known name then stays valid.
  *
  * @module
  */
@@ -10,39 +9,39 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 /** One net device of a function. */
 export interface OwnNetdev {
   readonly name: string;
-  /** `dev_port` or `dev_id`: which port of a function with several, from 0. */
+  /** Port of the function, from 0: `dev_port` or `dev_id`. */
   readonly devPort: number;
 }
 
-/** More functions than a machine has; a file that says so is not ours. */
+/** More functions than any machine has; a file with more is not one of ours. */
 const MOST_FUNCTIONS = 65_536;
 const NAME = /^[^\s/\p{C}]{1,15}$/u;
 
-/** What was seen last, in this process and, through a file, before it. */
+/** Net devices as last seen by this process or, through a file, by the previous one. */
 export class NetdevMemory {
   readonly #seen = new Map<string, readonly OwnNetdev[]>();
-  /** Functions whose net devices are not here now, and what was known of them. */
+  /** Functions whose net devices are not here now, with their last known net devices. */
   readonly #away = new Map<string, readonly OwnNetdev[]>();
 
-  /** The function shows these net devices now. */
+  /** Records the net devices that the function has now. */
   see(key: string, netdevs: readonly OwnNetdev[]): void {
     this.#seen.set(key, netdevs);
     this.#away.delete(key);
   }
 
-  /** The function shows none now: what it showed last; empty when it never did. */
+  /** Called when the function has none now. Returns those last seen; empty when there were none. */
   recall(key: string): readonly OwnNetdev[] {
     const known = this.#away.get(key) ?? this.#seen.get(key) ?? [];
     if (known.length > 0) this.#away.set(key, known);
     return known;
   }
 
-  /** Takes back what another process wrote down; what this one has seen itself counts more. */
+  /** Loads the state of a previous process; what this process has seen itself takes precedence. */
   restore(text: string | null): void {
     for (const [key, netdevs] of parse(text)) if (!this.#seen.has(key)) this.#seen.set(key, netdevs);
   }
 
-  /** What the next process has to be told; null when nothing is away. */
+  /** The state to save for the next process; null when no net device is away. */
   get text(): string | null {
     return this.#away.size === 0 ? null : `${JSON.stringify({ version: 1, away: Object.fromEntries(this.#away) })}\n`;
   }
@@ -59,7 +58,7 @@ function parse(text: string | null): ReadonlyMap<string, readonly OwnNetdev[]> {
     });
     return new Map(entries.filter(([, netdevs]) => netdevs.length > 0));
   } catch {
-    return new Map(); // torn, or somebody else's: as if there were none
+    return new Map(); // torn, or not ours: ignored
   }
 }
 
@@ -70,7 +69,7 @@ function isNetdev(value: unknown): value is OwnNetdev {
     (devPort as number) < 256;
 }
 
-/** Keeps a memory in a file, which exists only while a net device is away. */
+/** Stores the memory in a file, which exists only while a net device is away. */
 export class NetdevFile {
   readonly #path: string;
   #written: string | null;
@@ -90,8 +89,8 @@ export class NetdevFile {
   }
 
   /**
-   * Makes the file say `text`. A kubelet that starts empties its directory, so what was written may be gone.
-   * @param again also when it was written already
+   * Writes `text` to the file. A kubelet that starts empties its directory, so the file may be gone.
+   * @param again write even if the content was written before
    * @throws {Error} when it cannot be written
    */
   write(text: string | null, again = false): void {

@@ -1,7 +1,7 @@
 /**
- * Which net devices are an HCA's: those of its function, and of those that its GID table names the ones that stand above
- * them (bond, VLAN, bridge). A name alone says nothing: `gid_attrs/ndevs` prints names of any network namespace, and a
- * pod's macvlan can be called like another HCA's own net device.
+ * Assigns net devices to HCAs: those of the HCA's function, and of those named in its GID table the ones on top of them
+ * (bond, VLAN, bridge). A name alone is not enough: `gid_attrs/ndevs` prints names of any network namespace, and a
+ * pod's macvlan can have the name of another HCA's net device.
  *
  * @module
  */
@@ -13,29 +13,31 @@ import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
 import { parseNumber } from "./parse.ts";
 import type { Port } from "./types.ts";
 
-/** What a function has in this network namespace. */
+/** The net devices of a function in this network namespace. */
 export interface OwnNetdevs {
   readonly netdevs: readonly OwnNetdev[];
-  /** True when there is none here and `netdevs` are those last seen: they are in another network namespace. */
+  /** True when there are none here and `netdevs` are those last seen: they are in another network namespace. */
   readonly away: boolean;
   /** Whether the function is in switchdev mode: one of its net devices is a port of an embedded switch. */
   readonly switchdev: boolean;
 }
 
-/** The net devices of an HCA, sorted out. */
+/** The net devices of an HCA, by port. */
 export interface SortedNetdevs {
   /** The ports, each with its own net devices. */
   readonly ports: readonly Port[];
-  /** All of them. */
+  /** The net devices of all ports. */
   readonly netdevs: readonly string[];
-  /** Further names that mean this HCA: the bond above, and slaves of the bond whose function has no HCA of its own. */
+  /**
+   * Further names that select this HCA: the bond above it, and slaves of the bond whose function has no HCA of its own.
+   */
   readonly bondNetdevs: readonly string[];
 }
 
-/** How high a pile of net devices is climbed: bond, VLAN, bridge, and some more. */
+/** Maximum number of stacked net devices to follow (bond, VLAN, bridge, …). */
 const HIGHEST = 8;
 
-/** Representors of VFs, sub-functions and the host's side of a DPU; "p0" is the uplink and no representor. */
+/** Port names of representors of VFs, sub-functions and a DPU's host; "p0" is the uplink, not a representor. */
 const REPRESENTOR = /^(c\d+)?pf\d+(vf\d+|sf\d+|hpf)?$/;
 
 /** The net devices of one machine during one scan. */
@@ -51,7 +53,7 @@ export class NetdevReader {
 
   /**
    * The net devices of a function or auxiliary device, without representors.
-   * @param dirs directories that may have a `net` directory; the first that has one counts
+   * @param dirs directories that may contain a `net` directory; the first that does is used
    */
   own(dirs: readonly string[]): Promise<OwnNetdevs> {
     const key = basename(dirs[0] ?? "");
@@ -65,7 +67,7 @@ export class NetdevReader {
   async #read(key: string, dirs: readonly string[]): Promise<OwnNetdevs> {
     const names = netdevNames(dirs);
     const facts = await Promise.all(names.map(async ({ dir, name }) => {
-      // These two wait for the kernel's lock on all net devices, which a reset of an adapter may hold for seconds.
+      // Reading these two takes the kernel's RTNL lock, which a reset of an adapter can hold for seconds.
       const [portName = null, switchId = null] = await Promise.all(
         ["phys_port_name", "phys_switch_id"].map((file) => readSlow(`${dir}/${file}`)),
       );
@@ -78,7 +80,7 @@ export class NetdevReader {
     const switchdev = facts.some((one) => one.switchdev);
     const here = facts.filter((one) => !one.representor).map(({ name, devPort }) => ({ name, devPort }));
     if (here.length > 0) {
-      // What is no net device of the kernel's must not be remembered as one.
+      // Only real net devices of the kernel are remembered.
       const real = here.filter(({ name }) => dirs.includes(this.#carrierOf(name) ?? ""));
       if (real.length > 0) this.#memory.see(key, real);
       return { netdevs: here, away: false, switchdev };
@@ -87,19 +89,19 @@ export class NetdevReader {
     return { netdevs, away: true, switchdev };
   }
 
-  /** Whether the name is another function's now; it is then no longer the name of what is away. */
+  /** Whether the name now belongs to another function, so that it is no longer the name of the device that is away. */
   #isTaken(name: string, dirs: readonly string[]): boolean {
     const carrier = this.#carrierOf(name);
     return carrier !== null && !dirs.includes(carrier);
   }
 
-  /** Directory of the device that the net device of this name sits on; null when there is no such net device. */
+  /** Directory of the device that carries the net device; null when there is no such net device. */
   #carrierOf(name: string): string | null {
     const dir = resolve(`${this.#net}/${name}`);
     return dir === null ? null : dirname(dirname(dir));
   }
 
-  /** The net device that soft-RoCE is on, by the name that the kernel gives as its parent. */
+  /** The net device below soft-RoCE, by the name in the kernel's `parent` attribute. */
   ofParent(hca: string, parent: string): OwnNetdevs {
     if (exists(`${this.#net}/${parent}`)) {
       this.#memory.see(hca, [{ name: parent, devPort: 0 }]);
@@ -110,16 +112,17 @@ export class NetdevReader {
   }
 
   /**
-   * Gives every port its net devices.
+   * Assigns net devices to every port.
    * @param functionDir the HCA's PCI function; null for software
-   * @param must whether an Ethernet port of this HCA has a net device somewhere, if not here; software goes with its own
+   * @param must whether an Ethernet port of this HCA must have a net device, here or elsewhere; software HCAs disappear
+   * with theirs
    */
   sort(ports: readonly Port[], own: OwnNetdevs, functionDir: string | null, must: boolean): SortedNetdevs {
     const names = own.netdevs.map((one) => one.name);
     const above = this.#above(names);
     const sorted = ports.map((port) => {
       const mine = own.netdevs.filter((one) => portOf(one, own.netdevs, ports) === port.number).map((one) => one.name);
-      // An empty table names nothing: what stood above before and still does goes on to count.
+      // An empty table names nothing; upper devices that were known before and still exist are kept.
       const listed = port.gids.length > 0 ? port.gids.flatMap((gid) => gid.netdev ?? []) : port.netdevs;
       const named = [...new Set(listed)].filter((name) => !names.includes(name));
       const stacked = named.filter((name) =>
@@ -133,7 +136,7 @@ export class NetdevReader {
     return { ports: sorted, netdevs, bondNetdevs: this.#bond(netdevs, above, functionDir) };
   }
 
-  /** Every net device that stands on one of these, as far as their own links tell. */
+  /** Every net device on top of these, according to their own links. */
   #above(names: readonly string[]): ReadonlySet<string> {
     const found = new Set<string>();
     let level: readonly string[] = names;
@@ -149,7 +152,7 @@ export class NetdevReader {
     return found;
   }
 
-  /** Whether a net device stands on one of these, as far as its own links tell. */
+  /** Whether a net device is on top of one of these, according to its own links. */
   #standsOn(name: string, names: readonly string[]): boolean {
     const seen = new Set<string>();
     let level: readonly string[] = [name];
@@ -168,7 +171,10 @@ export class NetdevReader {
     return [...lower, ...slaves, ...list(`${dir}/brif`)];
   }
 
-  /** A net device of another function of the same adapter that has no HCA: the second port of a two-port HCA. */
+  /**
+   * Whether it is a net device of another function of the same adapter without an HCA: the second port of a two-port
+   * HCA.
+   */
   #isSibling(name: string, functionDir: string | null): boolean {
     const dir = resolve(`${this.#net}/${name}/device`);
     if (dir === null || functionDir === null || dir === functionDir) return false;
@@ -187,7 +193,7 @@ export class NetdevReader {
   }
 }
 
-/** Names in the `net` directories, with their own directories. */
+/** Names in the `net` directories, with their paths. */
 function netdevNames(dirs: readonly string[]): readonly { readonly dir: string; readonly name: string }[] {
   for (const dir of dirs) {
     const names = list(`${dir}/net`);
@@ -196,7 +202,7 @@ function netdevNames(dirs: readonly string[]): readonly { readonly dir: string; 
   return [];
 }
 
-/** What a quick scan compares: the names that the function shows. */
+/** The net device names of the function, which a quick scan compares. */
 export function netdevMark(dirs: readonly string[]): string {
   for (const dir of dirs) {
     const names = entries(`${dir}/net`) ?? [];
@@ -205,13 +211,13 @@ export function netdevMark(dirs: readonly string[]): string {
   return "";
 }
 
-/** Kernels before 4.19 call a representor by its number alone. */
+/** Kernels before 4.19 use only the number as a representor's port name. */
 function isRepresentor(portName: string | null, switchId: string | null): boolean {
   if (portName === null) return false;
   return REPRESENTOR.test(portName) || (switchId !== null && /^\d+$/.test(portName));
 }
 
-/** The port that a net device of the function serves. */
+/** The port that a net device of the function belongs to. */
 function portOf(one: OwnNetdev, all: readonly OwnNetdev[], ports: readonly Port[]): number | undefined {
   if (ports.length <= 1) return ports[0]?.number;
   if (all.every(({ devPort }) => devPort === 0)) {

@@ -1,8 +1,8 @@
 /**
- * Whether RDMA devices belong to network namespaces: `rdma system show`, read without the tool.
+ * RDMA network namespace mode: the equivalent of `rdma system show`.
  *
- * In `shared` mode every container sees every HCA; in `exclusive` mode an HCA is moved into one pod's namespace, where
- * nobody else sees it.
+ * In `shared` mode every container sees every HCA. In `exclusive` mode an HCA is moved into one pod's network namespace
+ * and is visible only there.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { encodeRequest, type Message, parseAttributes, parseError, parseMessages
 import type { NetnsMode } from "./types.ts";
 
 export interface NetnsModeOptions {
-  /** True for a tree that is not the kernel's own: only its files are read, the kernel is not asked. */
+  /** True for a tree that is not the kernel's sysfs: only its files are read, and the kernel is not asked. */
   readonly fake?: boolean;
   readonly libc?: () => Libc;
 }
@@ -21,10 +21,10 @@ export interface NetnsModeOptions {
 /** RDMA_NL_GET_TYPE of rdma/rdma_netlink.h: client in the upper bits, command in the lower ten. */
 const SYS_GET = (C.RDMA_NL_NLDEV << 10) | C.RDMA_NLDEV_CMD_SYS_GET;
 
-/** The kernel answers from memory; this is for one that does not. Milliseconds. */
-const PATIENCE = 100;
+/** The kernel answers from memory, so this timeout should never be reached. Milliseconds. */
+const TIMEOUT_MS = 100;
 
-/** The mode; "unknown" when neither the kernel nor sysfs tells. Never throws. */
+/** Returns the mode; "unknown" when neither the kernel nor sysfs provides it. Never throws. */
 export function readNetnsMode(sysfsRoot: string, options: NetnsModeOptions = {}): NetnsMode {
   return (options.fake ? null : askKernel(options.libc ?? openLibc)) ?? fromParameter(sysfsRoot);
 }
@@ -67,15 +67,15 @@ function exchange(libc: Libc, fd: number): NetnsMode | null {
   const data = new DataView(pollfd.buffer);
   data.setInt32(OFFSET.pollfd.fd, fd, true);
   data.setInt16(OFFSET.pollfd.events, C.POLLIN, true);
-  if (libc.poll(pollfd, 1, PATIENCE) <= 0) return null;
+  if (libc.poll(pollfd, 1, TIMEOUT_MS) <= 0) return null;
   const buffer: Bytes = new Uint8Array(new ArrayBuffer(4096));
   const length = libc.recvfrom(fd, buffer, C.MSG_DONTWAIT, kernel);
   return length < 0 ? null : parseNetnsReply(parseMessages(buffer.subarray(0, length)));
 }
 
 /**
- * The mode in the kernel's answer. EINVAL comes from kernels before RDMA net namespaces (5.2), which are shared in all
- * but name; any other error is no answer.
+ * Parses the kernel's answer. EINVAL comes from kernels before RDMA network namespaces (5.2), which behave as shared;
+ * any other error counts as no answer.
  */
 export function parseNetnsReply(messages: readonly Message[]): NetnsMode | null {
   for (const message of messages) {

@@ -1,5 +1,5 @@
 /**
- * The character devices of HCAs: which uverbs, umad and issm node belongs to which HCA, and whether /dev has it.
+ * Character devices of HCAs: which uverbs, umad and issm node belongs to which HCA, and whether it exists in /dev.
  *
  * @module
  */
@@ -18,16 +18,16 @@ export function portKey(hca: string, port: number): string {
   return `${hca}/${port}`;
 }
 
-/** What `DEV_ROOT/infiniband` holds. One listing instead of a question per node; empty when there is no such directory. */
+/** Names in `DEV_ROOT/infiniband`, from a single listing; empty when there is no such directory. */
 export function readDevNodes(devRoot: string): ReadonlySet<string> {
   return new Set(entries(`${devRoot}/infiniband`) ?? []);
 }
 
 /**
- * uverbs nodes by HCA name. `ibdev` is read afresh every time, because numbers are reused: the kernel gives a new HCA
- * the lowest free one. The rest is taken from the last reading as long as the pair of names is the same.
+ * uverbs nodes by HCA name. `ibdev` is always read again, because the kernel reuses the lowest free number for a new
+ * HCA. The rest is reused while the pair of names is unchanged.
  *
- * @param known the last answer, or an empty map to read everything
+ * @param known the previous result, or an empty map to read everything
  */
 export function readUverbs(
   sysfsRoot: string,
@@ -37,7 +37,7 @@ export function readUverbs(
   const dir = `${sysfsRoot}/class/infiniband_verbs`;
   const found = new Map<string, UverbsNode>();
   for (const name of entries(dir) ?? []) {
-    if (!/^uverbs\d{1,6}$/.test(name)) continue; // abi_version lives in the same directory
+    if (!/^uverbs\d{1,6}$/.test(name)) continue; // abi_version is in the same directory
     const hca = readLine(`${dir}/${name}/ibdev`);
     if (hca === null) continue;
     const before = known.get(hca);
@@ -53,8 +53,8 @@ export function readUverbs(
 }
 
 /**
- * umad and issm nodes of every port, only those that /dev has too. There is one of each per port, not per HCA, and
- * either may be missing without fault: RoCE ports have no issm, iWARP and EFA ports have neither
+ * umad and issm nodes of every port, limited to those that exist in /dev. There is one of each per port, not per HCA.
+ * Either may be missing without a fault: RoCE ports have no issm, iWARP and EFA ports have neither
  * (kernel drivers/infiniband/core/user_mad.c).
  */
 export function readMads(sysfsRoot: string, dev: ReadonlySet<string>): ReadonlyMap<string, MadNodes> {

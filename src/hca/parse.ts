@@ -1,5 +1,5 @@
 /**
- * What sysfs attributes mean: pure functions from the text of one file to a value. Text that does not parse is
+ * Parsers for sysfs attributes: pure functions from the text of one file to a value. Text that does not parse gives
  * `null` or "unknown", never an exception.
  *
  * @module
@@ -25,7 +25,7 @@ export function parseNodeType(text: string | null): NodeType {
   return NODE_TYPES[text?.match(/^(\d+):/)?.[1] ?? ""] ?? "unknown";
 }
 
-/** `ports/N/state`: "4: ACTIVE". The number counts; the words have changed between kernels. */
+/** `ports/N/state`: "4: ACTIVE". Only the number is used; the words differ between kernels. */
 export function parsePortState(text: string | null): PortState {
   const digits = text?.match(/^(\d+):/)?.[1];
   return digits === undefined ? "unknown" : PORT_STATES[Number(digits)] ?? "unknown";
@@ -80,7 +80,7 @@ export function isPciAddress(text: string): boolean {
   return /^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(text);
 }
 
-/** A port's wire protocol. EFA calls itself "unspecified" with an unknown link layer, so its driver decides. */
+/** A port's wire protocol. EFA reports "unspecified" and an unknown link layer, so its driver decides. */
 export function transportOf(nodeType: NodeType, driver: string | null, layer: LinkLayer): Transport {
   if (driver === "efa") return "EFA";
   if (nodeType === "RNIC") return "iWARP";
@@ -89,12 +89,13 @@ export function transportOf(nodeType: NodeType, driver: string | null, layer: Li
   return "unknown";
 }
 
-/** PCI drivers whose functions are no iWARP adapters: an RNIC on one of them is soft-iWARP. */
+/** PCI drivers without iWARP support: an RNIC on one of them is soft-iWARP. */
 const NO_RNIC = new Set(["mlx4_core", "mlx5_core", "bnxt_en", "hns3", "efa", "hfi1", "be2net", "mana", "virtio-pci"]);
 
 /**
- * Whether an RDMA device is software although it has a `device` link: before kernel 5.11 soft-RoCE's and soft-iWARP's
- * led to the NIC below them. Only soft-RoCE has `parent`; soft-iWARP calls itself so, or is an RNIC where none can be.
+ * Whether an RDMA device is software although it has a `device` link: before kernel 5.11 the link of soft-RoCE and
+ * soft-iWARP led to the NIC below. Only soft-RoCE has `parent`; soft-iWARP is recognised by its description, or as an
+ * RNIC on a driver without iWARP support.
  */
 export function isSoftware(
   facts: { parent: string | null; nodeDesc: string | null; nodeType: NodeType; driver: string | null },

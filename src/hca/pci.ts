@@ -1,5 +1,5 @@
 /**
- * The device below an HCA: the PCI function, its place in the PCIe tree, and PF/VF/sub-function relations.
+ * The device below an HCA: its PCI function, the place in the PCIe tree, and PF, VF and sub-function relations.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { exists, linkName, list, readLine, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
-/** What `class/infiniband/NAME/device` leads to. */
+/** The target of `class/infiniband/NAME/device`. */
 export interface ParentDevice {
   readonly kind: HcaKind;
   readonly pci: PciFunction | null;
@@ -24,10 +24,10 @@ export interface ParentDevice {
 /**
  * Follows the `device` link of an HCA directory.
  *
- * A sub-function's link ends at an auxiliary device ("mlx5_core.sf.4") whose parent is the PF or VF that carries it;
- * vendor, driver and NUMA node are that parent's. Soft-RoCE has no link at all and is `virtual`.
+ * The link of a sub-function ends at an auxiliary device ("mlx5_core.sf.4") whose parent is the PF or VF that carries
+ * it; vendor, driver and NUMA node are those of the parent. Soft-RoCE has no link and is `virtual`.
  *
- * @param vfIndices finds VF numbers by PF directory; shared by all HCAs of one scan, because a PF can have hundreds
+ * @param vfIndices finds VF numbers by PF directory; shared by all HCAs of a scan, because a PF can have hundreds
  */
 export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDevice {
   const dir = resolve(join(hcaDir, "device"));
@@ -37,7 +37,7 @@ export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDe
     functionDir = dirname(functionDir);
   }
   const pf = resolve(join(functionDir, "physfn"));
-  // A function that has no SR-IOV, and the VF itself, is nobody's PF.
+  // A function without SR-IOV, or the VF itself, is not a PF.
   const pfDir = pf !== null && pf !== functionDir && isPciAddress(basename(pf)) && exists(join(pf, "sriov_totalvfs"))
     ? pf
     : null;
@@ -70,11 +70,11 @@ function readFunction(dir: string, pf: string | null, vfIndices: VfIndices): Pci
   };
 }
 
-/** VF numbers of PFs, from their `virtfnN` links. Good for one scan, then thrown away. */
+/** VF numbers of PFs, from their `virtfnN` links. Valid for one scan. */
 export class VfIndices {
   readonly #byPf = new Map<string, ReadonlyMap<string, number>>();
 
-  /** N of the PF's `virtfnN` link that ends at this address; `null` when none does. */
+  /** The N of the PF's `virtfnN` link to this address; `null` when there is none. */
   of(pfDir: string, address: string): number | null {
     let known = this.#byPf.get(pfDir);
     if (known === undefined) {

@@ -1,5 +1,5 @@
 /**
- * One port of an HCA: what never changes, what changes by itself, and its GID table.
+ * One port of an HCA: its constant part, its live part, and its GID table.
  *
  * @module
  */
@@ -15,8 +15,8 @@ export interface LivePort {
 }
 
 /**
- * How many empty slots in a row end a GID table. The kernel fills the lowest free slot first
- * (drivers/infiniband/core/cache.c), so what lies behind a long gap is empty; tables have 256 slots a port.
+ * Number of empty slots in a row that end a GID table. The kernel fills the lowest free slot first
+ * (drivers/infiniband/core/cache.c), so slots after a long gap are empty; tables have 256 slots per port.
  */
 const GAP = 32;
 
@@ -25,13 +25,16 @@ export function portNumbers(hcaDir: string): readonly number[] {
   return list(join(hcaDir, "ports")).filter((name) => /^\d{1,3}$/.test(name)).map(Number);
 }
 
-/** State and physical state: on several drivers each is a question to the adapter's firmware. */
+/** State and physical state. On several drivers each read asks the adapter's firmware. */
 export async function readLive(portDir: string): Promise<LivePort> {
   const [state, physState] = await Promise.all([readSlow(`${portDir}/state`), readSlow(`${portDir}/phys_state`)]);
   return { state, physState };
 }
 
-/** The slower-moving rest that also asks the firmware on some drivers; read when the state changed, and in full scans. */
+/**
+ * Attributes that change less often and ask the firmware on some drivers; read when the state changed and in full
+ * scans.
+ */
 export async function readDetails(
   portDir: string,
 ): Promise<Pick<Port, "rate" | "rateGbps" | "lid" | "smLid" | "pkey0">> {
@@ -48,9 +51,9 @@ export async function readDetails(
 }
 
 /**
- * A port before its live part was ever read.
- * @param last the same port as it was read before: its link layer is what it was when it cannot be read now, and its net
- *   devices are what an empty GID table does not name
+ * Creates a port before its live part was read.
+ * @param last the previous reading of the port: used for its link layer when that cannot be read now, and for net
+ *   devices that an empty GID table does not name
  */
 export function emptyPort(portDir: string, number: number, last: Port | undefined): Port {
   const linkLayer = readLine(`${portDir}/link_layer`);
@@ -75,7 +78,7 @@ export function emptyPort(portDir: string, number: number, last: Port | undefine
   };
 }
 
-/** The port with what was just read; the same object when nothing differs. */
+/** Updates the port with its live part; returns the same object when nothing changed. */
 export function withLive(port: Port, live: LivePort): Port {
   const state = parsePortState(live.state);
   const physState = parsePhysState(live.physState);
@@ -84,11 +87,11 @@ export function withLive(port: Port, live: LivePort): Port {
 
 /**
  * Occupied slots of a port's GID table with net devices and types, and whether there is a table. The kernel answers
- * these from its own cache.
+ * from its own cache.
  */
 export function readGids(portDir: string): Pick<Port, "gids" | "gidTable"> {
   const slots = entries(`${portDir}/gids`)?.length ?? 0;
-  // A port that is going away has no directories either, and says nothing about its table.
+  // The directories of a port that is being removed are missing as well, so its table is unknown.
   const gidTable = slots > 0 ? true : entries(portDir)?.includes("state") ? false : null;
   const gids: Gid[] = [];
   for (let index = 0, empty = 0; index < slots && empty < GAP; index++) {

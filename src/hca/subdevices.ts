@@ -1,20 +1,20 @@
 /**
- * SMI sub-devices: from ConnectX-8 XDR on, one function carries a second RDMA device for management datagrams of its
- * planes. The kernel gives it umad and issm nodes and never a uverbs node, so it is no adapter that a pod could use.
+ * SMI sub-devices: from ConnectX-8 XDR on, a function has a second RDMA device for management datagrams of its planes.
+ * The kernel gives it umad and issm nodes but never a uverbs node, so pods cannot use it as an adapter.
  *
  * @module
  */
 import type { Hca } from "./types.ts";
 
-/** An HCA and the device that carries it. */
+/** An HCA and its parent device. */
 interface Carried {
   readonly hca: Hca;
   readonly carrier: { readonly dir: string | null };
 }
 
 /**
- * Says of each HCA without uverbs node whether another one of the same function has one. Once said it stays so: when the
- * other one's node goes, this one has not become an adapter.
+ * Marks each HCA without uverbs node when another HCA of the same function has one. The mark stays when the other HCA
+ * loses its node, since a sub-device never becomes an adapter.
  */
 export function markSubdevices<T extends Carried>(known: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
   const served = new Map<string, string>();

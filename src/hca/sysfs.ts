@@ -1,9 +1,9 @@
 /**
- * The scanner: every RDMA device under `class/infiniband`, whatever carries it. sysfs is the authority for what
- * exists; file formats are those of `Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree.
+ * Scans every RDMA device under `class/infiniband`. sysfs is the authority for what exists; file formats are those of
+ * `Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree.
  *
- * A scan is cheap because it remembers: an HCA directory that is the same incarnation is not read again except for
- * what changes by itself, and an HCA that did not change comes back as the same object.
+ * Scans are cheap because results are reused: for an HCA directory of the same incarnation only the changing attributes
+ * are read, and an unchanged HCA is returned as the same object.
  *
  * @module
  */
@@ -23,35 +23,38 @@ import { markSubdevices } from "./subdevices.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
 
-/** Where the two trees are; both move for the sim, the tests, and containers that mount the host's aside. */
+/**
+ * The roots of sysfs and /dev; other than /sys and /dev for the sim, the tests, and containers that mount the host's
+ * trees.
+ */
 export interface Roots {
   readonly sysfs: string;
   readonly dev: string;
 }
 
-/** Whether a tree is a kernel's own sysfs and not one on disk: only the former counts its uevents. */
+/** Whether the tree is the kernel's own sysfs rather than one on disk; only the former has a uevent counter. */
 export function isKernelsOwn(sysfsRoot: string): boolean {
   return sysfsRoot === "/sys" || readLine(join(sysfsRoot, "kernel/uevent_seqnum")) !== null;
 }
 
-/** What sysfs and /dev alone say. */
+/** What sysfs and /dev show, without libibverbs. */
 export interface SysfsView {
   readonly hcas: readonly Hca[];
   readonly rdmaCm: boolean;
   readonly knem: boolean;
   readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
-  /** How many further names are unreadable and not in the list. */
-  readonly untold: number;
+  /** Number of further unreadable names that are not in the list. */
+  readonly unlisted: number;
   /** False when `class/infiniband` itself is missing: no RDMA driver is loaded. */
   readonly rdmaLoaded: boolean;
 }
 
-/** What all HCAs that are read at the same time share. */
+/** State shared by all HCAs that are read at the same time. */
 interface ScanPass {
   readonly depth: Depth;
   readonly vfIndices: VfIndices;
   readonly netdevs: NetdevReader;
-  /** Comes true when firmware has been waited for long enough; one timer for several HCAs. */
+  /** Resolves when the deadline for firmware has passed; one timer for several HCAs. */
   readonly deadline: Promise<null>;
 }
 
@@ -63,44 +66,44 @@ interface Known {
   readonly netdevMark: string;
 }
 
-/** What is below an HCA, as far as its net devices and its neighbours on the same function go. */
+/** The devices below an HCA, as needed for its net devices and for other HCAs of the same function. */
 interface Carrier extends Pick<ParentDevice, "dir" | "functionDir" | "pfDir"> {
   /** Soft-RoCE's net device. */
   readonly parent: string | null;
-  /** Directories that may have net devices of the HCA, the nearest first. */
+  /** Directories that may contain net devices of the HCA, the nearest first. */
   readonly netDirs: readonly string[];
 }
 
-/** HCAs whose slow attributes are read at the same time; Deno reads files on 32 threads, and some must stay free. */
+/** HCAs whose slow attributes are read at the same time. Deno reads files on 32 threads, and some must stay free. */
 const AT_ONCE = 8;
 
 /** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
 const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
-/** More HCAs than that cannot have a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
+/** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
 
-/** Names that are told when they cannot be read; a directory full of junk must not fill logs and memory. */
-const MOST_TOLD = 100;
+/** Maximum number of unreadable names to list; a directory full of junk must not fill logs and memory. */
+const MAX_LISTED = 100;
 
-/** Reads HCAs from sysfs, scan by scan. Not re-entrant: one scan at a time. */
+/** Reads HCAs from sysfs. Not re-entrant: one scan at a time. */
 export class SysfsScanner {
   readonly #roots: Roots;
   readonly #deadlineMs: number;
-  /** Net devices as last seen, which the caller may keep from one process to the next. */
+  /** Net devices as last seen. The caller may store it across restarts. */
   readonly memory = new NetdevMemory();
   #known: ReadonlyMap<string, Known> = new Map();
   #uverbs: ReadonlyMap<string, UverbsNode> = new Map();
   #mads: ReadonlyMap<string, MadNodes> = new Map();
   #madNames = "";
   #names: { raw: readonly string[]; sorted: readonly string[] } = { raw: [], sorted: [] };
-  /** Slow reads that have not come back, by incarnation: such an HCA is not asked again until they do. */
+  /** Pending slow reads by incarnation; an HCA with a pending read is not asked again. */
   readonly #waiting = new Map<string, Promise<readonly LivePort[]>>();
   readonly #onLateAnswer: (hca: string) => void;
 
   /**
    * @param deadlineMs how long a scan waits for the firmware of an HCA, in milliseconds
-   * @param onLateAnswer called when an HCA that missed the deadline answers after all: a reason to look again
+   * @param onLateAnswer called when an HCA that missed the deadline has answered: a reason to scan again
    */
   constructor(roots: Roots, deadlineMs = 2_000, onLateAnswer: (hca: string) => void = () => {}) {
     this.#roots = roots;
@@ -108,7 +111,7 @@ export class SysfsScanner {
     this.#onLateAnswer = onLateAnswer;
   }
 
-  /** Reads the machine once. Never rejects because of what the machine looks like. @throws {OutOfFiles} */
+  /** Reads the machine once. Never rejects because of the state of the machine. @throws {OutOfFiles} */
   async scan(depth: Depth): Promise<SysfsView> {
     const { sysfs, dev } = this.#roots;
     const classDir = `${sysfs}/class/infiniband`;
@@ -145,10 +148,10 @@ export class SysfsScanner {
     return {
       hcas: [...this.#known.values()].map((one) => one.hca),
       rdmaCm: nodes.has("rdma_cm"),
-      // The original looks at the class entry, which exists exactly while the module is loaded.
+      // The upstream Go plugin checks the class entry, which exists exactly while the module is loaded.
       knem: isDirectory(`${sysfs}/class/misc/knem`),
-      unreadable: unreadable.length > MOST_TOLD ? unreadable.slice(0, MOST_TOLD) : unreadable,
-      untold: Math.max(0, unreadable.length - MOST_TOLD),
+      unreadable: unreadable.length > MAX_LISTED ? unreadable.slice(0, MAX_LISTED) : unreadable,
+      unlisted: Math.max(0, unreadable.length - MAX_LISTED),
       rdmaLoaded: raw !== null,
     };
   }
@@ -161,7 +164,7 @@ export class SysfsScanner {
     return this.#names.sorted;
   }
 
-  /** umad and issm nodes are read again when their names, or the HCAs they could belong to, are not the same as before. */
+  /** Reads umad and issm nodes again when their names, or the HCAs they could belong to, have changed. */
   #refreshMads(nodes: ReadonlySet<string>, depth: Depth, marks: ReadonlyMap<string, string | null>): void {
     const here = [...nodes].filter((name) => /^(umad|issm)/.test(name)).join(" ") + "|" +
       (entries(`${this.#roots.sysfs}/class/infiniband_mad`) ?? []).join(" ");
@@ -171,13 +174,15 @@ export class SysfsScanner {
     this.#madNames = here;
   }
 
-  /** One HCA, or the reason why it could not be read. */
+  /** Reads one HCA; returns the reason when it cannot be read. */
   async #readHca(name: string, now: string | null, pass: ScanPass): Promise<Known | string> {
     const { depth, deadline } = pass;
     const dir = `${this.#roots.sysfs}/class/infiniband/${name}`;
     const last = this.#known.get(name);
     const same = last?.incarnation === now ? last.hca : null;
-    if (now === null || (same === null && !isDirectory(dir))) return "its directory vanished while it was being read";
+    if (now === null || (same === null && !isDirectory(dir))) {
+      return "its directory disappeared while it was being read";
+    }
 
     const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass.vfIndices, same) : null;
     const carrier = whole !== null && (whole.carrier.dir !== null || same === null) ? whole.carrier : last!.carrier;
@@ -193,11 +198,11 @@ export class SysfsScanner {
     return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca, carrier, netdevMark: mark };
   }
 
-  /** The little that a quick scan reads again of an HCA that stayed. */
+  /** Reads the few attributes of an HCA that a quick scan updates. */
   #refresh(hca: Hca): Hca {
     let { pci } = hca;
     if (pci?.sriovTotalVfs) {
-      // By the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
+      // Uses the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
@@ -246,7 +251,7 @@ export class SysfsScanner {
     return { hca: withLastKnown(hca, same, software), carrier };
   }
 
-  /** Live parts of all ports, or null when the firmware did not answer in time. */
+  /** Reads the live parts of all ports; null when the firmware did not answer in time. */
   async #readPorts(
     name: string,
     dir: string,
@@ -289,7 +294,7 @@ export class SysfsScanner {
     }));
   }
 
-  /** The HCA with its net devices, sorted by port. */
+  /** Adds the HCA's net devices, sorted by port. */
   async #withNetdevs(hca: Hca, carrier: Carrier, reader: NetdevReader): Promise<Hca> {
     const isSoft = hca.kind === "virtual";
     const own = carrier.parent !== null && isSoft
@@ -307,12 +312,12 @@ export class SysfsScanner {
 
 const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
 
-/** The name comes from whoever made the entry; it must not steer a terminal. */
+/** The name is untrusted input and must not reach a terminal unescaped. */
 function notAName(name: string): { readonly name: string; readonly reason: string } {
-  return { name: printable(name), reason: "this is no name that the kernel gives an RDMA device" };
+  return { name: printable(name), reason: "this is not a valid name of an RDMA device" };
 }
 
-/** Whether two readings of one HCA say the same. */
+/** Whether two readings of an HCA are equal. */
 function alike(a: Hca, b: Hca): boolean {
   if (
     a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
@@ -323,6 +328,6 @@ function alike(a: Hca, b: Hca): boolean {
 }
 
 function hungNote(name: string, deadlineMs: number): string {
-  return `${name} did not tell its port states within ${deadlineMs / 1000} s; its firmware or driver hangs, ` +
+  return `${name} did not report its port states within ${deadlineMs / 1000} s; its firmware or driver hangs, ` +
     "and pods that use it will hang too. See dmesg; a reset of the adapter or of the node fixes it";
 }

@@ -1,8 +1,8 @@
 /**
- * What the rest of the plugin knows about RDMA hardware: plain immutable values, no behaviour.
+ * RDMA hardware as the rest of the plugin sees it: plain immutable values without behaviour.
  *
- * Field names follow sysfs (`Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree) wherever a value is
- * what one file says. `null` always means "the kernel does not say": the file is missing, torn or unreadable. It never
+ * Field names follow sysfs (`Documentation/ABI/stable/sysfs-class-infiniband` in the kernel tree) where a value comes
+ * from one file. `null` always means that the kernel gives no value: the file is missing, torn or unreadable. It never
  * stands for a default.
  *
  * @module
@@ -14,13 +14,13 @@ export type NodeType = "CA" | "switch" | "router" | "RNIC" | "usNIC" | "usNIC UD
 /** Kernel `enum ib_port_state`; the number before the colon in `ports/N/state`. */
 export type PortState = "NOP" | "DOWN" | "INIT" | "ARMED" | "ACTIVE" | "ACTIVE_DEFER" | "unknown";
 
-/** What `ports/N/link_layer` can say. EFA says neither of the two. */
+/** Values of `ports/N/link_layer`. EFA has neither of the two. */
 export type LinkLayer = "InfiniBand" | "Ethernet" | "unknown";
 
-/** The wire protocol an operator selects by; derived from node type, link layer and driver. */
+/** The wire protocol that operators select by; derived from node type, link layer and driver. */
 export type Transport = "IB" | "RoCE" | "iWARP" | "EFA" | "unknown";
 
-/** What an HCA is made of: a physical function, a virtual function, a sub-function, or software without any device. */
+/** What carries the HCA: a physical function, a virtual function, a sub-function, or software only. */
 export type HcaKind = "pf" | "vf" | "sf" | "virtual";
 
 /** One occupied slot of a port's GID table. */
@@ -28,7 +28,7 @@ export interface Gid {
   readonly index: number;
   /** Eight groups of four hex digits, as sysfs prints it. */
   readonly gid: string;
-  /** "IB/RoCE v1", "RoCE v2"; null when the kernel does not tell. */
+  /** "IB/RoCE v1", "RoCE v2"; null when the kernel gives no type. */
   readonly type: string | null;
   /** Name of the associated net device, null on InfiniBand. */
   readonly netdev: string | null;
@@ -47,26 +47,26 @@ export interface Port {
   readonly rate: string | null;
   /** The number in front of `rate`, in Gb/s. */
   readonly rateGbps: number | null;
-  /** The rate when the port was last up: what a port says while it is down is no fact about the adapter. */
+  /** The rate when the port was last up; the rate of a port that is down is not meaningful. */
   readonly upRateGbps: number | null;
   readonly lid: number | null;
   readonly smLid: number | null;
   readonly gids: readonly Gid[];
   /**
-   * Whether the port has a GID table at all, be it all zeros. An Ethernet port without one carries no RDMA: the uplink
-   * and the representors of a switchdev function, or RoCE that was switched off. null when it cannot be read.
+   * Whether the port has a GID table, even if all slots are zero. An Ethernet port without one carries no RDMA: the
+   * uplink and the representors of a switchdev function, or RoCE that is disabled. null when it cannot be read.
    */
   readonly gidTable: boolean | null;
-  /** Net devices of this port: the function's own, and those of the GID table that stand above them. Sorted. */
+  /** Net devices of this port: those of the function, and those of the GID table on top of them. Sorted. */
   readonly netdevs: readonly string[];
   /**
-   * True when its net device is not in this network namespace but in a pod's: `netdevs` are the names seen last, and the
-   * state of an Ethernet port is then the pod's business.
+   * True when the net device is in a pod's network namespace: `netdevs` are then the names last seen, and the state of
+   * an Ethernet port is under the pod's control.
    */
   readonly netdevAway: boolean;
-  /** `umadN` that serves this port; null where the port has no management datagrams (EFA, iWARP) or ib_umad is not loaded. */
+  /** `umadN` of this port; null where the port has no management datagrams (EFA, iWARP) or ib_umad is not loaded. */
   readonly umad: string | null;
-  /** `issmN`; only real InfiniBand ports of a PF have one, and its absence is no fault. */
+  /** `issmN`; only real InfiniBand ports of a PF have one, so null is not a fault. */
   readonly issm: string | null;
   /** Partition key at index 0 as sysfs prints it ("0xffff"); null on ports without a table. */
   readonly pkey0: string | null;
@@ -82,13 +82,13 @@ export interface PciFunction {
   /** Kernel driver bound to the function: "mlx5_core", "bnxt_en", "efa". */
   readonly driver: string | null;
   readonly modalias: string | null;
-  /** Absent when the kernel says -1. */
+  /** Null when the kernel reports -1. */
   readonly numaNode: number | null;
   /** Bridges from the root down, the root first: ["pci0000:3a", "0000:3a:00.0"]; without the function itself. */
   readonly path: readonly string[];
   /** Address of the PF when this is a VF. */
   readonly physfn: string | null;
-  /** N of the PF's `virtfnN` link that points here. */
+  /** The N of the PF's `virtfnN` link to this function. */
   readonly vfIndex: number | null;
   /** Net devices of the PF when this is a VF. */
   readonly pfNetdevs: readonly string[];
@@ -96,26 +96,26 @@ export interface PciFunction {
   readonly sriovTotalVfs: number | null;
 }
 
-/** A character device that user space talks to the HCA through. */
+/** The character device through which user space uses the HCA. */
 export interface UverbsNode {
   /** "uverbs0" */
   readonly name: string;
   /** `major:minor` as in the sysfs `dev` file; null when torn. */
   readonly dev: string | null;
-  /** Driver ABI version: what a libibverbs provider must support. */
+  /** Driver ABI version, which the libibverbs provider must support. */
   readonly abiVersion: number | null;
-  /** False when `DEV_ROOT/infiniband/NAME` does not exist: libibverbs then hides the HCA. */
+  /** False when `DEV_ROOT/infiniband/NAME` does not exist; libibverbs then hides the HCA. */
   readonly present: boolean;
 }
 
-/** A character device of the HCA's PCI function that is not verbs': Omni-Path's hfi1_0, Slingshot's cxi0, a PTP clock. */
+/** A character device of the HCA's PCI function beside verbs: Omni-Path's hfi1_0, Slingshot's cxi0, a PTP clock. */
 export interface ClassNode {
   /** Name of its class in sysfs: "hfi1_user", "cxi_user", "ptp". */
   readonly class: string;
   readonly name: string;
-  /** As every host has it: "/dev/hfi1_0". */
+  /** Path on the host: "/dev/hfi1_0". */
   readonly path: string;
-  /** `major:minor`; null when the kernel does not say. */
+  /** `major:minor`; null when the kernel gives none. */
   readonly dev: string | null;
   /** Directory in sysfs, relative to its root. */
   readonly entry: string;
@@ -134,7 +134,7 @@ export interface Hca {
   readonly boardId: string | null;
   readonly hcaType: string | null;
   readonly kind: HcaKind;
-  /** Of the first port that has one; `ports` say it for each. */
+  /** Transport of the first port that has one; see `ports` for each. */
   readonly transport: Transport;
   /** null for software HCAs (soft-RoCE, soft-iWARP). */
   readonly pci: PciFunction | null;
@@ -143,34 +143,37 @@ export interface Hca {
   readonly ports: readonly Port[];
   /** Net devices of all ports. Sorted. */
   readonly netdevs: readonly string[];
-  /** More names that select it: the bond above its net devices, and slaves of it whose function has no HCA of its own. */
+  /**
+   * More names that select the HCA: the bond above its net devices, and slaves of it whose function has no HCA of its
+   * own.
+   */
   readonly bondNetdevs: readonly string[];
   /** True for a function in switchdev mode, the uplink of an embedded switch. */
   readonly switchdev: boolean;
-  /** The HCA of the same function that has a uverbs node while this one never gets one: this is its SMI sub-device. */
+  /** For an SMI sub-device: the HCA of the same function that has the uverbs node. */
   readonly subdeviceOf: string | null;
   /** null when ib_uverbs is not loaded or has no entry for this HCA. */
   readonly uverbs: UverbsNode | null;
-  /** Other character devices of its PCI function, never those of a neighbour. */
+  /** Other character devices of the HCA's PCI function. */
   readonly classNodes: readonly ClassNode[];
-  /** Whether libibverbs lists the HCA; null when the library could not be asked. */
+  /** Whether libibverbs lists the HCA; null when it could not be asked. */
   readonly inVerbs: boolean | null;
-  /** What was odd about this HCA in this scan, one sentence each, for people. */
+  /** Notes about this HCA from this scan, one sentence each, for people. */
   readonly notes: readonly string[];
 }
 
-/** What the real libibverbs said when it was asked, or why it could not be asked. */
+/** The answer of libibverbs, or the reason why it could not be asked. */
 export type VerbsAnswer =
   | { readonly kind: "list"; readonly devices: readonly VerbsDevice[] }
-  /** The library answered "no devices" (NULL or an empty list without an error that says why). */
+  /** The library returned no devices (NULL or an empty list, without an error). */
   | { readonly kind: "empty" }
   /** ENOSYS: the kernel has no uverbs support loaded. */
   | { readonly kind: "no-kernel-support" }
   /** dlopen failed, or a symbol is missing. */
   | { readonly kind: "no-library"; readonly detail: string }
-  /** The library was reached and failed in another way. */
+  /** The library was called and failed in another way. */
   | { readonly kind: "failed"; readonly detail: string }
-  /** Not asked: switched off, or a runtime without FFI. */
+  /** Not asked: disabled, or a runtime without FFI. */
   | { readonly kind: "not-asked"; readonly detail: string };
 
 /** One entry of `ibv_get_device_list`. */
@@ -187,13 +190,13 @@ export interface VerbsDevice {
 /** RDMA net namespace mode of the machine (`rdma system show`). */
 export type NetnsMode = "shared" | "exclusive" | "unknown";
 
-/** Everything one scan found. */
+/** The result of one scan. */
 export interface Snapshot {
   /** Sorted by name, in natural order (mlx5_2 before mlx5_10). */
   readonly hcas: readonly Hca[];
   /**
-   * HCAs that this process has seen, that sysfs does not show any more, and whose PCI function still has its driver,
-   * on a machine in exclusive RDMA net namespace mode: they are in a pod's network namespace. As last seen.
+   * HCAs that this process has seen and sysfs no longer shows, while their PCI function still has its driver, on a
+   * machine in exclusive RDMA network namespace mode: they are in a pod's network namespace. As last seen.
    */
   readonly inPodNetns: readonly Hca[];
   readonly verbs: VerbsAnswer;
@@ -202,8 +205,8 @@ export interface Snapshot {
   /** Whether the host has /dev/knem. */
   readonly knem: boolean;
   readonly netnsMode: NetnsMode;
-  /** Names that were there when the scan began and could not be read to the end, with the reason. */
+  /** Names that existed when the scan began and could not be read completely, with the reason. */
   readonly unreadable: readonly { readonly name: string; readonly reason: string }[];
-  /** Trouble that concerns the whole machine, one sentence each. */
+  /** Notes that concern the whole machine, one sentence each. */
   readonly notes: readonly string[];
 }

@@ -1,7 +1,7 @@
 /**
- * The real libibverbs through FFI: which HCAs user space can drive. Only the device list is asked for. No device is
- * ever opened, so nothing here needs a capability or can pin the hardware: an open verbs context blocks the removal of
- * HCAs whose driver cannot disassociate.
+ * Asks libibverbs, through FFI, which HCAs user space can use. Only the device list is requested and no device is
+ * opened, so no capability is needed and the hardware is not pinned: an open verbs context blocks the removal of HCAs
+ * whose driver cannot disassociate.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { VerbsAnswer, VerbsDevice } from "./types.ts";
 /** Soname in rdma-core since 2017; ABI "IBVERBS_1.1". */
 const SONAME = "libibverbs.so.1";
 
-/** ENOSYS of asm-generic/errno.h: what `ibv_get_device_list` sets when the kernel has no uverbs. */
+/** ENOSYS of asm-generic/errno.h: set by `ibv_get_device_list` when the kernel has no uverbs. */
 const ENOSYS = 38;
 
 /**
@@ -44,21 +44,21 @@ const SYMBOLS = {
 
 const LIBC_SYMBOLS = { __errno_location: { parameters: [], result: "pointer" /* int * */ } } as const;
 
-/** Asks the library once per call of {@link Verbs.list}. Dispose it to unload the library. */
+/** Asks libibverbs on every call of {@link Verbs.list}. Dispose it to unload the library. */
 export interface Verbs extends Disposable {
-  /** The devices that libibverbs lists now, or why there is no list. Never rejects. */
+  /** Returns the devices that libibverbs lists, or the reason why there is no list. Never rejects. */
   list(): Promise<VerbsAnswer>;
 }
 
-/** A stand-in that explains why the library is not asked. */
+/** A substitute that always returns the given answer. */
 export function noVerbs(answer: VerbsAnswer): Verbs {
   return { list: () => Promise.resolve(answer), [Symbol.dispose]: () => {} };
 }
 
 /**
- * Loads libibverbs. A missing library, or a runtime without FFI, is an answer and not an error.
+ * Loads libibverbs. A missing library or a runtime without FFI is an answer, not an error.
  *
- * @param library file or soname; tests put a library of their own here
+ * @param library file or soname; tests pass a library of their own
  * @param deadlineMs how long one call may take, in milliseconds
  */
 export function openVerbs(library = SONAME, deadlineMs = 5_000): Verbs {
@@ -76,7 +76,7 @@ class LoadedVerbs implements Verbs {
   readonly #verbs: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #libc: Deno.DynamicLibrary<typeof LIBC_SYMBOLS>;
   readonly #deadlineMs: number;
-  /** A call that has not come back. The library locks its own list, so a second one would only wait as well. */
+  /** The call that has not returned. libibverbs locks its list, so a second call would block as well. */
   #pending: Promise<VerbsAnswer> | null = null;
   #disposed = false;
 
@@ -113,8 +113,8 @@ class LoadedVerbs implements Verbs {
     const count = new Int32Array(1);
     let devices = await this.#verbs.symbols.ibv_get_device_list(count);
     if (devices === null) {
-      // That call ran on another thread and left its errno there. A call that fails does so at once, so it is made
-      // again on this thread, where errno can be read.
+      // The call ran on another thread and left its errno there. A failing call fails at once, so it is repeated on
+      // this thread, where errno can be read.
       this.#setErrno(0);
       devices = this.#verbs.symbols.ask_again(count);
       if (devices === null) return whyNull(this.#errno());
@@ -129,14 +129,14 @@ class LoadedVerbs implements Verbs {
     }
   }
 
-  /** Copies everything out of the list, whose memory is the library's and ends with `ibv_free_device_list`. */
+  /** Copies the list, whose memory belongs to the library and is freed by `ibv_free_device_list`. */
   #copy(devices: Deno.PointerObject, count: number): VerbsDevice[] {
-    if (count < 0 || count > 4096) throw new Error(`libibverbs speaks of ${count} devices, which cannot be`);
+    if (count < 0 || count > 4096) throw new Error(`libibverbs reports ${count} devices, which is not possible`);
     const array = new Deno.UnsafePointerView(devices);
     const found: VerbsDevice[] = [];
     for (let i = 0; i < count; i++) {
       const pointer = array.getPointer(i * 8);
-      if (pointer === null) break; // the list ends with NULL, whatever the count says
+      if (pointer === null) break; // NULL ends the list, regardless of the count
       const view = new Deno.UnsafePointerView(pointer);
       found.push({
         name: text(view, IBV_DEVICE.name),
@@ -161,7 +161,7 @@ class LoadedVerbs implements Verbs {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#pending === null) this.#close(); // else: unloading code that a thread is in would crash the process
+    if (this.#pending === null) this.#close(); // otherwise a thread still runs its code, and unloading would crash the process
   }
 
   #close(): void {
@@ -170,14 +170,14 @@ class LoadedVerbs implements Verbs {
   }
 }
 
-/** NULL without an error is libibverbs' way to say "none"; ENOSYS is "no uverbs in this kernel". */
+/** NULL without an error means no devices in libibverbs; ENOSYS means that the kernel has no uverbs. */
 function whyNull(errno: number): VerbsAnswer {
   if (errno === ENOSYS) return { kind: "no-kernel-support" };
   if (errno === 0) return { kind: "empty" };
   return { kind: "failed", detail: `ibv_get_device_list returned NULL, errno ${errno}` };
 }
 
-/** A fixed-size char array that may lack its NUL. */
+/** Reads a fixed-size char array, which may lack its NUL. */
 function text(view: Deno.UnsafePointerView, field: { offset: number; size: number }): string {
   const bytes = new Uint8Array(field.size);
   view.copyInto(bytes, field.offset);
@@ -185,10 +185,10 @@ function text(view: Deno.UnsafePointerView, field: { offset: number; size: numbe
   return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
-/** A GUID in network byte order, read as a little-endian integer, the way sysfs writes it. */
+/** Formats a GUID in network byte order, read as a little-endian integer, as sysfs prints it. */
 export function guidText(networkOrder: bigint): string {
   const bytes = new Uint8Array(8);
-  // The value in memory is big-endian; FFI read it in this machine's order, so it is written back the same way.
+  // The value in memory is big-endian and FFI read it in host order, so it is written back in host order.
   new BigUint64Array(bytes.buffer)[0] = networkOrder;
   return [0, 2, 4, 6].map((i) => [...bytes.subarray(i, i + 2)].map((b) => b.toString(16).padStart(2, "0")).join(""))
     .join(":");

@@ -1,36 +1,36 @@
 /**
- * CDI spec files on disk: written before any answer names them, replaced atomically, and recognised when somebody else
- * deletes or replaces one.
+ * CDI spec files on disk: written before any answer refers to them, replaced atomically, and checked for changes by
+ * other programs.
  *
  * @module
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What this room has to know of a CDI spec: the annotations that say who keeps the file. */
+/** The part of a CDI spec that is used here: annotations that identify the owner of the file. */
 export interface AnnotatedSpec {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
 const PREFIX = "rdma-device-plugin_";
 
-/** A file as this process wrote it. */
+/** A file written by this process. */
 interface Written {
   readonly text: string;
-  /** Tells the file from one of the same name that somebody else put there. */
+  /** Identifies the file; differs when another program replaced it. */
   readonly mark: string | null;
 }
 
-/** A spec that another process of this program put into the directory, this one's predecessor for instance. */
+/** A spec that another process of this program wrote, for example the previous plugin. */
 export interface OtherSpec {
   /** File name. */
   readonly name: string;
   readonly resource: string;
-  /** Where its plugin serves, while it lives. */
+  /** Socket of the plugin that wrote it. */
   readonly socket: string;
 }
 
-/** The files of this process in one directory. */
+/** The CDI files of this process in one directory. */
 export class CdiFiles {
   readonly #dir: string;
   readonly #written = new Map<string, Written>();
@@ -40,8 +40,8 @@ export class CdiFiles {
   }
 
   /**
-   * Writes the resource's spec unless it is there in these words already.
-   * @throws when the directory cannot be written to; Allocate must then not answer with names
+   * Writes the resource's spec, unless the file already has this content.
+   * @throws when the directory cannot be written; Allocate must then not return CDI names
    */
   write(resource: string, spec: AnnotatedSpec): void {
     const text = `${JSON.stringify(spec, null, 2)}\n`;
@@ -49,7 +49,7 @@ export class CdiFiles {
     if (this.#written.get(resource)?.text === text && this.isInPlace(resource)) return;
     try {
       mkdirSync(this.#dir, { recursive: true });
-      // Runtimes read every *.json and *.yaml in the directory, so a half-written file must have another name.
+      // Runtimes read every *.json and *.yaml in the directory, so a partial file needs another extension.
       const temporary = join(this.#dir, `.${PREFIX}${Math.random().toString(36).slice(2)}.tmp`);
       try {
         writeFileSync(temporary, text, { mode: 0o644 });
@@ -70,25 +70,25 @@ export class CdiFiles {
     this.#written.set(resource, { text, mark: markOf(path) });
   }
 
-  /** Whether the file that this process wrote is still there, and no other in its place. */
+  /** Whether the file that this process wrote is still there and has not been replaced. */
   isInPlace(resource: string): boolean {
     const mark = this.#written.get(resource)?.mark ?? null;
     return mark !== null && mark === markOf(this.#path(resource));
   }
 
-  /** Whether this process keeps a file for the resource. */
+  /** Whether this process has written a file for the resource. */
   has(resource: string): boolean {
     return this.#written.has(resource);
   }
 
-  /** The spec on disk, whoever wrote it; null when there is none that is this program's. */
+  /** The spec on disk, regardless of the writer; null when there is none of this program. */
   read(resource: string): AnnotatedSpec | null {
     const spec = specAt(this.#path(resource));
     return spec !== null && spec.annotations["rdma-device-plugin/resource"] === resource ? spec : null;
   }
 
   /**
-   * Removes the resource's file, unless another process has put its own there since.
+   * Removes the resource's file, unless another process has replaced it.
    * @returns the file that could not be removed, or null
    */
   remove(resource: string): string | null {
@@ -98,29 +98,29 @@ export class CdiFiles {
     return !ours || tryRemove(path) ? null : path;
   }
 
-  /** Leaves the resource's file where it is; gives its path. */
+  /** Stops managing the resource's file without removing it; returns its path. */
   leave(resource: string): string {
     this.#written.delete(resource);
     return this.#path(resource);
   }
 
-  /** Resources that this process keeps files for. */
+  /** Resources that this process has files for. */
   get resources(): readonly string[] {
     return [...this.#written.keys()];
   }
 
-  /** Specs of this program in the directory that this process did not write. */
+  /** Specs of this program in the directory that other processes wrote. */
   others(): readonly OtherSpec[] {
     return namesIn(this.#dir).flatMap((name) => {
       const annotations = specAt(join(this.#dir, name))?.annotations;
       const resource = annotations?.["rdma-device-plugin/resource"];
       const socket = annotations?.["rdma-device-plugin/socket"];
-      if (typeof resource !== "string" || typeof socket !== "string") return []; // not ours to judge
+      if (typeof resource !== "string" || typeof socket !== "string") return []; // not written by this program
       return this.#written.has(resource) ? [] : [{ name, resource, socket }];
     });
   }
 
-  /** Removes a file of {@link others}; false when it cannot be, and the next start tries again. */
+  /** Removes a file of {@link others}; returns false on failure, which the next start retries. */
   removeOther({ name }: OtherSpec): boolean {
     return tryRemove(join(this.#dir, name));
   }
@@ -130,7 +130,7 @@ export class CdiFiles {
   }
 }
 
-/** Removes a file; false when it cannot be, as on a file system that is read-only now. */
+/** Removes a file; returns false on failure, for example on a read-only file system. */
 function tryRemove(path: string): boolean {
   try {
     rmSync(path, { force: true });
@@ -140,7 +140,7 @@ function tryRemove(path: string): boolean {
   }
 }
 
-/** A rename gives the new file's inode; the time tells that somebody wrote into it. */
+/** A rename changes the inode; the time shows that the file was written to. */
 function markOf(path: string): string | null {
   try {
     const { ino, mtimeMs, size } = lstatSync(path);
@@ -158,7 +158,7 @@ function namesIn(dir: string): readonly string[] {
   }
 }
 
-/** A file as far as it says whose it is; null for anything else. */
+/** Parses a file if it identifies its owner; null otherwise. */
 function specAt(path: string): AnnotatedSpec | null {
   try {
     const spec = JSON.parse(readFileSync(path, "utf8")) as Partial<AnnotatedSpec> | null;

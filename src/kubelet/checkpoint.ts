@@ -1,7 +1,7 @@
 /**
- * The kubelet's checkpoint of device allocations, read only: which devices running pods hold. Needed where the machine
- * cannot tell: an HCA that was moved into a pod's RDMA net namespace is not in this machine's sysfs, and a plugin that
- * restarts then would not know that it exists.
+ * Reads the kubelet's checkpoint of device allocations: the devices that running pods hold. This is needed because an
+ * HCA that was moved into a pod's RDMA network namespace is not in this machine's sysfs, so a restarted plugin would
+ * not know that it exists.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { join } from "node:path";
 /** File name in the kubelet's device-plugins directory (kubelet `checkpointmanager`, `devicemanager`). */
 const FILE = "kubelet_internal_checkpoint";
 
-/** Resources that plugins registered, as the kubelet wrote down. */
+/** Resources that plugins have registered, according to the checkpoint. */
 export function registeredResources(kubeletDir: string): ReadonlySet<string> {
   return new Set(registeredDevices(kubeletDir).keys());
 }
 
-/** Device IDs that were in the list of each resource, as the kubelet wrote down. */
+/** Device IDs in the list of each resource, according to the checkpoint. */
 export function registeredDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
   const registered = at(readData(kubeletDir), "RegisteredDevices");
   const entries = isObject(registered) && !Array.isArray(registered) ? Object.entries(registered) : [];
@@ -25,21 +25,21 @@ export function registeredDevices(kubeletDir: string): ReadonlyMap<string, Reado
   }));
 }
 
-/** The checkpoint's content; undefined when there is none or it is not what we know. */
+/** Content of the checkpoint; undefined when there is none or its format is unknown. */
 function readData(kubeletDir: string): unknown {
   try {
     return at(JSON.parse(readFileSync(join(kubeletDir, FILE), "utf8")), "Data");
   } catch {
-    return undefined; // a kubelet that never admitted a pod has none
+    return undefined; // the kubelet writes it when it admits the first pod
   }
 }
 
-/** Whether there is a checkpoint and nothing can be read from it: then nobody knows what pods hold. */
+/** Whether the checkpoint exists but cannot be read, so that the devices of pods are unknown. */
 export function isUnreadable(kubeletDir: string): boolean {
   return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
 }
 
-/** Device IDs that pods hold, by resource. Empty when there is no checkpoint or it is not what we know. */
+/** Device IDs that pods hold, by resource. Empty when there is no checkpoint or its format is unknown. */
 export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
   const held = new Map<string, Set<string>>();
   const entries = at(readData(kubeletDir), "PodDeviceEntries");
@@ -48,7 +48,7 @@ export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet
     if (typeof resource !== "string") continue;
     const ids = held.get(resource) ?? new Set();
     held.set(resource, ids);
-    // IDs by NUMA node since Kubernetes 1.20; a plain list before. Of a bare string the values would be its letters.
+    // IDs by NUMA node since Kubernetes 1.20; a plain list before. The values of a string would be its letters.
     const listed = at(entry, "DeviceIDs");
     for (const id of isObject(listed) ? Object.values(listed).flat() : []) {
       if (typeof id === "string") ids.add(id);

@@ -1,26 +1,26 @@
 /**
- * Noticing that the kubelet came, went, or wiped its directory: inotify, with a poll behind it for the event that
- * never comes (a limit reached, a directory that was replaced, a network file system).
+ * Watches the kubelet's directory for restarts of the kubelet: inotify, with a poll for cases without events (an
+ * inotify limit, a replaced directory, a network file system).
  *
  * @module
  */
 import { type FSWatcher, lstatSync, watch } from "node:fs";
 
-/** How often the directory is looked at when inotify works, in milliseconds. Each time wakes an idle process. */
+/** Poll interval while inotify works, in milliseconds. Each poll wakes an idle process. */
 export const POLL_MS = 10_000;
-/** … and when it does not. */
+/** Poll interval when inotify does not work, in milliseconds. */
 const POLL_WITHOUT_INOTIFY_MS = 1_000;
 
 /**
- * Calls `poke` whenever something in a directory changed, and every {@link POLL_MS} anyway, until `signal` aborts.
+ * Calls `changed` when something in a directory changed, and at least every {@link POLL_MS}, until `signal` aborts.
  *
- * @param onTrouble told once, in a sentence, when inotify cannot be had; the poll is then every second
+ * @param onProblem called once, with a sentence, when inotify is not available; the poll is then every second
  */
 export function watchDirectory(
   dir: string,
-  poke: () => void,
+  changed: () => void,
   signal: AbortSignal,
-  onTrouble: (sentence: string) => void,
+  onProblem: (sentence: string) => void,
 ): void {
   let watcher: FSWatcher | null = null;
   let watched: string | null = null;
@@ -33,14 +33,14 @@ export function watchDirectory(
     watched = null;
   };
   const start = () => {
-    // A watch belongs to an inode: a directory that was removed and made again needs a new one.
+    // A watch belongs to an inode: a directory that was removed and created again needs a new one.
     const now = inode(dir);
     if (now === watched && watcher !== null) return;
     stop();
     if (now === null) return;
     try {
       watcher = watch(dir, { persistent: true }, happened);
-      // An inotify limit is told here, after a watch() that seemed to succeed.
+      // An inotify limit is reported here, after watch() seemed to succeed.
       watcher.on("error", (error) => {
         pollInstead(error);
         if (!signal.aborted) schedule();
@@ -51,17 +51,17 @@ export function watchDirectory(
     }
   };
   const happened = () => {
-    // An event that was on its way when the watch was closed is told all the same.
+    // An event that was pending when the watch was closed is still delivered.
     if (signal.aborted) return;
-    // It may have been the directory itself that went, and another may be there already.
+    // The directory itself may have been removed, and may already exist again.
     const before = watched;
     start();
     if (watched !== before) schedule();
-    poke();
+    changed();
   };
   const pollInstead = ({ message }: Error) => {
     stop();
-    if (!complained) onTrouble(`Cannot watch ${dir} (${message}); it is polled every second instead`);
+    if (!complained) onProblem(`Cannot watch ${dir} (${message}); it is polled every second instead`);
     complained = true;
   };
   const schedule = () => {
@@ -70,7 +70,7 @@ export function watchDirectory(
   };
   const tick = () => {
     start();
-    poke();
+    changed();
     schedule();
   };
   if (signal.aborted) return;
@@ -82,8 +82,8 @@ export function watchDirectory(
 }
 
 /**
- * What tells a directory from the next one of that name, which may well get the same inode. Its ctime changes with every
- * file in it and says nothing.
+ * Identifies a directory, which may get the same inode when it is created again. Its ctime is not used, because it
+ * changes with every file in it.
  */
 function inode(dir: string): string | null {
   try {

@@ -1,6 +1,6 @@
 /**
- * The Registration service of the kubelet's plugin watcher: the kubelet finds a plugin's socket in plugins_registry by
- * itself, asks who it is, and says whether it accepts it.
+ * The Registration service of the kubelet's plugin watcher: the kubelet finds a plugin's socket in plugins_registry,
+ * asks for its identity, and reports whether it accepts the plugin.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import type { PluginInfo } from "../gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus } from "../gen/pluginregistration/RegistrationStatus.ts";
 import { watcherServices } from "./api.ts";
 
-/** A service to be added to a plugin's server. */
+/** A service to add to a plugin's server. */
 export interface WatcherService {
   readonly definition: ServiceDefinition;
   readonly handlers: Readonly<Record<string, UntypedHandleCall>>;
 }
 
 /**
- * Makes the service for one plugin.
+ * Creates the service for one plugin.
  *
- * @param plugin who it is; `endpoint` is the full path of the socket that serves the plugin's API
- * @param onStatus the kubelet's decision: null when it accepted the plugin, else its words
+ * @param plugin its identity; `endpoint` is the full path of the socket that serves the plugin's API
+ * @param onStatus called with the kubelet's decision: null when it accepted the plugin, otherwise its error message
  */
 export function watcherService(plugin: PluginInfo, onStatus: (refusal: string | null) => void): WatcherService {
   return {

@@ -1,6 +1,6 @@
 /**
- * Which pod holds which device: the kubelet's PodResources API v1, read only. Errors are values, because knowing the
- * pods is a comfort and never a condition of the plugin's work.
+ * Which pod holds which device, from the kubelet's PodResources API v1, read only. Errors are returned as values,
+ * because the plugin works without this information.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
 import { CLIENT_OPTIONS, method, neverStarted, podResourcesServices } from "./api.ts";
 
-/** Where the kubelet serves it; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
+/** Socket path; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
 export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
 
-/** The kubelet's own limit for clients of this API is 16 MiB; 110 pods with their devices need a fraction of it. */
+/** The kubelet's own limit for clients of this API is 16 MiB; 110 pods with devices need a fraction of it. */
 const LONGEST_ANSWER = 16 * 1024 * 1024;
 
 /** A container that holds a device. */
@@ -22,7 +22,7 @@ export interface Holder {
   readonly container: string;
 }
 
-/** A device of a ResourceClaim that a container has. */
+/** A device of a container's ResourceClaim. */
 export interface ClaimedDevice extends Holder {
   readonly claimNamespace: string;
   readonly claim: string;
@@ -31,7 +31,7 @@ export interface ClaimedDevice extends Holder {
   readonly device: string;
 }
 
-/** Holders by resource and device ID, and devices of claims, or one sentence that says why they are not known. */
+/** Holders by resource and device ID, and devices of claims, or the reason why they are not known. */
 export type PodsAnswer =
   | {
     readonly ok: true;
@@ -44,7 +44,7 @@ export type PodsAnswer =
  * Asks the kubelet once. Never rejects.
  *
  * @param socket path of the kubelet's PodResources socket
- * @param timeoutMs patience, in milliseconds
+ * @param timeoutMs deadline, in milliseconds
  */
 export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeoutMs = 2_000): Promise<PodsAnswer> {
   const lister = new PodLister(socket, timeoutMs);
@@ -55,11 +55,11 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   }
 }
 
-/** A client of the kubelet's PodResources API. Its connection lasts as long as a question, so that none sits idle. */
+/** Client of the kubelet's PodResources API. It closes its connection after each request, so that none is idle. */
 export class PodLister {
   readonly #socket: string;
   readonly #timeoutMs: number;
-  /** One for all questions under way: a kubelet that hangs must not collect a connection from each. */
+  /** Shared by all pending requests, so that a hanging kubelet does not collect a connection from each. */
   #client: Client | null = null;
 
   constructor(socket: string, timeoutMs = 2_000) {
@@ -67,11 +67,11 @@ export class PodLister {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Asks. Never rejects. */
+  /** Lists the holders. Never rejects. */
   list(): Promise<PodsAnswer> {
     const socket = this.#socket;
     if (!existsSync(socket)) {
-      const reason = `${socket} is not there; mount the directory into the container, or the kubelet is down`;
+      const reason = `${socket} does not exist; mount the directory into the container, or start the kubelet`;
       return Promise.resolve({ ok: false, reason });
     }
     const { path, requestSerialize, responseDeserialize } = method<object, ListPodResourcesResponse__Output>(
@@ -81,7 +81,7 @@ export class PodLister {
     const client = this.#client ??= new Client(`unix:${socket}`, credentials.createInsecure(), {
       ...CLIENT_OPTIONS,
       "grpc.max_receive_message_length": LONGEST_ANSWER,
-      // A restarted kubelet is on this machine: there is no reason to be shy.
+      // A restarted kubelet is on this machine, so a short backoff does no harm.
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,
     });
@@ -101,7 +101,7 @@ export class PodLister {
   }
 }
 
-/** The kubelet's list, turned round. */
+/** Inverts the kubelet's list. */
 function byDevice(answer: ListPodResourcesResponse__Output): ReadonlyMap<string, ReadonlyMap<string, Holder[]>> {
   const holders = new Map<string, Map<string, Holder[]>>();
   for (const { name: pod, namespace, containers } of answer.pod_resources) {
@@ -132,7 +132,7 @@ function claimedDevices(answer: ListPodResourcesResponse__Output): readonly Clai
 
 function sentence(socket: string, error: ServiceError, timeoutMs: number): string {
   if (neverStarted(error)) {
-    return `nobody answers on ${socket}; the kubelet is down, or the plugin may not connect to it (${error.details})`;
+    return `no one answers on ${socket}; the kubelet is down, or the plugin has no permission to connect (${error.details})`;
   }
   switch (error.code) {
     case status.DEADLINE_EXCEEDED:
@@ -144,7 +144,7 @@ function sentence(socket: string, error: ServiceError, timeoutMs: number): strin
   }
 }
 
-/** Asks at most every few seconds, and one question at a time, however many want to know. */
+/** Caches answers for a few seconds and shares pending requests between callers. */
 export class PodResources {
   readonly #lister: Pick<PodLister, "list" | "close">;
   readonly #keepMs: number;
@@ -152,18 +152,18 @@ export class PodResources {
   #underway: Promise<PodsAnswer> | null = null;
   #failures = 0;
 
-  /** @param keepMs how long an answer is good for, in milliseconds */
+  /** @param keepMs how long an answer is valid, in milliseconds */
   constructor(lister: Pick<PodLister, "list" | "close">, keepMs = 5_000) {
     this.#lister = lister;
     this.#keepMs = keepMs;
   }
 
-  /** Questions that had no answer, since the start. */
+  /** Requests that failed since the start. */
   get failures(): number {
     return this.#failures;
   }
 
-  /** The last answer if it is fresh, else a new one. Never rejects. */
+  /** Returns the cached answer if it is valid, otherwise a new one. Never rejects. */
   get(): Promise<PodsAnswer> {
     if (this.#last !== null && performance.now() - this.#last.at < this.#keepMs) {
       return Promise.resolve(this.#last.answer);

@@ -1,5 +1,5 @@
 /**
- * Socket files: names, and taking and giving up a path without ever touching somebody else's socket.
+ * Socket files: names, and binding and removing a path without affecting sockets of other processes.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { probeSocket } from "./socket_probe.ts";
 const LONGEST_PATH = 107;
 
 /**
- * Which file a path names: device and inode, and the time the inode was made, since numbers are reused. Where the file
- * system does not keep that time, the time of its content stands in: a socket has none, so that is when it was made,
- * whatever becomes of its mode and its names.
+ * Identifies the file at a path: device, inode, and the creation time of the inode, since inode numbers are reused. On
+ * file systems without creation time the mtime is used: a socket's is its creation time, which chmod, rename and link do
+ * not change.
  */
 export type FileIdentity = string;
 
-/** Identity of whatever is at the path, links not followed; null when there is nothing. */
+/** Identity of the file at the path, without following links; null when there is none. */
 export function identityOf(path: string): FileIdentity | null {
   try {
     const { dev, ino, birthtimeNs, mtimeNs } = lstatSync(path, { bigint: true });
     return `${dev}:${ino}:${birthtimeNs || mtimeNs}`;
   } catch {
-    return null; // not there, or not to be seen: either way not to be relied on
+    return null; // missing or not accessible
   }
 }
 
@@ -37,7 +37,7 @@ export function socketName(resource: string): string {
   return `rdma-${resource.replaceAll("_", "__").replaceAll("/", "_")}.sock`;
 }
 
-/** Refuses a path that no socket can have, before anything is bound. */
+/** Throws for a path that is too long for a socket, before anything is bound. */
 export function checkSocketPath(path: string): void {
   const bytes = new TextEncoder().encode(path).length;
   if (bytes > LONGEST_PATH) {
@@ -49,18 +49,18 @@ export function checkSocketPath(path: string): void {
 }
 
 /**
- * Where to bind before the socket is moved to its place; hidden, so that a directory watcher passes it over. ".rdma",
- * four characters that stand for the endpoint, four by chance: never longer than the path itself, which was checked.
+ * Path to bind before the socket is renamed; hidden, so that directory watchers ignore it. Consists of ".rdma", four
+ * characters derived from the endpoint and four random ones: never longer than the path itself, which was checked.
  */
 export function temporaryPath(path: string): string {
   return join(dirname(path), hiddenPrefix(path) + fourDigits(Math.floor(Math.random() * 36 ** 4)));
 }
 
 /**
- * Gives the socket at `path` another name beside it, under which it is reached as well: a {@link temporaryPath}, which
- * the next {@link sweep} removes when its maker was killed.
+ * Creates a hard link to the socket at `path`, with a {@link temporaryPath} as its name: connecting to it reaches the same
+ * listener. A link that a killed plugin left is removed by the next {@link sweep}.
  *
- * @returns its path; null where there can be none, as on a file system without hard links
+ * @returns path of the link; null when it cannot be created, as on a file system without hard links
  */
 export function linkHidden(path: string): string | null {
   const hidden = temporaryPath(path);
@@ -81,11 +81,11 @@ function fourDigits(n: number): string {
 }
 
 /**
- * Removes what plugins that were killed while they made or registered the socket at `path` have left beside it: sockets
- * under a {@link temporaryPath} of the same endpoint, of the same user, at which no one listens. A successor that is between
- * bind and listen at this very moment loses its socket, says so, and makes another.
+ * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a {@link
+ * temporaryPath} of the same endpoint, of the same user, without a listener. A plugin that is between bind and listen
+ * at that moment loses its socket, logs that, and creates another.
  *
- * @returns how many there were
+ * @returns the number of removed sockets
  */
 export async function sweep(path: string): Promise<number> {
   const prefix = hiddenPrefix(path);
@@ -101,26 +101,26 @@ export async function sweep(path: string): Promise<number> {
       removeIfOurs(hidden, identity);
       swept++;
     } catch {
-      continue; // litter is no reason not to serve
+      continue; // leftovers must not prevent serving
     }
   }
   return swept;
 }
 
 /**
- * Moves a bound socket to its final path. The rename is atomic: whoever connects reaches a listener, and a stale
- * socket of a dead predecessor is replaced without a moment in which there is none.
+ * Renames a bound socket to its final path. The rename is atomic: clients always reach a listener, and a stale socket
+ * of a previous process is replaced without a gap.
  *
- * @returns the identity by which the owner recognises its socket later
- * @throws when something that is no socket is at the path
+ * @returns the identity by which the owner recognises its socket
+ * @throws when the path exists and is not a socket
  */
 export function moveIntoPlace(bound: string, path: string): FileIdentity {
   try {
     const there = lstatOrNull(path);
     if (there !== null && !there.isSocket() && !there.isSymbolicLink()) {
-      const what = there.isDirectory() ? "a directory" : "a file that is no socket";
+      const what = there.isDirectory() ? "a directory" : "a file that is not a socket";
       throw new Error(
-        `Cannot serve on ${path}: there is ${what}; remove it, it is none of the plugin's or the kubelet's`,
+        `Cannot serve on ${path}: the path is ${what}; remove it, it belongs neither to the plugin nor to the kubelet`,
       );
     }
     chmodSync(bound, 0o600);
@@ -135,12 +135,12 @@ export function moveIntoPlace(bound: string, path: string): FileIdentity {
   return identity;
 }
 
-/** A kubelet that starts empties its directory, and may do so at this very moment. */
+/** A kubelet that starts empties its directory, possibly at this moment. */
 function vanished(path: string): Error {
-  return new Error(`Cannot serve on ${path}: the socket was removed while it was being made`);
+  return new Error(`Cannot serve on ${path}: the socket was removed while it was being created`);
 }
 
-/** Removes the socket only while it is still the one that was made; a successor's stays. */
+/** Removes the socket if it is still the one that was created, and keeps that of a successor. */
 export function removeIfOurs(path: string, identity: FileIdentity | null): void {
   if (identity === null || identityOf(path) !== identity) return;
   try {
@@ -154,7 +154,7 @@ function namesIn(dir: string): readonly string[] {
   try {
     return readdirSync(dir);
   } catch {
-    return []; // what is wrong with the directory is said by whoever makes a socket in it
+    return []; // creating the socket will report what is wrong with the directory
   }
 }
 
@@ -162,6 +162,6 @@ function lstatOrNull(path: string) {
   try {
     return lstatSync(path);
   } catch {
-    return null; // what cannot be seen cannot be refused; the rename will say what is wrong
+    return null; // the rename will report what is wrong
   }
 }

@@ -1,26 +1,26 @@
 /**
- * Whether a unix socket is served, found out by connecting to it and hanging up.
+ * Checks whether a unix socket is served, by connecting to it.
  *
  * @module
  */
 import { lstatSync } from "node:fs";
 import { connect } from "node:net";
 
-/** What comes of connecting to a socket. */
+/** Result of connecting to a socket. */
 export type SocketProbe =
-  /** Someone listens; where the server had to speak, it has spoken. */
+  /** A process listens; if requested, the server has sent its first bytes. */
   | "answers"
-  /** Someone listens, and the queue of connections is full. */
+  /** A process listens, but its backlog is full. */
   | "busy"
-  /** The connection was made, but the server did not speak in time or hung up. */
+  /** The connection was accepted, but the server sent nothing in time or closed it. */
   | "silent"
-  /** No one listens: the process died, or the path is no socket. */
+  /** No process listens: it died, or the path is not a socket. */
   | "refuses"
-  /** There is nothing at the path. */
+  /** The path does not exist. */
   | "missing"
-  /** There may be a listener, but this process may not reach it. */
+  /** A process may listen, but this one has no permission to connect. */
   | "denied"
-  /** Nothing can be said, for instance because this process may open no more files. */
+  /** Unknown, for instance because this process cannot open more files. */
   | "unknown";
 
 const BY_CODE: Readonly<Record<string, SocketProbe>> = {
@@ -28,25 +28,25 @@ const BY_CODE: Readonly<Record<string, SocketProbe>> = {
   ECONNREFUSED: "refuses",
   ECONNRESET: "silent",
   EPIPE: "silent",
-  ENOENT: "refuses", // a link to nothing: that the path itself is there has been seen
+  ENOENT: "refuses", // a broken link: the path itself exists
   ELOOP: "refuses",
   ENOTSOCK: "refuses",
   EACCES: "denied",
   EPERM: "denied",
-  ERR_ACCESS_DENIED: "denied", // Node.js' permissions
+  ERR_ACCESS_DENIED: "denied", // Node.js permission model
 };
 
-/** How a probe is made. */
+/** Options of a probe. */
 export interface ProbeOptions {
   /**
-   * Milliseconds within which an HTTP/2 server has to speak: its SETTINGS come without being asked for. That a
-   * connection is made is not enough to know a server well, since it waits in the kernel's queue for a listener that
-   * may never take it. Without a time limit a connection is an answer.
+   * Milliseconds within which an HTTP/2 server must send its SETTINGS, which it sends without a request. A connection
+   * alone does not show that the server works, since the kernel queues it for a listener that may never accept it.
+   * Without this option a connection is enough.
    */
   readonly speaksWithinMs?: number;
 }
 
-/** Connects, waits for the server's first bytes if asked to, and hangs up. No request is made. Never throws. */
+/** Connects, optionally waits for the server's first bytes, and disconnects. Sends no request. Never throws. */
 export function probeSocket(path: string, { speaksWithinMs }: ProbeOptions = {}): Promise<SocketProbe> {
   if (!isThere(path)) return Promise.resolve("missing");
   const { promise, resolve } = Promise.withResolvers<SocketProbe>();
@@ -67,12 +67,12 @@ export function probeSocket(path: string, { speaksWithinMs }: ProbeOptions = {})
       socket.once("end", () => settle("silent"));
     }
   } catch (error) {
-    resolve(meaning(error)); // Deno's sandbox throws at once
+    resolve(meaning(error)); // Deno's permission check throws at once
   }
   return promise;
 }
 
-/** Whether a process listens at the path; one whose queue of connections is full does, too. */
+/** Whether a process listens at the path, even with a full backlog. */
 export async function isServed(path: string): Promise<boolean> {
   const probe = await probeSocket(path);
   return probe === "answers" || probe === "busy";
@@ -88,6 +88,6 @@ function isThere(path: string): boolean {
     lstatSync(path);
     return true;
   } catch {
-    return false; // or not to be seen, which is as good as not there
+    return false; // or not accessible, which counts as missing
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The address of the HTTP server, as `--http` takes it.
+ * Parses the address of the HTTP server given with `--http`.
  *
  * @module
  */
 
 export interface ListenAddress {
-  /** undefined for every address of the machine. */
+  /** undefined to listen on all addresses of the machine. */
   readonly host: string | undefined;
-  /** 0 for a free one. */
+  /** 0 for any free port. */
   readonly port: number;
 }
 

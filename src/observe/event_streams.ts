@@ -1,35 +1,35 @@
 /**
- * Server-sent events to the status pages that are open: the latest page part, and nothing else. A reader that does not
- * read gets no queue; when it reads again it gets what is true then.
+ * Server-sent events for open status pages: each event is the latest content of the page. Slow clients have no queue;
+ * when they read again they receive the current content.
  *
  * @module
  */
 import type { ServerResponse } from "node:http";
 
 export interface EventStreamsOptions {
-  /** Makes the data of an event; asked only while somebody listens. */
+  /** Creates the data of an event; called only while there are streams. */
   readonly render: () => Promise<string>;
-  readonly onTrouble: (sentence: string) => void;
-  /** Streams at the same time. */
+  readonly onProblem: (sentence: string) => void;
+  /** Maximum number of streams. */
   readonly most?: number;
-  /** Milliseconds between two events at the least. */
+  /** Minimum time between two events, in milliseconds. */
   readonly pauseMs?: number;
-  /** Milliseconds between heartbeats; a reader that takes nothing for two of them is cut off. */
+  /** Milliseconds between heartbeats; a client that reads nothing during two of them is disconnected. */
   readonly beatMs?: number;
 }
 
 interface Reader {
   readonly response: ServerResponse;
-  /** The last frame that was given to the transport. */
+  /** The last frame that was written. */
   sent: string;
-  /** Since when the transport has been full; null while it is not. */
+  /** Time since which the socket buffer is full; null while it is not. */
   fullSince: number | null;
 }
 
-/** Everybody who listens. */
+/** All open streams. */
 export class EventStreams {
   readonly #render: () => Promise<string>;
-  readonly #onTrouble: (sentence: string) => void;
+  readonly #onProblem: (sentence: string) => void;
   readonly #most: number;
   readonly #pauseMs: number;
   readonly #beatMs: number;
@@ -42,9 +42,9 @@ export class EventStreams {
   #rendering: Promise<void> | null = null;
   #closed = false;
 
-  constructor({ render, onTrouble, most = 16, pauseMs = 200, beatMs = 10_000 }: EventStreamsOptions) {
+  constructor({ render, onProblem, most = 16, pauseMs = 200, beatMs = 10_000 }: EventStreamsOptions) {
     this.#render = render;
-    this.#onTrouble = onTrouble;
+    this.#onProblem = onProblem;
     this.#most = most;
     this.#pauseMs = pauseMs;
     this.#beatMs = beatMs;
@@ -58,7 +58,7 @@ export class EventStreams {
     return this.#closed || this.#readers.size >= this.#most;
   }
 
-  /** Sends the latest event to `response`, and each later one, until it closes. The head must have been written. */
+  /** Sends the current and all later events to `response` until it closes. The header must have been written. */
   add(response: ServerResponse): void {
     const reader: Reader = { response, sent: "", fullSince: null };
     this.#readers.add(reader);
@@ -70,19 +70,19 @@ export class EventStreams {
       this.#readers.delete(reader);
       if (this.#readers.size === 0) this.#rest();
     });
-    // Two lines at once, so that the reader's side sees the stream as open before the first event is made.
+    // Two lines are sent at once, so that the client sees an open stream before the first event exists.
     response.write("retry: 2000\n\n");
     this.#beat ??= setInterval(() => this.#tick(), this.#beatMs);
     this.changed();
   }
 
-  /** Something is another than before: at once when nothing was sent lately, else when the pause is over. */
+  /** Sends an event: at once when the last one was long enough ago, otherwise after the pause. */
   changed(): void {
     if (this.#readers.size === 0 || this.#closed) return;
     this.#due = true;
     if (this.#pause !== undefined || this.#rendering !== null) return;
     this.#rendering = this.#send().catch((error: unknown) => {
-      this.#onTrouble(`the status page cannot be made: ${error instanceof Error ? error.message : String(error)}`);
+      this.#onProblem(`Cannot render the status page: ${error instanceof Error ? error.message : String(error)}`);
     }).finally(() => {
       this.#rendering = null;
       if (this.#due && this.#pause === undefined) this.changed();
@@ -103,7 +103,7 @@ export class EventStreams {
   async #send(): Promise<void> {
     this.#due = false;
     const data = await this.#render();
-    // JSON has no line breaks of its own, which would end the field.
+    // JSON contains no line breaks, which would end the field.
     const body = `data: ${JSON.stringify(data)}\n\n`;
     if (!this.#frame.endsWith(body)) this.#frame = `id: ${++this.#serial}\n${body}`;
     for (const reader of this.#readers) {
@@ -122,7 +122,7 @@ export class EventStreams {
       if (fullSince !== null && fullSince < patience) response.destroy();
       else if (fullSince === null) response.write(": still here\n\n");
     }
-    // Pods come and go without an event for us; an event that says the same as the last is not sent.
+    // Changes of pods cause no event here; an event with unchanged content is not sent.
     this.changed();
   }
 

@@ -1,6 +1,6 @@
 /**
- * A small HTTP server for probes, scrapes and one page. It only reads, answers GET and HEAD, and gives nobody the means
- * to hold more of the process than a few connections: the plugin's work comes first.
+ * A small HTTP server for probes, metrics and the status page. It is read-only, answers GET and HEAD, and limits the
+ * resources that clients can use, since the plugin's own work has priority.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import type { ListenAddress } from "./address.ts";
 
-/** What a path answers. */
+/** The answer for a path. */
 export interface Answer {
   readonly status: number;
   readonly type: string;
@@ -16,34 +16,34 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A path: an answer, or a response that stays open and is the handler's from then on. */
+/** A route: an answer, or a handler that takes over the response and keeps it open. */
 export type Route =
   | { readonly kind: "answer"; readonly answer: () => Answer | Promise<Answer> }
   | { readonly kind: "stream"; readonly open: (response: ServerResponse) => Answer | null };
 
 export interface HttpOptions {
   readonly routes: Readonly<Record<string, Route>>;
-  /** A request was answered; `path` is a route, or "other". */
+  /** Called after a request was answered; `path` is a route, or "other". */
   readonly onRequest: (path: string, status: number) => void;
-  readonly onTrouble: (sentence: string) => void;
+  readonly onProblem: (sentence: string) => void;
   readonly limits?: Partial<Limits>;
 }
 
 export interface Limits {
   readonly connections: number;
   readonly headerBytes: number;
-  /** Milliseconds for a request's head. */
+  /** Milliseconds to receive a request header. */
   readonly headMs: number;
-  /** Milliseconds that an unused connection stays. */
+  /** Milliseconds that an idle connection is kept. */
   readonly idleMs: number;
   /** Milliseconds that a client may take to read an answer. */
   readonly readMs: number;
 }
 
-/** What nobody asked to have otherwise; docs/security.md has these numbers. */
+/** The default limits; docs/security.md lists them. */
 export const LIMITS: Limits = { connections: 64, headerBytes: 8 * 1024, headMs: 5_000, idleMs: 15_000, readMs: 20_000 };
 
-/** On every answer. The page brings its own policy for its one script and style. */
+/** Headers of every answer. The page has its own policy for its script and style. */
 const HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -61,9 +61,9 @@ export class HttpServer {
   }
 
   /**
-   * Listens.
+   * Starts listening.
    *
-   * @throws with a sentence when the address cannot be listened on
+   * @throws when the address cannot be listened on
    */
   static listen(address: ListenAddress, options: HttpOptions): Promise<HttpServer> {
     const limits = { ...LIMITS, ...options.limits };
@@ -72,8 +72,8 @@ export class HttpServer {
       headersTimeout: limits.headMs,
       requestTimeout: limits.headMs,
       keepAliveTimeout: limits.idleMs,
-      // The check wakes the process whether there are connections or not. So it is rare, and a slow head may stay four
-      // times its time, which is what a slow reader has.
+      // The check wakes the process even without connections, so it is rare. A slow header may therefore take up to
+      // four times its limit, which is also the limit of a slow reader.
       connectionsCheckingInterval: 3 * limits.headMs,
     }, (request, response) => {
       void serve(request, response, options, limits.readMs);
@@ -88,18 +88,18 @@ export class HttpServer {
       );
       server.listen(address.port, address.host, () => {
         server.removeAllListeners("error");
-        server.on("error", (error) => options.onTrouble(`the HTTP server on ${where}: ${error.message}`));
+        server.on("error", (error) => options.onProblem(`the HTTP server on ${where}: ${error.message}`));
         resolve(new HttpServer(server));
       });
     });
   }
 
-  /** The port that was got. */
+  /** The port that the server listens on. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Stops listening and cuts every connection. */
+  /** Stops listening and closes all connections. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
@@ -112,11 +112,11 @@ export class HttpServer {
 async function serve(
   request: IncomingMessage,
   response: ServerResponse,
-  { routes, onRequest, onTrouble }: HttpOptions,
+  { routes, onRequest, onProblem }: HttpOptions,
   readMs: number,
 ): Promise<void> {
   response.on("error", () => response.destroy());
-  // A body is nobody's business here; it is let run out, within the time that a request has.
+  // A body is not used; it is discarded within the time limit of a request.
   request.resume();
   const path = (request.url ?? "").split("?", 1)[0]!;
   const route = Object.hasOwn(routes, path) ? routes[path]! : null;
@@ -124,8 +124,8 @@ async function serve(
   try {
     answer = await respond(request, response, route);
   } catch (error) {
-    onTrouble(`Cannot answer ${path}: ${error instanceof Error ? error.message : String(error)}`);
-    answer = plain(500, "the plugin could not make this answer; its log says why");
+    onProblem(`Cannot answer ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    answer = plain(500, "the plugin could not create this answer; see its log");
   }
   onRequest(route === null ? "other" : path, answer?.status ?? 200);
   if (answer === null || response.destroyed) return;
@@ -146,9 +146,9 @@ async function respond(
   response: ServerResponse,
   route: Route | null,
 ): Promise<Answer | null> {
-  if (route === null) return plain(404, "there is nothing here; try / or /metrics");
+  if (route === null) return plain(404, "not found; try / or /metrics");
   if (request.method !== "GET" && request.method !== "HEAD") {
-    const refusal = plain(405, "only GET and HEAD; nothing can be changed here");
+    const refusal = plain(405, "only GET and HEAD are allowed");
     return { ...refusal, headers: { allow: "GET, HEAD", connection: "close" } };
   }
   if (route.kind === "answer") return await route.answer();
@@ -158,12 +158,12 @@ async function respond(
 
 export const EVENT_STREAM = "text/event-stream; charset=utf-8";
 
-/** A sentence or a few lines. */
+/** A plain-text answer. */
 export function plain(status: number, text: string): Answer {
   return { status, type: "text/plain; charset=utf-8", body: `${text}\n` };
 }
 
-/** The head of a stream that stays open. */
+/** Writes the header of a stream that stays open. */
 export function openStream(response: ServerResponse): void {
   response.writeHead(200, { ...HEADERS, "content-type": EVENT_STREAM });
 }

@@ -1,7 +1,7 @@
 /**
- * Metrics: an observer of the agent that counts, and a text for Prometheus that is made when it is asked for.
+ * Metrics: an observer of the agent that counts events, and the Prometheus text, which is generated on request.
  *
- * The library keeps and writes them. Its defaults for the process are not used: under Deno they are wrong.
+ * prom-client stores and formats them. Its default process metrics are not used, because they are wrong under Deno.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
 import type { PortCounters } from "./port_counters.ts";
 import { unready } from "./readiness.ts";
 
-/** What the metrics are made from. */
+/** Sources of the metrics. */
 export interface MetricsSources {
   readonly version: string;
   readonly counters: PortCounters;
@@ -34,13 +34,13 @@ const PHASES: readonly Phase[] = ["waiting", "registering", "registered", "stand
 /** The kernel's `enum ib_port_state`. */
 const PORT_STATES = ["NOP", "DOWN", "INIT", "ARMED", "ACTIVE", "ACTIVE_DEFER"];
 
-/** HCAs that are told of between two pauses. */
+/** HCAs that are processed between two pauses. */
 const HCAS_AT_ONCE = 16;
 
 type Key = keyof typeof PLUGIN_FAMILIES;
 type OfType<Type> = { [K in Key]: typeof PLUGIN_FAMILIES[K]["type"] extends Type ? K : never }[Key];
 
-/** All metrics of one plugin, in a registry of their own. */
+/** All metrics of one plugin, in their own registry. */
 export class Metrics {
   /** For {@link Agent.observe}. */
   readonly observer: AgentObserver;
@@ -67,19 +67,19 @@ export class Metrics {
     this.observer = this.#observe();
   }
 
-  /** One request to the HTTP server was answered. `path` is one of the few that exist. */
+  /** Counts a request to the HTTP server. `path` is one of the few routes. */
   onRequest(path: string, code: number): void {
     this.#counter("requests").inc({ path, code: String(code) });
   }
 
-  /** Changes of devices that were not counted yet; call it after every change of state. */
+  /** Counts changes of devices that were not counted yet; called after every change of state. */
   onChanges(changes: AgentState["changes"]): void {
     const seen = this.#lastChange === null ? -1 : changes.findIndex((one) => one === this.#lastChange);
     for (const { resource, to } of changes.slice(seen + 1)) this.#counter("changes").inc({ resource, to });
     this.#lastChange = changes.at(-1) ?? null;
   }
 
-  /** The text for Prometheus. Whoever asks while it is being written gets the same one. */
+  /** The Prometheus text. Concurrent callers get the same text. */
   text(state: AgentState | null): Promise<string> {
     return this.#writing ??= this.#write(state).finally(() => this.#writing = null);
   }
@@ -103,7 +103,7 @@ export class Metrics {
     const texts: string[] = [];
     for (const { name } of Object.values(PLUGIN_FAMILIES)) {
       texts.push(await this.#registry.getSingleMetricAsString(name));
-      // The plugin's work comes between: the text of a big machine in one step would keep an Allocate waiting.
+      // Yields to the event loop: generating the text of a big machine in one step would delay an Allocate.
       await setImmediate();
     }
     return `${texts.join("\n\n")}\n\n${await portCounterText(readings.hcas)}`;
@@ -151,7 +151,7 @@ export class Metrics {
         const port = String(number);
         const info = { hca, port, link_layer: linkLayer, physical_state: physState ?? "" };
         this.#gauge("port").set({ ...info, netdevs: one.netdevs.join(",") }, 1);
-        // A state that the kernel did not tell is no number; the series is missing then.
+        // A port state that the kernel did not report has no number; its series is omitted.
         if (PORT_STATES.includes(state)) this.#gauge("portState").set({ hca, port }, PORT_STATES.indexOf(state));
         if (rateGbps !== null) this.#gauge("portRate").set({ hca, port }, rateGbps * 1e9 / 8);
       }
@@ -175,7 +175,7 @@ export class Metrics {
     }
   }
 
-  /** Only resources of this plugin: the kubelet also tells of others'. */
+  /** Only resources of this plugin: the kubelet also reports those of other plugins. */
   #pods({ states }: Inventory, pods: PodsAnswer): void {
     this.#gauge("inUse").reset();
     this.#gauge("pod").reset();
@@ -195,9 +195,9 @@ export class Metrics {
   #observe(): AgentObserver {
     return {
       onScan: ({ depth, seconds, triggers }, changed) => {
-        this.#counter("looks").inc({ depth, changed: String(changed) });
-        this.#histogram("lookSeconds").observe({ depth }, seconds);
-        this.#gauge("lastLook").set(Date.now() / 1e3);
+        this.#counter("scans").inc({ depth, changed: String(changed) });
+        this.#histogram("scanSeconds").observe({ depth }, seconds);
+        this.#gauge("lastScan").set(Date.now() / 1e3);
         for (const { source } of triggers) this.#counter("triggers").inc({ source });
       },
       onEventLatency: (seconds, source) => this.#histogram("eventSeconds").observe({ source }, seconds),

@@ -1,6 +1,6 @@
 /**
- * The kernel's counters as Prometheus text. They are many (an adapter has dozens a port), so the text is made in small
- * pieces with a pause between: a scrape of a big machine must not keep an Allocate waiting.
+ * The kernel's counters as Prometheus text. An adapter has dozens of counters per port, so the text is generated in
+ * pieces with pauses in between: a scrape of a big machine must not delay an Allocate.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { Counter, Registry } from "prom-client";
 import { type Family, HARDWARE_FAMILIES, KERNEL_COUNTERS } from "./metrics_table.ts";
 import type { CounterReadings, Reading } from "./port_counters.ts";
 
-/** Series that are written between two pauses: about half a millisecond. */
+/** Series generated between two pauses, which takes about half a millisecond. */
 const PIECE = 150;
 
 type Hcas = CounterReadings["hcas"];
 
-/** Prometheus text of what was read; families without a series are left out. */
+/** Prometheus text of the readings; families without series are omitted. */
 export async function portCounterText(hcas: Hcas): Promise<string> {
   const families = new Map<string, { readonly head: string; readonly lines: string[] }>();
   for (const piece of pieces(hcas)) {
-    // A registry per piece: the library's text of a family is one long step otherwise.
+    // Each piece has its own registry, because prom-client formats a family in one step.
     const registry = new Registry();
     const counters = new Map<string, Counter>();
     for (const { hca, readings } of piece) {
@@ -55,7 +55,7 @@ function of(registry: Registry, counters: Map<string, Counter>, { name, help, la
   return made;
 }
 
-/** Some HCAs at a time, as many as make about one piece. */
+/** Splits the HCAs into pieces. */
 function* pieces(hcas: Hcas): Generator<Hcas> {
   let piece: Hcas[number][] = [];
   let size = 0;

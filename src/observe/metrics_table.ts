@@ -1,8 +1,8 @@
 /**
- * Every metric, once: from this table come the objects that count, and the table in docs/metrics.md.
+ * Table of all metrics, from which the metric objects and the table in docs/metrics.md are generated.
  *
- * Labels are bounded by the machine and the configuration (HCAs, ports, resources, kernel counters, methods, status
- * codes). Only the pod metric names pods, and it exists only with --pod-resources.
+ * The number of label values is bounded by the machine and the configuration (HCAs, ports, resources, kernel counters,
+ * methods, status codes). Only the pod metric has pod names, and it exists only with --pod-resources.
  *
  * @module
  */
@@ -33,38 +33,38 @@ function histogram(name: string, labels: Labels, buckets: readonly number[], hel
   return { name, type: "histogram", labels, buckets, help };
 }
 
-/** From what an answer from memory takes to what a hung machine takes. */
+/** From a cached answer to a hung machine, in seconds. */
 const CALL_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5];
-const LOOK_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+const SCAN_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const EVENT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
 const PREFIX = "rdma_device_plugin";
 
-/** The plugin about itself and what it offers. */
+/** Metrics of the plugin and its devices. */
 export const PLUGIN_FAMILIES = {
   build: gauge(
     `${PREFIX}_build_info`,
     ["version", "runtime"],
-    "Version of the plugin and of what it runs on; always 1.",
+    "Version of the plugin and its runtime; always 1.",
   ),
-  ready: gauge(`${PREFIX}_ready`, [], "Whether every resource is registered and its stream open, as /readyz says."),
+  ready: gauge(`${PREFIX}_ready`, [], "Whether every resource is registered with an open stream, as for /readyz."),
 
-  hcas: gauge(`${PREFIX}_hcas`, [], "HCAs that the last scan found."),
-  hcasUnreadable: gauge(`${PREFIX}_hcas_unreadable`, [], "HCAs that were there and could not be read to the end."),
+  hcas: gauge(`${PREFIX}_hcas`, [], "HCAs found by the last scan."),
+  hcasUnreadable: gauge(`${PREFIX}_hcas_unreadable`, [], "HCAs that exist but could not be read completely."),
   hca: gauge(
     `${PREFIX}_hca_info`,
     ["hca", "pci", "driver", "kind", "transport", "vendor", "device", "firmware", "board", "numa", "uverbs"],
-    "What an HCA is; always 1.",
+    "Properties of an HCA; always 1.",
   ),
   hcaResources: gauge(
     `${PREFIX}_hca_resources`,
     ["hca"],
-    "Resources that an HCA is offered in; 0 when it is left out (the status page and `list` say why).",
+    "Resources that contain an HCA; 0 when it is left out (see the status page or `list` for the reason).",
   ),
   hcaNotes: gauge(
     `${PREFIX}_hca_notes`,
     ["hca"],
-    "Oddities found about an HCA, as `list` and `doctor` print them.",
+    "Notes about an HCA, as `list` and `doctor` print them.",
   ),
 
   devices: gauge(`${PREFIX}_devices`, ["resource", "health"], "Devices offered to the kubelet, by health."),
@@ -76,28 +76,28 @@ export const PLUGIN_FAMILIES = {
   inUse: gauge(
     `${PREFIX}_devices_in_use`,
     ["resource"],
-    "Devices that containers hold, as the kubelet says; only with --pod-resources.",
+    "Devices that containers hold, according to the kubelet; only with --pod-resources.",
   ),
   pod: gauge(
     `${PREFIX}_device_pod_info`,
     ["resource", "device", "namespace", "pod", "container"],
-    "Which container holds a device; always 1. Only with --pod-resources.",
+    "The container that holds a device; always 1. Only with --pod-resources.",
   ),
   podErrors: counter(
     `${PREFIX}_pod_resources_errors_total`,
     [],
-    "Questions to the kubelet's PodResources API that had no answer; only with --pod-resources.",
+    "Failed requests to the kubelet's PodResources API; only with --pod-resources.",
   ),
 
   registered: gauge(
     `${PREFIX}_registered`,
     ["resource"],
-    "Whether the kubelet has accepted a resource and follows its list.",
+    "Whether the kubelet has accepted a resource and has an open ListAndWatch stream.",
   ),
   phase: gauge(
     `${PREFIX}_session_phase`,
     ["resource", "phase"],
-    "1 for the phase that a resource's session with the kubelet is in, 0 for the others.",
+    "1 for the current phase of a resource's session with the kubelet, 0 for the others.",
   ),
   streams: gauge(`${PREFIX}_streams`, ["resource"], "Open ListAndWatch streams."),
   registrations: counter(
@@ -121,36 +121,36 @@ export const PLUGIN_FAMILIES = {
   allocated: counter(
     `${PREFIX}_allocated_devices_total`,
     ["resource"],
-    "Devices handed to containers by Allocate, counted each time.",
+    "Devices in answers to Allocate.",
   ),
 
-  looks: counter(
+  scans: counter(
     `${PREFIX}_scans_total`,
     ["depth", "changed"],
-    "Scans of the machine, and whether they found something new.",
+    "Scans of the machine, and whether they found a change.",
   ),
-  lookSeconds: histogram(`${PREFIX}_scan_duration_seconds`, ["depth"], LOOK_BUCKETS, "Time that a scan takes."),
-  lastLook: gauge(`${PREFIX}_last_scan_timestamp_seconds`, [], "When the last scan ended, in Unix time."),
-  triggers: counter(`${PREFIX}_triggers_total`, ["source"], "Reasons to scan: events, the timer, signals."),
+  scanSeconds: histogram(`${PREFIX}_scan_duration_seconds`, ["depth"], SCAN_BUCKETS, "Duration of a scan."),
+  lastScan: gauge(`${PREFIX}_last_scan_timestamp_seconds`, [], "When the last scan ended, in Unix time."),
+  triggers: counter(`${PREFIX}_triggers_total`, ["source"], "Reasons for scans: events, the timer, signals."),
   eventSeconds: histogram(
     `${PREFIX}_event_latency_seconds`,
     ["source"],
     EVENT_BUCKETS,
-    "Time from a noticed event that changed a device to the new list on its way to the kubelet.",
+    "Time from an event that changed a device to sending the new list to the kubelet.",
   ),
 
   countersSeconds: gauge(
     `${PREFIX}_port_counters_read_seconds`,
     [],
-    "Time that reading the kernel's counters took in this scrape.",
+    "Duration of reading the kernel's counters in this scrape.",
   ),
   countersSkipped: counter(
     `${PREFIX}_port_counters_skipped_total`,
     ["hca"],
-    "Scrapes that went without an HCA's counters because it did not answer in time.",
+    "Scrapes without the counters of an HCA that did not answer in time.",
   ),
   requests: counter(`${PREFIX}_http_requests_total`, ["path", "code"], "Requests to this server."),
-  watchers: gauge(`${PREFIX}_http_event_streams`, [], "Status pages that are being kept up to date."),
+  watchers: gauge(`${PREFIX}_http_event_streams`, [], "Open event streams of status pages."),
 
   cpu: counter("process_cpu_seconds_total", [], "User and system CPU time of the plugin."),
   started: gauge("process_start_time_seconds", [], "When the plugin started, in Unix time."),
@@ -160,19 +160,19 @@ export const PLUGIN_FAMILIES = {
   port: gauge(
     "rdma_port_info",
     ["hca", "port", "link_layer", "physical_state", "netdevs"],
-    "What a port is; always 1. `netdevs` are the HCA's net devices.",
+    "Properties of a port; always 1. `netdevs` are the HCA's net devices.",
   ),
   portState: gauge(
     "rdma_port_state",
     ["hca", "port"],
-    "The kernel's ib_port_state: 0 NOP, 1 DOWN, 2 INIT, 3 ARMED, 4 ACTIVE, 5 ACTIVE_DEFER.",
+    "Port state (the kernel's ib_port_state): 0 NOP, 1 DOWN, 2 INIT, 3 ARMED, 4 ACTIVE, 5 ACTIVE_DEFER.",
   ),
   portRate: gauge("rdma_port_rate_bytes_per_second", ["hca", "port"], "Signalling rate of a port."),
 } as const satisfies Readonly<Record<string, Family>>;
 
-/** A file of `ports/N/counters`, and what becomes of it. */
+/** A file of `ports/N/counters` and its metric. */
 export interface KernelCounter extends Family<"counter"> {
-  /** What one step of the kernel's counter is worth in the metric's unit. */
+  /** One unit of the kernel's counter in the metric's unit. */
   readonly factor: number;
 }
 
@@ -184,7 +184,7 @@ const kernel = (name: string, help: string, factor = 1): KernelCounter => ({
 /** `port_xmit_data` and `port_rcv_data` count 32-bit words (kernel, Documentation/ABI/stable/sysfs-class-infiniband). */
 const WORD = 4;
 
-/** By file name in `ports/N/counters`: all that ib_core knows (kernel, drivers/infiniband/core/sysfs.c). */
+/** By file name in `ports/N/counters`: all that ib_core has (kernel, drivers/infiniband/core/sysfs.c). */
 export const KERNEL_COUNTERS: Readonly<Record<string, KernelCounter>> = {
   port_xmit_data: kernel("xmit_data_bytes", "Bytes sent on all virtual lanes (port_xmit_data, times 4).", WORD),
   port_rcv_data: kernel("rcv_data_bytes", "Bytes received on all virtual lanes (port_rcv_data, times 4).", WORD),
@@ -199,7 +199,7 @@ export const KERNEL_COUNTERS: Readonly<Record<string, KernelCounter>> = {
   port_rcv_errors: kernel("rcv_errors", "Packets received with an error."),
   port_rcv_remote_physical_errors: kernel(
     "rcv_remote_physical_errors",
-    "Packets received that a switch before had marked bad.",
+    "Packets received that a switch on the path had marked bad.",
   ),
   port_rcv_switch_relay_errors: kernel("rcv_switch_relay_errors", "Packets received that could not be relayed."),
   port_xmit_constraint_errors: kernel(
@@ -212,34 +212,34 @@ export const KERNEL_COUNTERS: Readonly<Record<string, KernelCounter>> = {
   link_downed: kernel("link_downed", "Times that link training failed and the link went down."),
   local_link_integrity_errors: kernel(
     "local_link_integrity_errors",
-    "Times that local physical errors passed the limit.",
+    "Times that local physical errors exceeded the limit.",
   ),
   excessive_buffer_overrun_errors: kernel("excessive_buffer_overrun_errors", "Times that buffer overruns did not end."),
   VL15_dropped: kernel("vl15_dropped", "Inbound management packets dropped for want of room (VL15_dropped)."),
 };
 
-/** `hw_counters`: the names are the driver's own, so they are labels. */
+/** `hw_counters`: the names are chosen by the driver, so they are labels. */
 export const HARDWARE_FAMILIES = {
   port: counter(
     "rdma_port_hw_total",
     ["hca", "port", "counter"],
-    "A driver's own counter of a port (ports/N/hw_counters), under the driver's name and in its unit.",
+    "A driver-specific counter of a port (ports/N/hw_counters), with the driver's name and unit.",
   ),
   hca: counter(
     "rdma_hca_hw_total",
     ["hca", "counter"],
-    "A driver's own counter of a whole HCA (hw_counters), under the driver's name and in its unit.",
+    "A driver-specific counter of an HCA (hw_counters), with the driver's name and unit.",
   ),
 } as const;
 
-/** All of them, in the order of /metrics. */
+/** All families, in the order of /metrics. */
 export const FAMILIES: readonly Family[] = [
   ...Object.values(PLUGIN_FAMILIES),
   ...Object.values(KERNEL_COUNTERS),
   ...Object.values(HARDWARE_FAMILIES),
 ];
 
-/** The table of docs/metrics.md. */
+/** Generates the table of docs/metrics.md. */
 export function metricsTable(): string {
   const row = ({ name, type, labels, help }: Family) =>
     `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(", ")} | ${help.replaceAll("|", "\\|")} |`;

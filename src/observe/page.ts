@@ -1,5 +1,5 @@
 /**
- * The status page as HTML, made on the server; every value from outside goes through the library's escaping.
+ * Renders the status page as HTML on the server; every external value is escaped by the library.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { SCRIPT, STYLE } from "./page_style.ts";
 type Html = ReturnType<typeof html>;
 type Tone = "good" | "bad" | "warn" | "idle";
 
-/** Shape, word and colour: none of the three is needed to understand the others. */
+/** Each verdict has a shape, a word and a colour; any one of them is sufficient. */
 const VERDICTS: Readonly<Record<Verdict, readonly [shape: string, word: string, tone: Tone]>> = {
   "healthy": ["●", "Healthy", "good"],
   "mixed": ["◐", "Healthy in part", "warn"],
@@ -20,12 +20,12 @@ const VERDICTS: Readonly<Record<Verdict, readonly [shape: string, word: string, 
   "in a pod": ["◆", "In a pod", "good"],
 };
 
-/** Devices that a resource's table shows; a shared one can have thousands. All are in state.json. */
+/** Devices shown in a resource's table; a shared resource can have thousands. state.json has all of them. */
 const DEVICES_SHOWN = 256;
 const PODS_SHOWN = 8;
 const CHANGES_SHOWN = 50;
 
-/** The whole page. `nonce` is the one that the Content-Security-Policy allows. */
+/** Renders the whole page. The Content-Security-Policy allows `nonce`. */
 export async function page(model: StatusModel, nonce: string): Promise<string> {
   return String(
     await html`
@@ -56,12 +56,12 @@ export async function page(model: StatusModel, nonce: string): Promise<string> {
   );
 }
 
-/** What is inside `<main>`: the part that is sent again when something changes. */
+/** Renders the content of `<main>`, which is sent again after changes. */
 export async function fragment(model: StatusModel): Promise<string> {
   return String(
     await html`${readiness(model)}
 <section aria-labelledby="resources"><h2 id="resources">Resources</h2>
-${model.podTrouble === null ? "" : html`<p class="warn">▲ Pods are not known: ${model.podTrouble}</p>`}
+${model.podsReason === null ? "" : html`<p class="warn">▲ Pods are not known: ${model.podsReason}</p>`}
 ${model.resources.length === 0 ? html`<p>No resource is offered yet.</p>` : resourceTable(model.resources)}
 ${model.resources.map(deviceTable)}</section>
 <section aria-labelledby="machine"><h2 id="machine">Machine</h2>
@@ -85,7 +85,7 @@ function health(healthy: boolean): Html {
   return mark(shape, word, tone);
 }
 
-/** A table that scrolls sideways on a narrow screen, by keyboard too. */
+/** A table that scrolls horizontally on narrow screens, also by keyboard. */
 function table(id: string, caption: string, columns: readonly string[], rows: readonly Html[]): Html {
   return html`
     <div class="scroll" tabindex="0" role="region" id="${id}" aria-label="${caption}">
@@ -127,7 +127,7 @@ function deviceTable({ name, devices }: ResourceView): Html {
   const shown = devices.slice(0, DEVICES_SHOWN);
   const hidden = devices.length - shown.length;
   return html`<details id="details-${name}"><summary id="summary-${name}">Devices of ${name}</summary>
-${table(`table-${name}`, `Devices of ${name}`, ["Device", "Health", "NUMA", "Pods", "Why"], shown.map(deviceRow))}${
+${table(`table-${name}`, `Devices of ${name}`, ["Device", "Health", "NUMA", "Pods", "Reason"], shown.map(deviceRow))}${
     hidden > 0 ? html`<p>… and ${hidden} more, in <a href="state.json">state.json</a></p>` : ""
   }</details>`;
 }
@@ -189,7 +189,7 @@ ${
   }</dl>${hca.resources.length === 0 ? "" : notIn(hca)}</details></li>`;
 }
 
-/** Why the HCA is left out: the first thing to know when it is in no resource, and a detail when it is in one. */
+/** The resources that the HCA is not in, with reasons; shown first when it is in no resource, otherwise as a detail. */
 function notIn(hca: HcaView): Html[] {
   return hca.leftOut.map(({ resource, reason }) => html`<p class="soft">Not in ${resource}: ${reason}</p>`);
 }

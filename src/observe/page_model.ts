@@ -1,6 +1,6 @@
 /**
- * What the status page shows, as plain values: the machine as NUMA nodes, PCIe roots, HCAs and ports, and what of it
- * is offered. Pure; `/state.json` is this value, and the page is this value as HTML.
+ * Content of the status page as plain values: the machine as NUMA nodes, PCIe roots, HCAs and ports, and the resources.
+ * Pure; `/state.json` is this value, and the page shows it as HTML.
  *
  * @module
  */
@@ -14,26 +14,26 @@ import { devices, membersOf } from "../pool/devices.ts";
 import type { DeviceState, PoolState } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
-/** How an HCA stands: a word, a colour and a shape on the page. */
+/** State of an HCA: a word, a colour and a shape on the page. */
 export type Verdict =
-  /** Every device on it is Healthy. */
+  /** All its devices are Healthy. */
   | "healthy"
-  /** Healthy in one resource and not in another. */
+  /** Healthy in one resource and Unhealthy in another. */
   | "mixed"
-  /** No device on it is Healthy. */
+  /** None of its devices is Healthy. */
   | "unhealthy"
   /** In no resource. */
   | "left out"
-  /** It vanished, and its grace time runs. */
+  /** Removed; its grace time has not ended. */
   | "gone"
   /** In a pod's network namespace. */
   | "in a pod";
 
-/** One HCA of the drawing. */
+/** One HCA on the page. */
 export interface HcaView {
   readonly name: string;
   readonly verdict: Verdict;
-  /** Why it is not healthy. */
+  /** Reasons why it is not healthy. */
   readonly reasons: readonly string[];
   readonly pci: string | null;
   readonly physfn: string | null;
@@ -47,19 +47,19 @@ export interface HcaView {
   readonly ports: readonly Pick<Port, "number" | "state" | "physState" | "linkLayer" | "rate">[];
   readonly resources: readonly string[];
   readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
-  /** "namespace/pod (container)", each once. */
+  /** "namespace/pod (container)", without duplicates. */
   readonly pods: readonly string[];
   readonly notes: readonly string[];
 }
 
-/** A PCIe root, the software HCAs, or those of which the kernel does not say. */
+/** A PCIe root, the software HCAs, or the HCAs without a known root. */
 export interface RootView {
   readonly root: string | null;
   readonly hcas: readonly HcaView[];
 }
 
 export interface NumaView {
-  /** null where the kernel does not say. */
+  /** null when the kernel gives none. */
   readonly node: number | null;
   readonly roots: readonly RootView[];
 }
@@ -84,23 +84,23 @@ export interface ResourceView {
   readonly devices: readonly DeviceView[];
 }
 
-/** Everything on the page. */
+/** The content of the page. */
 export interface StatusModel {
   readonly node: string;
   readonly version: string;
-  /** Why the plugin is not ready; empty when it is. */
+  /** Reasons why the plugin is not ready; empty when it is. */
   readonly unready: readonly string[];
   readonly resources: readonly ResourceView[];
   readonly numa: readonly NumaView[];
-  /** Sentences about the whole machine. */
+  /** Notes about the whole machine. */
   readonly notes: readonly string[];
-  /** Why pods are not shown; null when they are, or were not asked for. */
-  readonly podTrouble: string | null;
+  /** Why pods are not known; null when they are, or when they are not requested. */
+  readonly podsReason: string | null;
   /** Newest first. */
   readonly changes: readonly (Omit<AgentState["changes"][number], "time"> & { readonly time: string })[];
 }
 
-/** The model of one moment; `state` is null before the first scan is finished, `pods` without --pod-resources. */
+/** Builds the model; `state` is null before the first scan has ended, `pods` without --pod-resources. */
 export function statusModel(
   state: AgentState | null,
   pods: PodsAnswer | null,
@@ -136,21 +136,21 @@ export function statusModel(
       ...snapshot?.notes ?? [],
       ...(snapshot?.unreadable ?? []).map(({ name, reason }) => `${name} could not be read: ${reason}`),
     ],
-    podTrouble: pods === null || pods.ok ? null : pods.reason,
+    podsReason: pods === null || pods.ok ? null : pods.reason,
     changes: changes.map((one) => ({ ...one, time: new Date(one.time).toISOString() })).reverse(),
   };
 }
 
 type Holders = Extract<PodsAnswer, { ok: true }>["holders"];
 
-/** What is known of one HCA beyond the hardware. */
+/** Facts about one HCA besides its hardware. */
 interface Role {
   readonly resources: Set<string>;
   readonly deviceStates: DeviceState[];
   readonly pods: Set<string>;
 }
 
-/** HCAs by NUMA node and PCIe root; also those that are gone and those in a pod. */
+/** HCAs by NUMA node and PCIe root, including removed ones and those in a pod. */
 function drawing(inventory: Inventory, holders: Holders): readonly NumaView[] {
   const roles = rolesOf(inventory, holders);
   const here = [...inventory.snapshot.hcas, ...inventory.snapshot.inPodNetns];
@@ -170,7 +170,7 @@ function drawing(inventory: Inventory, holders: Holders): readonly NumaView[] {
   }));
 }
 
-/** Roles by HCA name, of those that are in a resource. */
+/** Roles by HCA name for all HCAs that are in a resource. */
 function rolesOf(inventory: Inventory, holders: Holders): ReadonlyMap<string, Role> {
   const roles = new Map<string, Role>();
   const role = (hca: Hca): Role => {
@@ -233,7 +233,7 @@ function verdict(deviceStates: readonly DeviceState[]): Verdict {
   return healthy === deviceStates.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
 }
 
-/** In the order of their first elements. */
+/** Groups elements by key, in the order of their first elements. */
 function groups<T, Key>(all: readonly T[], keyOf: (one: T) => Key): ReadonlyMap<Key, readonly T[]> {
   const found = new Map<Key, T[]>();
   for (const one of all) {

@@ -1,10 +1,10 @@
 /**
- * The status page's style and its one script. Both go into the page itself: it loads nothing.
+ * The style and the only script of the status page. Both are inlined: the page loads nothing.
  *
  * @module
  */
 
-/** Colours keep a contrast of 4.5 to 1 in both schemes; every colour has a word and a shape beside it. */
+/** Colours have a contrast of at least 4.5:1 in both schemes; each has a word and a shape beside it. */
 export const STYLE = `
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #4d5661; --paper: #fff; --panel: #f3f5f7; --line: #c6ccd3;
   --good: #0b6b33; --bad: #b3151b; --warn: #8a4b00; --idle: #4d5661; --link: #0a55c4; }
@@ -38,8 +38,8 @@ summary { cursor: pointer; } #live { min-height: 1.5em; }
 `;
 
 /**
- * Puts what the server sends in the place of what is there, and keeps what the reader was doing: the focus, and which
- * details are open. Without it the page is the same, as of the moment when it was loaded.
+ * Replaces the content with what the server sends, and keeps the focus and the open details. Without the script the
+ * page shows the state at the time of loading.
  */
 export const SCRIPT = `
 const main = document.querySelector("main"), live = document.getElementById("live");
@@ -54,5 +54,5 @@ source.onmessage = ({ data }) => {
   say("Live.");
 };
 source.onopen = () => say("Live.");
-source.onerror = () => say("The connection to the plugin is lost; what you see may be old. Trying again.");
+source.onerror = () => say("Lost the connection to the plugin; this page may be out of date. Reconnecting.");
 `;

@@ -1,7 +1,6 @@
 /**
- * The kernel's own counters of ports and HCAs, read when somebody asks. Every file may be a question to the adapter's
- * firmware, so the reading is off the event loop and bounded: few files at a time, and an HCA that does not answer is
- * skipped, now and until its answer has come.
+ * Reads the kernel's counters of ports and HCAs on request. Each read may ask the adapter's firmware, so reads are
+ * asynchronous and limited: few files at a time, and an HCA that does not answer is skipped until it has.
  *
  * @module
  */
@@ -9,7 +8,7 @@ import { readdir } from "node:fs";
 import { readText } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
 
-/** One counter as it was read. */
+/** The value of one counter. */
 export interface Reading {
   /** `counters` and `hw_counters` of a port, or `hw_counters` of the whole HCA. */
   readonly group: "port" | "port-hw" | "hca-hw";
@@ -17,22 +16,22 @@ export interface Reading {
   readonly port: number | null;
   /** File name: "port_xmit_data". */
   readonly name: string;
-  /** What the file says, in its own unit. */
+  /** The content of the file, in its own unit. */
   readonly value: number;
 }
 
-/** What one reading of the machine gave. */
+/** Result of reading the counters of the machine. */
 export interface CounterReadings {
   readonly hcas: readonly { readonly hca: string; readonly readings: readonly Reading[] }[];
-  /** HCAs that did not answer in time, or whose last answer is still awaited. */
+  /** HCAs that did not answer in time, or whose previous answer is still pending. */
   readonly skipped: readonly string[];
   readonly seconds: number;
 }
 
-/** How to read; tests put stand-ins here. */
+/** Options; tests pass fakes here. */
 export interface CounterOptions {
   readonly sysfs: string;
-  /** Milliseconds for a whole reading. */
+  /** Milliseconds for all counters. */
   readonly deadlineMs?: number;
 }
 
@@ -40,22 +39,22 @@ interface CounterFile extends Omit<Reading, "value"> {
   readonly path: string;
 }
 
-/** Files that are read at the same time. Deno reads on 32 threads, and the scans need some of them. */
+/** Files that are read at the same time. Deno reads on 32 threads, and scans need some of them. */
 const AT_ONCE = 8;
 
-/** `lifespan` is a setting (how long the driver caches), not a counter. */
+/** `lifespan` is a setting (how long the driver caches values), not a counter. */
 const NO_COUNTER = new Set(["lifespan"]);
 
-/** A file that the kernel made: no separator, no leading dot, no surprise in a label. */
+/** Names that the kernel uses: no separator and no leading dot, so that they are safe as labels. */
 const COUNTER_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/;
 
-/** Reads counters. One reading at a time: whoever asks meanwhile gets the same one. */
+/** Reads counters. Concurrent callers share one reading. */
 export class PortCounters {
   readonly #sysfs: string;
   readonly #deadlineMs: number;
-  /** HCAs of which a file is being read, in this reading or in one that is over. */
+  /** HCAs with a pending read, of this reading or an earlier one. */
   readonly #busy = new Set<string>();
-  /** Which files an HCA has. A changed HCA is another object, and its directories are listed again. */
+  /** Files by HCA. A changed HCA is a new object, and its directories are listed again. */
   readonly #files = new WeakMap<Hca, readonly CounterFile[]>();
   #underway: Promise<CounterReadings> | null = null;
 
@@ -82,7 +81,7 @@ export class PortCounters {
         if (!over) done.set(hca.name, readings);
       }
     };
-    // An HCA that hangs keeps its lane, so that the number of threads that wait for firmware stays what it is.
+    // An HCA that hangs keeps its lane, so that the number of threads that wait for firmware stays limited.
     const lanes = Promise.all(Array.from({ length: Math.max(0, AT_ONCE - this.#busy.size) }, lane));
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([lanes, new Promise<void>((late) => timer = setTimeout(late, this.#deadlineMs))]);
@@ -105,7 +104,7 @@ export class PortCounters {
     for (const { path, group, port, name } of files) {
       if (over()) break;
       const text = (await readText(path))?.trim() ?? "";
-      // Drivers without a PMA say "N/A (no PMA)"; an HCA that vanishes meanwhile says nothing.
+      // Drivers without a PMA report "N/A (no PMA)"; an HCA that was removed meanwhile gives nothing.
       if (/^\d{1,20}$/.test(text)) readings.push({ group, port, name, value: Number(text) });
     }
     return readings;
@@ -128,7 +127,7 @@ export class PortCounters {
   }
 }
 
-/** Counters in a directory, sorted; none when it cannot be listed. */
+/** Names of the counters in a directory, sorted; none when it cannot be listed. */
 function names(dir: string): Promise<readonly string[]> {
   return new Promise((resolve) =>
     readdir(dir, (error, all) => {

@@ -1,5 +1,5 @@
 /**
- * Everything behind `--http`: metrics, probes and the status page of one plugin. Loaded only when it is asked for.
+ * The HTTP endpoints behind `--http`: metrics, probes and the status page. Loaded only when needed.
  *
  * @module
  */
@@ -18,34 +18,34 @@ import { type StatusModel, statusModel } from "./page_model.ts";
 import { PortCounters } from "./port_counters.ts";
 import { dead, unready } from "./readiness.ts";
 
-export interface ObservatoryOptions {
+export interface StatusServerOptions {
   readonly address: ListenAddress;
-  /** What the page calls this machine. */
+  /** Name of this machine on the page. */
   readonly node: string;
   readonly version: string;
   readonly sysfsRoot: string;
-  /** Milliseconds between scans; 0 for never. */
-  /** Until an agent says otherwise. */
+  /** Milliseconds between scans; 0 for none. */
+  /** Used until an agent is attached. */
   readonly rescanMs: number;
-  /** The kubelet's PodResources socket; null: pods are not asked for. */
+  /** The kubelet's PodResources socket; null to not ask for pods. */
   readonly podResources: string | null;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
-  /** Milliseconds between attempts to listen on an address that is taken. */
+  /** Milliseconds between attempts to listen on an address in use. */
   readonly listenAgainMs?: number;
 }
 
-/** An address that is taken is the old pod's, while a DaemonSet is rolled, and free soon. */
+/** During a DaemonSet rollout the old pod uses the address and frees it soon. */
 const LISTEN_AGAIN_MS = 5_000;
 
-/** What is read of the agent. */
+/** The part of the agent that is used. */
 type Watched = Pick<Agent, "state"> & Partial<Pick<Agent, "rescanMs">>;
 
-/** Watches one agent and tells about it over HTTP. */
+/** Observes one agent and serves its state over HTTP. */
 export class StatusServer {
-  /** Give it to {@link Agent.start}, so that the first scan is seen, too. */
+  /** Pass it to {@link Agent.start} to include the first scan. */
   readonly observer: AgentObserver;
-  readonly #options: ObservatoryOptions;
+  readonly #options: StatusServerOptions;
   readonly #pods: PodResources | null;
   readonly #metrics: Metrics;
   readonly #streams: EventStreams;
@@ -53,15 +53,15 @@ export class StatusServer {
   #listening: Promise<void> = Promise.resolve();
   #server: HttpServer | null = null;
   #agent: Watched | null = null;
-  #lookedAt = performance.now();
+  #scannedAt = performance.now();
 
-  private constructor(options: ObservatoryOptions) {
+  private constructor(options: StatusServerOptions) {
     this.#options = options;
     const { podResources, sysfsRoot, version, log } = options;
     this.#pods = podResources === null ? null : new PodResources(new PodLister(podResources));
     this.#streams = new EventStreams({
       render: async () => await fragment(await this.#model()),
-      onTrouble: (sentence) => log.error(sentence),
+      onProblem: (sentence) => log.error(sentence),
     });
     this.#metrics = new Metrics({
       version,
@@ -73,31 +73,31 @@ export class StatusServer {
   }
 
   /**
-   * Listens. An address that is taken is no reason to keep pods waiting: the plugin goes on without, and tries again.
+   * Starts listening. An address in use must not keep pods waiting: the plugin continues without HTTP and retries.
    */
-  static async start(options: ObservatoryOptions): Promise<StatusServer> {
+  static async start(options: StatusServerOptions): Promise<StatusServer> {
     const statusServer = new StatusServer(options);
-    const trouble = await statusServer.#listen();
-    if (trouble !== null) {
-      options.log.error(`${trouble}; no metrics, probes and status page for now, will be tried again`);
+    const reason = await statusServer.#listen();
+    if (reason !== null) {
+      options.log.error(`${reason}; metrics, probes and the status page are not available, will be retried`);
       statusServer.#listening = statusServer.#listenLater();
     }
     return statusServer;
   }
 
-  /** The port that is listened on; null while the address is taken. */
+  /** The port it listens on; null while the address is in use. */
   get port(): number | null {
     return this.#server?.port ?? null;
   }
 
-  /** From now on this is the agent that is spoken of. */
+  /** Serves the state of this agent from now on. */
   attach(agent: Watched): void {
     this.#agent = agent;
     this.#metrics.onChanges(agent.state.changes);
     this.#streams.changed();
   }
 
-  /** Cuts every connection. */
+  /** Closes all connections. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#listening;
@@ -106,14 +106,14 @@ export class StatusServer {
     this.#pods?.close();
   }
 
-  /** Null, or why not. */
+  /** Returns null on success, otherwise the reason. */
   async #listen(): Promise<string | null> {
     const { address, limits, log } = this.#options;
     try {
       this.#server = await HttpServer.listen(address, {
         routes: this.#routes(),
         onRequest: (path, code) => this.#metrics.onRequest(path, code),
-        onTrouble: (sentence) => log.warn(sentence),
+        onProblem: (sentence) => log.warn(sentence),
         ...limits === undefined ? {} : { limits },
       });
       log.info(`metrics, probes and a status page on http://${address.host ?? "localhost"}:${this.#server.port}/`);
@@ -127,7 +127,7 @@ export class StatusServer {
     const { signal } = this.#stop;
     const pause = this.#options.listenAgainMs ?? LISTEN_AGAIN_MS;
     do {
-      // Rejects only when the plugin stops, and then the loop is over.
+      // Rejects only when the plugin stops, which ends the loop.
       await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
     } while (!signal.aborted && await this.#listen() !== null);
   }
@@ -142,8 +142,8 @@ export class StatusServer {
         body: await this.#metrics.text(this.#state),
       })),
       "/livez": answer(() => {
-        const why = dead(performance.now() - this.#lookedAt, this.#agent?.rescanMs ?? this.#options.rescanMs);
-        return why === null ? plain(200, "ok") : plain(503, why);
+        const reason = dead(performance.now() - this.#scannedAt, this.#agent?.rescanMs ?? this.#options.rescanMs);
+        return reason === null ? plain(200, "ok") : plain(503, reason);
       }),
       "/readyz": answer(() => {
         const reasons = unready(this.#state?.sessions ?? null);
@@ -157,7 +157,7 @@ export class StatusServer {
       "/events": {
         kind: "stream",
         open: (response) => {
-          if (this.#streams.full) return plain(503, "enough pages are being kept up to date already; load / instead");
+          if (this.#streams.full) return plain(503, "too many open event streams; load / instead");
           openStream(response);
           this.#streams.add(response);
           return null;
@@ -187,7 +187,7 @@ export class StatusServer {
     return {
       ...this.#metrics.observer,
       onScan: (scan, changed) => {
-        this.#lookedAt = performance.now();
+        this.#scannedAt = performance.now();
         this.#metrics.observer.onScan?.(scan, changed);
       },
       onState: () => {

@@ -1,5 +1,5 @@
 /**
- * The block that start-up prints: what was found, and what is offered.
+ * The summary that is logged at start-up: HCAs and resources.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Inventory } from "../agent/inventory.ts";
 import type { Hca } from "../hca/types.ts";
 import { devices } from "../pool/devices.ts";
 
-/** Several lines, the first a sentence. */
+/** Several lines; the first is a sentence. */
 export function summary(inventory: Inventory): string {
   const { snapshot, states, leftOut } = inventory;
   const lines = [`found ${count(snapshot.hcas.length, "HCA")}`];
@@ -50,7 +50,7 @@ export function describeHca(hca: Hca): string {
   return `${hca.name} (${facts.join(", ")}): ${ports.join(", ") || "no ports"}`;
 }
 
-/** Notes on HCAs, one line for all HCAs that have the same trouble. */
+/** Notes on HCAs, one line for all HCAs with the same note. */
 function sharedNotes(hcas: readonly Hca[]): string[] {
   const all = hcas.flatMap((hca) => hca.notes.map((text) => ({ name: hca.name, text })));
   if (all.length <= 2) return all.map((one) => one.text);

@@ -1,6 +1,6 @@
 /**
- * What a container gets for its device IDs. Pure: the answer, and beside it the evidence that the caller checks
- * against the machine before it lets the answer out, because uverbs numbers are reused.
+ * Decides what a container gets for its device IDs. Pure. The answer comes with checks that the caller makes against
+ * the machine before it sends the answer, because uverbs numbers are reused.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { missingNode, type NodeFacts, nodesOf, sharedNodes } from "./extra_nodes
 import type { DeviceState, PoolState } from "./states.ts";
 import type { ExtraDevice, ResourceSpec } from "./spec.ts";
 
-/** One device node or other file of the host in the container. */
+/** A device node or other file of the host to add to the container. */
 export interface NodeGrant {
   readonly hostPath: string;
   readonly containerPath: string;
@@ -26,7 +26,7 @@ export interface MountGrant {
   readonly readOnly: boolean;
 }
 
-/** Everything one container gets. */
+/** Everything that one container gets. */
 export interface Grant {
   readonly hcas: readonly Hca[];
   readonly nodes: readonly NodeGrant[];
@@ -34,38 +34,38 @@ export interface Grant {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** A sysfs file, relative to the root, and what it must say for the grant to be right. */
+/** A sysfs file, relative to the root, and the content that it must have for the grant to be valid. */
 export interface SysfsCheck {
   readonly path: string;
-  readonly says: string;
-  /** The HCA that the grant takes it for. */
+  readonly expected: string;
+  /** The HCA that the file belongs to in this grant. */
   readonly hca: string;
 }
 
-/** A path of the host, and whether it must exist for the grant to be right. */
+/** A path on the host, and whether it must exist for the grant to be valid. */
 export interface PathCheck {
   readonly hostPath: string;
   readonly exists: boolean;
 }
 
-/** What the caller checks against the machine before the answer goes out. */
+/** A check that the caller makes against the machine before it sends the answer. */
 export type Check = SysfsCheck | PathCheck;
 
-/** Facts about the host that are not about one HCA. */
+/** Facts about the host that do not belong to one HCA. */
 export interface HostFacts extends NodeFacts {
   readonly rdmaCm: boolean;
   readonly knem: boolean;
 }
 
-/** The answer for one container, or why there is none. */
+/** The answer for one container, or the reason why there is none. */
 export type Outcome =
   | { readonly ok: true; readonly grant: Grant; readonly evidence: readonly Check[] }
   | { readonly ok: false; readonly reason: "unknown" | "unhealthy"; readonly message: string };
 
-/** Where containers expect the nodes, and where every host has them, whatever the plugin's own view of /dev is. */
+/** The directory of the nodes in the container and on the host, wherever the plugin itself sees /dev. */
 const DEV = "/dev/infiniband";
 
-/** Decides for one container request on its own; nothing of one container leaks into the next. */
+/** Decides one container request. Requests of other containers have no influence. */
 export function allocate(poolState: PoolState, host: HostFacts, ids: readonly string[]): Outcome {
   const resource = poolState.spec.name;
   const deviceStates = new Set<DeviceState>();
@@ -76,7 +76,7 @@ export function allocate(poolState: PoolState, host: HostFacts, ids: readonly st
     }
     const inPodNetns = found.find((deviceState) => deviceState.member.inPodNetns);
     if (found.length === 1 && inPodNetns !== undefined) {
-      const message = `${resource} device ${quote(id)} is in the network namespace of a pod that still holds it`;
+      const message = `${resource} device ${quote(id)} is in the network namespace of a pod that still uses it`;
       return { ok: false, reason: "unhealthy", message };
     }
     if (!found.some((deviceState) => deviceState.healthy)) {
@@ -85,8 +85,8 @@ export function allocate(poolState: PoolState, host: HostFacts, ids: readonly st
     }
     for (const deviceState of found) deviceStates.add(deviceState);
   }
-  // Of a device on several HCAs the container gets each one that is there, also one whose link is down just now: it can
-  // use it when the link comes back. One that is gone or has no node would keep the container from starting.
+  // A device on several HCAs gives the container each HCA that is present, even if its link is down: the container can
+  // use it once the link is up. An HCA that is gone or has no node would keep the container from starting.
   const free = ({ present, member }: DeviceState) => present && !member.inPodNetns && member.claimedBy === undefined;
   const there = [...deviceStates].filter(free)
     .flatMap((deviceState) => deviceState.member.hcas).filter((hca) => hca.uverbs?.present);
@@ -109,7 +109,7 @@ function grant(poolState: PoolState, host: HostFacts, ids: readonly string[], hc
   return { grant: { hcas, nodes, mounts: poolState.spec.expose.mounts, env }, evidence };
 }
 
-/** The nodes of these HCAs, what comes once however many there are, and what must hold for them to be right. */
+/** The nodes of these HCAs, the nodes shared by all of them, and the checks under which they are valid. */
 export function allocateNodes(
   spec: ResourceSpec,
   host: HostFacts,
@@ -120,9 +120,9 @@ export function allocateNodes(
   const perHca: NodeGrant[] = [];
   const add = (name: string, group: string, hca: Hca) => {
     perHca.push(node(`${DEV}/${name}`));
-    evidence.push({ path: `class/${group}/${name}/ibdev`, says: hca.name, hca: hca.name });
+    evidence.push({ path: `class/${group}/${name}/ibdev`, expected: hca.name, hca: hca.name });
   };
-  /** Extra nodes come and go without an event; an answer that was right is not while one does. */
+  /** Extra nodes appear and disappear without an event; the check makes an answer invalid if one did. */
   const addExtra = (to: NodeGrant[], { optional, ...extra }: ExtraDevice) => {
     const exists = host.has(extra.hostPath);
     evidence.push({ hostPath: extra.hostPath, exists: exists || !optional });
@@ -135,9 +135,10 @@ export function allocateNodes(
       if (expose.issm && port.issm !== null) add(port.issm, "infiniband_mad", hca);
     }
     for (const { node, ...extra } of nodesOf(spec, hca, host)) {
-      // Their numbers are given out again as those of uverbs are: the entry below the function says whose it is now.
+      // Device numbers are reused, as those of uverbs are; the entry below the PCI function says which device has them
+      // now.
       if (node !== null && node.dev !== null) {
-        evidence.push({ path: `${node.entry}/dev`, says: node.dev, hca: hca.name });
+        evidence.push({ path: `${node.entry}/dev`, expected: node.dev, hca: hca.name });
       }
       addExtra(perHca, extra);
     }
@@ -153,18 +154,18 @@ function node(path: string): NodeGrant {
   return { hostPath: path, containerPath: path, permissions: "rw" };
 }
 
-/** The first of several grants for one container path; a runtime refuses a path twice. */
+/** Keeps the first of several grants with the same container path; runtimes reject duplicate paths. */
 function unique(nodes: readonly NodeGrant[]): readonly NodeGrant[] {
   return [...new Map([...nodes].reverse().map((one) => [one.containerPath, one])).values()].reverse();
 }
 
 function known(poolState: PoolState): string {
   const ids = devices(poolState).map(({ id }) => id);
-  if (ids.length === 0) return "it has no devices at all now";
+  if (ids.length === 0) return "it has no devices now";
   return `it has ${ids.slice(0, 8).join(", ")}${ids.length > 8 ? ` and ${ids.length - 8} more` : ""}`;
 }
 
-/** An ID from the wire in a message: quoted, and not at any length. */
+/** Quotes an ID from the wire for a message, and truncates it. */
 function quote(id: string): string {
   return printable(JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id));
 }

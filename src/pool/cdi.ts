@@ -1,6 +1,6 @@
 /**
- * CDI: one spec per resource, with a device per HCA, and the names that Allocate answers instead of nodes. Pure; the
- * files are written by {@link file://../kubelet/cdi_files.ts}.
+ * CDI: one spec per resource with a device per HCA, and the names that Allocate returns instead of nodes. Pure; {@link
+ * file://../kubelet/cdi_files.ts} writes the files.
  *
  * Format: Container Device Interface specification 0.6.0 (cncf-tags/container-device-interface, SPEC.md).
  *
@@ -12,10 +12,10 @@ import { allocateNodes, type Grant, type HostFacts, type MountGrant, type NodeGr
 import { missingNode } from "./extra_nodes.ts";
 import type { ResourceSpec } from "./spec.ts";
 
-/** 0.6.0 is the first version with annotations, and what every runtime that reads `cdi_devices` understands. */
+/** 0.6.0 is the first version with annotations; every runtime that reads `cdi_devices` supports it. */
 const CDI_VERSION = "0.6.0";
 
-/** Annotation keys are the runtime's to read when they start like this; one per set of devices. */
+/** Runtimes read annotations with this key prefix; one per set of devices. */
 const ANNOTATION_PREFIX = "cdi.k8s.io/";
 
 interface ContainerEdits {
@@ -34,7 +34,7 @@ export interface CdiDevice {
   readonly containerEdits: ContainerEdits;
 }
 
-/** A CDI spec file's content. */
+/** Content of a CDI spec file. */
 export interface CdiSpec {
   readonly cdiVersion: string;
   readonly kind: string;
@@ -43,7 +43,7 @@ export interface CdiSpec {
   readonly containerEdits: ContainerEdits;
 }
 
-/** A file's content as a spec, as far as it looks like one that was made here; null for anything else. */
+/** Parses the content of a file as a spec written by this plugin; null for anything else. */
 export function asCdiSpec(content: unknown): CdiSpec | null {
   const { devices, containerEdits } = (content ?? {}) as Partial<CdiSpec>;
   const good = (edits: unknown) => {
@@ -59,31 +59,31 @@ export function asCdiSpec(content: unknown): CdiSpec | null {
   return all ? content as CdiSpec : null;
 }
 
-/** "tencent.com/rdma.x" → "tencent.com/rdma_x": a class has letters, digits, `_` and `-` only. */
+/** "tencent.com/rdma.x" → "tencent.com/rdma_x": a class may only contain letters, digits, `_` and `-`. */
 export function cdiKind(resource: string): string {
   const [domain = "", name = ""] = resource.split("/", 2);
   const cleaned = name.replace(/[^A-Za-z0-9_-]/g, "_");
   return `${domain}/${/^[A-Za-z]/.test(cleaned) ? cleaned : `r${cleaned}`}`;
 }
 
-/** What came before, and what of it has to stay because containers still name it. */
+/** The previous spec, and the entries of it to keep because containers still refer to them. */
 export interface CdiHeld {
-  /** The file as it is on disk; null for none. */
+  /** The spec on disk; null when there is none. */
   readonly before: CdiSpec | null;
-  /** Whether a container may hold the device of this name. */
+  /** Whether a container may use the device of this name. */
   readonly isHeld: (name: string) => boolean;
-  /** Every HCA of the machine, selected or not. */
+  /** All HCAs of the machine, selected or not. */
   readonly hcas: readonly Hca[];
 }
 
 const NOTHING_HELD: CdiHeld = { before: null, isHeld: () => false, hcas: [] };
 
 /**
- * The spec of one resource: every HCA that has its uverbs node, and what every container gets at the top level, where
- * a runtime applies it once however many devices are asked for. What a container holds stays although the resource does
- * not have it any more: without the entry the container could not be started again.
+ * The spec of one resource: every HCA that has its uverbs node, and the shared nodes at the top level, which a runtime
+ * applies once, however many devices are requested. Devices held by containers stay although the resource no longer has
+ * them; without the entry the container could not be restarted.
  *
- * @param owner socket of the plugin that keeps the file; by it a later one recognises that the file is stale
+ * @param owner socket of the plugin that owns the file; a later plugin uses it to recognise a stale file
  */
 export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string, held: CdiHeld = NOTHING_HELD): CdiSpec {
   const { spec } = poolState;
@@ -94,7 +94,7 @@ export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string, he
   const own = hcas.map((hca) => cdiDevice(spec, host, hca));
   const kept = keptDevices(spec, host, new Set(own.map(({ name }) => name)), held);
   const { common } = allocateNodes(spec, host, hcas);
-  // Without an HCA there is nothing that rdma_cm would go with, but those that are held still need what they had.
+  // Without an HCA rdma_cm is not needed, but devices that are still held keep the shared nodes that they had.
   const shared = hcas.length === 0 && kept.length > 0 && held.before !== null
     ? held.before.containerEdits
     : edits(common, spec.expose.mounts);
@@ -128,8 +128,8 @@ function keptDevices(
 }
 
 /**
- * Without devices whose nodes are another HCA's by now: uverbs numbers are given out again, and the container would be
- * started with an adapter that it was never given.
+ * Removes devices whose nodes now belong to another HCA: uverbs numbers are reused, and the container would be started
+ * with an adapter that it was not allocated.
  */
 export function withoutForeign(devices: readonly CdiDevice[], ownersOf: HostFacts["ownersOf"]): readonly CdiDevice[] {
   return devices.filter(({ name, containerEdits }) =>
@@ -140,7 +140,7 @@ export function withoutForeign(devices: readonly CdiDevice[], ownersOf: HostFact
   );
 }
 
-/** The names for a grant, and the annotation that says the same to runtimes which predate the `cdi_devices` field. */
+/** The CDI names of a grant, and the equivalent annotation for runtimes older than the `cdi_devices` field. */
 export function cdiGrant(spec: ResourceSpec, grant: Grant) {
   const names = grant.hcas.map((hca) => `${cdiKind(spec.name)}=${cdiDeviceName(hca)}`);
   const key = `${ANNOTATION_PREFIX}${spec.name.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(

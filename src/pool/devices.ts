@@ -1,29 +1,29 @@
 /**
- * The kubelet's devices: how members of a pool become IDs with health and NUMA nodes. Pure.
+ * The devices of a resource as the kubelet sees them: members of a pool as IDs with health and NUMA nodes. Pure.
  *
  * @module
  */
 import type { DeviceState, PoolState } from "./states.ts";
 
-/** One device of the list that the kubelet sees. */
+/** One device of the list sent to the kubelet. */
 export interface OfferedDevice {
   readonly id: string;
   readonly healthy: boolean;
-  /** NUMA nodes, ascending; empty when the kernel does not say (-1): the kubelet then treats it as anywhere. */
+  /** NUMA nodes, ascending; empty when the kernel has none (-1), which the kubelet treats as no affinity. */
   readonly numaNodes: readonly number[];
 }
 
-/** Between the HCA and the number of the share in IDs of `shared`, `one`. */
+/** Separates the HCA from the share number in IDs of `shared`, `one`. */
 export const SHARE_MARK = "::";
 
-/** The full list for the kubelet, in natural order of IDs. */
+/** The full device list for the kubelet, in natural order of IDs. */
 export function devices(poolState: PoolState): readonly OfferedDevice[] {
   const { spec, deviceStates } = poolState;
   const all = [...deviceStates.values()];
   if (spec.mode.kind === "exclusive") {
     return all.map((deviceState) => ({ id: deviceState.member.id, ...condition(poolState, [deviceState]) }));
   }
-  // What shares have in common is found out once, and is one object: lists of thousands are sent with every change.
+  // The common part of all shares is computed once and is one object: lists of thousands are sent on every change.
   const shares = Array.from({ length: spec.mode.shares }, (_, k) => k);
   if (spec.mode.of === "one") {
     return all.flatMap((deviceState) => {
@@ -31,13 +31,13 @@ export function devices(poolState: PoolState): readonly OfferedDevice[] {
       return shares.map((k) => ({ id: `${deviceState.member.id}${SHARE_MARK}${k}`, ...common }));
     });
   }
-  // A pool without any HCA has nothing to share: it offers no devices, not N that cannot work.
+  // A pool without HCAs has nothing to share and offers no devices.
   if (all.length === 0) return [];
   const common = condition(poolState, all);
   return shares.map((k) => ({ id: String(k), ...common }));
 }
 
-/** A device on several HCAs is healthy while one of them is. */
+/** A device on several HCAs is healthy while at least one of them is. */
 function condition(poolState: PoolState, on: readonly DeviceState[]): Omit<OfferedDevice, "id"> {
   const nodes = poolState.spec.topology
     ? on.flatMap((deviceState) => deviceState.member.hcas.flatMap((hca) => hca.pci?.numaNode ?? []))
@@ -48,7 +48,7 @@ function condition(poolState: PoolState, on: readonly DeviceState[]): Omit<Offer
   };
 }
 
-/** The device states behind a device ID; null when the resource has no such device. */
+/** The states of the members of a device ID; null when the resource has no such device. */
 export function membersOf(poolState: PoolState, id: string): readonly DeviceState[] | null {
   const { spec, deviceStates } = poolState;
   if (spec.mode.kind === "exclusive") {

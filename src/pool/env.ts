@@ -1,5 +1,5 @@
 /**
- * The variables of a container that holds HCAs. Pure.
+ * Environment variables for a container that is allocated HCAs. Pure.
  *
  * @module
  */
@@ -10,13 +10,14 @@ import { selectedPorts } from "./ports.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /**
- * Variables for one container.
+ * Returns the variables for one container.
  *
- * Ours come twice: `RDMA_HCAS` and `RDMA_HCAS_<RESOURCE>`. The kubelet merges the answers of all resources of a container
- * into one environment, so with two resources the short names hold what one of them said, and the long ones hold all.
+ * The RDMA_… variables are set twice: `RDMA_HCAS` and `RDMA_HCAS_<RESOURCE>`. The kubelet merges the answers of all
+ * resources of a container into one environment, so with two resources a short name holds the value of one of them, and
+ * the long names hold all.
  *
- * - `RDMA_HCAS` mlx5_0,mlx5_1 · `RDMA_PCI_ADDRESSES` · `RDMA_NETDEVS` · `RDMA_UVERBS` (paths), comma-separated; the
- *   order of the first two is the same, with an empty entry for an HCA without a PCI function
+ * - `RDMA_HCAS` mlx5_0,mlx5_1 · `RDMA_PCI_ADDRESSES` · `RDMA_NETDEVS` · `RDMA_UVERBS` (paths), comma-separated;
+ *   the first two have the same order, with an empty entry for an HCA without a PCI function
  * - `NCCL_IB_HCA` "=mlx5_0:1,mlx5_1:1": `=` asks NCCL for exact names
  * - `UCX_NET_DEVICES` "mlx5_0:1,mlx5_1:1"
  * - `PCIDEVICE_<RESOURCE>` and `PCIDEVICE_<RESOURCE>_INFO` in the form of the SR-IOV network device plugin
@@ -53,7 +54,7 @@ export function variableName(resource: string): string {
   return resource.toUpperCase().replace(/[^A-Z0-9]/g, "_");
 }
 
-/** Net devices of the ports that the resource selects; all of the HCA's when it selects every port. */
+/** Net devices of the ports that the resource selects; all net devices of the HCA when it selects every port. */
 function netdevsOf(spec: ResourceSpec, hca: Hca): readonly string[] {
   const ports = selectedPorts(spec, hca);
   const others = hca.ports.filter((port) => carriesRdma(port) && !ports.includes(port));
@@ -65,8 +66,8 @@ function netdevsOf(spec: ResourceSpec, hca: Hca): readonly string[] {
 }
 
 /**
- * "mlx5_0:1" for the ports that the resource selects and that are up, or for the first one when none is (it may come up
- * while the pod runs). A port that carries no RDMA is never named.
+ * "mlx5_0:1" for each selected port that is up, or for the first selected port when none is (it may come up while the
+ * pod runs). Ports that carry no RDMA are never included.
  */
 function usablePorts(spec: ResourceSpec, hca: Hca): string[] {
   const ports = selectedPorts(spec, hca).filter(carriesRdma);
@@ -74,7 +75,10 @@ function usablePorts(spec: ResourceSpec, hca: Hca): string[] {
   return (up.length > 0 ? up : ports.slice(0, 1)).map((port) => `${hca.name}:${port.number}`);
 }
 
-/** Value of PCIDEVICE_…_INFO: by device ID what the peer's providers tell (generic, rdma, extraInfo). */
+/**
+ * Value of PCIDEVICE_…_INFO: by device ID, the entries of the SR-IOV plugin's info providers (generic, rdma,
+ * extraInfo).
+ */
 function pcideviceInfo(
   spec: ResourceSpec,
   ids: readonly string[],

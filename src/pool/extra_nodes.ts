@@ -1,6 +1,6 @@
 /**
- * Nodes that a container gets besides those of verbs: the HCA's companions (/dev/hfi1_0, /dev/cxi0) and what
- * `expose.devices` names. Pure.
+ * Nodes that a container gets besides verbs nodes: the HCA's companions (/dev/hfi1_0, /dev/cxi0) and those of
+ * `expose.devices`. Pure.
  *
  * @module
  */
@@ -8,34 +8,34 @@ import { isCompanion } from "../hca/class_nodes.ts";
 import type { ClassNode, Hca } from "../hca/types.ts";
 import type { ExtraDevice, ResourceSpec } from "./spec.ts";
 
-/** A node that a container on one HCA is given. */
+/** A node for a container that uses one HCA. */
 export interface ExtraNode extends ExtraDevice {
-  /** The class device behind it; null for a fixed path, of which sysfs knows nothing. */
+  /** The class device of the node; null for a fixed path, which sysfs does not list. */
   readonly node: ClassNode | null;
 }
 
-/** What may stand in braces: the whole placeholder, and the class in it. */
+/** Placeholders in braces, and the class name in them. */
 const PLACEHOLDER = /\{(hca|pci|class:([\w.-]+))\}/g;
 
-/** Whether the path names another device for each HCA. */
+/** Whether the path differs between HCAs. */
 export function isTemplate(path: string): boolean {
   return path.search(PLACEHOLDER) >= 0;
 }
 
-/** What is left of a path when its placeholders are taken out; braces in it are a mistake. */
+/** The path without its placeholders; remaining braces are a mistake. */
 export function withoutPlaceholders(path: string): string {
   return path.replace(PLACEHOLDER, "");
 }
 
-/** What must be known of the host besides the HCA. */
+/** Facts about the host needed besides the HCA. */
 export interface NodeFacts {
   /** Whether a path exists on the host; asked for the nodes of `expose.devices`. */
   readonly has: (hostPath: string) => boolean;
-  /** The HCAs that a node belongs to; empty when it is nobody's in particular. */
+  /** The HCAs that a node belongs to; empty when it belongs to none in particular. */
   readonly ownersOf: (hostPath: string) => readonly string[];
 }
 
-/** Owners by node: what sysfs says is an HCA's, and of other nodes those that are called as an HCA is. */
+/** Owners by node: from sysfs, and for other nodes by the HCA's name in /dev. */
 export function nodeOwners(hcas: readonly Hca[]): NodeFacts["ownersOf"] {
   const owners = new Map<string, string[]>();
   for (const hca of hcas) {
@@ -48,8 +48,8 @@ export function nodeOwners(hcas: readonly Hca[]): NodeFacts["ownersOf"] {
 }
 
 /**
- * The HCA's own extra nodes: companions, templates of `expose.devices` filled in, and of its fixed paths those that
- * belong to this HCA. A path that is another HCA's goes with that one only.
+ * The HCA's own extra nodes: companions, templates of `expose.devices` filled in, and those fixed paths that belong to
+ * this HCA. A path that belongs to another HCA is only given with that one.
  */
 export function nodesOf(spec: ResourceSpec, hca: Hca, { ownersOf }: NodeFacts): readonly ExtraNode[] {
   const companions = spec.expose.companions ? hca.classNodes.filter(isCompanion) : [];
@@ -76,7 +76,7 @@ export function sharedNodes(spec: ResourceSpec, { ownersOf }: NodeFacts): readon
   return spec.expose.devices.filter(({ hostPath }) => !isTemplate(hostPath) && ownersOf(hostPath).length === 0);
 }
 
-/** One node, or one for each device of a class; none when the HCA has no such device. */
+/** Fills in a template: one node, or one per device of a class; none when the HCA has no such device. */
 function fill(device: ExtraDevice, hca: Hca): readonly ExtraNode[] {
   const kind = [...device.hostPath.matchAll(PLACEHOLDER)].find((found) => found[2] !== undefined)?.[2];
   const candidates = kind === undefined ? [null] : hca.classNodes.filter((node) => node.class === kind);
@@ -97,8 +97,8 @@ function expand(path: string, hca: Hca, node: ClassNode | null): string {
 }
 
 /**
- * The first node that a container on this HCA would need and this host does not have, as a sentence; null when none is
- * missing. A runtime refuses to start a container with a node that is not there.
+ * The first node that a container on this HCA needs and this host does not have, as a sentence; null when none is
+ * missing. A runtime refuses to start a container with a missing node.
  */
 export function missingNode(spec: ResourceSpec, hca: Hca, facts: NodeFacts): string | null {
   const { has } = facts;

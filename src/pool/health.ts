@@ -1,6 +1,6 @@
 /**
- * Whether a device may be handed out right now: the requirements of its resource against what was just read. Pure and
- * without memory; {@link file://./states.ts} adds time.
+ * Whether a device may be allocated now: compares the last reading with the requirements of its resource. Pure and
+ * stateless; {@link file://./states.ts} adds time.
  *
  * @module
  */
@@ -10,22 +10,22 @@ import { selectedPorts } from "./ports.ts";
 import type { Member } from "./select.ts";
 import type { HealthPolicy, ResourceSpec } from "./spec.ts";
 
-/** What speaks against a device. */
+/** The reason why a device is not healthy. */
 export interface UnhealthyReason {
   readonly hca: string;
   /** null when it concerns the whole HCA. */
   readonly port: number | null;
-  /** Without the HCA's name in front: "port 1 is DOWN (Polling)". */
+  /** Without the HCA's name: "port 1 is DOWN (Polling)". */
   readonly reason: string;
 }
 
-/** Null when every requirement holds, else the first that does not. Every HCA of the member must be fit. */
+/** The first requirement that does not hold, or null. All HCAs of the member must meet the requirements. */
 export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
   if (member.claimedBy !== undefined) {
     const hca = member.hcas.map((one) => one.name).join("+");
     return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
   }
-  if (member.inPodNetns) return null; // in a pod's network namespace, where only the pod sees its ports
+  if (member.inPodNetns) return null; // its ports are only visible in the pod's network namespace
   for (const hca of member.hcas) {
     const found = hcaUnhealthyReason(hca, spec);
     if (found !== null) return { hca: hca.name, ...found };
@@ -34,8 +34,8 @@ export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyRe
 }
 
 /**
- * What an HCA needs to be Healthy. Unless the operator says otherwise a VF needs nothing but to be there: its link is
- * down until a CNI plugin raises it inside the pod that got it, so a VF that waits for its link is never given to one.
+ * The requirements for an HCA to be Healthy. By default a VF only has to be present: its link is down until a CNI
+ * plugin sets it up inside the pod, so a VF that waited for its link would never be allocated.
  */
 export function policyFor(hca: Hca, { policy }: HealthPolicy): Exclude<HealthPolicy["policy"], "auto"> {
   return policy === "auto" ? hca.kind === "vf" ? "present" : "port-active" : policy;
@@ -66,7 +66,7 @@ function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason,
 
 function fit(port: Port, policy: "port-active" | "link-up"): boolean {
   if (!carriesRdma(port)) return false;
-  // Without its net device, which a pod has, the state of an Ethernet port says what the pod does and no failure.
+  // While a pod has the net device, the state of an Ethernet port reflects what the pod does, not a failure.
   if (port.netdevAway && port.linkLayer === "Ethernet") return true;
   return policy === "link-up" ? port.physState === "LinkUp" : port.state === "ACTIVE";
 }
@@ -78,7 +78,7 @@ function noGidTable(hca: Hca): string {
 function describe(port: Port, hca: Hca): string {
   if (!carriesRdma(port)) return `port ${port.number} has ${noGidTable(hca)}`;
   if (port.state === "unknown") {
-    return `port ${port.number}'s state cannot be read; the HCA may be going away, or hangs`;
+    return `port ${port.number}'s state cannot be read; the HCA is being removed or hangs`;
   }
   const physical = port.physState === null ? "" : ` (${port.physState})`;
   const hint = port.state === "INIT" && port.linkLayer === "InfiniBand" ? "; is a subnet manager running?" : "";

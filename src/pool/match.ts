@@ -1,5 +1,5 @@
 /**
- * One selector against one HCA and its ports. Pure; the answer to "no" is the reason.
+ * Matches one selector against one HCA and its ports. Pure; a mismatch carries its reason.
  *
  * @module
  */
@@ -7,26 +7,26 @@ import { driverNames } from "../hca/drivers.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import type { PfRange, Selector } from "./spec.ts";
 
-/** Why a selector does not hold. */
+/** The reason why a selector does not match. */
 export interface Mismatch {
-  /** A sentence without the HCA's name in front: "its kind is vf, wanted: pf". */
+  /** A sentence without the HCA's name: "its kind is vf, wanted: pf". */
   readonly reason: string;
-  /** True when the fact that decides is not known now, so that nothing says that the HCA is another one than before. */
+  /** True when the deciding value is unknown now, so the HCA may still be the same one as before. */
   readonly unknown: boolean;
 }
 
-/** What a selector makes of an HCA: the ports it means, or why it does not hold. */
+/** The matching ports, or the reason why the selector does not match. */
 export type Match = { readonly ports: readonly Port[] } | Mismatch;
 
-/** Null when every given condition holds for the HCA, else the first that does not. */
+/** The first condition that does not hold for the HCA; null when all do. */
 export function mismatch(selector: Selector, hca: Hca): string | null {
   const found = match(selector, hca);
   return "reason" in found ? found.reason : null;
 }
 
 /**
- * The ports for which every given condition holds. Link layer, transport, rate, partition key and net device are the
- * port's; the rest is the HCA's and holds for all of its ports.
+ * The ports for which every condition holds. Link layer, transport, rate, partition key and net device belong to the
+ * port; all other conditions belong to the HCA and apply to all of its ports.
  */
 export function match(selector: Selector, hca: Hca): Match {
   const pci = hca.pci;
@@ -51,14 +51,14 @@ export function match(selector: Selector, hca: Hca): Match {
   return rest ?? ports;
 }
 
-/** Whether a port can carry RDMA at all: an Ethernet port without a GID table cannot. */
+/** Whether a port can carry RDMA: an Ethernet port without a GID table cannot. */
 export function carriesRdma(port: Port): boolean {
   return port.linkLayer !== "Ethernet" || port.gidTable !== false;
 }
 
 function portMatch(selector: Selector, hca: Hca): Match {
   const able = hca.ports.filter(carriesRdma);
-  // An HCA without any port that can is still the adapter that it is, and Unhealthy.
+  // An HCA without any such port is still the same adapter, but Unhealthy.
   let ports = named(selector, able.length > 0 ? able : hca.ports);
   const conditions: readonly [string, readonly string[] | undefined, (port: Port) => string | null][] = [
     ["link layer", selector.linkLayers, (port) => port.linkLayer],
@@ -85,7 +85,9 @@ function portMatch(selector: Selector, hca: Hca): Match {
   return { reason: `its rate is ${rate} Gb/s, less than ${min}`, unknown };
 }
 
-/** EFA's link layer is no word that is known here, and still no unknown fact: its transport is known. */
+/**
+ * EFA's link layer is not one of the known values, but this does not count as unknown, because its transport is known.
+ */
 function isUnknown(port: Port, valueOf: (port: Port) => string | null): boolean {
   const value = valueOf(port);
   return value === null || (value === "unknown" && port.transport === "unknown");
@@ -95,7 +97,7 @@ function rateOf(port: Port): number {
   return Math.max(port.rateGbps ?? 0, port.upRateGbps ?? 0);
 }
 
-/** The ports whose own net device a selector names; all of them when it names the HCA in another way. */
+/** The ports whose own net device the selector names; all ports when it names the HCA in another way. */
 function named(selector: Selector, ports: readonly Port[]): readonly Port[] {
   const wanted = [...selector.netdevs ?? [], ...selector.pfs?.map((one) => one.pf) ?? []];
   const meant = ports.filter((port) => port.netdevs.some((name) => wanted.some((pattern) => glob(pattern, name))));
@@ -103,8 +105,8 @@ function named(selector: Selector, ports: readonly Port[]): readonly Port[] {
 }
 
 /**
- * Holds when one of `actual` matches one of the wanted globs, or when nothing is wanted.
- * @param must whether there has to be a value, so that none means that it is not known
+ * Matches when one of `actual` matches one of the wanted globs, or when nothing is wanted.
+ * @param must whether there must be a value, so that no value means unknown
  */
 function among(
   what: string,
@@ -118,12 +120,12 @@ function among(
   return { reason: `${has}, wanted: ${wanted.join(", ")}`, unknown: must && actual.length === 0 };
 }
 
-/** Net devices by which an HCA is selected: its own, and of a bond all that mean it. */
+/** Net device names that select an HCA: its own, and those of its bond that stand for it. */
 function namesOf(hca: Hca): readonly string[] {
   return [...hca.netdevs, ...hca.bondNetdevs];
 }
 
-/** Whether the HCA has net devices whose names are not known: they are in a pod's network namespace. */
+/** Whether the HCA has net devices with unknown names, because they are in a pod's network namespace. */
 function hasUnknownNetdevs(hca: Hca): boolean {
   return hca.ports.some((port) => port.netdevAway) || (hca.netdevs.length === 0 && hca.kind !== "virtual");
 }
@@ -153,7 +155,7 @@ function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): Mismatch 
   return { reason, unknown };
 }
 
-/** A selector in the words of our own configuration file: "kinds: vf, minRate: 100". */
+/** Describes a selector in the terms of the config file: "kinds: vf, minRate: 100". */
 export function describeSelector(selector: Selector): string {
   return Object.entries(selector).map(([key, value]) => {
     if (key === "minRateGbps") return `minRate: ${value}`;
@@ -198,7 +200,7 @@ function pfWithVfsMismatch(wanted: boolean | undefined, hca: Hca): Mismatch | nu
   return { reason: has ? `it is a PF with ${hca.pci!.sriovNumVfs} VFs` : "it is no PF that has VFs", unknown: false };
 }
 
-/** Shell-like match of a whole name: `*` any run of characters, `?` any one. Linear: no pattern can make it hang. */
+/** Matches a whole name as a shell does: `*` is any run of characters, `?` any one. Linear time for every pattern. */
 export function glob(pattern: string, text: string): boolean {
   let p = 0, t = 0, star = -1, mark = 0;
   while (t < text.length) {

@@ -1,23 +1,23 @@
 /**
- * How resources fit the machine's RDMA net namespace mode, in sentences for the operator. Pure.
+ * Notes for the operator when resources do not fit the machine's RDMA network namespace mode. Pure.
  *
  * @module
  */
 import type { NetnsMode } from "../hca/types.ts";
 import type { ResourceSpec } from "./spec.ts";
 
-/** A mode that does not fit a resource. */
-export interface NetnsRemark {
-  /** True when pods will not work; false for what works, but perhaps not as meant. */
+/** A note about the mode and a resource that does not fit it. */
+export interface NetnsNote {
+  /** True when pods will not work; false for a setup that works but is probably not intended. */
   readonly broken: boolean;
   readonly what: string;
   readonly reason: string;
   readonly fix: string;
 }
 
-/** What should be said about the mode and these resources; empty when they fit. */
-export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsRemark[] {
-  // Through DRA an HCA is not shared in exclusive mode, and is always named by its PCI function.
+/** Notes about the mode and these resources; empty when they fit. */
+export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): readonly NetnsNote[] {
+  // With DRA, an HCA is not shared in exclusive mode, and is always identified by its PCI function.
   const plugin = specs.filter((spec) => spec.api === "device-plugin");
   const shared = plugin.filter((spec) => spec.mode.kind === "shared").map((spec) => spec.name);
   const forPods = plugin.filter((spec) => spec.mode.kind === "exclusive" && spec.ids === "pci").map((spec) =>
@@ -27,8 +27,7 @@ export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): rea
     return [{
       broken: true,
       what: `the node's RDMA net namespace mode is exclusive, and ${shared.join(", ")} shares HCAs`,
-      reason:
-        "in exclusive mode an HCA can be used in one network namespace only: pods get the nodes, and no device behind them",
+      reason: "in exclusive mode an HCA can be used in one network namespace only: pods get nodes that have no device",
       fix: "rdma system set netns shared (before any pod runs; permanently: options ib_core netns_mode=1 in " +
         "/etc/modprobe.d), or offer the HCAs with mode: exclusive",
     }];
@@ -46,7 +45,7 @@ export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): rea
       broken: false,
       what: `the node's RDMA net namespace mode is shared, and ${forPods.join(", ")} gives functions to single pods`,
       reason: "a pod sees the other HCAs in sysfs; only the device nodes that it was given keep them apart",
-      fix: "when namespaces shall keep pods apart: rdma system set netns exclusive, and rdma-cni with Multus",
+      fix: "to isolate pods by namespaces: rdma system set netns exclusive, and rdma-cni with Multus",
     }];
   }
   return [];

@@ -1,5 +1,5 @@
 /**
- * Which ports of an HCA a resource means. Pure.
+ * Selects the ports of an HCA for a resource. Pure.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { carriesRdma, match } from "./match.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /**
- * Ports that the resource selects, and that can carry RDMA if any of the HCA can. Of a member that is kept although a
- * fact about it is unknown, every port that can.
+ * Ports that the resource selects, limited to those that can carry RDMA if any of the HCA can. For a member that is
+ * kept because a value is unknown: every port that can carry RDMA.
  */
 export function selectedPorts(spec: Pick<ResourceSpec, "select" | "exclude">, hca: Hca): readonly Port[] {
   const able = hca.ports.filter(carriesRdma);

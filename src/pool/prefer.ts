@@ -1,9 +1,9 @@
 /**
- * Which of the available devices the kubelet should take. Pure, deterministic, and an optimum of the policy's cost.
+ * Chooses the devices that the kubelet should prefer. Pure, deterministic, and optimal for the cost of the policy.
  *
- * Devices hang in a tree: NUMA node, PCIe root, physical function, HCA. Every policy prices how many devices are taken
- * below each node of that tree, so the cheapest way to take n devices is found from the leaves up, by combining the
- * cheapest ways to take 0, 1, 2, … of each child (a knapsack on a tree).
+ * Devices are the leaves of a tree: NUMA node, PCIe root, physical function, HCA. Each policy defines a price for the
+ * number of devices taken below each node. The cheapest way to take n devices is computed from the leaves up, by
+ * combining the cheapest ways to take 0, 1, 2, … devices of each child (a knapsack on a tree).
  *
  * @module
  */
@@ -12,14 +12,14 @@ import { membersOf } from "./devices.ts";
 import type { DeviceState, PoolState } from "./states.ts";
 import type { Prefer } from "./spec.ts";
 
-/** One container's question, as the kubelet asks it. */
+/** The request for one container, as the kubelet sends it. */
 export interface PreferenceRequest {
   readonly available: readonly string[];
   readonly mustInclude: readonly string[];
   readonly size: number;
 }
 
-/** Where a device sits; the strings only have to be equal for equal places. */
+/** The location of a device; equal strings mean the same location. */
 export interface Place {
   readonly id: string;
   readonly numa: string;
@@ -27,33 +27,33 @@ export interface Place {
   /** The physical function: all its VFs send through the same port. */
   readonly pf: string;
   readonly hca: string;
-  /** How many devices of the same HCA are in use already. */
+  /** Number of devices of the same HCA that are in use. */
   readonly used: number;
 }
 
 const LEVELS = ["numa", "root", "pf", "hca"] as const;
 type Level = typeof LEVELS[number];
 
-/** Apart far enough that a thousand of a lesser unit never outweigh one of the greater. */
+/** Large enough that a thousand units of one level never outweigh one of the level above. */
 const UNIT = 2 ** 17;
 
-/** Above so many steps a search would hold up the kubelet; devices are then taken in order. */
+/** Limit on the steps of a search, which would delay the kubelet; above it, devices are taken in order. */
 const MOST_STEPS = 4_000_000;
 
-/** What it costs to take `count` devices below a node of the tree. */
+/** The price of taking `count` devices below a node of the tree. */
 export function price(policy: Prefer, level: Level, count: number, used: number): number {
   if (count === 0) return 0;
   switch (policy) {
-    case "pack": // as few NUMA nodes as can be, then PCIe roots, then HCAs
+    case "pack": // as few NUMA nodes as possible, then PCIe roots, then HCAs
       return level === "numa" ? UNIT * UNIT : level === "root" ? UNIT : level === "hca" ? 1 : 0;
-    case "spread": // squares are least when counts are even, and even counts use as many knots as there are
+    case "spread": // squares are smallest for even counts, which use as many nodes as possible
       return level === "pf" ? count * count * 2 ** 21 : level === "root" ? count * count : 0;
-    case "least-used": // the n-th device on an HCA costs n; then as few NUMA nodes as can be
+    case "least-used": // the n-th device on an HCA costs n; then as few NUMA nodes as possible
       return level === "hca" ? (count * used + count * (count - 1) / 2) * UNIT : level === "numa" ? 1 : 0;
   }
 }
 
-/** The device IDs to prefer: must-includes first, then by the policy; all there are when fewer are available. */
+/** The preferred device IDs: must-includes first, then by the policy; all devices when fewer are available. */
 export function prefer(poolState: PoolState, request: PreferenceRequest): readonly string[] {
   const { available, mustInclude, size } = request;
   const needed = new Set(mustInclude);
@@ -61,7 +61,7 @@ export function prefer(poolState: PoolState, request: PreferenceRequest): readon
   const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
   const wanted = Math.max(0, size - must.length);
   const { mode } = poolState.spec;
-  // Devices that each hand over the whole pool are all the same.
+  // Devices that each give the whole pool are equivalent.
   if (wanted === 0 || wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
     return [...must, ...rest.slice(0, wanted)];
   }
@@ -85,7 +85,7 @@ function place(
   const hca = deviceState?.member.id ?? id;
   return {
     id,
-    // What has no place, such as soft-RoCE, shares its place with nothing.
+    // A device without location, such as soft-RoCE, shares its location with no other.
     numa: numa === null ? `?${pci?.address ?? hca}` : String(numa),
     root: pci?.path[0] ?? `?${hca}`,
     pf: pci?.physfn ?? pci?.address ?? hca,
@@ -102,9 +102,9 @@ interface TreeNode {
 }
 
 /**
- * The cheapest `size` of the places with the first `must` of them among those.
+ * Chooses the cheapest `size` places, including the first `must`.
  *
- * @returns IDs, in the order of the places within each HCA
+ * @returns IDs in the order of the places within each HCA
  */
 export function choose(policy: Prefer, places: readonly Place[], must: number, size: number): readonly string[] {
   const top: TreeNode = { level: "top", children: new Map(), places: [], must: 0 };
@@ -130,7 +130,7 @@ function insert(top: TreeNode, one: Place, must: boolean): void {
 }
 
 interface Solution {
-  /** Least price of taking n devices; Infinity where that cannot be (fewer than must be, more than there are). */
+  /** Lowest price of taking n devices; Infinity where impossible (fewer than required, or more than available). */
   readonly prices: Float64Array;
   readonly take: (count: number) => readonly string[];
 }
@@ -152,7 +152,7 @@ function leaf(node: TreeNode, size: number): Solution {
 function combine(children: readonly TreeNode[], policy: Prefer, size: number): Solution {
   const parts = children.map((child) => solve(policy, child, size));
   let prices: Float64Array = new Float64Array(1);
-  /** For every part, how many of it are in the cheapest n of all parts up to it. */
+  /** For every part, the number taken of it in the cheapest n of all parts up to it. */
   const shares: Int32Array[] = [];
   for (const part of parts) {
     const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
@@ -161,7 +161,7 @@ function combine(children: readonly TreeNode[], policy: Prefer, size: number): S
     for (let before = 0; before < prices.length; before++) {
       for (let here = 0; here < part.prices.length && before + here <= most; here++) {
         const sum = prices[before]! + part.prices[here]!;
-        // `<=` with more of an earlier part wins a tie: the first devices in natural order are taken first.
+        // `<=` prefers the earlier part on a tie, so the first devices in natural order are taken first.
         if (sum < sums[before + here]! || (sum === sums[before + here]! && here < share[before + here]!)) {
           sums[before + here] = sum;
           share[before + here] = here;

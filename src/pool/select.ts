@@ -1,8 +1,8 @@
 /**
- * Which HCA belongs to which resource, and for each one left out: why. Pure.
+ * Assigns HCAs to resources, with the reason for each HCA that is left out. Pure.
  *
- * The reasons made here are the ones that the logs, `list`, `doctor` and the status page print; there is no second
- * implementation of "why".
+ * The logs, `list`, `doctor` and the status page print the reasons that are returned here; nothing computes them a
+ * second time.
  *
  * @module
  */
@@ -10,19 +10,21 @@ import type { Hca, Snapshot } from "../hca/types.ts";
 import { carriesRdma, describeSelector, match } from "./match.ts";
 import type { ResourceSpec } from "./spec.ts";
 
-/** What becomes one exclusive device, or the base of shared ones. */
+/** The base of one exclusive device, or of several shared ones. */
 export interface Member {
   /** Stable across restarts: the HCA's name, or the address of its PCI function. */
   readonly id: string;
-  /** Usually one; several when the resource's IDs are PCI addresses and a function carries several RDMA devices. */
+  /** Usually one; several when the resource uses PCI addresses as IDs and a function carries several RDMA devices. */
   readonly hcas: readonly Hca[];
-  /** True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it. */
+  /**
+   * True while the HCA is in a pod's network namespace (exclusive mode), where this machine's sysfs does not show it.
+   */
   readonly inPodNetns: boolean;
-  /** The ResourceClaim that has it through DRA ("claim ns/name"), which the device plugin must respect; else absent. */
+  /** The ResourceClaim that has it through DRA ("claim ns/name"); otherwise absent. The device plugin respects it. */
   readonly claimedBy?: string;
 }
 
-/** Claims by the name of an HCA that they have. */
+/** Claims by the names of their HCAs. */
 export type ClaimedHcas = ReadonlyMap<string, string>;
 
 /** The HCAs of one resource. */
@@ -31,18 +33,18 @@ export interface Pool {
   readonly members: readonly Member[];
 }
 
-/** Why an HCA is not in a resource. */
+/** The reason why an HCA is not in a resource. */
 export interface LeftOut {
   readonly hca: string;
   readonly resource: string;
-  /** A sentence without the HCA's name in front: "its link layer is Ethernet, not InfiniBand". */
+  /** A sentence without the HCA's name: "its link layer is Ethernet, not InfiniBand". */
   readonly reason: string;
 }
 
 /** Member IDs by resource. */
 export type MemberIds = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** The whole answer for one snapshot. */
+/** The result for one snapshot. */
 export interface Selection {
   /** In the order of the specs. */
   readonly pools: readonly Pool[];
@@ -50,13 +52,13 @@ export interface Selection {
 }
 
 /**
- * Gives every HCA to the resources that select it.
+ * Assigns every HCA to the resources that select it.
  *
- * An HCA that two resources claim stays with the first, unless both are shared and both allow overlap. Resources of the
- * device plugin API come before those of DRA: what pods hold through it must not be on offer a second time.
+ * An HCA that two resources select belongs to the first, unless both are shared and both allow overlap. Resources of
+ * the device plugin API precede those of DRA: devices that pods hold must not be offered a second time.
  *
- * @param kept members of before: they stay while nothing more speaks against them than that a fact is unknown
- * @param claimed HCAs that ResourceClaims have
+ * @param kept previous members: they stay as long as the only mismatch is an unknown value
+ * @param claimed HCAs that belong to ResourceClaims
  */
 export function select(
   specs: readonly ResourceSpec[],
@@ -83,8 +85,8 @@ export function select(
 }
 
 /**
- * Kernels before 5.3 make an RDMA device of each representor of a switchdev function. It carries no RDMA, and would make
- * the function Unhealthy that it sits on beside the adapter itself.
+ * Kernels before 5.3 create an RDMA device for each representor of a switchdev function. It carries no RDMA and would
+ * make the function Unhealthy that also carries the adapter.
  */
 function representorReason(hca: Hca, all: readonly Hca[]): string | null {
   if (hca.pci === null || hca.kind === "sf" || hca.ports.length === 0 || hca.ports.some(carriesRdma)) return null;
@@ -94,12 +96,12 @@ function representorReason(hca: Hca, all: readonly Hca[]): string | null {
   return main === undefined ? null : `it has no GID table: it is a representor on the function of ${main.name}`;
 }
 
-/** Why the resource does not select this HCA; null when it does. */
+/** The reason why the resource does not select this HCA; null when it does. */
 function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
   if (hca.subdeviceOf !== null) {
     return `it is an SMI sub-device of ${hca.subdeviceOf}, which has the uverbs node of their PCI function`;
   }
-  // Conditions on ports exclude ports: the HCA is out when none is left that the resource could mean.
+  // Conditions on ports exclude ports: the HCA is left out when no usable port remains.
   const able = hca.ports.filter(carriesRdma);
   const all = able.length > 0 ? able : hca.ports;
   const excluded = spec.exclude.map((selector) => ({ selector, found: match(selector, hca) }))
@@ -115,12 +117,12 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     const meant = found.flatMap((one) => "ports" in one ? one.ports : []);
     if (excluded.length === 0 || all.length === 0 || meant.some((port) => left.includes(port))) return null;
     const by = excluded.map(({ selector }) => describeSelector(selector)).join("; ");
-    return `what is selected of it is excluded: ${by}`;
+    return `its selected ports are excluded: ${by}`;
   }
   if (stays && wrong.some((one) => one.unknown)) return null;
   return wrong.length === 1
     ? wrong[0]!.reason
-    : `none of ${wrong.length} selectors holds: ${wrong.map((one) => one.reason).join("; ")}`;
+    : `none of ${wrong.length} selectors matches: ${wrong.map((one) => one.reason).join("; ")}`;
 }
 
 function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
@@ -133,12 +135,12 @@ function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string |
   );
   if (first === undefined) return null;
   if (first.mode.kind === "shared" && spec.mode.kind === "shared") {
-    return `${first.name} has it already; two shared resources may have the same HCA only when both say overlap: true`;
+    return `it belongs to ${first.name}; two shared resources may have the same HCA only when both set overlap: true`;
   }
-  return `${first.name} has it already; of resources that claim the same HCA the first one wins`;
+  return `it belongs to ${first.name}; when several resources select the same HCA, the first one gets it`;
 }
 
-/** A sub-function has no PCI address of its own; its parent's would be the same for all of them. */
+/** A sub-function has no PCI address of its own, and that of its parent would be the same for all of them. */
 function memberId(spec: ResourceSpec, hca: Hca): string {
   return spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
 }

@@ -1,28 +1,28 @@
 /**
- * What an operator asks for, in one shape: the flags, our own config file and the peers' config files are all read
- * into this, and the policy in this folder knows nothing else. Plain immutable values.
+ * The configuration in a single form: the flags, the plugin's own config file and the peers' config files are converted
+ * to it, and the code in this folder uses nothing else. Plain immutable values.
  *
  * @module
  */
 import type { HcaKind, LinkLayer, Transport } from "../hca/types.ts";
 
-/** How devices are made of HCAs. */
+/** How HCAs become devices. */
 export type Mode =
   /** One device per HCA. */
   | { readonly kind: "exclusive" }
-  /** `shares` devices; each hands over every HCA of the pool (`all`), or `shares` devices per HCA (`one`). */
+  /** `shares` devices that each give every HCA of the pool (`all`), or `shares` devices per HCA (`one`). */
   | { readonly kind: "shared"; readonly shares: number; readonly of: "all" | "one" };
 
-/** A physical function, by net device name or PCI address, and which of its VFs. */
+/** A physical function, by net device name or PCI address, and the indices of its VFs. */
 export interface PfRange {
   readonly pf: string;
-  /** VF indices; null for the PF itself and every VF of it. */
+  /** VF indices; null for the PF itself and all its VFs. */
   readonly vfs: readonly number[] | null;
 }
 
 /**
- * Conditions on one HCA. Every condition that is given must hold (AND); a condition holds when one of its values does
- * (OR). An empty object holds for every HCA.
+ * Conditions on one HCA. All given conditions must hold (AND); a condition holds when one of its values matches (OR).
+ * An empty object matches every HCA.
  */
 export interface Selector {
   /** HCA names, globs with `*` and `?`. */
@@ -35,7 +35,7 @@ export interface Selector {
   readonly drivers?: readonly string[];
   /** Full PCI addresses "0000:3b:00.0", globs allowed. */
   readonly pciAddresses?: readonly string[];
-  /** Net device names, globs; holds when one net device of the HCA matches. */
+  /** Net device names, globs; matches when one net device of the HCA does. */
   readonly netdevs?: readonly string[];
   /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs). */
   readonly pfs?: readonly PfRange[];
@@ -45,7 +45,7 @@ export interface Selector {
   readonly transports?: readonly Transport[];
   readonly numaNodes?: readonly number[];
   readonly kinds?: readonly HcaKind[];
-  /** Gb/s; holds when one port is at least this fast. */
+  /** Gb/s; matches when one port is at least this fast. */
   readonly minRateGbps?: number;
   /** Partition keys at index 0 of an InfiniBand port, "0x8001"; the membership bit counts. */
   readonly pkeys?: readonly string[];
@@ -53,30 +53,32 @@ export interface Selector {
   readonly pfWithVfs?: boolean;
 }
 
-/** When a device of the resource is Healthy, apart from its HCA and uverbs node being there. */
+/** When a device of the resource is Healthy, besides its HCA and uverbs node being present. */
 export interface HealthPolicy {
   /**
    * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
-   * VFs, whose link is raised inside the pod that gets them, and `port-active` for the rest.
+   * VFs, whose link is set up inside the pod, and `port-active` otherwise.
    */
   readonly policy: "auto" | "port-active" | "link-up" | "present";
-  /** Which ports count; null for all the HCA has. */
+  /** The ports that count; null for all ports of the HCA. */
   readonly ports: readonly number[] | null;
-  /** Whether one of the ports that count is enough. */
+  /** Whether one of these ports is enough. */
   readonly require: "any" | "all";
-  /** Milliseconds that everything must hold again before Unhealthy turns to Healthy. */
+  /** Milliseconds that all requirements must hold before Unhealthy becomes Healthy. */
   readonly settleMs: number;
-  /** Milliseconds that a vanished HCA's devices stay in the list, Unhealthy. */
+  /** Milliseconds that the devices of a removed HCA stay in the list as Unhealthy. */
   readonly graceMs: number;
 }
 
-/** Paths may hold `{hca}`, `{pci}` and `{class:NAME}`: then the device is one of each HCA, else it is the same for all. */
+/**
+ * Paths may contain `{hca}`, `{pci}` and `{class:NAME}` for a device per HCA; otherwise it is the same for all HCAs.
+ */
 export interface ExtraDevice {
   readonly hostPath: string;
   readonly containerPath: string;
   /** Some of "r", "w", "m". */
   readonly permissions: string;
-  /** Left out silently when the host does not have it. */
+  /** Skipped without a message when the host does not have it. */
   readonly optional: boolean;
 }
 
@@ -86,13 +88,13 @@ export interface ExtraMount {
   readonly readOnly: boolean;
 }
 
-/** What a container gets besides the uverbs node, where the host has it. */
+/** What a container gets besides the uverbs node, if the host has it. */
 export interface Expose {
   readonly rdmaCm: boolean;
   readonly umad: boolean;
   readonly issm: boolean;
   readonly knem: boolean;
-  /** The HCA's own nodes besides verbs': /dev/hfi1_0, /dev/cxi0. */
+  /** The HCA's own nodes besides verbs nodes: /dev/hfi1_0, /dev/cxi0. */
   readonly companions: boolean;
   readonly devices: readonly ExtraDevice[];
   readonly mounts: readonly ExtraMount[];
@@ -100,7 +102,7 @@ export interface Expose {
 
 /** Environment variables of the container. */
 export interface EnvPolicy {
-  /** Our own RDMA_… variables: HCA names, PCI addresses, net devices, uverbs nodes. */
+  /** The plugin's RDMA_… variables: HCA names, PCI addresses, net devices, uverbs nodes. */
   readonly rdma: boolean;
   /** NCCL_IB_HCA */
   readonly nccl: boolean;
@@ -137,11 +139,11 @@ export interface ResourceSpec {
   readonly api: Api;
   readonly dra: DraPolicy;
   readonly mode: Mode;
-  /** What device IDs are made of. `pci`: one device per PCI function with every HCA on it (what Multus expects). */
+  /** The base of device IDs. `pci`: one device per PCI function with every HCA on it (as Multus expects). */
   readonly ids: "name" | "pci";
-  /** An HCA belongs when one of these holds; an empty list holds for every HCA. */
+  /** An HCA is selected when one of these matches; an empty list matches every HCA. */
   readonly select: readonly Selector[];
-  /** … and none of these. */
+  /** An HCA is left out when one of these matches. */
   readonly exclude: readonly Selector[];
   readonly health: HealthPolicy;
   readonly expose: Expose;
@@ -151,11 +153,11 @@ export interface ResourceSpec {
   readonly prefer: Prefer;
   /** Whether devices carry their NUMA node. */
   readonly topology: boolean;
-  /** A shared resource that may have HCAs which another shared resource with this set has too. */
+  /** Whether a shared resource may have HCAs that another shared resource with this option also has. */
   readonly overlap: boolean;
 }
 
-/** What a resource gets when the operator says nothing more than its name. */
+/** The values for a resource of which only the name is configured. */
 export const DEFAULT_SPEC: ResourceSpec = {
   name: "tencent.com/rdma",
   api: "device-plugin",

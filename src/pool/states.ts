@@ -1,10 +1,10 @@
 /**
- * Health over time. One pure step per scan: what was known, what was just selected, and the clock give what is known
- * now, what changed, and when time alone will change something next.
+ * Health over time. A pure step per scan: the previous states, the new selection and the time give the new states, the
+ * changes, and the time of the next change that needs no event.
  *
- * Going Unhealthy is immediate. Coming back waits until everything has held for the settle time, so that a bouncing link
- * does not make the kubelet's list bounce. An HCA that vanished stays in the list, Unhealthy, for the grace time: a
- * driver reload must not drop the resource under running pods.
+ * A device becomes Unhealthy at once. It becomes Healthy when all requirements have held for the settle time, so a
+ * flapping link does not flap the kubelet's list. A removed HCA stays in the list as Unhealthy for the grace time, so a
+ * driver reload does not remove the resource under running pods.
  *
  * @module
  */
@@ -14,35 +14,35 @@ import { unhealthyReason } from "./health.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
 
-/** What is known of one member of a pool. */
+/** State of one member of a pool. */
 export interface DeviceState {
   /** As last seen. */
   readonly member: Member;
   readonly healthy: boolean;
   /** False while it is gone and its grace time runs. */
   readonly present: boolean;
-  /** Why it is not healthy, for people; empty when it is. */
+  /** Why it is not healthy, for people; empty when it is healthy. */
   readonly reason: string;
-  /** The port that the reason, or the last one, speaks of; null for the whole HCA. */
+  /** The port of the current or last reason; null for the whole HCA. */
   readonly port: number | null;
-  /** True when the reason is a node that a container on it would need and the host lacks. */
+  /** True when the reason is a node that its containers need and the host does not have. */
   readonly lacksNode: boolean;
-  /** Since when (clock of `now`, ms) every requirement has held; null while one does not. */
+  /** Time (clock of `now`, ms) since which all requirements hold; null while one does not. */
   readonly fitSince: number | null;
-  /** Since when it has been gone; null while it is there. */
+  /** Time since which it is gone; null while it is present. */
   readonly goneSince: number | null;
 }
 
-/** Standings of one resource by member ID, in natural order. */
+/** Device states of one resource by member ID, in natural order. */
 export interface PoolState {
   readonly spec: ResourceSpec;
   readonly deviceStates: ReadonlyMap<string, DeviceState>;
 }
 
-/** Accounts by resource name. */
+/** Pool states by resource name. */
 export type PoolStates = ReadonlyMap<string, PoolState>;
 
-/** A device came, went, or changed its health: one line in the log. */
+/** A device was added, was removed, or changed its health; logged as one line. */
 export interface Change {
   readonly resource: string;
   readonly device: string;
@@ -53,23 +53,23 @@ export interface Change {
   readonly reason: string;
 }
 
-/** What a container on the HCA would need and the host lacks. */
+/** Returns the node that a container on the HCA needs and the host does not have. */
 export type MissingNode = (spec: ResourceSpec, hca: Hca) => string | null;
 
-/** One step of the states. */
+/** Result of one step. */
 export interface Tracked {
   /** The same object as before when nothing changed. */
   readonly states: PoolStates;
   readonly changes: readonly Change[];
-  /** When the clock alone will change something; null when nothing waits. */
+  /** Time of the next change without an event; null when none is pending. */
   readonly wakeAt: number | null;
 }
 
 /**
- * @param held device IDs, by resource, that the kubelet says running pods hold; in exclusive RDMA net namespace mode
- *   these keep their place although this machine's sysfs does not show them. Empty in shared mode.
+ * @param held device IDs, by resource, that running pods hold according to the kubelet; in exclusive RDMA network
+ *   namespace mode their devices stay although this machine's sysfs does not show them. Empty in shared mode.
  * @param now milliseconds of a monotonic clock
- * @param missing the node that a container on the HCA would need and the host lacks, as a sentence; null for none
+ * @param missing the node that a container on the HCA needs and the host does not have, as a sentence; null for none
  */
 export function track(
   states: PoolStates,
@@ -103,7 +103,9 @@ export function track(
   return { states: unchanged ? states : next, changes, wakeAt };
 }
 
-/** Every member known before or selected now, in natural order, with its new state; null when it leaves. */
+/**
+ * Each member that was known before or is selected now, in natural order, with its new state; null when it is removed.
+ */
 function step(
   before: PoolState | undefined,
   pool: Pool,
@@ -114,7 +116,7 @@ function step(
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
-  // A changed spec redraws the pool: what it no longer selects leaves at once instead of lingering for the grace time.
+  // After a config change, members that are no longer selected are removed at once, without the grace time.
   const graceMs = before === undefined || before.spec === pool.spec ? pool.spec.health.graceMs : 0;
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
@@ -136,7 +138,7 @@ function here(
   const unfit = unhealthyReason(member, spec);
   const found = unfit ?? withoutNode(member, spec, missing);
   if (found !== null) {
-    // Which HCA it is goes without saying unless the device has several.
+    // The HCA is named only when the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
     return keep(was, {
       member,
@@ -150,21 +152,21 @@ function here(
     });
   }
   const fitSince = was?.fitSince ?? now;
-  // What appears for the first time, or never stopped being healthy, has nothing to settle.
+  // A new device, or one that was healthy before, has no settle time.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
-  const reason = healthy ? "" : `fit again, waiting ${spec.health.settleMs} ms for it to stay so`;
+  const reason = healthy ? "" : `all requirements hold again, waiting ${spec.health.settleMs} ms for it to stay so`;
   const port = was?.port ?? null;
   return keep(was, { member, healthy, present: true, reason, port, lacksNode: false, fitSince, goneSince: null });
 }
 
-/** Every HCA of the member must have what its containers need. */
+/** Each HCA of the member must have the nodes that its containers need. */
 function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode) {
   if (member.inPodNetns) return null;
   const found = member.hcas.map((hca) => ({ hca: hca.name, port: null, reason: missing(spec, hca) }));
   return found.find((one): one is { hca: string; port: null; reason: string } => one.reason !== null) ?? null;
 }
 
-/** In a pod's network namespace, and not seen since this process started: allocated, not gone. */
+/** In a pod's network namespace and not seen since this process started: allocated, not gone. */
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
@@ -192,13 +194,13 @@ function gone(
   const names = was.member.hcas.map((hca) => hca.name);
   const why = leftOut.find((one) => one.resource === resource && names.includes(one.hca));
   const reason = why === undefined
-    ? "it vanished from the machine"
+    ? "it disappeared from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
   const away = { healthy: false, present: false, reason, port: null, lacksNode: false, fitSince: null, goneSince };
   return keep(was, { ...was, ...away });
 }
 
-/** The old object when the new one says the same, so that unchanged pools are recognised by identity. */
+/** Returns the old object when the new one is equal, so that unchanged pools are recognised by identity. */
 function keep(was: DeviceState | undefined, next: DeviceState): DeviceState {
   if (was === undefined) return next;
   const member = sameMember(was.member, next.member) ? was.member : next.member;

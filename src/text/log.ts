@@ -1,8 +1,8 @@
 /**
- * The log: one line an event on standard error, as text for people or JSON for machines.
+ * Logging: one line per event on standard error, as text for people or JSON for machines.
  *
- * The library does levels, categories and context; lines are written here, synchronously, because a log line that is
- * still in a queue when the process dies is the one that was needed.
+ * The library provides levels, categories and context. Lines are written here, synchronously, so that the last lines
+ * before a crash are not lost in a queue.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import { stderr } from "node:process";
 import { configureSync, getLogger, type Logger, type LogRecord, resetSync } from "@std/log";
 import { escapeUnprintable } from "./printable.ts";
 
-/** What `--log-level` takes, in order of silence. */
+/** Values of `--log-level`, from the quietest to the most verbose. */
 export const LEVELS = ["error", "warn", "info", "debug"] as const;
 export type Level = typeof LEVELS[number];
 export const FORMATS = ["text", "json"] as const;
 export type Format = typeof FORMATS[number];
 
-/** Facts beside the sentence: resource, hca, port, pod, … */
+/** Structured fields beside the message: resource, hca, port, pod, … */
 export type Fields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** Writes lines about one thing. */
+/** Writes log lines. */
 export interface Log {
   readonly debug: (message: string, fields?: Fields) => void;
   readonly info: (message: string, fields?: Fields) => void;
@@ -30,7 +30,7 @@ export interface Log {
 
 const CATEGORY = "rdma";
 
-/** Sets the log up for the process and returns it. */
+/** Configures the log of the process and returns it. */
 export function openLog(level: Level, format: Format, write: (line: string) => void = toStderr): Log {
   const line = format === "json" ? jsonLine : textLine;
   configureSync({
@@ -44,7 +44,7 @@ export function openLog(level: Level, format: Format, write: (line: string) => v
   return wrap(getLogger(CATEGORY));
 }
 
-/** Ends what {@link openLog} began; for tests that open one after another. */
+/** Resets what {@link openLog} configured; for tests that open one after another. */
 export function closeLog(): void {
   resetSync();
 }
@@ -53,7 +53,7 @@ export function closeLog(): void {
 export const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 function wrap(logger: Logger): Log {
-  // `{*}` free messages: the sentence may hold braces from the outside world, so it goes in as a property.
+  // The message is passed as a property, not as a template, because it may contain braces from untrusted input.
   const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields: Fields = {}) =>
     logger[level]("{message}", { ...fields, message });
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
@@ -96,6 +96,6 @@ function toStderr(line: string): void {
   try {
     writeSync(stderr.fd, line);
   } catch {
-    // Nobody reads standard error any more, or its pipe is full: the plugin's work goes on without its log.
+    // Standard error is closed or its pipe is full. The plugin continues without its log.
   }
 }

@@ -1,5 +1,5 @@
 /**
- * "Did you mean …?"
+ * Suggestions for misspelt names: "did you mean …?"
  *
  * @module
  */
@@ -7,13 +7,13 @@ import leven from "leven";
 import { quote } from "./printable.ts";
 
 /**
- * The candidate that somebody who typed `typed` probably meant; null when none is close.
+ * Returns the candidate that `typed` was probably meant to be; null when none is close.
  *
- * Letter case does not count. Close: at most one typing error in three letters, or the beginning or end of the
- * candidate (`shares` for `share`, `ether` for `Ethernet`).
+ * Ignores letter case. Close means at most one typing error per three letters, or a prefix of the candidate or the
+ * reverse (`shares` for `share`, `ether` for `Ethernet`).
  */
 export function nearest(typed: string, candidates: readonly string[]): string | null {
-  // No one means one of our words with something this long, and the distance is quadratic.
+  // No candidate is this long, and the cost of the distance is quadratic.
   if (typed.length === 0 || typed.length > 40) return null;
   const wanted = typed.toLowerCase();
   let best: string | null = null;

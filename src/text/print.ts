@@ -1,11 +1,11 @@
 /**
- * Writing a command's answer to standard output, all of it, whoever reads.
+ * Writes the output of a command to standard output, completely.
  *
  * @module
  */
 import { writeSync } from "node:fs";
 
-/** @returns false when nobody reads any more (`list | head`), which is no fault of the command's */
+/** @returns false when the reader has closed the pipe (`list | head`), which is not an error */
 export function print(text: string): boolean {
   let bytes = new TextEncoder().encode(text);
   try {

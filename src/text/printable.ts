@@ -1,28 +1,28 @@
 /**
- * Words of strangers as they may stand in logs, tables and variables. Whoever makes a net device, a directory entry, a
- * config or a request chooses its words, and the person who reads about it sits at a terminal.
+ * Escapes untrusted input before it is printed in logs, tables and variables. Names of net devices and directory
+ * entries, configs and requests can contain terminal control sequences.
  *
  * @module
  */
 
 /**
- * What moves the cursor, begins a line or turns the reading direction around, by Unicode's general categories: control
- * (C0 and C1), format (bidirectional overrides, zero width), line and paragraph separators. Also U+FFFD, which is what
- * a decoder makes of bytes that are no text.
+ * Characters that move the cursor, start a line or change the text direction, by Unicode general category: control (C0
+ * and C1), format (bidirectional overrides, zero width), line and paragraph separators. Also U+FFFD, which a decoder
+ * returns for invalid bytes.
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\ufffd]/gu;
 
-/** Each such character as a question mark: it is to be seen that something stood there. */
+/** Replaces each such character by a question mark. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, "?");
 }
 
-/** Without such characters. */
+/** Removes such characters. */
 export function withoutUnprintable(text: string): string {
   return text.replace(UNPRINTABLE, "");
 }
 
-/** Each such character but the newline as `\u2028`, which keeps JSON what it was. */
+/** Escapes each such character except the newline as `\u2028`; JSON keeps its meaning. */
 export function escapeUnprintable(text: string): string {
   return text.replace(
     UNPRINTABLE,
@@ -35,7 +35,7 @@ export function escapeUnprintable(text: string): string {
   );
 }
 
-/** In quotes, control characters escaped, cut after 60 characters. */
+/** Quotes a text, with control characters escaped, and truncates it after 60 characters. */
 export function quote(text: string): string {
   const whole = [...text.slice(0, 122)];
   return JSON.stringify(whole.length > 60 ? whole.slice(0, 60).join("") + "…" : text);

@@ -1,5 +1,5 @@
 /**
- * What the plugin runs on, for the doctor and the metrics.
+ * The runtime that the plugin runs on, for the doctor and the metrics.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Text in columns, for terminals and files.
+ * Text tables for terminals and files.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { styleText } from "@std/cli";
 /** A style name of `node:util`'s styleText. */
 export type Style = "green" | "red" | "yellow" | "dim" | "bold";
 
-/** Styles words, or leaves them alone. */
+/** Applies a style to a text, or returns it unchanged. */
 export type Painter = (style: Style, words: string) => string;
 
-/** Colours on a terminal that does not say NO_COLOR, plain words elsewhere. */
+/** Colours on a terminal unless NO_COLOR is set; plain text elsewhere. */
 export function painter(
   stream: { readonly isTTY?: boolean },
   env: Readonly<Record<string, string | undefined>>,
@@ -21,7 +21,7 @@ export function painter(
 }
 
 /**
- * Aligns rows under a header; every column is as wide as its widest cell.
+ * Aligns rows under a header; each column is as wide as its widest cell.
  *
  * @param paint styles a padded cell; row -1 is the header
  */
@@ -36,7 +36,7 @@ export function table(
   return [line(header, -1), ...rows.map(line)];
 }
 
-/** Breaks a sentence into lines of at most `width` columns, every line but the first indented as told. */
+/** Wraps a sentence at `width` columns and indents every line with `indent`. */
 export function wrap(words: string, width: number, indent: string): readonly string[] {
   const lines: string[] = [];
   let line = indent;

@@ -56,13 +56,13 @@ Deno.test(
     await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
     await one.agent.close();
     deepEqual(files(one), [FILE]);
-    match(one.log.join("\n"), /tencent\.com_rdma\.json stays: containers hold devices of tencent\.com\/rdma/);
+    match(one.log.join("\n"), /tencent\.com_rdma\.json is kept: containers hold devices of tencent\.com\/rdma/);
 
     const other = { ...CDI, name: "rdma/other", cdi: false };
     const log: string[] = [];
     const second = await successor(one, [other], log);
     deepEqual(files(one), [FILE], "also when the next plugin does not have the resource");
-    match(log.join("\n"), /left behind, stays: containers hold its devices/);
+    match(log.join("\n"), /earlier plugin is kept: containers hold its devices/);
     one.kubelet.release("a");
     await second.scan("test");
     deepEqual(files(one), [], "and it goes when the pod has gone");

@@ -37,17 +37,17 @@ Deno.test("parseCommandLine() refuses in one sentence that names the flag", () =
   match(refusal("--master"), /^--master needs a value: --master IFNAME$/);
   match(refusal("--master", "--cdi"), /^--master needs a value/);
   match(refusal("--master="), /^--master needs a value/);
-  match(refusal("--master", "a/b"), /no network interface can be called/);
+  match(refusal("--master", "a/b"), /not a valid interface name/);
   match(refusal("--help=maybe"), /^--help takes no value/);
   match(refusal("start"), /^There is no command "start"; there are run, list/);
   match(refusal("run", "extra"), /^run takes no argument "extra"$/);
   match(refusal("--resource-name", "rdma"), /has no domain: write "domain\/name"/);
   match(refusal("--resource-name", "kubernetes.io/rdma"), /Kubernetes' own domain/);
   match(refusal("--resource-name", "requests.example.com/rdma"), /which quotas use/);
-  match(refusal("--resource-name", "Example.com/rdma"), /no DNS name/);
-  match(refusal("--resource-name", "example.com/-rdma"), /no qualified name/);
-  match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both say/);
-  match(refusal("list", "--registration", "socket"), /means nothing to list/);
+  match(refusal("--resource-name", "Example.com/rdma"), /not a DNS name/);
+  match(refusal("--resource-name", "example.com/-rdma"), /not a qualified name/);
+  match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both define/);
+  match(refusal("list", "--registration", "socket"), /is not a flag of list/);
   match(refusal("--rescan", "soon"), /number of seconds/);
 });
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { deepEqual } from "@std/assert";
 import type { KubeObject, PodObject } from "../support/cluster/objects.ts";
 import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import type { DeviceTaint, SliceDevice } from "../../src/kubernetes/resource_api.ts";
@@ -215,4 +216,20 @@ export async function tidyClaims(stage: Stage): Promise<void> {
       await stage.cluster.api.delete(`${path}/${metadata.name}`);
     }
   }
+}
+
+/** Files of prepared claims on the node. */
+export function claimFiles(stage: Stage): readonly string[] {
+  return stage.cluster.space.run(["find", "/run/cdi", "-name", "rdma.tencent.com-claim_*"], { tolerant: true })
+    .split("\n").filter((path) => path !== "");
+}
+
+/**
+ * Waits until no claim is prepared: a pod that is deleted without grace is gone for the API server before the kubelet has
+ * unprepared its claims, which it may do at its next reconciliation, a minute later.
+ */
+export async function nothingLeft(stage: Stage): Promise<void> {
+  const end = performance.now() + 100_000;
+  while (claimFiles(stage).length > 0 && performance.now() < end) await new Promise((done) => setTimeout(done, 200));
+  deepEqual(claimFiles(stage), []);
 }

@@ -134,7 +134,7 @@ Deno.test("loadConfig() reads the SR-IOV plugin's config as far as RDMA goes", a
   ]);
   deepEqual(config.warnings, [
     `${EXAMPLES}sriov-network-device-plugin.json:25:5: resourceList[2]: intel.com/dpdk_vfs has no isRdma: true, so it is ` +
-    "no RDMA resource; it is left out and has to stay with the other plugin",
+    "not an RDMA resource; it is ignored and must stay with the other plugin",
   ]);
 });
 

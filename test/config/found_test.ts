@@ -15,20 +15,20 @@ const sriov = (item: object) => ({ resourceList: [{ resourceName: "a", ...item }
 
 const NONE_IS_RDMA =
   "resourceList: no resource here has isRdma: true in its selectors; this plugin serves RDMA devices " +
-  "only, other resources have to stay with the other plugin";
+  "only, other resources must stay with the other plugin";
 
 const FILES: readonly (readonly [what: string, file: unknown, said: readonly string[]])[] = [
   ["isRdma a level too high", sriov({ isRdma: true, selectors: { vendors: ["15b3"] } }), [
     NONE_IS_RDMA,
-    "resourceList[0].isRdma: unknown key, left out; it belongs in resourceList[0].selectors",
+    "resourceList[0].isRdma: unknown key, ignored; it belongs in resourceList[0].selectors",
   ]],
   ["isRdma at the top", { isRdma: true, ...sriov({ selectors: {} }) }, [
-    "isRdma: unknown key, left out; it belongs in resourceList[0].selectors",
+    "isRdma: unknown key, ignored; it belongs in resourceList[0].selectors",
     NONE_IS_RDMA,
   ]],
   ["resourceList with the shared plugin's keys", sriov({ rdmaHcaMax: 63, selectors: { vendors: ["15b3"] } }), [
     NONE_IS_RDMA,
-    "resourceList[0].rdmaHcaMax: unknown key, left out; a key of the RDMA shared device plugin, whose list is called " +
+    "resourceList[0].rdmaHcaMax: unknown key, ignored; a key of the RDMA shared device plugin, whose list is called " +
     "configList: write configList instead of resourceList to share HCAs between pods",
   ]],
   [
@@ -36,29 +36,29 @@ const FILES: readonly (readonly [what: string, file: unknown, said: readonly str
     sriov({ selectors: { isRdma: true, ifNames: ["ib0"], deviceIDs: ["1017"] } }),
     [
       "ok intel.com/a",
-      'resourceList[0].selectors.ifNames: unknown key, left out; here it is called "pfNames"',
-      'resourceList[0].selectors.deviceIDs: unknown key, left out; here it is called "devices"',
+      'resourceList[0].selectors.ifNames: unknown key, ignored; here it is called "pfNames"',
+      'resourceList[0].selectors.deviceIDs: unknown key, ignored; here it is called "devices"',
     ],
   ],
   ["and the other way round", shared({ selectors: { isRdma: true, pfNames: ["ib0"], devices: ["1017"] } }), [
-    "configList[0].selectors: no condition is left that is known here: without any, this resource would take every " +
-    'HCA; say which, such as "vendors": ["15b3"]',
-    "configList[0].selectors.isRdma: unknown key, left out; every resource under configList is RDMA, so nothing has to say it",
-    'configList[0].selectors.pfNames: unknown key, left out; here it is called "ifNames"',
-    'configList[0].selectors.devices: unknown key, left out; PCI device IDs are called "deviceIDs" here',
+    "configList[0].selectors: none of its conditions is known here: without selectors, this resource would have " +
+    'every HCA; select some, for example "vendors": ["15b3"]',
+    "configList[0].selectors.isRdma: unknown key, ignored; every resource under configList is RDMA, so it is not needed",
+    'configList[0].selectors.pfNames: unknown key, ignored; here it is called "ifNames"',
+    'configList[0].selectors.devices: unknown key, ignored; PCI device IDs are called "deviceIDs" here',
   ]],
   ["selectors a level too high", shared({ vendors: ["15b3"] }), [
-    'configList[0]: selectors are missing: without any, this resource would take every HCA; say which, such as "vendors": ["15b3"]',
-    "configList[0].vendors: unknown key, left out; it belongs in configList[0].selectors",
+    'configList[0]: selectors are missing: without selectors, this resource would have every HCA; select some, for example "vendors": ["15b3"]',
+    "configList[0].vendors: unknown key, ignored; it belongs in configList[0].selectors",
   ]],
   ["no selectors", shared({}), [
-    'configList[0]: selectors are missing: without any, this resource would take every HCA; say which, such as "vendors": ["15b3"]',
+    'configList[0]: selectors are missing: without selectors, this resource would have every HCA; select some, for example "vendors": ["15b3"]',
   ]],
   ["another plugin's selectors and keys", shared({ selectors: { buses: ["ub"] } }, { faultDetectPeriod: 5 }), [
-    "faultDetectPeriod: unknown key, left out; known here: periodicUpdateInterval, configList",
-    "configList[0].selectors: no condition is left that is known here: without any, this resource would take every " +
-    'HCA; say which, such as "vendors": ["15b3"]',
-    "configList[0].selectors.buses: unknown key, left out; known here: vendors, deviceIDs, drivers, ifNames, linkTypes",
+    "faultDetectPeriod: unknown key, ignored; known here: periodicUpdateInterval, configList",
+    "configList[0].selectors: none of its conditions is known here: without selectors, this resource would have " +
+    'every HCA; select some, for example "vendors": ["15b3"]',
+    "configList[0].selectors.buses: unknown key, ignored; known here: vendors, deviceIDs, drivers, ifNames, linkTypes",
   ]],
   ["several names in one text", shared({ selectors: { ifNames: ["ens1f0,ens1f1"] } }), [
     'configList[0].selectors.ifNames[0]: found "ens1f0,ens1f1", expected one net device name; one value an entry: ["ens1f0", "ens1f1"]',
@@ -82,7 +82,7 @@ const FILES: readonly (readonly [what: string, file: unknown, said: readonly str
     'resourceName: this is one entry without its list: put it into {"resourceList": [ … ]}, and its selectors into "selectors"',
   ]],
   ["the prefix in the name", shared({ resourceName: "rdma/a", selectors: { vendors: ["15b3"] } }), [
-    'configList[0].resourceName: found "rdma/a", expected a name of letters, digits and "_"; what is in front of "/" goes into resourcePrefix',
+    'configList[0].resourceName: found "rdma/a", expected a name of letters, digits and "_"; the part before "/" belongs in resourcePrefix',
   ]],
   ["our format with a peer's words", "resources: [{name: rdma/a, select: {ifNames: [ib0], linkLayers: [ib]}}]", [
     'resources[0].select.ifNames: unknown key; did you mean "netdevs"?',

@@ -36,13 +36,13 @@ Deno.test("loadConfig() tells why a file cannot be read", async () => {
       writeFileSync(join(directory, name), content);
       return join(directory, name);
     };
-    equal(await said(join(directory, "missing")), `${directory}/missing: there is no such file`);
+    equal(await said(join(directory, "missing")), `${directory}/missing: the file does not exist`);
     equal(await said(directory), `${directory}: is a directory; give the path of a YAML or JSON file`);
     const latin1 = file("latin1", Uint8Array.of(0x61, 0x3a, 0x20, 0xe9));
     equal(await said(latin1), `${latin1}: is not UTF-8 text`);
-    equal(await said(join(latin1, "x")), `${latin1}/x: there is no such file: a part of the path is no directory`);
+    equal(await said(join(latin1, "x")), `${latin1}/x: the file does not exist: a part of the path is not a directory`);
     const large = file("large", "#".repeat(1_048_577));
-    equal(await said(large), `${large}: has 1048577 bytes, more than 1048576; this is no config file`);
+    equal(await said(large), `${large}: has 1048577 bytes, more than 1048576; this is not a config file`);
   });
 });
 
@@ -50,7 +50,7 @@ Deno.test("loadConfig() does not wait for a writer when the path is a FIFO", asy
   await inDirectory(async (directory) => {
     const path = join(directory, "fifo");
     equal(spawnSync("mkfifo", [path]).status, 0);
-    equal(await said(path), `${path}: is no ordinary file; give the path of a YAML or JSON file`);
+    equal(await said(path), `${path}: is not a regular file; give the path of a YAML or JSON file`);
   });
 });
 

@@ -126,7 +126,7 @@ Deno.test("parseConfig() reports mistakes of every resource at once, in the orde
 Deno.test("parseConfig() warns of comments and commas in a file that is named .json", () => {
   const text = '{\n  "resources": [{"name": "rdma/a"},], # rails\n}\n';
   deepEqual(config(text, "c.json").warnings, [
-    "c.json:1:1: the file is named .json and is not JSON (a comment, or a comma too many?); other programs will not read it",
+    "c.json:1:1: the file is named .json but is not valid JSON (a comment or trailing comma?); other programs cannot read it",
   ]);
   deepEqual(config(text, "c.yaml").warnings, []);
   deepEqual(config('{"resources": [{"name": "rdma/a"}]}', "c.json").warnings, []);
@@ -161,9 +161,9 @@ Deno.test("parseConfig() folds the case of a peer's keys, and warns of unknown, 
     ["rdma/a", { kind: "shared", shares: 7, of: "all" }, [{ devices: ["1017"] }]],
   ]);
   deepEqual(warnings, [
-    'c.json:1:56: CONFIGLIST[0].rdmaHcaMax: the key "rdmaHcaMax" is there twice; the last one counts',
-    'c.json:2:40: CONFIGLIST[0].Selectors.vendor: unknown key, left out; did you mean "vendors"?',
-    'c.json:2:61: CONFIGLIST[0].selectorz: unknown key, left out; did you mean "selectors"?',
+    'c.json:1:56: CONFIGLIST[0].rdmaHcaMax: the key "rdmaHcaMax" is given twice; the last one is used',
+    'c.json:2:40: CONFIGLIST[0].Selectors.vendor: unknown key, ignored; did you mean "vendors"?',
+    'c.json:2:61: CONFIGLIST[0].selectorz: unknown key, ignored; did you mean "selectors"?',
   ]);
 });
 
@@ -181,7 +181,7 @@ Deno.test("parseConfig() leaves out a shared resource without shares, with a war
   );
   deepEqual(resources.map(({ name }) => name), ["rdma/b"]);
   deepEqual(warnings, [
-    "c.yaml:1:53: configList[0].rdmaHcaMax: rdmaHcaMax is 0, so rdma/a has no devices; it is left out",
+    "c.yaml:1:53: configList[0].rdmaHcaMax: rdmaHcaMax is 0, so rdma/a has no devices; it is ignored",
   ]);
 });
 
@@ -207,6 +207,6 @@ Deno.test("parseConfig() leaves selectors without isRdma out of a list, with a w
   );
   deepEqual(resources[0]?.select, [{ vendors: ["15b3"] }]);
   deepEqual(warnings, [
-    "c.yaml:1:55: resourceList[0].selectors[0]: has no isRdma: true, so this selector of intel.com/a is left out",
+    "c.yaml:1:55: resourceList[0].selectors[0]: has no isRdma: true, so this selector of intel.com/a is ignored",
   ]);
 });

@@ -109,7 +109,7 @@ Deno.test("devicePathProblem() takes paths and the placeholders that are known, 
     match(devicePathProblem(path)!, /not expanded; name each device, or write \{hca\}/, path);
   }
   for (const path of ["/dev/{HCA}", "/dev/{netdev}", "/dev/{hca", "/dev/{class:}"]) {
-    match(devicePathProblem(path)!, /in braces \{hca\}, \{pci\} and \{class:NAME\} are known/, path);
+    match(devicePathProblem(path)!, /braces can only contain \{hca\}, \{pci\} and \{class:NAME\}/, path);
   }
   match(mountPathProblem("/opt/*")!, /not expanded/);
   match(mountPathProblem("/opt/{hca}")!, /for devices/);

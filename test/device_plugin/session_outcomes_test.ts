@@ -48,7 +48,7 @@ Deno.test("after(): an accepted call announces us, ends the back-off, and says h
   deepEqual(now.stage, announcedBy("socket"));
   deepEqual([now.history.registrations, now.history.failures, now.history.registeredAt], [1, 0, NOW]);
   ok(now.history.retryAt < NOW);
-  deepEqual(notes, ["info registered with the kubelet, after 3 failed tries"]);
+  deepEqual(notes, ["info registered with the kubelet after 3 failed attempts"]);
 });
 
 Deno.test("after(): a registration that was asked for during a call is not served by it", () => {
@@ -105,7 +105,7 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
   }
   deepEqual(waits, [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 15_000]);
   equal(notes.length, 1);
-  match(notes[0]!, /ends its stream at once, again and again/);
+  match(notes[0]!, /keeps ending its stream at once/);
   const later = next(now, FACTS, NOW + 15_000, PLAN);
   equal(later.action.do, "register");
   // A stream that lasted ends the series.
@@ -122,7 +122,7 @@ Deno.test("after(): the plugin watcher's decision is taken in, and a refusal mak
   equal(accepted.state.history.registrations, 1);
   const { state: refused, notes } = outcomesOn(before, { kind: "watched", refusal: "not today" });
   equal(refused.history.retryAt, NOW + 200);
-  match(notes.join(), /warn .* refused the registration: not today; will be retried/);
+  match(notes.join(), /warn .* rejected the registration: not today; will be retried/);
   equal(next(refused, FACTS, NOW, PLAN).action.do, "release");
   deepEqual(next(refused, { ...FACTS, server: null }, NOW, PLAN).action, wait(NOW + 200));
   equal(next(refused, { ...FACTS, server: null }, NOW + 200, PLAN).action.do, "listen");

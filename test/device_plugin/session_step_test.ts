@@ -104,7 +104,7 @@ const SERVING: readonly Row[] = [
     facts: { ...streams(1), ...served([OURS, false]) },
     action: { do: "release", lingerMs: TIMING.handOverTimeoutMs },
     stage: "unregistered",
-    notes: ["warn", /takes no connections any more; serving on a new socket/],
+    notes: ["warn", /no longer accepts connections; serving on a new socket/],
   },
   {
     what: "something else at our path is probed",
@@ -166,7 +166,7 @@ const REGISTER: readonly Row[] = [
     facts: { kubelet: null, ...streams(1) },
     action: POLL,
     stage: "unregistered",
-    reports: ["waiting", /kubelet\.sock is not there/],
+    reports: ["waiting", /kubelet\.sock does not exist/],
     notes: ["info", /waiting for the kubelet: /],
   },
   {
@@ -174,7 +174,7 @@ const REGISTER: readonly Row[] = [
     state: {
       ...state(UNREGISTERED),
       phase: "waiting",
-      reason: "/k/kubelet.sock is not there; the kubelet is down, or uses another directory",
+      reason: "/k/kubelet.sock does not exist; the kubelet is down, or uses another directory",
     },
     facts: { kubelet: null },
     action: POLL,
@@ -253,14 +253,14 @@ const WATCHER: readonly Row[] = [
     what: "the watcher has ten seconds to come",
     state: state(announcedBy("watcher", NOW - 1_000), "watcher"),
     action: wait(NOW + 9_000),
-    reports: ["registering", /has not come yet/],
+    reports: ["registering", /has not connected yet/],
   },
   {
     what: "when it does not come there is kubelet.sock",
     state: state(announcedBy("watcher", NOW - 10_000), "watcher"),
     action: { do: "release", lingerMs: 0 },
     stage: "unregistered",
-    notes: ["warn", /no plugin watcher came to \/r\/.*; registering on \/k\/kubelet\.sock instead/],
+    notes: ["warn", /no plugin watcher connected to \/r\/.*; registering on \/k\/kubelet\.sock instead/],
   },
   {
     what: "unless only the watcher is wanted: another socket is made after a pause",
@@ -268,8 +268,8 @@ const WATCHER: readonly Row[] = [
     plan: { fallback: false },
     action: { do: "release", lingerMs: 0 },
     stage: "unregistered",
-    reports: ["waiting", /is the kubelet up\?/],
-    notes: ["info", /no plugin watcher came to \/r\/.*; will be retried/],
+    reports: ["waiting", /check that the kubelet is running/],
+    notes: ["info", /no plugin watcher connected to \/r\/.*; will be retried/],
   },
   {
     what: "unless the kubelet's directory is not mounted",

@@ -28,14 +28,14 @@ Deno.test("Session waits for a kubelet that is not there, says so once, and regi
   await plugin.status((status) => status.reason?.includes("does not exist") ?? false, "waits for the directory");
   mkdirSync(kubeletDir);
   await plugin.status(
-    (status) => status.reason?.includes("kubelet.sock is not there") ?? false,
+    (status) => status.reason?.includes("kubelet.sock does not exist") ?? false,
     "waits for kubelet.sock",
   );
   await using kubelet = kubeletIn(kubeletDir);
   await kubelet.start();
   await kubelet.waitFor(offered(2), { what: "two devices" });
   equal(
-    plugin.notes.filter((note) => note.level === "info" && note.message.includes("kubelet.sock is not there")).length,
+    plugin.notes.filter((note) => note.level === "info" && note.message.includes("kubelet.sock does not exist")).length,
     1,
   );
 });
@@ -65,8 +65,8 @@ Deno.test("Session retries a refused registration with the kubelet's own words i
   await plugin.status(registered, "registered");
   const warnings = plugin.notes.filter((note) => note.level === "warn");
   equal(warnings.length, 1);
-  match(warnings[0]!.message, /refused the registration: .*the moon is full/);
-  ok(plugin.notes.some((note) => note.message === "registered with the kubelet, after 3 failed tries"));
+  match(warnings[0]!.message, /rejected the registration: .*the moon is full/);
+  ok(plugin.notes.some((note) => note.message === "registered with the kubelet after 3 failed attempts"));
 });
 
 Deno.test("Session lives with a slow kubelet, and one that dies inside Register", async () => {
@@ -150,11 +150,14 @@ Deno.test("Session leaves alone what is no socket, and serves once it is gone", 
   const socket = join(dir.path, socketName(RESOURCE));
   mkdirSync(socket);
   await using plugin = rig(dir.path);
-  await plugin.status((status) => status.reason?.includes("there is a directory") ?? false, "says what is in the way");
+  await plugin.status(
+    (status) => status.reason?.includes("the path is a directory") ?? false,
+    "says what is in the way",
+  );
   rmSync(socket, { recursive: true });
   writeFileSync(socket, "precious");
   await plugin.status(
-    (status) => status.reason?.includes("a file that is no socket") ?? false,
+    (status) => status.reason?.includes("a file that is not a socket") ?? false,
     "says what is in the way",
   );
   equal(lstatSync(socket).size, 8);
@@ -248,7 +251,7 @@ Deno.test("Session is found by the plugin watcher, and shows a new socket after 
   await kubelet.waitFor(offered(2), { what: "two devices" });
   await plugin.status(registered, "registered");
   equal(plugin.session.status.via, "watcher");
-  match(plugin.notes.map((note) => note.message).join("\n"), /plugin watcher refused the registration: .*not today/);
+  match(plugin.notes.map((note) => note.message).join("\n"), /plugin watcher rejected the registration: .*not today/);
 });
 
 Deno.test("Session that was found by the plugin watcher is found again after a restart, a lost stream and a request", async () => {

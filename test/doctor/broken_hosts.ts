@@ -121,7 +121,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "another machine's sysfs",
     finds: ["warning verbs"],
-    says: /lists mlx5_7, and \/sys does not show it/,
+    says: /lists mlx5_7, but \/sys does not have it/,
     verbs: {
       kind: "list",
       devices: [["mlx5_0", "uverbs0"], ["mlx5_7", "uverbs7"]].map(([name, uverbs]) => ({
@@ -135,20 +135,20 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "libibverbs that fails",
     finds: ["warning verbs"],
-    says: /failed \(EIO\)/,
+    says: /failed to list devices \(EIO\)/,
     verbs: { kind: "failed", detail: "EIO" },
   },
   { what: "a directory for a node", finds: ["problem uverbs-node"], says: /rmdir/, over: node({ kind: "directory" }) },
   {
     what: "a file for a node",
     finds: ["problem uverbs-node"],
-    says: /no character device/,
+    says: /not a character device/,
     over: node({ kind: "other" }),
   },
   {
     what: "a stale node",
     finds: ["problem uverbs-node"],
-    says: /is device 231:200, and sysfs says 231:192/,
+    says: /is device 231:200, but sysfs has 231:192/,
     over: node({ dev: "231:200" }),
   },
   { what: "a node for root only", finds: ["warning uverbs-mode"], says: /chmod 0666/, over: node({ mode: 0o600 }) },
@@ -219,7 +219,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a cable out",
     finds: ["warning hca-unhealthy"],
-    says: /port 1 is DOWN.*see to the cable, its transceivers/s,
+    says: /port 1 is DOWN.*check the cable, its transceivers/s,
     change: (host) => host.carrierLost("mlx5_0", 1),
   },
   {
@@ -249,7 +249,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "an adapter without the class device that its library needs",
     finds: ["warning extra-node", "warning extra-node"],
-    says: /hfi1_0's driver hfi1 has registered no device of class hfi1_user.*PSM2/s,
+    says: /hfi1_0's driver hfi1 has not registered a device of class hfi1_user.*PSM2/s,
     host: OMNI_PATH,
     over: { providers: "hidden" },
   },
@@ -311,7 +311,7 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a taken name",
     finds: ["warning name-taken"],
-    says: /other plugins' sockets here: other.sock.*another one registered the same name/s,
+    says: /other plugins' sockets here: other.sock.*another plugin has registered the same name/s,
     over: { kubelet: { ...kubelet, takenNames: [DEFAULT_SPEC.name], otherSockets: ["other.sock"] } },
   },
   {

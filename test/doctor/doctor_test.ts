@@ -71,7 +71,7 @@ Deno.test("doctor says what the sandbox hid, and claims nothing about it", async
   const over = { hidden: ["libibverbs' provider libraries"], providers: "hidden", memlock: null } as const;
   const findings = examine(facts(await inspected("connectx-ib-dual"), over));
   const sandbox = findings.find((one) => one.id === "sandbox");
-  match(sandbox?.what ?? "", /not looked at.*provider libraries/);
+  match(sandbox?.what ?? "", /not checked.*provider libraries/);
   deepEqual(findings.filter((one) => ["provider", "memlock"].includes(one.id)), []);
   deepEqual(sandbox?.severity, "unchecked");
 });

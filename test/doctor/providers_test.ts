@@ -48,10 +48,10 @@ Deno.test("doctor: a provider is ok only when the table knows the driver and the
     "unchecked provider libraries not checked: mlx5_0, driver nobody_knows is not in this plugin's table",
   ]);
   deepEqual(said([on("bng_en")]), [
-    "unchecked provider libraries not checked: mlx5_0, no provider of rdma-core is known for driver bng_en",
+    "unchecked provider libraries not checked: mlx5_0, no rdma-core provider is known for driver bng_en",
   ]);
   deepEqual(said([on("iavf", { uverbs: abi(null) })]), [
-    "unchecked provider libraries not checked: mlx5_0, the kernel does not tell its ABI version",
+    "unchecked provider libraries not checked: mlx5_0, the kernel does not report its ABI version",
   ]);
   deepEqual(said([on("nobody_knows"), hca(1)]), [
     "ok 1 HCA has its provider library, with a fitting ABI",
@@ -59,6 +59,6 @@ Deno.test("doctor: a provider is ok only when the table knows the driver and the
   ]);
   match(
     said([on("iavf", { uverbs: abi(9) })]).join(),
-    /^problem .*ABI version 9 for mlx5_0.*irdma of rdma-core 0 to 5/,
+    /^problem .*ABI version 9 for mlx5_0.*irdma supports 0 to 5/,
   );
 });

@@ -17,7 +17,7 @@ const CAUSES: readonly (readonly [cause: string, said: string, says: RegExp, not
   [
     "a VF that is down",
     remedy({ state: "DOWN", physState: "Disabled" }, { kind: "vf" }),
-    /nothing is broken: a VF's link is raised by the CNI plugin inside the pod.*policy: present.*ip link set eth0 up/,
+    /this is normal: the CNI plugin sets up a VF's link inside the pod.*policy: present.*ip link set eth0 up/,
     /cable|subnet manager/,
   ],
   [
@@ -29,7 +29,7 @@ const CAUSES: readonly (readonly [cause: string, said: string, says: RegExp, not
   [
     "an Ethernet port that is set up and has no carrier",
     remedy({ state: "DOWN", physState: "Disabled" }, {}, true),
-    /^eth0 is set up and has no carrier: see to the cable/,
+    /^eth0 is set up and has no carrier: check the cable/,
     /ip link|subnet manager/,
   ],
   [
@@ -41,25 +41,25 @@ const CAUSES: readonly (readonly [cause: string, said: string, says: RegExp, not
   [
     "a cable that is out",
     remedy({ ...IB, state: "DOWN", physState: "Polling" }),
-    /nothing answers at the other end of mlx5_0 port 1: see to the cable/,
+    /nothing answers at the other end of mlx5_0 port 1: check the cable/,
     /subnet manager|ip link/,
   ],
   [
     "a link that cannot be trained",
     remedy({ ...IB, state: "DOWN", physState: "LinkErrorRecovery" }),
-    /cannot agree with the other end: see to speed, FEC/,
+    /cannot agree with the other end: check speed, FEC/,
     /subnet manager|ip link/,
   ],
   [
     "no subnet manager",
     remedy({ ...IB, state: "INIT", physState: "LinkUp" }),
     /no subnet manager has configured the port. Start the subnet manager \(opensm/,
-    /see to the cable|ip link/,
+    /check the cable|ip link/,
   ],
   [
     "a subnet manager that does not end",
     remedy({ ...IB, state: "ARMED", physState: "LinkUp" }),
-    /has begun to configure the port and has not ended: see its log/,
+    /has started to configure the port and has not finished: see its log/,
     /cable|ip link|Start/,
   ],
   [
@@ -87,6 +87,6 @@ Deno.test("remedyFor() names each cause once, and a port that the configuration 
   const down = { ...IB, state: "DOWN", physState: "Polling" } as const;
   const both = hca(0, { ports: [port(1, down), port(2, { ...IB, state: "INIT" })] });
   const said = remedyFor(spec({ health: { ...active, require: "all" } }), both, new Map());
-  match(said, /port 1: see to the cable.*; cable and switch are fine: no subnet manager/);
-  match(remedyFor(spec({ health: { ...active, ports: [3] } }), both, new Map()), /take port 3 out of health\.ports/);
+  match(said, /port 1: check the cable.*; cable and switch are fine: no subnet manager/);
+  match(remedyFor(spec({ health: { ...active, ports: [3] } }), both, new Map()), /remove port 3 from health\.ports/);
 });

@@ -134,6 +134,21 @@ Deno.test("DRA: an HCA that a claim has is Unhealthy for the device plugin until
   await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 2, { what: "both devices" });
 });
 
+Deno.test("DRA: a plugin that has no resource for DRA any more still lets the pods of prepared claims end", async () => {
+  const plugin = { ...DEFAULT_SPEC, health: QUICK.health };
+  await using rig = await DraRig.start({ host: "broadcom-bnxt" });
+  await rig.ready(2);
+  await rig.run(allocated(rig.claim("one", { where: { rdmaDevice: "bnxt_re0" } })));
+  await rig.agents.pop()!.close();
+  const before = rig.dra.registrations;
+  await rig.startAgent("", [plugin]);
+  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 1, { what: "one device" });
+  await rig.dra.waitFor(() => rig.dra.registrations > before, "the driver");
+  await rig.api.waitFor(() => rig.devices.length === 0, "no device on offer through DRA");
+  await rig.remove("one");
+  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 2, { what: "both devices" });
+});
+
 Deno.test("DRA: in a rolling update the new process takes over without a wipe, with the claims of the old one", async () => {
   await using rig = await DraRig.start({ host: "broadcom-bnxt", wipeMs: 300 });
   await rig.agent.close();

@@ -17,7 +17,7 @@ Deno.test("In exclusive mode an HCA in a pod's namespace keeps its place, is not
   await kubelet.waitFor((state) => state.resources[NAME]?.allocatable === 9, { what: "the removed HCA gone" });
   await kubelet.waitFor((state) => state.resources[NAME]?.capacity === 9, { what: "its grace time over" });
   equal(seen(kubelet).includes("mlx5_3:Healthy"), true);
-  await rejects(kubelet.allocate(NAME, [["mlx5_3"]]), /is in the network namespace of a pod that still holds it/);
+  await rejects(kubelet.allocate(NAME, [["mlx5_3"]]), /is in the network namespace of a pod that still uses it/);
   await host.returnFromPod("mlx5_3");
   await agent.scan("test");
   equal((await kubelet.allocate(NAME, [["mlx5_3"]]))[0]!.envs?.RDMA_HCAS, "mlx5_3");

@@ -87,7 +87,7 @@ Deno.test("Wrong flags end with status 2 and one sentence, and nothing is starte
   await using place = onHost("connectx-roce-vfs");
   const cases: [string, string[], RegExp][] = [
     ["an unknown flag", ["--colour"], /^There is no flag --colour/],
-    ["a master that does not exist", ["-master", "eth9"], /^-master eth9: there is no such network interface/],
+    ["a master that does not exist", ["-master", "eth9"], /^-master eth9: this network interface does not exist/],
     ["a master that is a VF", ["-master", "ens1f0v0"], /^-master ens1f0v0: the interface is itself a virtual function/],
     ["a reserved resource name", ["-resource-name=kubernetes.io/rdma"], /^--resource-name is "kubernetes.io\/rdma"/],
     ["a configuration that does not exist", ["--config", "/nowhere.yaml"], /\/nowhere\.yaml/],

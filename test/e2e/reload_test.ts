@@ -108,14 +108,14 @@ Deno.test(
       const plugin = place.start("--config", path, "--events", "poll", "--log-level", "debug");
       await plugin.logged(/registered/i);
       write("1s");
-      match(await plugin.logged(/is in force/), /rescan="?1 s \(the configuration\)/);
+      match(await plugin.logged(/is active/), /rescan="?1 s \(the configuration\)/);
       await plugin.logged(/because of timer/);
       await plugin.stop();
 
       const flagged = place.start("--config", path, "--rescan", "300", "--events", "poll");
       match(await flagged.logged(/--rescan 300 counts/), /wants a rescan every 1 s, but --rescan 300 counts/);
       write("2s");
-      match(await flagged.logged(/is in force/), /rescan="?300 s \(--rescan\)/);
+      match(await flagged.logged(/is active/), /rescan="?300 s \(--rescan\)/);
     } finally {
       await kubelet.close();
     }

@@ -109,7 +109,7 @@ function noKubelet(what: string, make: (path: string) => void): Fault {
       const files = await filesAtRest(plugin.pid);
       // Two tries more at least, at 0.2 and 0.6 s: a socket in place can be watched, a try cannot.
       plugin.kill("SIGHUP");
-      await plugin.logged(/SIGHUP: looking again/);
+      await plugin.logged(/SIGHUP: scanning/);
       await filesAsBefore(plugin.pid, files);
       equal(identityOf(path), made, "left as it was");
       saidOnce(plugin, /no one answers on/);
@@ -139,7 +139,7 @@ function anotherDirectory(what: string, go: (dir: string) => void): Fault {
       await plugin.logged(/registered with the kubelet/);
       const files = await filesAtRest(plugin.pid);
       await first.close();
-      await plugin.logged(/kubelet\.sock is not there/);
+      await plugin.logged(/kubelet\.sock does not exist/);
       const started = performance.now();
       go(place.kubeletDir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
@@ -160,7 +160,7 @@ function anotherDirectory(what: string, go: (dir: string) => void): Fault {
 export const DIRECTORY: readonly Fault[] = [
   inTheWay(
     "a directory with files in it",
-    /there is a directory; remove it/,
+    /the path is a directory; remove it/,
     (path) => {
       mkdirSync(path);
       writeFileSync(join(path, "precious"), "1");
@@ -169,13 +169,13 @@ export const DIRECTORY: readonly Fault[] = [
   ),
   inTheWay(
     "a regular file",
-    /there is a file that is no socket; remove it/,
+    /the path is a file that is not a socket; remove it/,
     (path) => writeFileSync(path, "precious"),
     (path) => readFileSync(path, "utf8") === "precious",
   ),
   inTheWay(
     "a FIFO",
-    /there is a file that is no socket; remove it/,
+    /the path is a file that is not a socket; remove it/,
     fifo,
     (path) => lstatSync(path).isFIFO(),
   ),
@@ -231,7 +231,7 @@ export const DIRECTORY: readonly Fault[] = [
       mkdirSync(`${path}.new`);
       rmSync(path);
       renameSync(`${path}.new`, path);
-      await plugin.logged(/there is a directory; remove it/);
+      await plugin.logged(/the path is a directory; remove it/);
       equal(said(plugin, /another process/).length, 0, plugin.log.join("\n"));
       rmSync(path, { recursive: true });
       await kubelet.waitFor(

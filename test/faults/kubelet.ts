@@ -156,7 +156,7 @@ export const KUBELET: readonly Fault[] = [
       saidOnce(plugin, /no one answers on/, 6);
       quiet(plugin, 20);
       await kubelet.stop();
-      await plugin.logged(/kubelet\.sock is not there/);
+      await plugin.logged(/kubelet\.sock does not exist/);
       await filesAsBefore(plugin.pid, files);
       await endsCleanly(plugin, place.kubeletDir);
     },
@@ -192,7 +192,7 @@ export const KUBELET: readonly Fault[] = [
       equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
       saidOnce(plugin, /no one answers on/);
       await kubelet.stop();
-      await plugin.logged(/kubelet\.sock is not there/);
+      await plugin.logged(/kubelet\.sock does not exist/);
       await filesAsBefore(plugin.pid, files);
       await endsCleanly(plugin, place.kubeletDir);
     },

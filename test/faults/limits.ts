@@ -109,7 +109,7 @@ function crowd(socket: string, size: number): Disposable {
 }
 
 const FAILED =
-  /ERROR A scan of the machine failed; what was offered before stays offered, .*: Cannot open .* files open/;
+  /ERROR A scan of the machine failed; the previous devices stay offered and .*: Cannot open .* files open/;
 
 export const LIMITS: readonly Fault[] = [
   inotify("instances"),
@@ -140,8 +140,8 @@ export const LIMITS: readonly Fault[] = [
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
-        equal(count(said(), /INFO {2}the machine can be scanned again/), 1);
-        equal(count(said(), /WARN .* takes no connections any more; serving on a new socket/), 1);
+        equal(count(said(), /INFO {2}scans of the machine succeed again/), 1);
+        equal(count(said(), /WARN .* no longer accepts connections; serving on a new socket/), 1);
         equal(count(said(), FAILED), 1);
         using _connection = await RawConnection.speaking(socket);
       }),
@@ -161,7 +161,7 @@ export const LIMITS: readonly Fault[] = [
         limitFiles(plugin.pid, before);
         plugin.kill("SIGHUP");
         await eventually(
-          () => count(said(), /WARN .* takes no connections any more; serving on a new socket/) === 1,
+          () => count(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
           "the words",
         );
         await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");

@@ -83,11 +83,11 @@ export const REQUESTS: readonly Fault[] = [
             const reply = await client.ask(`${SERVICE}/${method}`, Buffer.from(bytes, "hex"));
             equal(reply.code, code, `${method}: ${what}`);
             if (code === "OK") continue;
-            match(reply.words, /^These bytes are no \w+Request: /);
+            match(reply.words, /^The request is not a valid \w+Request: /);
             refused++;
           }
         }
-        const lines = () => said().filter((line) => /WARN {2}\w+ refused: These bytes are no/.test(line));
+        const lines = () => said().filter((line) => /WARN {2}\w+ refused: The request is not a valid/.test(line));
         await eventually(() => lines().length === refused, "a line for each refusal");
         for (const message of ["000000000a0a", "00ffffffff", "010000000107", "0000", "00000000000000000000"]) {
           using connection = await RawConnection.speaking(socket);

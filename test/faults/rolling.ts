@@ -27,7 +27,7 @@ const HOST = "connectx-roce-vfs";
 const DEVICES = 10;
 const DEVICE = "mlx5_2";
 const SOCKET = socketName(RESOURCE);
-const STANDBY = /another process now serves .* and has the resource; this one is on standby/;
+const STANDBY = /another process now serves .* and the resource; this one is on standby/;
 
 /** The kubelet has taken `n` registrations, and has got all devices from the plugin of the last one. */
 async function registrations(kubelet: FakeKubelet, n: number): Promise<void> {

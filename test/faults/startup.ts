@@ -225,7 +225,7 @@ export const STARTUP: readonly Fault[] = [
       await plugin.logged(/registered with the kubelet/);
       deepEqual(Object.values(strangers).map(identityOf), before);
       equal(ours(place.kubeletDir).length, Object.keys(strangers).length, "five strangers of six, and the socket");
-      equal(said(plugin, /removed 20 unfinished sockets that killed plugins left behind/).length, 1);
+      equal(said(plugin, /removed 20 unfinished sockets of killed plugins/).length, 1);
       await servesAPod(kubelet, DEVICE);
       plugin.kill("SIGTERM");
       equal((await plugin.ended).code, 0);
@@ -245,7 +245,7 @@ export const STARTUP: readonly Fault[] = [
       const step: Step = { when: "before", call: "rename", path: "/device-plugins/", deed: "wipe" };
       const plugin = startWith(library, step, () => place.start());
       await offered(kubelet, 1);
-      equal(said(plugin, /the socket was removed while it was being made; will be retried/).length, 1);
+      equal(said(plugin, /the socket was removed while it was being created; will be retried/).length, 1);
       await plugin.logged(/registered with the kubelet/);
       ok(lstatSync(join(place.kubeletDir, SOCKET)).isSocket());
       await servesAPod(kubelet, DEVICE);

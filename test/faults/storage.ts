@@ -68,7 +68,7 @@ async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason:
   const [answer] = await kubelet.allocate(RESOURCE, [[hca]]);
   equal(answer?.cdi_devices?.length, 1);
   await eventually(
-    () => count(said(), /INFO {2}the CDI spec is written now/) === 1,
+    () => count(said(), /INFO {2}the CDI spec has been written/) === 1,
     "the end of the trouble in the log",
   );
 }
@@ -96,7 +96,7 @@ export const STORAGE: readonly Fault[] = [
         equal(count(said(), /ERROR/), 1);
         disk.get().free();
         await eventually(
-          () => count(said(), /registered with the kubelet, after \d+ failed tries/) === 1,
+          () => count(said(), /registered with the kubelet after \d+ failed attempts/) === 1,
           "the recovery",
         );
         ok(existsSync(socket));
@@ -205,7 +205,7 @@ export const STORAGE: readonly Fault[] = [
         equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]]))[0]?.cdi_devices?.length, 1);
         disk.remount("ro");
         equal((await plugin.stop()).code, 0, plugin.log.join("\n"));
-        equal(count(plugin.log, /WARN {2}Cannot remove .*rdma\.json; the next plugin that starts does/), 1);
+        equal(count(plugin.log, /WARN {2}Cannot remove .*rdma\.json; the next plugin that starts will retry/), 1);
         disk.remount("rw");
         const next = startWithCdi(place, []);
         await next.logged(/removed .*gone\.json, which an earlier plugin left/);
@@ -233,9 +233,9 @@ export const STORAGE: readonly Fault[] = [
           renameSync(temporary, path);
         };
         const faults: readonly (readonly [() => void, RegExp])[] = [
-          [() => rmSync(path), /there is no such file/],
+          [() => rmSync(path), /the file does not exist/],
           [() => put((name) => mkdirSync(name)), /is a directory/],
-          [() => put((name) => symlinkSync("nowhere", name)), /there is no such file/],
+          [() => put((name) => symlinkSync("nowhere", name)), /the file does not exist/],
           [() => put((name) => writeFileSync(name, "resources:\n  - na")), /config\.yaml:2:/],
           [() => put((name) => writeFileSync(name, "")), /config\.yaml:1:1/],
           [() => put((name) => writeFileSync(name, "#".repeat(2 << 20))), /has 2097152 bytes/],
@@ -246,7 +246,7 @@ export const STORAGE: readonly Fault[] = [
           const from = plugin.log.length;
           const message = () => plugin.log.slice(from).join("\n");
           await eventually(() => words.test(message()), `${words} in the log, which reads:\n${message()}`);
-          told = count(plugin.log, /changes nothing; the old one stays in force/);
+          told = count(plugin.log, /is ignored; the old one stays active/);
           equal((await kubelet.allocate("rdma/one", [["mlx5_0"]])).length, 1);
         }
         // A file that is replaced in two steps may be seen missing between them.

@@ -63,5 +63,5 @@ Deno.test("--master may name an interface that is in a pod when its resource had
   throws(() => checkMaster(sysfs, "ens1f0", false), /no such network interface/);
   checkMaster(sysfs, "ens1f0", true);
   mkdirSync(join(sysfs, "class/net/br0"));
-  throws(() => checkMaster(sysfs, "br0", true), /no physical function with SR-IOV/);
+  throws(() => checkMaster(sysfs, "br0", true), /not a physical function with SR-IOV/);
 });

@@ -85,9 +85,9 @@ Deno.test("sweep() takes a directory that is not there for an empty one", async 
   equal(await sweep("/nowhere/rdma-a_b.sock"), 0);
 });
 
-Deno.test("moveIntoPlace() says in a sentence that the socket was removed while it was being made", () => {
+Deno.test("moveIntoPlace() says in a sentence that the socket was removed while it was being created", () => {
   using dir = temporaryDir();
   const path = join(dir.path, socketName("tencent.com/rdma"));
   const bound = temporaryPath(path);
-  throws(() => moveIntoPlace(bound, path), /Cannot serve on .*: the socket was removed while it was being made/);
+  throws(() => moveIntoPlace(bound, path), /Cannot serve on .*: the socket was removed while it was being created/);
 });

@@ -37,7 +37,7 @@ Deno.test("unready() has a line per resource that is not registered, and for sta
   };
   deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, reason: null }]), [
     "a/b is standby: x",
-    "a/c is registered: the kubelet does not follow its list",
+    "a/c is registered: the kubelet has no open ListAndWatch stream",
   ]);
   equal(unready(null).length, 1);
   equal(unready([]).length, 1);
@@ -123,7 +123,7 @@ Deno.test("the server takes only so many connections, and has room again when th
   const server = await HttpServer.listen({ host: "127.0.0.1", port: 0 }, {
     routes: { "/": { kind: "answer", answer: () => plain(200, "ok") } },
     onRequest: () => {},
-    onTrouble: () => {},
+    onProblem: () => {},
     limits: { connections: 2, headMs: 200 },
   });
   const both = [raw(server.port, "", "first"), raw(server.port, "", "second")];
@@ -143,7 +143,7 @@ Deno.test("the server cuts off a client that does not read its answer", async ()
       "/big": { kind: "answer", answer: () => plain(200, big) },
     },
     onRequest: () => {},
-    onTrouble: () => {},
+    onProblem: () => {},
     limits: { connections: 1, readMs: 200 },
   });
   // With room for one, the next one is let in only after this one is gone.
@@ -161,14 +161,14 @@ Deno.test("the server cuts off a client that does not read its answer", async ()
 });
 
 Deno.test("an answer that cannot be made is a 500 with a sentence, and the log says why", async () => {
-  const troubles: string[] = [];
+  const problems: string[] = [];
   const server = await HttpServer.listen({ host: "127.0.0.1", port: 0 }, {
     routes: { "/": { kind: "answer", answer: () => Promise.reject(new Error("broken")) } },
     onRequest: () => {},
-    onTrouble: (sentence) => troubles.push(sentence),
+    onProblem: (sentence) => problems.push(sentence),
   });
   const got = await get(server.port, "/").finally(() => server.close());
   equal(got.status, 500);
   ok(!got.body.includes("broken"));
-  deepEqual(troubles, ["Cannot answer /: broken"]);
+  deepEqual(problems, ["Cannot answer /: broken"]);
 });

@@ -110,7 +110,7 @@ Deno.test("the page escapes everything from outside", async () => {
 Deno.test("the page before the first scan says so", async () => {
   const text = await fragment(statusModel(null, null, { node: "n", version: "1" }));
   match(text, /Not ready/);
-  match(text, /the first scan at the machine is not finished/);
+  match(text, /the first scan of the machine has not finished/);
 });
 
 /** Events of `/events` as they come. */

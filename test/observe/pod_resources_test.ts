@@ -39,17 +39,17 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
     const answer = await podsByDevice(socket, ms);
     return answer.ok ? "it answered" : answer.reason;
   };
-  match(await reason(join(dir.path, "none")), /none is not there; mount the directory/);
+  match(await reason(join(dir.path, "none")), /none does not exist; mount the directory/);
 
   const file = join(dir.path, "file");
   writeFileSync(file, "");
-  match(await reason(file), /^nobody answers on .*file; the kubelet is down/);
+  match(await reason(file), /^no one answers on .*file; the kubelet is down/);
 
   const callers: Socket[] = [];
   const silent = join(dir.path, "silent");
   const server = createServer((socket) => callers.push(socket));
   await new Promise<void>((resolve) => server.listen(silent, resolve));
-  match(await reason(silent, 200), /did not answer on .*silent within 0.2 s|nobody answers/);
+  match(await reason(silent, 200), /did not answer on .*silent within 0.2 s|no one answers/);
   for (const socket of callers) socket.destroy();
   await new Promise<void>((resolve) => {
     server.close(() => resolve());

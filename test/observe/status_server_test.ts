@@ -7,11 +7,11 @@ import { fileURLToPath } from "node:url";
 import { EventStreams } from "../../src/observe/event_streams.ts";
 import { HttpServer, openStream } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
-import { type ObservatoryOptions, StatusServer } from "../../src/observe/status_server.ts";
+import { StatusServer, type StatusServerOptions } from "../../src/observe/status_server.ts";
 import { within } from "../support/temp.ts";
 import { get } from "../support/rig.ts";
 
-function options(port: number, over: Partial<ObservatoryOptions> = {}): ObservatoryOptions {
+function options(port: number, over: Partial<StatusServerOptions> = {}): StatusServerOptions {
   const address = { host: "127.0.0.1", port };
   const about = { node: "n", version: "1", sysfsRoot: "/nonexistent", rescanMs: 0, podResources: null, log: SILENT };
   return { address, ...about, ...over };
@@ -36,7 +36,7 @@ Deno.test("an address that is taken is said once and tried again until it is fre
   equal((await get(port, "/readyz")).status, 503);
   await second.close();
   equal(said.length, 1);
-  match(said[0]!, /^Cannot listen on 127\.0\.0\.1:\d+: .*; no metrics, probes and status page for now/);
+  match(said[0]!, /^Cannot listen on 127\.0\.0\.1:\d+: .*; metrics, probes and the status page are not available/);
 });
 
 Deno.test("an statusServer that waits for its address can be closed", async () => {
@@ -53,7 +53,7 @@ Deno.test("everything answers before the agent has started", async () => {
   const ready = await get(alone.port!, "/readyz");
   await alone.close();
   ok(answers.every(({ status }) => status === 200));
-  equal(ready.body, "the first scan at the machine is not finished\n");
+  equal(ready.body, "the first scan of the machine has not finished\n");
 });
 
 Deno.test("a page that does not read is cut off, one that reads gets the latest and not a queue", async () => {
@@ -61,7 +61,7 @@ Deno.test("a page that does not read is cut off, one that reads gets the latest 
   const filler = "x".repeat(256 * 1024);
   const streams = new EventStreams({
     render: () => Promise.resolve(`${serial} ${filler}`),
-    onTrouble: (sentence) => ok(false, sentence),
+    onProblem: (sentence) => ok(false, sentence),
     pauseMs: 1,
     beatMs: 50,
   });
@@ -79,7 +79,7 @@ Deno.test("a page that does not read is cut off, one that reads gets the latest 
       },
     },
     onRequest: () => {},
-    onTrouble: () => {},
+    onProblem: () => {},
   });
   const ask = () => {
     const socket = connect(server.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));

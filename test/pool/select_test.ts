@@ -72,7 +72,7 @@ Deno.test("select() leaves a twice-claimed HCA with the first resource and says 
   const first = spec({ name: "a/one", select: [{ hcas: ["mlx5_0"] }] });
   const { pools, leftOut } = select([first, spec({ name: "a/two" })], snapshot([hca(0), hca(1)]));
   deepEqual(pools.map((pool) => pool.members.map((member) => member.id)), [["mlx5_0"], ["mlx5_1"]]);
-  match(leftOut.find((one) => one.resource === "a/two")!.reason, /^a\/one has it already/);
+  match(leftOut.find((one) => one.resource === "a/two")!.reason, /^it belongs to a\/one;/);
 });
 
 Deno.test("select() lets shared resources overlap only when both say so", () => {
@@ -92,7 +92,7 @@ Deno.test("select() excludes, and a reason from several selectors names each", (
   const { leftOut } = select([spec({ exclude: [{ pfWithVfs: true }] })], snapshot([withVfs]));
   deepEqual(leftOut.map((one) => one.reason), ["it is excluded: a PF that has VFs"]);
   const two = select([spec({ select: [{ vendors: ["8086"] }, { kinds: ["vf"] }] })], snapshot([hca(0)]));
-  match(two.leftOut[0]!.reason, /none of 2 selectors holds: its vendor is 15b3.*its kind is pf/);
+  match(two.leftOut[0]!.reason, /none of 2 selectors matches: its vendor is 15b3.*its kind is pf/);
 });
 
 Deno.test("select() by PCI address makes one member of a function's RDMA devices", () => {

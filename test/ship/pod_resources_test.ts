@@ -77,7 +77,7 @@ Deno.test({
     const alone = await list();
     match(
       alone,
-      /which pods hold the devices is not known: \/var\/lib\/kubelet\/pod-resources\/kubelet.sock is not there/,
+      /the pods that hold the devices are not known: \/var\/lib\/kubelet\/pod-resources\/kubelet.sock does not exist/,
     );
     doesNotMatch(alone, /mpi-0/);
     await using _pods = await serve(room);

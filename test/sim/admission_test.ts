@@ -106,7 +106,7 @@ Deno.test("admit() calls PreStartContainer before each start; a restarted contai
   deepEqual(again.ids, first.ids);
   deepEqual(started, ["a", "a"]);
   equal(stub.calls.filter((call) => call === "Allocate").length, 1);
-  await rejects(at.kubelet.admit({ ...pod, count: 2 }), /holds 1 of it already/);
+  await rejects(at.kubelet.admit({ ...pod, count: 2 }), /already holds 1 of it/);
 });
 
 Deno.test("admit() fails with the plugin's words when PreStartContainer does", async () => {

@@ -253,7 +253,7 @@ Deno.test("events come once for each change, once for a batch, and never when qu
   });
   await fake.batch(() => fake.portDown("rxe0", 1), { quiet: true });
   stop();
-  fake.poke();
+  fake.emitEvent();
   deepEqual(events(fake), [
     "remove rxe0 uverbs0",
     "change rxe0 port 1 1: DOWN 2: Polling",

@@ -67,7 +67,7 @@ for (const [what, request, sentence] of REFUSALS) {
 Deno.test("Register fails when nobody listens on the endpoint within the dial timeout", async () => {
   await using at = await bench({ dialTimeoutMs: 50 });
   const stub = await at.stub();
-  await rejects(stub.register({ endpoint: "nobody.sock" }), /nobody\.sock within 50 ms/);
+  await rejects(stub.register({ endpoint: "nobody.sock" }), /nobody\.sock did not answer within 50 ms/);
 });
 
 Deno.test("a second Register takes the resource over; the end of the first one's stream then disconnects the second", async () => {
@@ -191,7 +191,7 @@ Deno.test("start() passes over a checkpoint whose checksum is wrong and says so"
   writeFileSync(path, readFileSync(path, "utf8").replace('"p"', '"q"'));
   await at.kubelet.start();
   deepEqual(at.kubelet.state().allocations, []);
-  match(lines.join("\n"), /checksum does not fit/);
+  match(lines.join("\n"), /checksum does not match/);
 });
 
 for (const socket of ["stays", "goes"] as const) {

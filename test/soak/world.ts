@@ -86,7 +86,7 @@ export class World implements AsyncDisposable {
       this.registration,
     ];
     this.#plugin = new PluginProcess([...pluginFlags(this.host, this.kubeletDir), ...flags], (line) => {
-      if (/configuration .* is in force/.test(line)) this.#inForce++;
+      if (/configuration .* is active/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
       for (const check of this.#listeners) check();

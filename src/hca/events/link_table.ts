@@ -1,8 +1,8 @@
 /**
- * What the last messages said about each link, so that a message that changes nothing costs nothing.
+ * The last known state of each link, used to ignore messages that change nothing.
  *
- * The kernel repeats itself: statistics, promiscuous mode, wireless events and refreshed IPv6 lifetimes all come as
- * "new" links and addresses, and on a node that starts pods all the time that is most of the traffic.
+ * The kernel sends "new link" and "new address" messages for statistics, promiscuous mode, wireless events and
+ * refreshed IPv6 lifetimes, too. On a node that starts many pods these are most of the traffic.
  *
  * @module
  */
@@ -10,32 +10,32 @@ import { C } from "../abi.ts";
 import type { AddressMessage, LinkMessage } from "./netlink_parse.ts";
 import type { Depth } from "./trigger.ts";
 
-/** A change that is worth a scan. */
+/** A change that requires a scan. */
 export interface Change {
   readonly depth: Depth;
   /** For people: "eth1 down". */
   readonly detail: string;
 }
 
-/** The IFF_* bits that say whether a link works. The others (promiscuous, multicast, …) do not matter to RDMA. */
+/** The IFF_* bits that affect whether a link works. The others (promiscuous, multicast, …) do not matter to RDMA. */
 const STATE_FLAGS = C.IFF_UP | C.IFF_RUNNING | C.IFF_LOWER_UP;
 
-/** The last known state of every link that has spoken, and the addresses that were announced. */
+/** The last known state of every link that sent a message, and the announced addresses. */
 export class LinkTable {
   readonly #ignore: (name: string) => boolean;
   readonly #links = new Map<number, LinkMessage>();
   readonly #addresses = new Map<number, Set<string>>();
 
-  /** @param ignore links whose changes are noted but never reported */
+  /** @param ignore links whose changes are recorded but never reported */
   constructor(ignore: (name: string) => boolean = () => false) {
     this.#ignore = ignore;
   }
 
   /**
-   * Notes one message and says what changed with it; `null` when nothing did.
+   * Records one message and returns the change it makes; `null` when nothing changed.
    *
-   * The table starts empty and learns as it goes. The first word about a link is therefore always a change, and a deep
-   * one, since no one knows what it was before: one scan too many in the life of a link, never one too few.
+   * The table starts empty. The first message about a link therefore always counts as a change that needs a full scan,
+   * since the state before it is not known. This costs at most one extra scan per link.
    */
   note(message: LinkMessage | AddressMessage): Change | null {
     const before = this.#links.get(message.index);
@@ -45,7 +45,7 @@ export class LinkTable {
     return ignored ? null : change;
   }
 
-  /** Forgets everything, as is due when messages were lost. */
+  /** Forgets all links; called when messages were lost. */
   forget(): void {
     this.#links.clear();
     this.#addresses.clear();
@@ -83,11 +83,11 @@ export class LinkTable {
   }
 }
 
-/** One word or two for the state of a link. */
+/** The state of a link in one or two words. */
 function condition(link: LinkMessage): string {
   if ((link.flags & C.IFF_UP) === 0) return "down";
   if (link.carrier === false || (link.flags & C.IFF_LOWER_UP) === 0) return "without carrier";
-  // Some drivers (loopback, tunnels) never say more than "unknown", which stands for "as up as it gets".
+  // Some drivers (loopback, tunnels) only ever report "unknown", which counts as up.
   if (link.operstate === C.IF_OPER_UP || link.operstate === C.IF_OPER_UNKNOWN) return "up";
   return "coming up";
 }

@@ -1,6 +1,6 @@
 /**
- * Changes of the hardware as the kernel announces them: uevents (HCAs, uverbs nodes, VFs come, go, are renamed) and
- * rtnetlink (carrier, up and down, renames, addresses). No privilege is needed for either.
+ * Hardware changes announced by the kernel: uevents (HCAs, uverbs nodes and VFs are added, removed, renamed) and
+ * rtnetlink (carrier, up and down, renames, addresses). Neither needs privileges.
  *
  * @module
  */
@@ -11,17 +11,17 @@ import { concernsRdma, describeUevent, parseMessages, parseRoute, parseUevent } 
 import { type EventSource, type Trigger, trigger } from "./trigger.ts";
 
 export interface NetlinkOptions {
-  /** Gets a sentence when one of the two sockets cannot be had; the other one works on. */
-  readonly onTrouble?: (sentence: string) => void;
-  /** Links whose changes are of no interest, by name. */
+  /** Called with a sentence when one of the two sockets cannot be opened; the other one still works. */
+  readonly onProblem?: (sentence: string) => void;
+  /** Links whose changes are ignored, by name. */
   readonly ignoreLink?: (name: string) => boolean;
-  /** Bytes of SO_RCVBUF; the kernel drops events that do not fit, which costs a full scan. */
+  /** Bytes of SO_RCVBUF. The kernel drops events that do not fit, and a full scan is then needed. */
   readonly receiveBuffer?: number;
-  /** Opens libc; tests give a stand-in. */
+  /** Opens libc; tests pass a fake. */
   readonly libc?: () => Libc;
 }
 
-/** One megabyte holds some thousand events: more than one driver reload raises. */
+/** One megabyte holds a few thousand events, more than a driver reload raises. */
 const RECEIVE_BUFFER = 1 << 20;
 
 /** A datagram of rtnetlink is at most 32 KiB (NLMSG_GOODSIZE and jumbo VF lists), a uevent at most 2 KiB. */
@@ -57,7 +57,7 @@ export function netlinkSource(options: NetlinkOptions = {}): EventSource {
   };
 }
 
-/** Both sockets, or the one that can be had. Throws when there is none. */
+/** Opens both sockets, or the one that works. Throws when neither does. */
 function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): readonly Channel[] {
   const wanted = [
     {
@@ -94,21 +94,21 @@ function openChannels(libc: Libc, options: NetlinkOptions, open: number[]): read
     }
   }
   if (channels.length === 0) throw new Error(reasons.join("; "));
-  for (const reason of reasons) options.onTrouble?.(reason);
+  for (const reason of reasons) options.onProblem?.(reason);
   return channels;
 }
 
-/** FORCE passes the limit of net.core.rmem_max, but needs CAP_NET_ADMIN; without it the limit is what there is. */
+/** SO_RCVBUFFORCE exceeds net.core.rmem_max but needs CAP_NET_ADMIN; without it, that limit applies. */
 function enlarge(libc: Libc, fd: number, bytes: number): void {
   if (libc.setsockopt(fd, C.SOL_SOCKET, C.SO_RCVBUFFORCE, bytes) === 0) return;
   libc.setsockopt(fd, C.SOL_SOCKET, C.SO_RCVBUF, bytes);
 }
 
 /**
- * Waits for messages and hands them on until the signal aborts.
+ * Waits for messages and dispatches them until the signal aborts.
  *
- * One poll() waits for everything, on one thread of the runtime's blocking pool. That pool has 32 threads, which file
- * reads share: a thread parked per socket, or per HCA, would stall them. The eventfd ends the wait on abort.
+ * A single poll() waits for all sockets, on one thread of the runtime's blocking pool. The pool has 32 threads, which
+ * file reads also use, so a thread per socket or HCA could starve them. The eventfd ends the wait on abort.
  */
 async function follow(
   libc: Libc,
@@ -127,8 +127,8 @@ async function follow(
       const ready = await libc.pollWaiting(pollSet(fds), fds.length, -1);
       if (signal.aborted) return;
       for (const channel of channels) drain(libc, channel, buffer, links, emit);
-      // errno belongs to the thread that polled and is lost. EINTR is the one failure that can be expected, and the
-      // sockets have just been drained; but a failure that repeats must not become a busy loop.
+      // errno belongs to the thread that polled and is not available here. EINTR is the only expected failure, and the
+      // sockets have just been drained; the delay prevents a busy loop if the failure repeats.
       if (ready < 0) await new Promise((resolve) => setTimeout(resolve, 100));
     }
   } finally {
@@ -137,11 +137,11 @@ async function follow(
 }
 
 /**
- * Reads until nothing is left.
+ * Reads until the queue is empty.
  *
- * The kernel reports an overrun once, before the messages that were queued until then, and drops everything that comes
- * until the queue is empty (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c). So only at the end of the queue is it
- * known that nothing more was lost: what was read before that is forgotten, and the scan happens after it.
+ * The kernel reports an overrun once, before the messages that were queued until then, and drops all further messages
+ * until the queue is empty (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c). Only when the queue is empty is it
+ * certain that nothing more was lost: the link table is then reset, and a full scan follows.
  */
 function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, emit: (trigger: Trigger) => void): void {
   const from: Bytes = new Uint8Array(new ArrayBuffer(SIZE.sockaddr_nl));
@@ -162,7 +162,7 @@ function drain(libc: Libc, channel: Channel, buffer: Bytes, links: LinkTable, em
       lost = `one had ${length} bytes`;
       continue;
     }
-    // Only the kernel has port ID 0; anybody else on the machine who sends here is not believed.
+    // Only the kernel has port ID 0; messages from other processes on the machine are ignored.
     const sender = new DataView(from.buffer).getUint32(OFFSET.sockaddr_nl.nl_pid, true);
     if (sender !== 0) continue;
     const bytes = buffer.subarray(0, length);
@@ -198,7 +198,7 @@ function address(groups: number): Bytes {
   return bytes;
 }
 
-/** A fresh array for every poll: the one before may not be touched while its call is pending. */
+/** A new array for every poll: the previous one must not be modified while its call is pending. */
 function pollSet(fds: readonly number[]): Bytes {
   const bytes = new Uint8Array(new ArrayBuffer(SIZE.pollfd * fds.length));
   const data = new DataView(bytes.buffer);

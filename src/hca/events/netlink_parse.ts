@@ -1,6 +1,6 @@
 /**
- * What netlink messages say: pure functions from bytes to values. They are total: any bytes give a value or `null`,
- * nothing throws and nothing loops, because a parser that trips over one odd message would blind the plugin.
+ * Parsers for netlink messages: pure functions from bytes to values. They accept any bytes and return a value or
+ * `null`; they never throw or loop, because a malformed message must not stop event handling.
  *
  * @module
  */
@@ -29,15 +29,15 @@ function text(bytes: Uint8Array): string {
 export interface Uevent {
   /** "add", "remove", "change", "move", "bind", "unbind", "online", "offline" */
   readonly action: string;
-  /** ParentDevice /sys, with the leading slash. */
+  /** Path relative to /sys, with the leading slash. */
   readonly devpath: string;
-  /** Empty when the message names none. */
+  /** Empty when the message has none. */
   readonly subsystem: string;
   /** The other keys, `SUBSYSTEM` included. */
   readonly env: ReadonlyMap<string, string>;
 }
 
-/** Parses one datagram of the uevent socket; `null` for anything but a kernel message (udev's begin with "libudev"). */
+/** Parses one datagram of the uevent socket; `null` for anything but a kernel message (udev's start with "libudev"). */
 export function parseUevent(bytes: Uint8Array): Uevent | null {
   const [header = "", ...pairs] = new TextDecoder().decode(bytes).split("\0");
   const at = header.indexOf("@");
@@ -55,12 +55,14 @@ export function parseUevent(bytes: Uint8Array): Uevent | null {
   };
 }
 
-/** Auxiliary devices that carry an RDMA function or are a sub-function: mlx5_core.rdma.0, ice.roce.1, mlx5_core.sf.4. */
+/**
+ * Auxiliary devices that carry an RDMA function or are a sub-function: mlx5_core.rdma.0, ice.roce.1, mlx5_core.sf.4.
+ */
 const RDMA_AUXILIARY = /\.(rdma|rdma-rep|multiport|roce|iwarp|sf)\.\d+$/;
 
 /**
- * Whether the plugin's picture of the machine may have changed with this uevent. A whitelist: a busy node raises
- * thousands of uevents (queues, block devices, cgroups of containers) that have nothing to do with RDMA.
+ * Whether this uevent may change what a scan finds. An allow list, because a busy node raises thousands of uevents
+ * (queues, block devices, cgroups of containers) that are unrelated to RDMA.
  */
 export function concernsRdma(event: Uevent): boolean {
   const name = lastPart(event.devpath);
@@ -81,7 +83,7 @@ export function concernsRdma(event: Uevent): boolean {
   }
 }
 
-/** For people: "remove mlx5_0 (infiniband)", "move rxe0 to rxe9 (infiniband)". */
+/** A description for logs: "remove mlx5_0 (infiniband)", "move rxe0 to rxe9 (infiniband)". */
 export function describeUevent(event: Uevent): string {
   const name = lastPart(event.devpath);
   const before = event.env.get("DEVPATH_OLD");
@@ -94,7 +96,7 @@ function lastPart(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** One message of a netlink datagram, `struct nlmsghdr` and what follows it. */
+/** One message of a netlink datagram: `struct nlmsghdr` and its payload. */
 export interface Message {
   readonly type: number;
   readonly flags: number;
@@ -103,7 +105,7 @@ export interface Message {
   readonly payload: Uint8Array;
 }
 
-/** Splits a datagram into its messages. Stops at the first header that lies about its length. */
+/** Splits a datagram into messages. Stops at the first header with an invalid length. */
 export function parseMessages(datagram: Uint8Array): readonly Message[] {
   const data = view(datagram);
   const { nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq, nlmsg_pid } = OFFSET.nlmsghdr;
@@ -123,7 +125,7 @@ export function parseMessages(datagram: Uint8Array): readonly Message[] {
   return messages;
 }
 
-/** One message without payload, as a request. */
+/** Encodes a request without payload. */
 export function encodeRequest(type: number, seq: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(SIZE.nlmsghdr));
   const data = view(bytes);
@@ -140,7 +142,10 @@ export function parseError(message: Message): number | null {
   return -view(message.payload).getInt32(OFFSET.nlmsgerr.error, LITTLE) | 0;
 }
 
-/** Attributes by type (`struct rtattr`, the same as `struct nlattr`). The last of a type wins; broken ones end the list. */
+/**
+ * Attributes by type (`struct rtattr`, the same as `struct nlattr`). The last of a type wins; an invalid one ends the
+ * list.
+ */
 export function parseAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> {
   const data = view(bytes);
   const attributes = new Map<number, Uint8Array>();
@@ -154,16 +159,16 @@ export function parseAttributes(bytes: Uint8Array): ReadonlyMap<number, Uint8Arr
   return attributes;
 }
 
-/** A link as RTM_NEWLINK or RTM_DELLINK describes it. */
+/** A link as described by RTM_NEWLINK or RTM_DELLINK. */
 export interface LinkMessage {
   readonly kind: "link" | "link-gone";
   readonly index: number;
   readonly name: string;
   /** IFF_* bits. */
   readonly flags: number;
-  /** `ifi_change` of a message about a link that was just registered has every bit set. */
+  /** True for a link that was just registered: all bits of `ifi_change` are set. */
   readonly isNew: boolean;
-  /** IF_OPER_* of <linux/if.h>; null when the message does not say. */
+  /** IF_OPER_* of <linux/if.h>; null when the message has none. */
   readonly operstate: number | null;
   readonly carrier: boolean | null;
   /** Index of the bond, bridge or VRF that the link belongs to. */
@@ -172,18 +177,18 @@ export interface LinkMessage {
   readonly address: string | null;
 }
 
-/** An address as RTM_NEWADDR or RTM_DELADDR describes it. */
+/** An address as described by RTM_NEWADDR or RTM_DELADDR. */
 export interface AddressMessage {
   readonly kind: "address" | "address-gone";
   readonly index: number;
-  /** With the prefix length, IPv6 as eight groups: unique, and readable enough for a log. */
+  /** With the prefix length, IPv6 as eight groups without compression. */
   readonly address: string;
 }
 
 /** Kernel <linux/socket.h>; rtnetlink shares the link group with the bridge, which sends its own RTM_NEWLINK. */
 const AF_UNSPEC = 0;
 
-/** Parses one rtnetlink message; `null` for what does not describe a link or an address. */
+/** Parses one rtnetlink message; `null` when it describes neither a link nor an address. */
 export function parseRoute(message: Message): LinkMessage | AddressMessage | null {
   switch (message.type) {
     case C.RTM_NEWLINK:
@@ -203,7 +208,7 @@ function parseLink(kind: LinkMessage["kind"], payload: Uint8Array): LinkMessage 
   if (payload.byteLength < SIZE.ifinfomsg) return null;
   const data = view(payload);
   const { ifi_family, ifi_index, ifi_flags, ifi_change } = OFFSET.ifinfomsg;
-  // A port leaving a bridge is announced as RTM_DELLINK of AF_BRIDGE: the link itself is alive and well.
+  // A port that leaves a bridge is announced as RTM_DELLINK of AF_BRIDGE; the link itself still exists.
   if (data.getUint8(ifi_family) !== AF_UNSPEC) return null;
   const attributes = parseAttributes(payload.subarray(SIZE.ifinfomsg));
   const name = attributes.get(C.IFLA_IFNAME);
@@ -228,7 +233,8 @@ function parseAddress(kind: AddressMessage["kind"], payload: Uint8Array): Addres
   if (payload.byteLength < SIZE.ifaddrmsg) return null;
   const data = view(payload);
   const attributes = parseAttributes(payload.subarray(SIZE.ifaddrmsg));
-  // On a point-to-point link IFA_ADDRESS is the other end, and IFA_LOCAL ours; IPv6 has only the former elsewhere.
+  // On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL the own address; other IPv6 links only have
+  // IFA_ADDRESS.
   const address = attributes.get(C.IFA_LOCAL) ?? attributes.get(C.IFA_ADDRESS);
   if (address === undefined) return null;
   return {

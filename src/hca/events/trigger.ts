@@ -1,40 +1,40 @@
 /**
- * The reasons to scan the hardware again. A trigger carries no state, only "scan again": losing one costs latency (the
- * timer catches it), never truth.
+ * Reasons to scan the hardware again. A trigger carries no state: a lost one costs latency, since the timer scans
+ * anyway, but never correctness.
  *
  * @module
  */
 
 /**
- * How much of the machine to read.
- * `quick`: what can change by itself (ports, nodes, directories). `full`: everything, GID tables and PCI included.
+ * What to read. `quick`: what changes by itself (ports, nodes, directories). `full`: everything, GID tables and PCI
+ * included.
  */
 export type Depth = "quick" | "full";
 
 /**
- * When a full scan is made. `now`: at once. `collect`: a quick scan at once and the full one a little later, for events
- * that come in bursts. A quick scan is always made at once.
+ * When to make a full scan. `now`: at once. `collect`: a quick scan at once and the full scan a little later, for
+ * events that come in bursts. A quick scan is always made at once.
  */
 export type Urgency = "now" | "collect";
 
-/** One reason to scan again. */
+/** A reason to scan again. */
 export interface Trigger {
-  /** Where it comes from: "uevent", "link", "timer", "SIGHUP", "overrun", "file", … ; a label for logs and metrics. */
+  /** The origin, used as a label in logs and metrics: "uevent", "link", "timer", "SIGHUP", "overrun", "file", … */
   readonly source: string;
   readonly depth: Depth;
   readonly urgency: Urgency;
   /**
-   * Whether the event can be ahead of the state that it announces, so that a second scan is needed once it has settled:
-   * the kernel announces a link before it tells RoCE, which then changes the RDMA port.
+   * Whether the event can precede the state change that it announces, so that a second scan is needed later: the kernel
+   * announces a link before it notifies RoCE, which then changes the RDMA port.
    */
   readonly settle: boolean;
-  /** For people: "remove mlx5_0", "eth1 down". */
+  /** A description for logs: "remove mlx5_0", "eth1 down". */
   readonly detail: string;
   /** `performance.now()` when the event was read. */
   readonly at: number;
 }
 
-/** A trigger of this moment: for a quick scan, with nothing to settle, unless `how` says otherwise. */
+/** Creates a trigger with the current time. The default is a quick scan without settling. */
 export function trigger(
   source: string,
   detail: string,
@@ -44,10 +44,10 @@ export function trigger(
 }
 
 /**
- * Something that notices changes of the hardware by itself.
+ * A source of hardware change events.
  *
  * `run` calls `emit` until `signal` aborts, then frees everything it opened and resolves. It rejects only when it
- * cannot work at all (no permission, no such file); the caller then relies on the timer and says so once.
+ * cannot work at all (no permission, no such file); the caller then relies on the timer and logs that once.
  */
 export interface EventSource {
   readonly name: string;

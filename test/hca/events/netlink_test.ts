@@ -200,7 +200,7 @@ function fakeLibc(replaced: Partial<Libc>, closed: number[] = []): () => Libc {
 const EPERM = 1;
 
 Deno.test("netlinkSource() works on with one socket and says what the other would have told", async () => {
-  const troubles: string[] = [];
+  const problems: string[] = [];
   const abort = new AbortController();
   let sockets = 0;
   let errno: number = EPERM;
@@ -213,10 +213,10 @@ Deno.test("netlinkSource() works on with one socket and says what the other woul
       return Promise.resolve(1);
     },
   });
-  const onTrouble = (sentence: string) => void troubles.push(sentence);
-  await netlinkSource({ libc, onTrouble }).run(() => {}, abort.signal);
-  equal(troubles.length, 1);
-  match(troubles[0]!, /link.*EPERM/);
+  const onProblem = (sentence: string) => void problems.push(sentence);
+  await netlinkSource({ libc, onProblem }).run(() => {}, abort.signal);
+  equal(problems.length, 1);
+  match(problems[0]!, /link.*EPERM/);
 });
 
 Deno.test("netlinkSource() rejects with both reasons when neither socket can be had, and closes what it opened", async () => {

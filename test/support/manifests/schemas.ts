@@ -44,6 +44,10 @@ const MODELS: Readonly<Record<string, ModelClass>> = {
 
 /** Kinds that no package has a schema for; these are the whole of what this project writes in them. */
 const OWN_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  "rdma.tencent.com/v1alpha1 RdmaConfig": z.unknown().superRefine((value, context) => {
+    const parsed = parseRdmaConfig(value);
+    if (!parsed.ok) context.addIssue({ code: "custom", message: parsed.reason });
+  }),
   "k8s.cni.cncf.io/v1 NetworkAttachmentDefinition": z.strictObject({
     apiVersion: z.string(),
     kind: z.string(),
