@@ -4,8 +4,8 @@
  * @module
  */
 
-/** Units that figures come in; "count" and "bytes" are exact, everything else is a measurement. */
-export type Unit = "ms" | "µs" | "/s" | "MiB" | "%" | "bytes" | "count";
+/** Units that figures come in; "power" is the exponent of a growth, "count" and "bytes" are exact, everything else is a measurement. */
+export type Unit = "ms" | "µs" | "/s" | "MiB" | "%" | "bytes" | "count" | "power";
 
 /** What is measured. */
 export interface Quantity {
@@ -22,6 +22,8 @@ export interface Quantity {
 
 /** HCAs of the hosts that are looked at. */
 export const HCAS = [1, 16, 128, 1024] as const;
+/** Most of them. */
+export const MOST = 1024;
 /** Resources that a hundred HCAs are offered as. */
 export const RESOURCES = [1, 10, 100] as const;
 /** Shares of each of those. */
@@ -65,6 +67,7 @@ export const QUANTITIES: readonly Quantity[] = [
   compared("cpu.idle", "processor while nothing happens", "%"),
   ...memory("idle", "idle"),
   ...memory("allocates", `after ${grouped(ALLOCATES)} Allocates`),
+  ...memory("rest", `some seconds after ${grouped(ALLOCATES)} Allocates`),
   ...memory("churn", "after an hour's churn", ours),
   ours("event.p50", "link event → list at the kubelet, p50", "ms"),
   ours("event.p99", "link event → list at the kubelet, p99", "ms"),
@@ -74,6 +77,10 @@ export const QUANTITIES: readonly Quantity[] = [
     ours(`scan.full.${n}`, `a full scan, ${plural(n, "HCA")}`, "µs"),
     ours(`list.${n}.bytes`, `list of ${plural(n, "HCA")}`, "bytes"),
   ]),
+  ours("scan.quick.growth", `a quick scan grows with the HCAs, ${HCAS[1]} to ${grouped(MOST)}`, "power"),
+  ours("scan.full.growth", `a full scan grows with the HCAs, ${HCAS[1]} to ${grouped(MOST)}`, "power"),
+  ours("scan.full.turn", `longest turn of the event loop in a full scan, ${grouped(MOST)} HCAs`, "ms"),
+  ours("prefer", `GetPreferredAllocation, 8 of ${grouped(MOST)} devices`, "ms"),
   ...RESOURCES.flatMap((n) => [
     ours(
       `resources.${n}.scan`,

@@ -78,10 +78,10 @@ export function table(figures: readonly Figure[]): string {
   return aligned(rows(figures));
 }
 
-/** The same in Markdown, without the spread of the others. */
+/** The same in Markdown, without the spread of the others' own figures: their ratios have it. */
 export function markdown(figures: readonly Figure[]): string {
   const [head = [], ...rest] = rows(figures);
-  const kept = head.map((title, column) => column < 4 || title !== SPREAD);
+  const kept = head.map((title, column) => column < 4 || title !== SPREAD || head[column - 1] === "ratio");
   const line = (cells: readonly string[]) => `| ${cells.filter((_, column) => kept[column]).join(" | ")} |\n`;
   return [line(head), line(head.map((_, column) => column === 0 ? "---" : "---:")), ...rest.map(line)].join("");
 }
@@ -90,7 +90,7 @@ const SPREAD = "least … most";
 
 function rows(figures: readonly Figure[]): readonly (readonly string[])[] {
   const others = [...new Set(figures.map((one) => one.of))].filter((name) => name !== PLUGIN);
-  const rows = [["", PLUGIN, SPREAD, "", ...others.flatMap((name) => [name, SPREAD, "ratio"])]];
+  const rows = [["", PLUGIN, SPREAD, "", ...others.flatMap((name) => [name, SPREAD, "ratio", SPREAD])]];
   for (const { id, what, unit } of QUANTITIES) {
     const find = (of: string) => figures.find((one) => one.id === id && one.of === of);
     const own = find(PLUGIN);
@@ -103,13 +103,28 @@ function rows(figures: readonly Figure[]): readonly (readonly string[])[] {
       unit,
       ...others.flatMap((name) => {
         const other = find(name);
-        if (other === undefined) return ["", "", ""];
-        const { median } = summarize(other);
-        return [number(median), spread(other), median === 0 ? "" : (mine.median / median).toFixed(2)];
+        const ratios = other === undefined ? null : ratio(own, other);
+        if (other === undefined) return ["", "", "", ""];
+        return [number(summarize(other).median), spread(other), ...ratios === null ? ["", ""] : twoDigits(ratios)];
       }),
     ]);
   }
   return rows;
+}
+
+/**
+ * How often one figure is as much as another: of the medians, and the least and the most of what one run has. Runs are
+ * in turns, so the machine's other work is in both. Null when there is nothing to divide by.
+ */
+export function ratio(own: Figure, other: Figure): Summary | null {
+  const { median } = summarize(other);
+  const pairs = other.runs.flatMap((value, run) => value > 0 && run < own.runs.length ? [own.runs[run]! / value] : []);
+  if (median === 0 || pairs.length === 0) return null;
+  return { median: summarize(own).median / median, least: Math.min(...pairs), most: Math.max(...pairs) };
+}
+
+function twoDigits({ median, least, most }: Summary): readonly [string, string] {
+  return [median.toFixed(2), least === most ? "" : `${least.toFixed(2)} … ${most.toFixed(2)}`];
 }
 
 /** Columns of the same width; the first and units to the left, numbers to the right. */

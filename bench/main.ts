@@ -5,12 +5,13 @@
  *       [--image-store DIR]
  *
  * The plugin is the bundle as the image runs it, between a fake host and a kubelet on grpc-go (on grpc-js where there is
- * no Go). In turns with it comes the least that a plugin in Go can be (bench/reference), or whatever `--against` names:
- * a command, in which `{kubelet}`, `{sysfs}` and `{dev}` become directories, or the socket of a plugin that runs.
+ * no Go). In turns with it comes the least that a plugin in Go can be (bench/reference), or whatever `--against`, once
+ * or several times, names: a command, in which `{kubelet}`, `{sysfs}` and `{dev}` become directories, or the socket of a plugin that runs.
  * `--floor` adds two servers that show what of a call is the runtime's and the gRPC library's.
  *
  * `--quick` does a little of everything: it shows that the figures can be had, not what they are. The status is 1 when
- * one is not there, or a count is not what it must be. `--write` puts the table into docs/performance.md.
+ * one is not there, or a count is not what it must be. `--write` puts the table, and how it stands to the
+ * targets, into docs/performance.md.
  *
  * @module
  */
@@ -22,6 +23,7 @@ import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundle, PROGRAM } from "../test/support/bundle.ts";
+import { writeCodeCache } from "../test/support/code_cache.ts";
 import { ImageBuilder, missingTools } from "../test/support/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
@@ -30,6 +32,7 @@ import { bestClient } from "./kubelet.ts";
 import { writeSection } from "../test/support/section.ts";
 import { longList, looks, manyResources, resources } from "./scaling.ts";
 import { type Effort, serving } from "./serving.ts";
+import { targetsTable } from "./targets.ts";
 import { byCommand, bySocket, plugin, reference, type Subject, V8_FLAGS } from "../test/support/subject.ts";
 
 /** How much is done in one run. */
@@ -67,7 +70,7 @@ const { values: options } = parseArgs({
     quick: { type: "boolean", default: false },
     runs: { type: "string" },
     json: { type: "string" },
-    against: { type: "string" },
+    against: { type: "string", multiple: true, default: [] },
     write: { type: "boolean", default: false },
     floor: { type: "boolean", default: false },
     "image-store": { type: "string" },
@@ -82,7 +85,11 @@ function say(sentence: string): void {
 function rivals(dir: string): readonly Subject[] {
   const { against, floor } = options;
   const rest = floor ? floors() : [];
-  if (against !== undefined) return [isSocket(against) ? bySocket(against) : byCommand(against), ...rest];
+  if (against.length > 0) {
+    const others = against.map((word) => isSocket(word) ? bySocket(word) : byCommand(word));
+    // "other" alone, and by their place where there are several.
+    return [...others.map((one, n) => others.length === 1 ? one : { ...one, name: `other ${n + 1}` }), ...rest];
+  }
   try {
     return [reference(dir), ...rest];
   } catch (error) {
@@ -145,6 +152,7 @@ async function main(): Promise<number> {
   const figures = new Figures();
   try {
     const bundled = await bundle(join(dir, "bundle"));
+    await writeCodeCache(dirname(bundled));
     const client = await bestClient();
     const ours = plugin(bundled);
     const subjects = [ours, ...rivals(dir)];
@@ -189,7 +197,13 @@ function report(client: string, runs: number, figures: Figures, wrong: readonly 
     ...Object.entries(figures.leftOut).map(([id, why]) => `left out: ${id}: ${why}\n`),
     ...wrong.map((sentence) => `WRONG: ${sentence}\n`),
   ].join(""));
-  if (options.write) writeSection("docs/performance.md", "figures", `${title}.\n\n${markdown(figures.all)}`);
+  const [other = null] = new Set(figures.all.map((one) => one.of).filter((name) => name !== PLUGIN));
+  const targets = targetsTable(figures.all, other);
+  process.stdout.write(`\n${targets}`);
+  if (options.write) {
+    writeSection("docs/performance.md", "figures", `${title}.\n\n${markdown(figures.all)}`);
+    writeSection("docs/performance.md", "targets", targets);
+  }
   if (options.json === undefined) return;
   const all = figures.all.map((figure) => ({ ...figure, ...summarize(figure) }));
   writeFileSync(

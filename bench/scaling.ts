@@ -19,9 +19,10 @@ import { PluginServer } from "../src/device_plugin/server.ts";
 import { DevicePluginResource } from "../src/agent/device_plugin_resource.ts";
 import type { HostFacts } from "../src/pool/allocate.ts";
 import { devices } from "../src/pool/devices.ts";
+import { prefer } from "../src/pool/prefer.ts";
 import type { PoolState } from "../src/pool/states.ts";
 import { DEFAULT_SPEC, type Mode, type ResourceSpec } from "../src/pool/spec.ts";
-import { HCAS, LONG_LIST, RESOURCES, SHARES } from "./catalogue.ts";
+import { HCAS, LONG_LIST, MOST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
 import type { Client as BenchClient, List } from "./kubelet.ts";
 import { quantile } from "./rig.ts";
@@ -32,16 +33,59 @@ const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf:
 
 /** A scan at hosts of every size, with one device per HCA. */
 export async function looks(repeats: number, figures: Figures): Promise<void> {
+  const took = { quick: new Map<number, number>(), full: new Map<number, number>() };
   for (const hcas of HCAS) {
     using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas)));
     using inspector = inventory(host.value, [DEFAULT_SPEC]);
     for (const depth of ["quick", "full"] as const) {
-      figures.add(PLUGIN, `scan.${depth}.${hcas}`, await timed(inspector, depth, repeats) * 1e3);
+      const ms = await timed(inspector, depth, repeats);
+      took[depth].set(hcas, ms);
+      figures.add(PLUGIN, `scan.${depth}.${hcas}`, ms * 1e3);
     }
     const { states } = await inspector.scan("full");
-    const list = codec.list(devices(states.get(DEFAULT_SPEC.name)!));
-    figures.add(PLUGIN, `list.${hcas}.bytes`, list.length);
+    const poolState = states.get(DEFAULT_SPEC.name)!;
+    figures.add(PLUGIN, `list.${hcas}.bytes`, codec.list(devices(poolState)).length);
+    if (hcas !== MOST) continue;
+    figures.add(PLUGIN, "scan.full.turn", await longestTurn(() => inspector.scan("full")));
+    figures.add(PLUGIN, "prefer", preferring(poolState, repeats));
   }
+  for (const depth of ["quick", "full"] as const) {
+    figures.add(PLUGIN, `scan.${depth}.growth`, exponent(took[depth], HCAS[1], MOST));
+  }
+}
+
+/** How what was taken grows from one size to another: 1 is in step with it, 2 is with its square. */
+function exponent(took: ReadonlyMap<number, number>, from: number, to: number): number {
+  return Math.log(took.get(to)! / took.get(from)!) / Math.log(to / from);
+}
+
+/** Milliseconds of the longest turn of the event loop while the work is under way: so long an Allocate may wait. */
+async function longestTurn(work: () => Promise<unknown>): Promise<number> {
+  let longest = 0;
+  let over = false;
+  let last = performance.now();
+  const turn = () => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (!over) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await work();
+  over = true;
+  return Math.max(longest, performance.now() - last);
+}
+
+/** Milliseconds of a choice among all devices: the median. */
+function preferring(poolState: PoolState, repeats: number): number {
+  const available = devices(poolState).map(({ id }) => id);
+  const took: number[] = [];
+  for (let i = 0; i < repeats; i++) {
+    const begin = performance.now();
+    prefer(poolState, { available, mustInclude: available.slice(5, 6), size: 8 });
+    took.push(performance.now() - begin);
+  }
+  return quantile(took.toSorted((a, b) => a - b), 0.5);
 }
 
 /** A hundred HCAs as more and more resources, each with a thousand shares of its HCAs. */

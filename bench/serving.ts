@@ -55,6 +55,9 @@ export async function serving(
   for (const stand of all) await rest(stand, effort, figures);
   await allocates(all, effort, figures);
   for (const stand of all) memory(stand, "allocates", figures);
+  // What a plugin gives back when the calls have ended.
+  await delay(Math.min(3, effort.restSeconds) * 1e3);
+  for (const stand of all) memory(stand, "rest", figures);
   for (const stand of all.filter(({ subject }) => subject.returns)) await restarts(stand, effort, figures);
 }
 

@@ -7,6 +7,7 @@
 import type { Discovery } from "../hca/discover.ts";
 import { type Depth, type Trigger, trigger as makeTrigger } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
+import { PortPoll, type PortPollOptions } from "./port_poll.ts";
 
 /** One completed scan. */
 export interface Scan {
@@ -25,6 +26,8 @@ export interface RescanLoopOptions {
   readonly onError?: (error: unknown) => void;
   /** Milliseconds between timer scans; 0 disables the timer. */
   readonly rescanMs: number;
+  /** Polls between the timer's scans; without it there are none. */
+  readonly poll?: PortPollOptions;
   /** How long full scans requested by events are collected, in milliseconds. */
   readonly collectMs?: number;
   /** Delay of the second scan after an event that has to settle, in milliseconds. */
@@ -43,6 +46,7 @@ const FORGOTTEN_MS = 60_000;
 export class RescanLoop {
   readonly #options: RescanLoopOptions;
   readonly #collectMs: number;
+  readonly #poll: PortPoll | null;
   #waiting: Trigger[] = [];
   #full = false;
   #running: Promise<void> | null = null;
@@ -61,6 +65,11 @@ export class RescanLoop {
     this.#options = options;
     this.#collectMs = options.collectMs ?? 1_000;
     this.#rescanMs = options.rescanMs;
+    this.#poll = options.poll === undefined ? null : new PortPoll(
+      options.poll,
+      () => this.#rescanMs,
+      (what) => this.trigger(makeTrigger("poll", what)),
+    );
     this.#schedule();
   }
 
@@ -91,6 +100,11 @@ export class RescanLoop {
     return this.#rescanMs;
   }
 
+  /** Milliseconds between polls, which read port states only; null when there are none. */
+  get pollMs(): number | null {
+    return this.#poll?.intervalMs ?? null;
+  }
+
   /** Sets the interval of timer scans and restarts the timer. */
   setRescan(ms: number): void {
     if (ms === this.#rescanMs || this.#closed) return;
@@ -106,7 +120,7 @@ export class RescanLoop {
     clearTimeout(this.#collect);
     clearTimeout(this.#second);
     clearTimeout(this.#retry);
-    await this.#running;
+    await Promise.all([this.#running, this.#poll?.close()]);
   }
 
   async #work(): Promise<void> {
@@ -120,7 +134,9 @@ export class RescanLoop {
           const start = performance.now();
           const snapshot = await this.#options.discovery.scan(depth);
           const seconds = (performance.now() - start) / 1e3;
-          if (!this.#closed) this.#options.onScan({ snapshot, triggers, depth, seconds });
+          if (this.#closed) continue;
+          this.#options.onScan({ snapshot, triggers, depth, seconds });
+          this.#poll?.scanned(snapshot);
         } catch (error) {
           // Exiting because of an odd host would remove all resources from the node.
           this.#options.onError?.(error);

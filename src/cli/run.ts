@@ -12,6 +12,7 @@ import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
 import { summary } from "../observe/summary.ts";
+import { CollectAtRest, openCollector } from "./collect_at_rest.ts";
 import { draSettings } from "./dra.ts";
 import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
@@ -56,6 +57,9 @@ export async function run(values: Values): Promise<number> {
   }, statusServer?.observer);
   statusServer?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
+  const collect = openCollector();
+  using rest = collect === null ? null : new CollectAtRest(collect);
+  if (rest !== null) agent.observe({ onCall: rest.worked, onScan: rest.worked });
   const stopFollowing = new AbortController();
   const { signal } = stopFollowing;
   if (values.config !== undefined) followConfig({ values, agent, log, hangups, signal, known });

@@ -27,6 +27,7 @@ import {
   temporaryPath,
 } from "../kubelet/socket_file.ts";
 import { type DeviceSource, RequestError } from "./source.ts";
+import { type Answer, answerDirectly, type Refusal } from "./unary_call.ts";
 
 /** A further service on the same socket. */
 export interface ExtraService {
@@ -131,7 +132,17 @@ export class PluginServer {
     const streams = new Streams(events);
     // channelz, gRPC's book-keeping for its own debugging service, which is not served here, is a tenth of a call.
     const server = new Server({ "grpc.max_concurrent_streams": 1024, "grpc.enable_channelz": 0 });
-    server.addService(bytesOnly(devicePluginServices()["v1beta1.DevicePlugin"]), handlers(source, events, streams));
+    const service = bytesOnly(devicePluginServices()["v1beta1.DevicePlugin"]);
+    const unary = Object.entries(answers(source));
+    server.addService(service, {
+      ...Object.fromEntries(unary.map(([name, answer]) => [name, throughLibrary(name, answer, events)])),
+      ListAndWatch: (stream: Stream) => follow(stream, source, events, streams),
+    });
+    answerDirectly(server, {
+      answers: new Map(unary.map(([name, answer]) => [service[name]!.path, answer])),
+      refusal,
+      onCall: (path, seconds, refused) => events.onCall(path.slice(path.lastIndexOf("/") + 1), seconds, refused),
+    });
     if (extra !== null) server.addService(extra.definition, { ...extra.handlers });
     const bound = temporaryPath(path);
     try {
@@ -200,12 +211,20 @@ function bytesOnly(service: ServiceDefinition): ServiceDefinition {
 /** DevicePluginOptions{get_preferred_allocation_available: true}: field 2, varint 1. */
 const OPTIONS = Buffer.from([0x10, 0x01]);
 
-function handlers(source: DeviceSource, events: ServerEvents, streams: Streams): Record<string, UntypedHandleCall> {
-  const unary = (
-    name: string,
-    answer: (request: Buffer) => Buffer | Promise<Buffer>,
-  ): handleUnaryCall<Buffer, Buffer> =>
-  (call, callback) => {
+/** The methods with one request and one answer. */
+function answers(source: DeviceSource): Readonly<Record<string, Answer>> {
+  return {
+    GetDevicePluginOptions: () => OPTIONS,
+    GetPreferredAllocation: (request) => source.prefer(checkContainers(request)),
+    Allocate: (request) => source.allocate(checkContainers(request)),
+    // Never asked for (pre_start_required is false), but answered: a kubelet that calls it means no harm.
+    PreStartContainer: () => NOTHING,
+  };
+}
+
+/** The same for the library, which has the calls that are not plain. */
+function throughLibrary(name: string, answer: Answer, events: ServerEvents): handleUnaryCall<Buffer, Buffer> {
+  return (call, callback) => {
     const start = performance.now();
     const accept = (bytes: Buffer) => {
       callback(null, bytes);
@@ -218,24 +237,15 @@ function handlers(source: DeviceSource, events: ServerEvents, streams: Streams):
     };
     try {
       const bytes = answer(call.request);
-      // What is known goes out in the same turn of the event loop: a promise would make the kubelet wait for another.
       if (bytes instanceof Promise) bytes.then(accept, refuse);
       else accept(bytes);
     } catch (error) {
       refuse(error);
     }
   };
-  return {
-    GetDevicePluginOptions: unary("GetDevicePluginOptions", () => OPTIONS),
-    GetPreferredAllocation: unary("GetPreferredAllocation", (request) => source.prefer(checkContainers(request))),
-    Allocate: unary("Allocate", (request) => source.allocate(checkContainers(request))),
-    // Never asked for (pre_start_required is false), but answered: a kubelet that calls it means no harm.
-    PreStartContainer: unary("PreStartContainer", () => NOTHING),
-    ListAndWatch: (stream: Stream) => follow(stream, source, events, streams),
-  };
 }
 
-function refusal(error: unknown): { code: RequestError["code"] | "INTERNAL"; message: string } {
+function refusal(error: unknown): Refusal {
   if (error instanceof RequestError) return { code: error.code, message: error.message };
   return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
 }

@@ -92,6 +92,9 @@ export function verbs(facts: Facts): Finding[] {
       "run ibv_devices on the node for details, and see dmesg",
     )];
   }
+  if (verbs.kind === "not-asked" && hcas.length > 0 && !asksTheSame(facts)) {
+    return [unchecked("verbs", `libibverbs was not asked: ${verbs.detail}; sysfs decides alone`)];
+  }
   if (verbs.kind === "no-library" || verbs.kind === "not-asked") return [];
   const known = new Set(hcas.map((hca) => hca.name));
   const extra = verbs.kind === "list" ? verbs.devices.filter((one) => !known.has(one.name)) : [];

@@ -59,6 +59,9 @@ export const C = {
   IFF_LOWER_UP: 0x10000,
   IF_OPER_UNKNOWN: 0,
   IF_OPER_UP: 6,
+  // <linux/sockios.h>
+  SIOCGIFHWADDR: 0x8927,
+  SIOCGIFINDEX: 0x8933,
   // <rdma/rdma_netlink.h>
   RDMA_NL_NLDEV: 5,
   RDMA_NLDEV_CMD_SYS_GET: 6,
@@ -74,6 +77,7 @@ export const SIZE = {
   rtattr: 4, // <linux/rtnetlink.h>
   ifinfomsg: 16, // <linux/rtnetlink.h>
   ifaddrmsg: 8, // <linux/if_addr.h>
+  ifreq: 40, // <linux/if.h>
 } as const;
 
 /** `offsetof(struct …, field)` in bytes; the field's width is in the comment. */
@@ -91,4 +95,5 @@ export const OFFSET = {
   rtattr: { rta_len: 0, /* u16, this header included */ rta_type: 2 /* u16 */ },
   ifinfomsg: { ifi_family: 0, /* u8 */ ifi_index: 4, /* int */ ifi_flags: 8, /* u32 */ ifi_change: 12 /* u32 */ },
   ifaddrmsg: { ifa_family: 0, /* u8 */ ifa_prefixlen: 1, /* u8 */ ifa_index: 4 /* u32 */ },
+  ifreq: { ifr_name: 0, /* char[16] */ ifr_ifindex: 16, /* int */ ifr_hwaddr: 16 /* struct sockaddr */ },
 } as const;

@@ -41,8 +41,10 @@ export class Discovery {
 
   /** Scans the machine. Not re-entrant: the caller waits for a scan before it starts the next. */
   async scan(depth: Depth): Promise<Snapshot> {
-    const view = await this.#scanner.scan(depth);
-    const verbs = await this.#askVerbs(view, depth);
+    // The library loads its providers at the first question: at a start both are read side by side.
+    const early = this.#last === null ? this.#sources.verbs.list() : null;
+    const [view] = await Promise.all([this.#scanner.scan(depth), early]);
+    const verbs = await this.#askVerbs(view, depth, early);
     const netnsMode = depth === "full" || this.#last === null ? this.#sources.netnsMode() : this.#last.netnsMode;
     const hcas = view.hcas.map((hca) => this.#merge(hca, verbs));
     const inPodNetns = netnsMode === "exclusive" ? this.#inPodNetns(hcas) : [];
@@ -61,6 +63,14 @@ export class Discovery {
   }
 
   /**
+   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added or
+   * removed. Null when nothing does. Changes nothing itself: a scan follows.
+   */
+  poll(): Promise<string | null> {
+    return this.#scanner.poll();
+  }
+
+  /**
    * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry moves with the
    * HCA while its PCI function stays bound to the driver; unloading the driver or removing a VF removes that binding as
    * well.
@@ -74,10 +84,10 @@ export class Discovery {
   }
 
   /** Asks libibverbs in full scans, and when the set of HCAs and nodes changed since it was last asked. */
-  async #askVerbs(view: SysfsView, depth: Depth): Promise<VerbsAnswer> {
+  async #askVerbs(view: SysfsView, depth: Depth, early: Promise<VerbsAnswer> | null): Promise<VerbsAnswer> {
     const about = view.hcas.map((hca) => `${hca.name}=${hca.uverbs?.name}:${hca.uverbs?.present}`).join(" ");
     if (this.#asked !== null && this.#asked.about === about && depth === "quick") return this.#asked.answer;
-    const answer = await this.#sources.verbs.list();
+    const answer = await (early ?? this.#sources.verbs.list());
     const old = this.#asked?.answer;
     this.#asked = { answer: old !== undefined && JSON.stringify(old) === JSON.stringify(answer) ? old : answer, about };
     return this.#asked.answer;
@@ -152,7 +162,8 @@ function machineNotes(view: SysfsView, verbs: VerbsAnswer): readonly string[] {
         "a kernel does not create such entries: check that the host's /sys is mounted",
     );
   }
-  if (view.hcas.length > 0 && !view.rdmaCm) {
+  // EFA has no connection manager, so nothing is missing on a machine that has nothing else.
+  if (!view.rdmaCm && view.hcas.some((hca) => hca.transport !== "EFA")) {
     notes.push(
       "/dev/infiniband/rdma_cm does not exist: pods do not get it, and RDMA CM connections will fail; run modprobe rdma_ucm",
     );

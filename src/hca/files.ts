@@ -8,13 +8,17 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import {
+  closeSync,
   existsSync,
   lstatSync,
+  openSync,
   readdirSync,
   readFile,
   readFileSync,
   readlinkSync,
+  readSync,
   realpathSync,
   statSync,
 } from "node:fs";
@@ -53,6 +57,26 @@ function tidy(text: string): string | null {
   // A torn or binary attribute must not end up in tables, logs and variables.
   const line = withoutUnprintable(text.slice(0, LONGEST).split("\n", 1)[0]!).trim();
   return line === "" ? null : line;
+}
+
+/** What {@link readOnce} reads into. */
+const PAGE = Buffer.alloc(LONGEST);
+
+/**
+ * As {@link readLine}, for the path of an answer: opened, read once and closed. `readFileSync` asks for the size and
+ * the position first, and reads a second time to see that nothing is left, which an attribute of one line never has.
+ */
+export function readOnce(path: string): string | null {
+  try {
+    const file = openSync(path, "r");
+    try {
+      return tidy(PAGE.toString("utf8", 0, readSync(file, PAGE, 0, LONGEST, null)));
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    return unreadable(path, error);
+  }
 }
 
 /** First line of an attribute, trimmed; `null` when missing, unreadable or empty. */

@@ -94,6 +94,14 @@ const SYMBOLS = {
     ],
     result: "i32",
   },
+  ioctl: {
+    parameters: [
+      "i32", // int fd
+      "usize", // unsigned long request
+      "buffer", // void *, for the requests that are made here
+    ],
+    result: "i32",
+  },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -122,6 +130,7 @@ export interface Libc {
   eventfd(initial: number, flags: number): number;
   write(fd: number, bytes: Bytes): number;
   close(fd: number): number;
+  ioctl(fd: number, request: number, argument: Bytes): number;
   errno(): number;
   /** Closes the library. No call may be pending. */
   [Symbol.dispose](): void;
@@ -159,6 +168,7 @@ export function openLibc(): Libc {
     eventfd: (initial, flags) => c.eventfd(initial, flags),
     write: (fd, bytes) => Number(c.write(fd, bytes, BigInt(bytes.byteLength))),
     close: (fd) => c.close(fd),
+    ioctl: (fd, request, argument) => c.ioctl(fd, BigInt(request), argument),
     errno: () => errno.getInt32(),
     [Symbol.dispose]: () => library.close(),
   };

@@ -32,6 +32,15 @@ export async function readLive(portDir: string): Promise<LivePort> {
 }
 
 /**
+ * Whether the port's state differs from the one that was read last. Of an active port only the state is read, since its
+ * link is up then; of others the physical state as well.
+ */
+export async function hasChanged(port: Port, portDir: string): Promise<boolean> {
+  if (parsePortState(await readSlow(`${portDir}/state`)) !== port.state) return true;
+  return port.state !== "ACTIVE" && parsePhysState(await readSlow(`${portDir}/phys_state`)) !== port.physState;
+}
+
+/**
  * Attributes that change less often and ask the firmware on some drivers; read when the state changed and in full
  * scans.
  */

@@ -18,7 +18,16 @@ import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { isSoftware, parseGuid, parseNodeType, parseNumber } from "./parse.ts";
 import { type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
-import { emptyPort, type LivePort, portNumbers, readDetails, readGids, readLive, withLive } from "./port.ts";
+import {
+  emptyPort,
+  hasChanged,
+  type LivePort,
+  portNumbers,
+  readDetails,
+  readGids,
+  readLive,
+  withLive,
+} from "./port.ts";
 import { markSubdevices } from "./subdevices.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
@@ -77,6 +86,9 @@ interface Carrier extends Pick<ParentDevice, "dir" | "functionDir" | "pfDir"> {
 /** HCAs whose slow attributes are read at the same time. Deno reads files on 32 threads, and some must stay free. */
 const AT_ONCE = 8;
 
+/** The same for polls, which ask one file a port: every chunk wakes the process up, and there are many polls. */
+const POLLED_AT_ONCE = 24;
+
 /** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
 const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
@@ -96,9 +108,10 @@ export class SysfsScanner {
   #uverbs: ReadonlyMap<string, UverbsNode> = new Map();
   #mads: ReadonlyMap<string, MadNodes> = new Map();
   #madNames = "";
+  #nodes: readonly string[] = [];
   #names: { raw: readonly string[]; sorted: readonly string[] } = { raw: [], sorted: [] };
   /** Pending slow reads by incarnation; an HCA with a pending read is not asked again. */
-  readonly #waiting = new Map<string, Promise<readonly LivePort[]>>();
+  readonly #waiting = new Map<string, Promise<unknown>>();
   readonly #onLateAnswer: (hca: string) => void;
 
   /**
@@ -120,6 +133,7 @@ export class SysfsScanner {
     const named = all.filter((name) => HCA_NAME.test(name));
     const names = named.slice(0, MOST_HCAS);
     const nodes = readDevNodes(dev);
+    this.#nodes = [...nodes];
     this.#uverbs = readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs);
     const marks = new Map(names.map((name) => [name, incarnation(`${classDir}/${name}`)] as const));
     this.#refreshMads(nodes, depth, marks);
@@ -132,6 +146,8 @@ export class SysfsScanner {
       ...named.slice(MOST_HCAS).map((name) => ({ name, reason: `there are more than ${MOST_HCAS} RDMA devices` })),
     ];
     for (let from = 0; from < names.length; from += AT_ONCE) {
+      // An Allocate that comes meanwhile waits for one chunk, not for the machine.
+      if (from > 0) await new Promise((next) => setImmediate(next));
       const chunk = names.slice(from, from + AT_ONCE);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
@@ -156,9 +172,35 @@ export class SysfsScanner {
     };
   }
 
+  /** The few questions of {@link Discovery.poll}: names, and the states of ports. @throws {OutOfFiles} */
+  async poll(): Promise<string | null> {
+    const { sysfs, dev } = this.#roots;
+    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs came or went";
+    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes came or went";
+    const all = [...this.#known.values()];
+    for (let from = 0; from < all.length; from += POLLED_AT_ONCE) {
+      // One that has not answered yet is known to hang, and is scanned when it does.
+      const chunk = all.slice(from, from + POLLED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
+      const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
+        const dir = `${sysfs}/class/infiniband/${name}/ports`;
+        const answer = Promise.all(ports.map((port) => hasChanged(port, `${dir}/${port.number}`)));
+        return this.#inTime(name, incarnation, answer, deadline);
+      })).finally(() => clearTimeout(timer));
+      for (const [i, { hca: { name, ports } }] of chunk.entries()) {
+        const changed = read[i] ?? null;
+        if (changed === null) return `${name} does not answer`;
+        const at = changed.indexOf(true);
+        if (at >= 0) return `${name} port ${ports[at]!.number} changed its state`;
+      }
+    }
+    return null;
+  }
+
   #sorted(raw: readonly string[]): readonly string[] {
     const last = this.#names.raw;
-    if (raw.length !== last.length || raw.some((name, i) => name !== last[i])) {
+    if (!sameNames(raw, last)) {
       this.#names = { raw, sorted: [...raw].sort(natural) };
     }
     return this.#names.sorted;
@@ -261,6 +303,11 @@ export class SysfsScanner {
   ): Promise<readonly LivePort[] | null> {
     if (this.#waiting.has(incarnation)) return null;
     const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`)));
+    return await this.#inTime(name, incarnation, answer, deadline);
+  }
+
+  /** The answer, or null when the deadline comes first: the HCA is not asked again then until it has answered. */
+  async #inTime<T>(name: string, incarnation: string, answer: Promise<T>, deadline: Promise<null>): Promise<T | null> {
     const first = await Promise.race([answer, deadline]);
     if (first === null) {
       this.#waiting.set(incarnation, answer);
@@ -311,6 +358,10 @@ export class SysfsScanner {
 }
 
 const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name, i) => name === b[i]);
+}
 
 /** The name is untrusted input and must not reach a terminal unescaped. */
 function notAName(name: string): { readonly name: string; readonly reason: string } {

@@ -12,7 +12,9 @@
  * @module
  */
 import http2 from "node:http2";
+import type { Socket } from "node:net";
 import process from "node:process";
+import { gatherFrames } from "./http2_gather.ts";
 
 /** What is used of a session. The two methods are the prototype's, until a GOAWAY puts others in front of them. */
 interface Session {
@@ -41,6 +43,8 @@ function install(): void {
   const { createServer, connect } = http2;
   http2.createServer = ((...args: Parameters<typeof createServer>) => {
     const server = createServer(...args);
+    // Before the runtime's own listener, which makes the session and writes its first frames.
+    server.prependListener("connection", (socket: Socket) => gatherFrames(socket));
     server.on("session", (session: Session) => closeAfterGoaway(session));
     return server;
   }) as typeof createServer;

@@ -76,6 +76,17 @@ Deno.test("doctor says what the sandbox hid, and claims nothing about it", async
   deepEqual(sandbox?.severity, "unchecked");
 });
 
+Deno.test("doctor says that libibverbs was not asked where /dev is set aside, and why", async () => {
+  const detail = "it looks for nodes in /dev/infiniband, and they are in /host/dev/infiniband";
+  const inventory = await inspected("connectx-ib-dual", undefined, undefined, { kind: "not-asked", detail });
+  const said = examine(facts(inventory, { devRoot: "/host/dev" })).filter((one) => one.id === "verbs");
+  deepEqual(said.map(({ severity, what }) => ({ severity, what })), [
+    { severity: "unchecked", what: `libibverbs was not asked: ${detail}; sysfs decides alone` },
+  ]);
+  deepEqual(inventory.snapshot.notes, []);
+  deepEqual(inventory.snapshot.hcas.flatMap((hca) => hca.notes), []);
+});
+
 Deno.test("an HCA that cannot be read is a warning, not a silence", async () => {
   const inventory = await inspected("connectx-ib-dual");
   const unreadable = [{ name: "mlx5_9", reason: "it vanished" }];

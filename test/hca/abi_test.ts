@@ -40,6 +40,7 @@ const HEADERS = [
   "linux/if_link.h",
   "linux/netlink.h",
   "linux/rtnetlink.h",
+  "linux/sockios.h",
   "rdma/rdma_netlink.h",
 ];
 

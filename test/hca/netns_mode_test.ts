@@ -44,6 +44,7 @@ function answering(answer: readonly number[], replaced: Partial<Libc> = {}) {
     pollWaiting: () => Promise.reject(new Error("must not wait on another thread")),
     eventfd: () => -1,
     write: () => -1,
+    ioctl: () => -1,
     close: (fd) => closed.push(fd) * 0,
     errno: () => 0,
     [Symbol.dispose]: () => void closed.push(-1),

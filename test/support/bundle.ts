@@ -5,7 +5,7 @@
  *
  * CommonJS because of what Deno does with it: nothing. An ES module is read a second time by Deno's own parser, whose
  * syntax tree of a file that large stays in the process: 27 MiB, and a tenth of a second at every start without a cache
- * (docs/performance.md).
+ * (docs/performance.md). Started by `vm.Script`, because that takes a code cache.
  *
  * @module
  */
@@ -20,13 +20,30 @@ import { stop, transform } from "esbuild";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** What is started. */
 export const BUNDLE = "rdma-device-plugin.mjs";
-/** What it loads: the whole program. The permission sets name it. */
+/** What it loads: the whole program. The permission sets name it by its absolute path. */
 export const PROGRAM = "rdma-device-plugin.cjs";
 
-/** By its absolute path, because a relative one is looked for, for which the permission sets would have to be wider. */
-const STARTER = `import { createRequire } from "node:module";
+/** V8's code cache of the program, where there is one (test/support/code_cache.ts). The permission sets name it, too. */
+export const CODE_CACHE = "rdma-device-plugin.cache";
+
+/**
+ * What `require` would do, with a code cache. A cache of another V8, other flags or another program is refused by V8,
+ * which then compiles as if there were none.
+ */
+const STARTER = `import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-createRequire(import.meta.url)(fileURLToPath(new URL("./${PROGRAM}", import.meta.url)));
+import { Script } from "node:vm";
+const program = fileURLToPath(new URL("./${PROGRAM}", import.meta.url));
+let cachedData;
+try {
+  cachedData = readFileSync(fileURLToPath(new URL("./${CODE_CACHE}", import.meta.url)));
+} catch {}
+const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(program, "utf8") + "\\n})";
+const script = new Script(source, { filename: program, cachedData });
+const module = { exports: {} };
+script.runInThisContext().call(module.exports, module.exports, createRequire(program), module, program, dirname(program));
 `;
 
 /** Node.js 20 lacks Promise.withResolvers, which came with 22. */

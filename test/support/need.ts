@@ -24,6 +24,7 @@ export type Need =
   | "helm"
   | "unshare"
   | "strace"
+  | "systemd-analyze"
   | "node"
   | "buildah"
   | "runc"
@@ -128,6 +129,11 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     met: () => onPath("strace") && spawnSync("strace", ["-qq", "-o", "/dev/null", "true"]).status === 0,
     reason: "the test watches the plugin's system calls (and needs to be allowed to trace)",
     remedy: "apt-get install -y strace",
+  },
+  "systemd-analyze": {
+    met: () => onPath("systemd-analyze"),
+    reason: "the test has systemd's own tool check the unit",
+    remedy: "apt-get install -y systemd",
   },
   unshare: {
     met: () => spawnSync("unshare", ["--mount", "true"]).status === 0,

@@ -30,6 +30,8 @@ export interface ChildLine {
   readonly spoofed?: number;
   /** Bytes of each of the files that were read. */
   readonly files?: readonly number[];
+  /** Whether the source covers the port that was asked about. */
+  readonly covers?: boolean;
   readonly ended?: string;
 }
 
@@ -78,6 +80,12 @@ const COMMANDS: Readonly<Record<string, (rest: string) => void | Promise<void>>>
   count: () => print({ fds: countFds(), pollers: countPollers(), capabilities: effectiveCapabilities() }),
   spoof: () => print({ spoofed: spoof() }),
   abort: () => abort.abort(),
+  /** `covers NAME,INDEX,ADDRESS`: an Ethernet port with that link. */
+  covers(link) {
+    const [name = "", index, address = ""] = link.split(",");
+    const port = { linkLayer: "Ethernet", links: [{ name, index: Number(index), address }] } as const;
+    print({ covers: source.covers!([port]) });
+  },
   async files() {
     const texts = await Promise.all(Array.from({ length: 200 }, () => readFile("/proc/self/status", "utf8")));
     print({ files: texts.map((text) => text.length) });
@@ -96,7 +104,8 @@ commands.on("line", async (line) => {
 });
 await once(commands, "line");
 const before = countFds();
-const running = netlinkSource(JSON.parse(process.argv[2] ?? "{}")).run((trigger) => print({ trigger }), abort.signal);
+const source = netlinkSource(JSON.parse(process.argv[2] ?? "{}"));
+const running = source.run((trigger) => print({ trigger }), abort.signal);
 print({ ready: true, fds: before });
 try {
   await running;

@@ -15,6 +15,7 @@ const TAIL = 256;
 export function fileSource(path: string): EventSource {
   return {
     name: path,
+    covers: () => true, // whoever writes the file says so of everything
     run(emit, signal) {
       return new Promise<void>((resolve, reject) => {
         if (signal.aborted) return resolve();

@@ -6,6 +6,7 @@
  */
 import { C, OFFSET, SIZE } from "../abi.ts";
 import { type Bytes, errnoName, type Libc, openLibc } from "../libc.ts";
+import { isAnnounced } from "./coverage.ts";
 import { LinkTable } from "./link_table.ts";
 import { concernsRdma, describeUevent, parseMessages, parseRoute, parseUevent } from "./netlink_parse.ts";
 import { type EventSource, type Trigger, trigger } from "./trigger.ts";
@@ -40,17 +41,22 @@ interface Channel {
 
 /** Emits a trigger for every kernel message that may concern RDMA. */
 export function netlinkSource(options: NetlinkOptions = {}): EventSource {
+  /** The socket of link messages, while both are open. */
+  let listening: { readonly libc: Libc; readonly fd: number } | null = null;
   return {
     name: "netlink",
+    covers: (ports) => listening !== null && ports.every((port) => isAnnounced(port, listening!.libc, listening!.fd)),
     async run(emit, signal) {
       using libc = (options.libc ?? openLibc)();
       const open: number[] = [];
       try {
         const channels = openChannels(libc, options, open);
+        if (channels.length === 2) listening = { libc, fd: channels[1]!.fd };
         const waker = check(libc, libc.eventfd(0, C.EFD_NONBLOCK | C.EFD_CLOEXEC), "eventfd");
         open.push(waker);
         await follow(libc, channels, waker, new LinkTable(options.ignoreLink), emit, signal);
       } finally {
+        listening = null;
         for (const fd of open) libc.close(fd);
       }
     },

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { LinkLayer } from "../types.ts";
+
 /**
  * What to read. `quick`: what changes by itself (ports, nodes, directories). `full`: everything, GID tables and PCI
  * included.
@@ -43,6 +45,21 @@ export function trigger(
   return { source, depth: "quick", urgency: "now", settle: false, ...how, detail, at: performance.now() };
 }
 
+/** A port, as far as events about its state go. */
+export interface WatchedPort {
+  readonly linkLayer: LinkLayer;
+  /** Its net devices as the host has them. */
+  readonly links: readonly HostLink[];
+}
+
+/** A net device as sysfs has it: of the network namespace in which that sysfs was mounted. */
+export interface HostLink {
+  readonly name: string;
+  readonly index: number | null;
+  /** Hardware address, "b8:3f:d2:00:00:01". */
+  readonly address: string | null;
+}
+
 /**
  * A source of hardware change events.
  *
@@ -51,5 +68,10 @@ export function trigger(
  */
 export interface EventSource {
   readonly name: string;
+  /**
+   * Whether it tells of every change of the state of these ports, as things are now. States that no source covers are
+   * asked for every now and then. A source without it covers none.
+   */
+  readonly covers?: (ports: readonly WatchedPort[]) => boolean;
   run(emit: (trigger: Trigger) => void, signal: AbortSignal): Promise<void>;
 }

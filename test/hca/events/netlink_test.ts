@@ -191,6 +191,7 @@ function fakeLibc(replaced: Partial<Libc>, closed: number[] = []): () => Libc {
     eventfd: () => next++,
     write: () => 8,
     close: (fd) => closed.push(fd) * 0,
+    ioctl: () => -1,
     errno: () => C.EAGAIN,
     [Symbol.dispose]: () => void closed.push(-1),
     ...replaced,
