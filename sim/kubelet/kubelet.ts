@@ -65,7 +65,7 @@ export interface FakeKubeletOptions {
   readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
-  /** How plugins of one resource are told apart: not at all (up to 1.36, the default), or by "path" (since 1.37). */
+  /** How plugins of one resource are distinguished: not at all (up to 1.36, the default), or by "path" (since 1.37). */
   readonly endpointKeys?: EndpointKeys;
   /** Where to serve PodResources; omitted for nowhere. */
   readonly podResourcesSocket?: string;

@@ -39,7 +39,7 @@ interface Resource {
   expiry: ReturnType<typeof setTimeout> | null;
 }
 
-/** How a kubelet tells endpoints of one resource apart: not at all (up to 1.36), or by socket path (since 1.37). */
+/** How a kubelet identifies endpoints of one resource: not at all (up to 1.36), or by socket path (since 1.37). */
 export type EndpointKeys = "resource" | "path";
 
 /** Options of the table. */

@@ -96,7 +96,7 @@ Deno.test("Session registers again when the kubelet drops its stream", async () 
 });
 
 for (const endpointKeys of ["resource", "path"] as const) {
-  Deno.test(`Session registers on a live stream and takes over from another, plugins told apart by ${endpointKeys}`, async () => {
+  Deno.test(`Session registers on a live stream and takes over from another, plugins identified by ${endpointKeys}`, async () => {
     using dir = temporaryDir();
     await using kubelet = kubeletIn(dir.path, { endpointKeys });
     await kubelet.start();
