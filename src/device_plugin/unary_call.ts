@@ -92,7 +92,7 @@ class UnaryCall {
     }
   }
 
-  /** The request is complete. What is no single message is refused as the library does it: nobody is told. */
+  /** The request is complete. What is no single message is refused as the library does it, without a log line. */
   #serve(): void {
     if (this.#over) return;
     const bytes = this.#received.length === 1 ? this.#received[0]! : Buffer.concat(this.#received, this.#length);

@@ -105,7 +105,7 @@ Deno.test("Wrong flags end with status 2 and one sentence, and nothing is starte
     await place.host.removeVfs("mlx5_0");
     const plugin = place.start("-master", "ens1f0np0");
     equal((await plugin.ended).code, 2);
-    match(plugin.log[0]!, /has no virtual functions; make some first/);
+    match(plugin.log[0]!, /has no virtual functions; create some first/);
   });
 });
 
