@@ -18,7 +18,6 @@ import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import type { DraSettings } from "../dra/open.ts";
 import { CdiSpecs } from "./cdi.ts";
@@ -29,6 +28,7 @@ import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
+import { ScanReport } from "./scan_report.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
 
@@ -51,8 +51,6 @@ export interface AgentOptions {
   readonly collectMs?: number;
 }
 
-const CHANGES_KEPT = 200;
-
 /** A running plugin. */
 export class Agent {
   readonly #options: AgentOptions;
@@ -67,11 +65,11 @@ export class Agent {
   readonly #netdevs: NetdevKeeper;
   readonly #resources: Resources;
   readonly #observers = new Observers();
+  readonly #report: ScanReport;
   /** Pending work that {@link close} waits for; entries are removed when they end. */
   readonly #background = new Set<Promise<void>>();
   #specs: readonly ResourceSpec[];
   #inventory: Inventory | null = null;
-  #changes: (Change & { time: number })[] = [];
   #wake: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(options: AgentOptions) {
@@ -79,6 +77,7 @@ export class Agent {
     this.#log = options.log;
     this.#specs = options.specs;
     this.#failures = new ScanFailures(options.log);
+    this.#report = new ScanReport(options.log, this.#observers);
     this.#cdi = new CdiSpecs(options.cdiDir, options.kubeletDir, options.log);
     this.#has = hostHas(options.machine.roots.dev);
     const discovery = new Discovery({
@@ -145,7 +144,7 @@ export class Agent {
     return {
       inventory: this.#inventory,
       sessions: this.#resources.sessions,
-      changes: this.#changes,
+      changes: this.#report.changes,
     };
   }
 
@@ -234,7 +233,7 @@ export class Agent {
       const wait = Math.max(1, Math.ceil(wakeAt - now));
       this.#wake = setTimeout(() => this.#rescans.trigger(trigger("deadline", "a settle or grace time is over")), wait);
     }
-    this.#report(scan, changes, before === null, changed);
+    this.#report.scanned(scan, changes, before === null, changed);
   }
 
   /** Logs notes about the network namespace mode that affect pods. */
@@ -242,26 +241,5 @@ export class Agent {
     for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
       this.#log.warn(`${what}: ${reason}; ${fix}`);
     }
-  }
-
-  #report(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
-    const time = Date.now();
-    for (const { resource, device, hca, port, from, to, reason } of changes) {
-      // The initial devices are logged as one block, not one line each.
-      const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
-      this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port });
-    }
-    this.#changes = [...this.#changes, ...changes.map((one) => ({ ...one, time }))].slice(-CHANGES_KEPT);
-    this.#observers.onScan(scan, changed);
-    const event = scan.triggers[0]!;
-    if (changes.length > 0 && !first) {
-      this.#observers.onEventLatency((performance.now() - event.at) / 1e3, event.source);
-    }
-    if (changed || changes.length > 0) this.#observers.onState();
-    this.#log.debug(`scanned (${scan.depth}) because of ${event.source}: ${event.detail}`, {
-      ms: Math.round(scan.seconds * 1e4) / 10,
-      hcas: scan.snapshot.hcas.length,
-      changes: changes.length,
-    });
   }
 }

@@ -160,8 +160,8 @@ export const FLAGS = {
   "pod-uid": {
     type: "string",
     value: "UID",
+    // In the environment of the pod, and so of every command that is run there.
     help: "UID of this pod: two plugins may serve DRA at once then, as in a rolling update",
-    commands: ["run"],
   },
   "plugins-dir": {
     type: "string",

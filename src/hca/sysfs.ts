@@ -146,6 +146,8 @@ export class SysfsScanner {
       ...named.slice(MOST_HCAS).map((name) => ({ name, reason: `there are more than ${MOST_HCAS} RDMA devices` })),
     ];
     for (let from = 0; from < names.length; from += AT_ONCE) {
+      // An Allocate that comes meanwhile waits for one chunk, not for the machine.
+      if (from > 0) await new Promise((next) => setImmediate(next));
       const chunk = names.slice(from, from + AT_ONCE);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));

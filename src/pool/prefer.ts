@@ -131,7 +131,7 @@ function insert(top: TreeNode, one: Place, must: boolean): void {
 
 interface Solution {
   /** Lowest price of taking n devices; Infinity where impossible (fewer than required, or more than available). */
-  readonly prices: Float64Array;
+  readonly prices: readonly number[];
   readonly take: (count: number) => readonly string[];
 }
 
@@ -145,19 +145,22 @@ function solve(policy: Prefer, node: TreeNode, size: number): Solution {
 
 function leaf(node: TreeNode, size: number): Solution {
   const most = Math.min(size, node.places.length);
-  const prices = new Float64Array(most + 1).fill(0).fill(Infinity, 0, Math.min(node.must, most + 1));
+  const prices = new Array<number>(most + 1).fill(0).fill(Infinity, 0, Math.min(node.must, most + 1));
   return { prices, take: (count) => node.places.slice(0, count).map((one) => one.id) };
 }
 
 function combine(children: readonly TreeNode[], policy: Prefer, size: number): Solution {
   const parts = children.map((child) => solve(policy, child, size));
-  let prices: Float64Array = new Float64Array(1);
+  // Most nodes have one child: an HCA with a function and a PCIe root of its own.
+  if (parts.length === 1) return parts[0]!;
+  // Plain arrays: they are short, and there are thousands, of which a typed one takes ten times as long to make.
+  let prices: readonly number[] = [0];
   /** For every part, the number taken of it in the cheapest n of all parts up to it. */
-  const shares: Int32Array[] = [];
+  const shares: (readonly number[])[] = [];
   for (const part of parts) {
     const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
-    const sums = new Float64Array(most + 1).fill(Infinity);
-    const share = new Int32Array(most + 1);
+    const sums = new Array<number>(most + 1).fill(Infinity);
+    const share = new Array<number>(most + 1).fill(0);
     for (let before = 0; before < prices.length; before++) {
       for (let here = 0; here < part.prices.length && before + here <= most; here++) {
         const sum = prices[before]! + part.prices[here]!;
@@ -172,6 +175,7 @@ function combine(children: readonly TreeNode[], policy: Prefer, size: number): S
     shares.push(share);
   }
   const take = (count: number): readonly string[] => {
+    if (count === 0) return [];
     const ids: (readonly string[])[] = [];
     for (let i = parts.length - 1, left = count; i >= 0; i--) {
       const here = shares[i]![left]!;

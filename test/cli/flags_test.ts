@@ -64,3 +64,9 @@ Deno.test("helpText() has every flag", () => {
 });
 
 Deno.test("VERSION is deno.json's", () => equal(VERSION, config.version));
+
+Deno.test("every command can be run in a pod that has the pod's UID in its environment", () => {
+  for (const command of ["run", "list", "doctor", "version"]) {
+    equal(parseCommandLine([command], { RDMA_DEVICE_PLUGIN_POD_UID: "u-1" }).ok, true, command);
+  }
+});

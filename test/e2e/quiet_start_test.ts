@@ -18,7 +18,7 @@ function shipped(roots: { readonly sysfsRoot: string; readonly devRoot: string }
 /** Notes that are right: something is wrong with that host, and an operator should know. */
 const RIGHT: Readonly<Record<string, readonly RegExp[]>> = {
   empty: [/note: class\/infiniband in sysfs is empty/],
-  "no-modules": [/note: there is no class\/infiniband in sysfs: no RDMA driver is loaded/],
+  "no-modules": [/note: class\/infiniband does not exist in sysfs: no RDMA driver is loaded/],
 };
 
 /** Lines of a log that ask for an operator's attention. */

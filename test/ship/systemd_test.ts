@@ -6,6 +6,7 @@ import { execPath } from "node:process";
 import { FakeKubelet, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { parseCommandLine } from "../../src/cli/flags.ts";
 import { ROOT } from "../support/manifests/files.ts";
+import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
 import { V8_FLAGS } from "../support/subject.ts";
@@ -62,6 +63,25 @@ Deno.test("the launcher runs the plugin from the checkout, by any name and from 
   writeFileSync(deno, `#!/bin/sh\nexec '${execPath}' "$@"\n`);
   chmodSync(deno, 0o755);
   const command = ["env", "-C", "/", `DENO=${deno}`, link, ...pluginFlags(place.host, place.kubeletDir)];
+  await registers(kubelet, command, "/mod.ts");
+});
+
+Deno.test("the unit's command runs the bundle, with its environment and the image's flags", async () => {
+  using dir = temporaryDir();
+  const program = join(dir.path, "rdma-device-plugin.mjs");
+  await bundle(dir.path);
+  await using place = onHost("connectx-ib-dual");
+  const kubelet = new FakeKubelet({ dir: place.kubeletDir });
+  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
+  await kubelet.start();
+  const start = valuesOf("ExecStart")[0]!.replace("/usr/local/bin/deno", execPath)
+    .replace("/opt/rdma-device-plugin/rdma-device-plugin.mjs", program).replace(":9178", ":0");
+  const command = ["env", ...valuesOf("Environment").join(" ").split(" "), ...start.split(" ")];
+  await registers(kubelet, [...command, ...pluginFlags(place.host, place.kubeletDir)], program);
+});
+
+/** Runs that command until the kubelet has the HCA; checks what the process was started with, and how it ends. */
+async function registers(kubelet: FakeKubelet, command: readonly string[], program: string) {
   const plugin = new PluginProcess([], () => {}, [EXEC, JSON.stringify(command)]);
   try {
     await kubelet.waitFor((state) => state.resources["tencent.com/rdma"]?.allocatable === 1, {
@@ -70,8 +90,8 @@ Deno.test("the launcher runs the plugin from the checkout, by any name and from 
     });
     const words = readFileSync(`/proc/${plugin.pid}/cmdline`, "utf8").split("\0");
     ok(words.includes(`--v8-flags=${V8_FLAGS}`), words.join(" "));
-    equal(words.filter((word) => word.endsWith("/mod.ts")).length, 1);
+    equal(words.filter((word) => word.endsWith(program)).length, 1);
   } finally {
     deepEqual(await plugin.stop(), { code: 0, signal: null }, plugin.log.join("\n"));
   }
-});
+}
