@@ -30,7 +30,7 @@ import { History, type KubeletEvent, type Via, type WaitOptions } from "./histor
 import { idsOf } from "./allocations.ts";
 import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
-import { Resources } from "./resources.ts";
+import { type EndpointKeys, Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
 import { PluginWatcher } from "./watcher.ts";
 import { describe, inOneLine, type KubeletState } from "./format.ts";
@@ -65,6 +65,8 @@ export interface FakeKubeletOptions {
   readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
+  /** How plugins of one resource are distinguished: not at all (up to 1.36, the default), or by "path" (since 1.37). */
+  readonly endpointKeys?: EndpointKeys;
   /** Where to serve PodResources; omitted for nowhere. */
   readonly podResourcesSocket?: string;
   /** Enables the DRA manager; `wipe` deletes the node's ResourceSlices, of one driver or (null) of all. */
@@ -100,6 +102,7 @@ export class FakeKubelet {
     this.#resources = new Resources({
       history: this.#history,
       endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
+      endpointKeys: options.endpointKeys ?? "resource",
       paused: () => !this.#reading,
       changed: () => this.#persist(),
     });
@@ -183,13 +186,9 @@ export class FakeKubelet {
 
   /** The current state. */
   state(): KubeletState {
-    const resources = this.#resources.names().flatMap((name) => {
-      const resource = this.#resources.get(name);
-      return resource === null ? [] : [[name, resource] as const];
-    });
     return {
       running: this.#process !== null,
-      resources: Object.fromEntries(resources),
+      resources: this.#resources.all(),
       allocations: this.#admission.allocations.map((allocation) => ({
         pod: allocation.pod,
         container: allocation.container,

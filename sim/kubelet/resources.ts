@@ -30,6 +30,8 @@ interface Resource {
   endpoint: PluginEndpoint | null;
   /** Those that were in charge before: the kubelet goes on reading their streams. */
   readonly earlier: Set<PluginEndpoint>;
+  /** Endpoints whose end is not noticed any more, since another one with the same path was refused. */
+  readonly untracked: Set<PluginEndpoint>;
   via: Via | null;
   devices: readonly DeviceState[];
   lists: number;
@@ -37,11 +39,15 @@ interface Resource {
   expiry: ReturnType<typeof setTimeout> | null;
 }
 
+/** How a kubelet identifies endpoints of one resource: not at all (up to 1.36), or by socket path (since 1.37). */
+export type EndpointKeys = "resource" | "path";
+
 /** Options of the table. */
 export interface ResourcesOptions {
   readonly history: History;
   /** Milliseconds that a resource without endpoint stays on the node. */
   readonly endpointTtlMs: number;
+  readonly endpointKeys: EndpointKeys;
   /** Whether a new stream starts paused. */
   readonly paused: () => boolean;
   /** Called after the devices of a resource changed, before the event is recorded. */
@@ -64,11 +70,20 @@ export class Resources {
 
   /**
    * Makes a connected endpoint the current one of `name`. The previous one stays connected, as with the real kubelet:
-   * its lists still count, and when its stream ends the kubelet disconnects the current endpoint.
+   * its lists still count, and when its stream ends the kubelet up to 1.36 disconnects the current endpoint.
+   *
+   * @throws Error as kubelet 1.37 does, when the path is connected; as there, the connected endpoint is lost track of
    */
   adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
     const resource = this.#get(name);
     const before = resource.endpoint;
+    if (this.#options.endpointKeys === "path") {
+      const connected = [before, ...resource.earlier].find((one) => one?.socket === endpoint.socket);
+      if (connected) {
+        resource.untracked.add(connected);
+        throw new Error(`device plugin already connected: ${endpoint.socket}`);
+      }
+    }
     clearTimeout(resource.expiry ?? undefined);
     Object.assign(resource, { endpoint, options, via, expiry: null });
     if (before !== null) resource.earlier.add(before);
@@ -90,11 +105,13 @@ export class Resources {
     }, this.#options.paused());
   }
 
-  /** A stream has ended: disconnects the current endpoint, even if it was the stream of an earlier one. */
+  /** A stream has ended: up to 1.36 disconnects the current endpoint, even if it was the stream of an earlier one. */
   #ended(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
-    if (resource === undefined) return;
-    if (resource.earlier.delete(endpoint)) endpoint.close();
+    if (resource === undefined || resource.untracked.has(endpoint)) return;
+    const wasEarlier = resource.earlier.delete(endpoint);
+    if (wasEarlier) endpoint.close();
+    if (wasEarlier && this.#options.endpointKeys === "path") return;
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
 
@@ -103,6 +120,12 @@ export class Resources {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
     endpoint.close();
+    const [remaining] = this.#options.endpointKeys === "path" ? resource.earlier : [];
+    if (remaining !== undefined) {
+      resource.earlier.delete(remaining);
+      resource.endpoint = remaining;
+      return;
+    }
     resource.endpoint = null;
     resource.devices = resource.devices.map((device) =>
       device.health === HEALTHY ? { ...device, health: UNHEALTHY } : device
@@ -134,8 +157,13 @@ export class Resources {
     };
   }
 
-  names(): readonly string[] {
-    return [...this.#table.keys()].sort();
+  /** Every resource by name, in order. */
+  all(): Record<string, ResourceState> {
+    const names = [...this.#table.keys()].sort();
+    return Object.fromEntries(names.flatMap((name) => {
+      const resource = this.get(name);
+      return resource === null ? [] : [[name, resource]];
+    }));
   }
 
   /** Resource name → healthy device IDs, for the checkpoint. */
@@ -162,6 +190,7 @@ export class Resources {
     const fresh: Resource = {
       endpoint: null,
       earlier: new Set(),
+      untracked: new Set(),
       via: null,
       devices: [],
       lists: 0,

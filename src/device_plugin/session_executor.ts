@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type FileIdentity, socketName } from "../kubelet/socket_file.ts";
+import { basename } from "node:path";
+import { type FileIdentity, identityOf, linkHidden, removeIfOurs } from "../kubelet/socket_file.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
 import { register, RegistrationError } from "./registration.ts";
 import { kubeletPath, type Mode, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
@@ -87,15 +88,34 @@ export class SessionExecutor {
     await Promise.all([this.#server.close(), ...this.#calls]);
   }
 
+  /**
+   * Registers with a hidden name of the socket that only this call uses and that is removed after it. Since 1.37 the
+   * kubelet identifies a plugin by resource and socket path and refuses a path that is still connected: that of the old
+   * plugin in a rolling update, or our own when we register again. After such a refusal it also no longer notices the
+   * end of the connected plugin. Up to 1.36 the name does not matter.
+   */
   async #register(call: number): Promise<Outcome> {
-    const { resource } = this.#plan;
+    const path = socketPath(this.#plan, "socket");
+    const hidden = linkHidden(path);
+    const identity = hidden === null ? null : identityOf(hidden);
     try {
-      await register(kubeletPath(this.#plan), resource, socketName(resource), this.#stop.signal);
+      await register(kubeletPath(this.#plan), this.#plan.resource, basename(hidden ?? path), this.#stop.signal);
       return { kind: "accepted", call };
     } catch (error) {
       const unreachable = error instanceof RegistrationError && error.unreachable;
       return { kind: "refused", call, reason: messageOf(error), unreachable };
+    } finally {
+      if (hidden !== null) removeQuietly(hidden, identity);
     }
+  }
+}
+
+/** As {@link removeIfOurs}, but a file that cannot be removed is left for the next sweep. */
+function removeQuietly(path: string, identity: FileIdentity | null): void {
+  try {
+    removeIfOurs(path, identity);
+  } catch {
+    return;
   }
 }
 

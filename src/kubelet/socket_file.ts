@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
+import { chmodSync, linkSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { probeSocket } from "./socket_probe.ts";
@@ -14,16 +14,16 @@ const LONGEST_PATH = 107;
 
 /**
  * Identifies the file at a path: device, inode, and the creation time of the inode, since inode numbers are reused. On
- * file systems without creation time the ctime is used: a chmod then counts as a new file and costs one extra
- * registration.
+ * file systems without creation time the mtime is used: a socket's is its creation time, which chmod, rename and link do
+ * not change.
  */
 export type FileIdentity = string;
 
 /** Identity of the file at the path, without following links; null when there is none. */
 export function identityOf(path: string): FileIdentity | null {
   try {
-    const { dev, ino, birthtimeNs, ctimeNs } = lstatSync(path, { bigint: true });
-    return `${dev}:${ino}:${birthtimeNs || ctimeNs}`;
+    const { dev, ino, birthtimeNs, mtimeNs } = lstatSync(path, { bigint: true });
+    return `${dev}:${ino}:${birthtimeNs || mtimeNs}`;
   } catch {
     return null; // missing or not accessible
   }
@@ -56,6 +56,22 @@ export function temporaryPath(path: string): string {
   return join(dirname(path), hiddenPrefix(path) + fourDigits(Math.floor(Math.random() * 36 ** 4)));
 }
 
+/**
+ * Creates a hard link to the socket at `path`, with a {@link temporaryPath} as its name: connecting to it reaches the same
+ * listener. A link that a killed plugin left is removed by the next {@link sweep}.
+ *
+ * @returns path of the link; null when it cannot be created, as on a file system without hard links
+ */
+export function linkHidden(path: string): string | null {
+  const hidden = temporaryPath(path);
+  try {
+    linkSync(path, hidden);
+    return hidden;
+  } catch {
+    return null;
+  }
+}
+
 function hiddenPrefix(path: string): string {
   return `.rdma${fourDigits(createHash("sha256").update(basename(path)).digest().readUInt32BE() % 36 ** 4)}`;
 }
@@ -65,7 +81,7 @@ function fourDigits(n: number): string {
 }
 
 /**
- * Removes sockets left by plugins that were killed while creating the socket at `path`: those with a {@link
+ * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a {@link
  * temporaryPath} of the same endpoint, of the same user, without a listener. A plugin that is between bind and listen
  * at that moment loses its socket, logs that, and creates another.
  *

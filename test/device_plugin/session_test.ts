@@ -1,124 +1,11 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { protoCodec } from "../../src/device_plugin/codec.ts";
-import { watchDirectory } from "../../src/kubelet/directory_watch.ts";
-import {
-  type RegistrationMode,
-  Session,
-  type SessionNote,
-  type SessionStatus,
-  type Timing,
-} from "../../src/device_plugin/session.ts";
+import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
-import type { DeviceSource } from "../../src/device_plugin/source.ts";
-import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { temporaryDir, within } from "../support/temp.ts";
-
-const RESOURCE = "example.com/rdma";
-const codec = protoCodec();
-const TIMING = { firstRetryMs: 20, maxRetryMs: 100, pollMs: 20, drainTimeoutMs: 500 };
-
-/** A resource with a settable list of healthy devices and nothing behind it. */
-class Devices implements DeviceSource {
-  readonly resource = RESOURCE;
-  readonly listeners = new Set<() => void>();
-  bytes: Buffer;
-  constructor(...ids: string[]) {
-    this.bytes = Devices.encode(ids);
-  }
-  static encode(ids: string[]): Buffer {
-    return codec.list(ids.map((id) => ({ id, healthy: true, numaNodes: [] })));
-  }
-  set(...ids: string[]) {
-    this.bytes = Devices.encode(ids);
-    for (const listener of this.listeners) listener();
-  }
-  list = () => this.bytes;
-  subscribe(listener: () => void) {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-  allocate = () => codec.allocateResponse([]);
-  prefer = () => codec.preferredResponse([]);
-}
-
-interface Rig extends AsyncDisposable {
-  readonly session: Session;
-  readonly notes: SessionNote[];
-  readonly devices: Devices;
-  /** Resolves when the session's status satisfies. */
-  status(holds: (status: SessionStatus) => boolean, what: string): Promise<void>;
-}
-
-/** A session on a directory, poked as the agent does it. */
-function rig(
-  dir: string,
-  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false, watched = true, timing = {} }: {
-    readonly mode?: RegistrationMode;
-    readonly registryDir?: string;
-    /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
-    readonly kubeletStays?: boolean;
-    /** Whether the session hears of changes in its directory, and every ten seconds. */
-    readonly watched?: boolean;
-    readonly timing?: Partial<Timing>;
-  } = {},
-): Rig {
-  const notes: SessionNote[] = [];
-  const waiters = new Set<() => void>();
-  const devices = new Devices("a", "b");
-  const session = new Session(devices, {
-    kubeletDir: dir,
-    registryDir,
-    mode,
-    note: (note) => notes.push(note),
-    onStatus: () => waiters.forEach((check) => check()),
-    events: { onListSent: () => {}, onCall: () => {} },
-    timing: { ...TIMING, ...timing },
-  });
-  const stop = new AbortController();
-  if (watched) watchDirectory(dir, () => session.kubeletDirChanged(), stop.signal, () => {});
-  else session.reconcile();
-  return {
-    session,
-    notes,
-    devices,
-    status: (holds, what) =>
-      within(
-        new Promise((resolve) => {
-          const check = () => holds(session.status) && resolve();
-          waiters.add(check);
-          check();
-        }),
-        `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
-      ),
-    async [Symbol.asyncDispose]() {
-      for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
-      stop.abort();
-      await session.close();
-    },
-  };
-}
-
-/** Those of the test that runs. */
-const kubelets = new Set<FakeKubelet & { readonly dir: string }>();
-
-function kubeletIn(dir: string, options: Partial<ConstructorParameters<typeof FakeKubelet>[0]> = {}) {
-  const kubelet = Object.assign(new FakeKubelet({ dir, ...options }), {
-    dir,
-    [Symbol.asyncDispose]: async () => {
-      kubelets.delete(kubelet);
-      await kubelet.close();
-    },
-  });
-  kubelets.add(kubelet);
-  return kubelet;
-}
-const offered = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-  state.resources[RESOURCE]?.allocatable === n;
-const registered = (status: SessionStatus) => status.phase === "registered";
+import { temporaryDir } from "../support/temp.ts";
+import { count, kubeletIn, offered, registered, RESOURCE, rig } from "./session_rig.ts";
 
 Deno.test("Session registers, and the kubelet that dials back inside Register gets its answer", async () => {
   using dir = temporaryDir();
@@ -208,8 +95,30 @@ Deno.test("Session registers again when the kubelet drops its stream", async () 
   });
 });
 
-function count(kubelet: FakeKubelet, kind: string): number {
-  return kubelet.history.filter((event) => event.kind === kind).length;
+for (const endpointKeys of ["resource", "path"] as const) {
+  Deno.test(`Session registers on a live stream and takes over from another, plugins identified by ${endpointKeys}`, async () => {
+    using dir = temporaryDir();
+    await using kubelet = kubeletIn(dir.path, { endpointKeys });
+    await kubelet.start();
+    await using first = rig(dir.path);
+    await first.status(registered, "registered");
+    first.session.reregister();
+    await first.status((status) => registered(status) && status.registrations === 2, "registered twice");
+    await using second = rig(dir.path, { kubeletStays: true });
+    await second.status(registered, "the newer one registered");
+    await first.status((status) => status.phase === "standby", "the older one on standby");
+    const endpoints = kubelet.history.flatMap((event) => event.kind === "register" ? [event.endpoint] : []);
+    equal(new Set(endpoints).size, 3, `each call has a name of its own: ${endpoints}`);
+    deepEqual(readdirSync(dir.path).sort(), ["kubelet.sock", "kubelet_internal_checkpoint", socketName(RESOURCE)]);
+    const since = kubelet.history.length;
+    await first.session.close();
+    second.devices.set("a", "b", "c");
+    await kubelet.waitFor(offered(3), { what: "three devices, of the newer one" });
+    await second.status(registered, "still, or again");
+    equal(count(kubelet, "refused"), 0);
+    const gaps = kubelet.history.slice(since).filter(({ kind }) => kind === "stream-ended").length;
+    ok(endpointKeys === "path" ? gaps === 0 : gaps > 0, `${gaps} times without devices`);
+  });
 }
 
 Deno.test("Session replaces the stale socket of a dead predecessor, and a dangling link", async () => {

@@ -89,6 +89,34 @@ export const ROLLING: readonly Fault[] = [
     },
   },
   {
+    name: "Rolling update with kubelet 1.37: both plugins are connected for a while, and devices are never away",
+    injected: "A kubelet that refuses a socket path which is connected; a second plugin process; SIGTERM to the first",
+    promise: "Each registration names the socket by a name of its own, so none is refused; the end of the old one's " +
+      "stream is no news, and the new one need not register again. SIGHUP registers again on a live stream.",
+    async run() {
+      await using place = onHost(HOST);
+      await using kubelet = await fakeKubelet(place.kubeletDir, { endpointKeys: "path" });
+      const old = place.start();
+      await registrations(kubelet, 1);
+      const since = kubelet.history.length;
+      const plugin = await overtake(place, kubelet, old);
+      await endsCleanly(old, place.kubeletDir, [SOCKET]);
+      await servesAPod(kubelet, DEVICE);
+      plugin.kill("SIGHUP");
+      await registrations(kubelet, 3);
+      await eventually(() => said(plugin, /registered with the kubelet/).length === 2, "the answer to be taken in");
+      deepEqual(ours(place.kubeletDir), [SOCKET]);
+      await servesAPod(kubelet, DEVICE);
+      equal(leastOffered(kubelet, since), DEVICES);
+      equal(count(kubelet, "refused"), 0);
+      equal(count(kubelet, "stream-ended"), 0);
+      saidOnce(old, STANDBY);
+      quiet(old, 7);
+      quiet(plugin, 9);
+      await endsCleanly(plugin, place.kubeletDir);
+    },
+  },
+  {
     name: "Rolling update gone wrong: kill -9 of the new plugin, and the old one takes the resource back",
     injected: "SIGKILL to the newer of two plugins; its socket file stays",
     promise: "The one on standby probes the other every second; it serves and registers again, with the same devices.",

@@ -75,6 +75,8 @@ function diesAt(what: string, step: Omit<Step, "deed">, left: RegExp | null): Fa
 }
 
 const HIDDEN = /^\.rdma[0-9a-z]{8}$/;
+/** The name of one Register call beside the socket's own. */
+const REGISTERING = /^\.rdma[0-9a-z]{8},rdma-tencent\.com_rdma\.sock$/;
 const IN_PLACE = /^rdma-tencent\.com_rdma\.sock$/;
 
 /** Leaves a socket file at which nobody listens. */
@@ -94,8 +96,8 @@ export const STARTUP: readonly Fault[] = [
     { when: "after", call: "rename", path: "/device-plugins/" },
     IN_PLACE,
   ),
-  diesAt("before kubelet.sock is dialled", { when: "before", call: "connect", path: "/kubelet.sock" }, IN_PLACE),
-  diesAt("with kubelet.sock dialled", { when: "after", call: "connect", path: "/kubelet.sock" }, IN_PLACE),
+  diesAt("before kubelet.sock is dialled", { when: "before", call: "connect", path: "/kubelet.sock" }, REGISTERING),
+  diesAt("with kubelet.sock dialled", { when: "after", call: "connect", path: "/kubelet.sock" }, REGISTERING),
   {
     name: "kill -9 while there is no kubelet: the successor takes the socket and registers when one comes",
     injected: "SIGKILL when the log says that the plugin waits for the kubelet",
@@ -220,6 +222,7 @@ export const STARTUP: readonly Fault[] = [
       const before = Object.values(strangers).map(identityOf);
       const plugin = place.start();
       await offered(kubelet, 1);
+      await plugin.logged(/registered with the kubelet/);
       deepEqual(Object.values(strangers).map(identityOf), before);
       equal(ours(place.kubeletDir).length, Object.keys(strangers).length, "five strangers of six, and the socket");
       equal(said(plugin, /removed 20 unfinished sockets of killed plugins/).length, 1);

@@ -2,7 +2,16 @@ import { equal, ok, throws } from "@std/assert";
 import { lstatSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { basename, join } from "node:path";
-import { moveIntoPlace, socketName, sweep, temporaryPath } from "../../src/kubelet/socket_file.ts";
+import {
+  identityOf,
+  linkHidden,
+  moveIntoPlace,
+  removeIfOurs,
+  socketName,
+  sweep,
+  temporaryPath,
+} from "../../src/kubelet/socket_file.ts";
+import { probeSocket } from "../../src/kubelet/socket_probe.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 /** A socket at `path`; when it is closed its file stays, as a killed process leaves it. */
@@ -50,6 +59,26 @@ Deno.test("sweep() removes dead hidden sockets of the same endpoint, and nothing
   ok(lstatSync(path).isSocket());
   await closed(alive);
   equal(await sweep(path), 1, "the one that was alive");
+});
+
+Deno.test("linkHidden() gives a socket a second name that reaches it, and its identity is the same before and after", async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, socketName("tencent.com/rdma"));
+  const server = await socketAt(path);
+  const identity = identityOf(path);
+  const hidden = linkHidden(path);
+  ok(hidden !== null && hidden !== path && hidden.length <= path.length);
+  equal(await probeSocket(hidden), "answers");
+  equal(identityOf(hidden), identity);
+  removeIfOurs(hidden, identity);
+  equal(readdirSync(dir.path).length, 1);
+  equal(identityOf(path), identity);
+  const left = linkHidden(path);
+  equal(await sweep(path), 0, "it reaches a server");
+  await closed(server);
+  equal(await sweep(path), 1, "its maker was killed");
+  equal(left === null ? null : identityOf(left), null);
+  equal(linkHidden(join(dir.path, "nothing.sock")), null);
 });
 
 Deno.test("sweep() takes a directory that is not there for an empty one", async () => {

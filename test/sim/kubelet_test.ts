@@ -83,6 +83,34 @@ Deno.test("a second Register takes the resource over; the end of the first one's
   await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 0);
 });
 
+Deno.test("by path: the end of an earlier plugin's stream leaves the second one, and the end of the second the first", async () => {
+  for (const leaves of ["first", "second"] as const) {
+    await using at = await bench({ endpointKeys: "path" });
+    const plugins = {
+      first: await at.plugin(),
+      second: await at.plugin({ endpoint: "second.sock", devices: healthy("c") }),
+    };
+    await plugins[leaves].close();
+    const stays = leaves === "first" ? plugins.second : plugins.first;
+    stays.list(healthy("d", "e", "f"));
+    const { resources } = await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 3 && state);
+    equal(resources[RESOURCE]?.endpoint, stays.socket);
+    equal(at.kubelet.history.some(({ kind }) => kind === "stream-ended"), false);
+    await stays.close();
+    await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 0);
+  }
+});
+
+Deno.test("by path: a path that is connected is refused, and the kubelet does not notice its end any more", async () => {
+  await using at = await bench({ endpointKeys: "path" });
+  const stub = await at.plugin();
+  await rejects(stub.register(), /device plugin already connected: .*stub\.sock/);
+  stub.endStreams();
+  const other = await at.plugin({ endpoint: "other.sock", devices: healthy("c") });
+  equal(at.kubelet.state().resources[RESOURCE]?.endpoint, other.socket);
+  await rejects(stub.register(), /already connected/, "for good");
+});
+
 Deno.test("capacity counts all devices, allocatable the healthy ones, NUMA nodes are kept", async () => {
   await using at = await bench();
   const stub = await at.plugin();
