@@ -49,7 +49,7 @@ type Stream = ServerWritableStream<Buffer, Buffer>;
 
 const NOTHING = Buffer.alloc(0);
 
-/** Open ListAndWatch streams; whoever waits for the last one to end is told. */
+/** Open ListAndWatch streams; waiters are notified when the last one ends. */
 class Streams {
   readonly #events: ServerEvents;
   readonly #open = new Set<Stream>();
@@ -171,7 +171,7 @@ export class PluginServer {
    * @throws when the socket could not be removed; everything else is done then
    */
   async close(graceMs: number): Promise<void> {
-    const trouble = attempt(() => removeIfOurs(this.path, this.identity));
+    const failure = attempt(() => removeIfOurs(this.path, this.identity));
     this.#streams.end();
     const drained = new Promise<true>((resolve) => this.#server.tryShutdown(() => resolve(true)));
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -180,7 +180,7 @@ export class PluginServer {
     // drain is waited for this once only.
     if (!await Promise.race([drained, late])) this.#server.forceShutdown();
     clearTimeout(timer);
-    if (trouble !== null) throw trouble;
+    if (failure !== null) throw failure;
   }
 }
 

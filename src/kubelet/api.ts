@@ -50,7 +50,7 @@ export function neverStarted(error: ServiceError): boolean {
   return error.code === status.UNAVAILABLE || error.details.startsWith("Failed to start HTTP/2 stream");
 }
 
-/** The form of messages, for the plugin, the sim and the type generator: one place. */
+/** Representation of messages for the plugin, the sim and the type generator. */
 const MESSAGES: protobuf.IConversionOptions = { longs: Number, enums: String, defaults: true, oneofs: true };
 
 type Services = "v1beta1.Registration" | "v1beta1.DevicePlugin";

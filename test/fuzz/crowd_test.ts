@@ -36,7 +36,7 @@ Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, tells
   equal(snapshot.unreadable.length, 100);
   for (const { reason } of snapshot.unreadable) match(reason, /not a valid name|disappeared|more than 8192/);
   deepEqual(snapshot.hcas, before.hcas);
-  equal(snapshot.notes.filter((one) => one.includes("99900 more entries that cannot be read")).length, 1);
+  equal(snapshot.notes.filter((one) => one.includes("99900 more unreadable entries")).length, 1);
   const quick = await crowded.scan("quick");
   equal(quick, snapshot);
   ok(memory() - start < MOST, `${(memory() - start).toFixed(0)} MiB more than before`);

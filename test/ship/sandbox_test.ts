@@ -92,7 +92,7 @@ Deno.test({
     for (
       const [command, expected] of [["list", /rdma: 1 device, 1 healthy/], [
         "doctor",
-        /Deno's permissions do not allow/,
+        /Deno's permissions do not allow it/,
       ]] as const
     ) {
       const { ended, output } = room.deno(

@@ -27,6 +27,11 @@ const GOOD: Partial<Record<FlagName, readonly string[]>> = {
   "resource-name": ["rdma/a", "tencent.com/rdma", "example.com/a_b.c-d"],
   "master": ["eth1", "ens1f0np0", "ib0.8001"],
   "rescan": ["0", "30", "0.5"],
+  "dra-driver-name": ["rdma.tencent.com", "rdma.example.com"],
+  "plugins-dir": ["/tmp/plugins"],
+  "kube-api": ["https://127.0.0.1:6443"],
+  "kube-token-file": ["/tmp/token"],
+  "kube-ca-file": ["/tmp/ca.crt"],
   "http": ["127.0.0.1:9178", "[::1]:9178", ":9178"],
 };
 
@@ -118,7 +123,8 @@ function spell({ command, flags }: Meant): { argv: string[]; env: Environment } 
 function expected({ command, flags }: Meant): Record<string, string | boolean> | null {
   const given = new Set(flags.map((one) => one.name));
   const known = flags.every(({ name }) => told(name).commands?.includes(command ?? "run") ?? true);
-  if (!known || (given.has("config") && (given.has("master") || given.has("resource-name")))) return null;
+  const besidesConfig = ["master", "resource-name", "api"] as const;
+  if (!known || (given.has("config") && besidesConfig.some((name) => given.has(name)))) return null;
   const values: Record<string, string | boolean> = {};
   for (const name of NAMES) {
     const { type, default: fallback } = told(name);
