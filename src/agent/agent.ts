@@ -193,7 +193,7 @@ export class Agent {
         const seconds = this.rescanMs / 1e3;
         // Node.js never has them, which is known and no fault of the node's.
         this.#log[hasFfi() ? "warn" : "info"](
-          `no events from ${source.name}: ${reason}; port states are asked for every now and then instead, and ` +
+          `no events from ${source.name}: ${reason}; port states are polled instead, and ` +
             `everything is scanned every ${seconds} s`,
         );
       }),

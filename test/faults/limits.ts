@@ -56,7 +56,7 @@ function inotify(what: "instances" | "watches"): Fault {
       };
       await registered("the first registration", 0);
       await plugin.logged(/WARN {2}Cannot watch .*device-plugins \(.*\); it is polled every second instead/);
-      await plugin.logged(/WARN {2}no events from .*uevents: Cannot watch .*; changes are found by the scan every/);
+      await plugin.logged(/WARN {2}no events from .*uevents: Cannot watch .*; port states are polled instead/);
       // An instance without a watch in it is open in the one case, none is in the other.
       if (what === "instances") equal(watching(plugin).length, 0);
       const first = told();

@@ -70,7 +70,7 @@ export interface EventSource {
   readonly name: string;
   /**
    * Whether it tells of every change of the state of these ports, as things are now. States that no source covers are
-   * asked for every now and then. A source without it covers none.
+   * polled. A source without it covers none.
    */
   readonly covers?: (ports: readonly WatchedPort[]) => boolean;
   run(emit: (trigger: Trigger) => void, signal: AbortSignal): Promise<void>;
