@@ -1,4 +1,5 @@
 import { deepEqual, equal, match } from "@std/assert";
+import { Server } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from "node:http2";
@@ -65,6 +66,10 @@ async function call(session: ClientHttp2Session, body: readonly Uint8Array[], mo
 }
 
 const message = (text: string) => grpcMessage(Buffer.from(text));
+
+Deno.test("the library still takes streams over where the short way begins", () => {
+  equal(typeof Reflect.get(new Server(), "_streamHandler"), "function");
+});
 
 Deno.test("a plain call is answered, at once and later, whole and in pieces", () =>
   served(async ({ session, calls }) => {
