@@ -7,7 +7,7 @@
  * @module
  */
 import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { API_VERSION, method, watcherServices } from "../../src/kubelet/api.ts";
 import { identityOf } from "../../src/kubelet/socket_file.ts";
 import type { PluginInfo__Output as PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
@@ -156,8 +156,7 @@ export class PluginWatcher {
       } catch (error) {
         return `registration of ${info.name} failed: ${error instanceof Error ? error.message : error}`;
       }
-      if (current()) watched.registered = { resource: info.name, endpoint: info.endpoint };
-      else this.#handler.deregister(info.name, info.endpoint);
+      this.#settle(path, watched, current, { resource: info.name, endpoint: info.endpoint });
       return null;
     }
     if (info.type !== DEVICE_PLUGIN) {
@@ -173,8 +172,21 @@ export class PluginWatcher {
     } catch (error) {
       return `registration of ${info.name} failed: ${error instanceof Error ? error.message : error}`;
     }
-    if (current()) watched.registered = { resource: info.name, endpoint };
-    else this.#handler.deregister(info.name, endpoint);
+    this.#settle(path, watched, current, { resource: info.name, endpoint });
     return null;
+  }
+
+  /**
+   * Notes a registration. If the socket was removed meanwhile, it is deregistered; if another one is at its path by now,
+   * that one's registration counts, which has the same endpoint.
+   */
+  #settle(
+    path: string,
+    watched: Watched,
+    current: () => boolean,
+    registered: NonNullable<Watched["registered"]>,
+  ): void {
+    if (current()) watched.registered = registered;
+    else if (!this.#sockets.has(basename(path))) this.#handler.deregister(registered.resource, registered.endpoint);
   }
 }

@@ -105,7 +105,7 @@ function diesInside(call: string, make: (go: GoKubelet, place: OnHost) => Promis
 const IN_REGISTER: readonly (readonly [string, (got: Buffer) => boolean])[] = [
   ["at the first byte", (got) => got.length > 0],
   ["with the preface read", (got) => got.length >= PREFACE.length],
-  ["with the whole request read", (got) => got.includes(SOCKET)],
+  ["with the whole request read", (got) => got.includes(RESOURCE)],
 ];
 
 /** A kubelet.sock whose owner greets as HTTP/2 does, and dies when it has read so much; its socket file stays. */

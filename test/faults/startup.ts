@@ -151,6 +151,8 @@ export const STARTUP: readonly Fault[] = [
       await using kubelet = await fakeKubelet(place.kubeletDir);
       const first = place.start();
       await offered(kubelet, 10);
+      // The stream is open before the Register call has been answered.
+      await first.logged(/registered with the kubelet/);
       const ids = () => kubelet.state().resources[RESOURCE]!.devices.map((device) => device.id);
       const before = ids();
       first.kill("SIGKILL");
