@@ -219,7 +219,7 @@ export const DIRECTORY: readonly Fault[] = [
     name:
       "Our socket is replaced by a directory while we serve: it is left alone, said once, and served when it is gone",
     injected: "The plugin's socket is removed and a directory made in its place, with the kubelet's stream open",
-    promise: "Nobody is taken for another plugin who is none; the resource comes back when the way is free.",
+    promise: "Nothing that is no plugin is taken for one; the resource comes back when the way is free.",
     async run() {
       await using place = onHost(HOST);
       await using kubelet = await fakeKubelet(place.kubeletDir);
@@ -277,9 +277,9 @@ export const DIRECTORY: readonly Fault[] = [
     },
   },
   {
-    name: "A directory with 3,000 strangers and a hundred changes a second: the plugin serves and touches none",
+    name: "A directory with 3,000 foreign entries and a hundred changes a second: the plugin serves and touches none",
     injected: "3,000 files, links and directories under odd names; a file that is made and removed 500 times",
-    promise: "Nobody else's entry is opened or removed; no line in the log, no file descriptor.",
+    promise: "No foreign entry is opened or removed; no line in the log, no file descriptor.",
     async run() {
       await using place = onHost(HOST);
       await using kubelet = await fakeKubelet(place.kubeletDir);

@@ -59,7 +59,7 @@ function diesInside(call: string, make: (go: GoKubelet, place: OnHost) => Promis
   return {
     name: `The kubelet dies inside ${call}: the plugin registers with the next one and leaks nothing`,
     injected: "SIGSTOP to the plugin, the call on the wire, SIGKILL to the kubelet process, SIGCONT",
-    promise: "The answer that nobody takes disturbs nothing. The next kubelet gets a registration and the whole list.",
+    promise: "An answer that no one takes disturbs nothing. The next kubelet gets a registration and the whole list.",
     needs: ["go"],
     async run() {
       await using place = onHost(HOST);
@@ -132,7 +132,7 @@ export const KUBELET: readonly Fault[] = [
   {
     name: "The kubelet dies inside Register, at each stage of it: the plugin waits quietly and registers with the next",
     injected: "A kubelet.sock that reads so much of the call and dies, its socket file left or gone, six times",
-    promise: "Retried with a growing pause, at once when another kubelet.sock appears; the same trouble is said once.",
+    promise: "Retried with a growing pause, at once when another kubelet.sock appears; the same reason is logged once.",
     async run() {
       await using place = onHost(HOST);
       const path = join(place.kubeletDir, "kubelet.sock");
@@ -162,7 +162,7 @@ export const KUBELET: readonly Fault[] = [
     },
   },
   {
-    name: "A kubelet whose first words are goodbye: the plugin goes on living, and registers with the next",
+    name: "A kubelet whose first frame is GOAWAY: the plugin goes on running, and registers with the next",
     injected: "A kubelet.sock that answers every connection with SETTINGS and GOAWAY in one write, and hangs up",
     promise:
       "Taken for a kubelet that is not there, said once; nothing spins, calls are answered and SIGTERM is heard.",

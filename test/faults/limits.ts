@@ -115,14 +115,14 @@ export const LIMITS: readonly Fault[] = [
   inotify("instances"),
   inotify("watches"),
   {
-    name: "No file can be opened any more: nobody is told that the HCAs are gone, and all is well when there is room",
+    name: "No file can be opened any more: the HCAs are not reported as gone, and all is well when there is room",
     injected:
       "prlimit to what the running process has open; 50 connections come, which it cannot take, and a port goes " +
       "down; then the limit is raised while they stay",
     promise:
       "the list stays as it was last seen; Allocate, which cannot check its nodes, is refused in a sentence; one " +
-      "line says why; when files can be opened again, what changed meanwhile is told, and a socket that takes no " +
-      "connections any more, as a listener of the runtime that found no file for one does, is made anew",
+      "line says why; when files can be opened again, what changed meanwhile is reported, and a socket that takes no " +
+      "connections any more, as a listener of the runtime that found no file for one does, is made again",
     run: () =>
       underFault({ lines: 12 }, async ({ place, plugin, socket, kubelet, said, devices }) => {
         const before = await leaveNoFile(plugin.pid);
@@ -148,9 +148,9 @@ export const LIMITS: readonly Fault[] = [
   },
   {
     name: "Connections come while no file can be opened, and nothing else happens: SIGHUP finds the deaf socket out",
-    injected: "as before, but the limit is raised before anything is looked at; then SIGHUP, in place of a minute",
+    injected: "as before, but the limit is raised before anything is scanned; then SIGHUP, in place of a minute",
     promise:
-      "the plugin dials its own socket every minute, and at SIGHUP: one that does not answer is made anew, while the " +
+      "the plugin dials its own socket every minute, and at SIGHUP: one that does not answer is made again, while the " +
       "kubelet keeps its stream until it has the new one",
     run: () =>
       underFault({ lines: 8, flags: ["--rescan", "300"] }, async ({ plugin, socket, kubelet, said, devices }) => {
@@ -173,8 +173,7 @@ export const LIMITS: readonly Fault[] = [
   {
     name: "A start with hardly a file to open ends in a sentence or waits with one, and never offers an empty node",
     injected: "starts under a limit of 12 open files, 13, 14 and so on, until there are enough",
-    promise:
-      "too few for the runtime: it ends, saying so; too few to look at the machine: a sentence names the limit " +
+    promise: "too few for the runtime: it ends, saying so; too few to scan the machine: a sentence names the limit " +
       "to raise, nothing is offered, and it is tried again; never is a machine with HCAs said to have none",
     async run() {
       await using place = onHost("connectx-ib-dual");

@@ -104,7 +104,7 @@ export const OTHERS: readonly Part[] = [
     proofs: [
       library(
         "A library that returns NULL, an error, an empty list, or ENOSYS",
-        "Each is told apart and none is an exception; sysfs decides alone.",
+        "Each is distinguished and none is an exception; sysfs decides alone.",
         "gives NULL with EPERM",
       ),
       library(
@@ -146,8 +146,8 @@ export const OTHERS: readonly Part[] = [
       },
       {
         injected: "More netlink messages than the socket holds",
-        promise: "The loss is noticed, and everything is looked at.",
-        test: "netlinkSource() has everything looked at when the kernel had to drop messages",
+        promise: "The loss is noticed, and everything is scanned.",
+        test: "netlinkSource() has everything scanned when the kernel had to drop messages",
         file: "test/hca/events/netlink_test.ts",
       },
     ],

@@ -103,7 +103,8 @@ export const REQUESTS: readonly Fault[] = [
     name: "Requests that are too large are refused before anything is made of them",
     injected:
       "an Allocate of 5 MiB; one with 100,000 IDs; 1,000,000 empty container requests (2 MB); 100,000 of one ID",
-    promise: "RESOURCE_EXHAUSTED above 4 MiB or 256 containers, an unknown ID is told as such; memory stays bounded",
+    promise:
+      "RESOURCE_EXHAUSTED above 4 MiB or 256 containers, an unknown ID is reported as such; memory stays bounded",
     run: () =>
       underFault({ lines: 5 }, async ({ socket, plugin, said }) => {
         using client = bareClient(socket);
@@ -123,7 +124,7 @@ export const REQUESTS: readonly Fault[] = [
       }),
   },
   {
-    name: "Methods that do not exist are told so",
+    name: "Methods that do not exist are refused as such",
     injected: "calls of unknown methods, of another service, of no path, and a GET",
     promise: "UNIMPLEMENTED, or the connection is closed; nothing is logged",
     run: () =>

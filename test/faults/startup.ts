@@ -197,8 +197,8 @@ export const STARTUP: readonly Fault[] = [
     },
   },
   {
-    name: "Hidden sockets of plugins that were killed are cleared away, and nobody else's files are",
-    injected: "Twenty dead hidden sockets of the same endpoint, and strangers under similar names",
+    name: "Hidden sockets of plugins that were killed are cleared away, and no foreign file is",
+    injected: "Twenty dead hidden sockets of the same endpoint, and foreign files under similar names",
     promise: "Dead hidden sockets of the same resource do not pile up. Whatever lives, is no socket, or belongs to " +
       "another resource stays.",
     async run() {

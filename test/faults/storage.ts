@@ -69,7 +69,7 @@ async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason:
   equal(answer?.cdi_devices?.length, 1);
   await eventually(
     () => count(said(), /INFO {2}the CDI spec has been written/) === 1,
-    "the end of the trouble in the log",
+    "the end of the fault in the log",
   );
 }
 
@@ -77,7 +77,7 @@ const config = (name: string) => `resources:\n  - name: ${name}\n`;
 
 export const STORAGE: readonly Fault[] = [
   {
-    name: "A kubelet directory without a free inode costs no pod its devices, and is told once",
+    name: "A kubelet directory without a free inode costs no pod its devices, and is logged once",
     injected: "every inode of the kubelet's directory used up and the plugin's socket removed; freed while it retries",
     promise: "the old connection serves on; one line says why; the socket is made again by itself",
     needs: ["root"],
@@ -107,7 +107,7 @@ export const STORAGE: readonly Fault[] = [
   {
     name: "A kubelet directory that becomes read-only for the plugin harms nothing that is there",
     injected: "the plugin's mount of the kubelet's directory remounted read-only; SIGHUP; SIGTERM",
-    promise: "lists, Allocate and a new registration go on; at the end the socket that stays is told, status 0",
+    promise: "lists, Allocate and a new registration go on; at the end the socket that stays is logged, status 0",
     needs: ["root"],
     run: () =>
       withKubelet("connectx-ib-dual", async (place, kubelet) => {

@@ -83,7 +83,7 @@ export const TIME: readonly Fault[] = [
     injected:
       "the plugin's time of day put 10 years ahead, 10 years back and 1 hour ahead; each time a port goes down and " +
       "comes up, one of them twice",
-    promise: "health changes, damping and looks keep their pace, no registration, no storm of looks; /livez and " +
+    promise: "health changes, damping and scans keep their pace, no registration, no storm of scans; /livez and " +
       "/readyz stay 200; no age or duration in the metrics jumps; calls with a deadline are answered",
     needs: ["gcc"],
     async run() {

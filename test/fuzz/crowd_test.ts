@@ -24,7 +24,7 @@ function memory(): number {
   return process.memoryUsage().heapUsed / 1024 / 1024;
 }
 
-Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, tells some of them and counts the rest`, async () => {
+Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, lists some of them and counts the rest`, async () => {
   using host = FakeHost.create(FakeHost.temporaryRoot(), preset("soft-roce"));
   const before = await discovery(host).scan("full");
   const dir = join(host.sysfsRoot, "class/infiniband");

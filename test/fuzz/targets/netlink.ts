@@ -187,7 +187,7 @@ export const netlink: Target = {
   name: "netlink",
   promise:
     "whole messages are read as they were meant, cut and lying ones never beyond their datagram, a repetition is " +
-    "no news, and what is told of them steers no terminal",
+    "no news, and what is reported of them steers no terminal",
   kinds: ["link", "address", "uevent", "passed over"],
   prepare(): Promise<Prepared> {
     const tally: Tally = { link: 0, address: 0, uevent: 0, "passed over": 0 };

@@ -333,7 +333,7 @@ async function check(rig: Rig, baseline: Snapshot, faults: readonly Fault[]): Pr
 export const sysfs: Target = {
   name: "sysfs",
   promise: "however a part of sysfs is spoilt, a scan ends, HCAs that are whole stay offered as they were, no device " +
-    "that a pod could not use is Healthy, every other is told with a reason, and fixing fixes",
+    "that a pod could not use is Healthy, every other is reported with a reason, and fixing fixes",
   kinds: ["healthy", "unhealthy", "unreadable", "vanished"],
   async prepare(): Promise<Prepared> {
     const rig = new Rig("mixed");

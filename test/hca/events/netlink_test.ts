@@ -130,7 +130,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "netlinkSource() has everything looked at when the kernel had to drop messages",
+  name: "netlinkSource() has everything scanned when the kernel had to drop messages",
   ...needs("root", "netns"),
   async fn() {
     using space = netns();
