@@ -103,7 +103,7 @@ export class Bench implements AsyncDisposable {
     );
     this.note(
       `${what}: kubelet told ${ms(at - begun)} after the command began, ${ms(at - ended)} after it ended; ` +
-        message.replace(/^looked \(\w+\) /, ""),
+        message.replace(/^scanned \(\w+\) /, ""),
     );
     return at - begun;
   }

@@ -49,7 +49,7 @@ export const changeChecks: readonly Check[] = [
     async run(bench) {
       await bench.reported("rename", ["rxe0 Unhealthy", "foo0 Healthy"], () => must("rdma dev set rxe0 name foo0"));
       await grantsOwnNode(bench, "foo0");
-      await refused(bench, "rxe0", /vanished/);
+      await refused(bench, "rxe0", /disappeared/);
       await bench.reported(
         "rename back",
         ["foo0 Unhealthy", "rxe0 Healthy"],
@@ -65,7 +65,7 @@ export const changeChecks: readonly Check[] = [
       await bench.reported("rdma link add", ["rxe9 Healthy"], () => must("rdma link add rxe9 type rxe netdev eth1"));
       equal(nodeOf("rxe9"), "uverbs0");
       for (const name of ["rxe9", "rxe1"]) await grantsOwnNode(bench, name);
-      await refused(bench, "rxe0", /vanished/);
+      await refused(bench, "rxe0", /disappeared/);
       await bench.reported("delete again", ["rxe9 Unhealthy"], () => remove(bench, "rxe9"));
       await bench.reported("add again", ["rxe0 Healthy"], () => must("rdma link add rxe0 type rxe netdev eth1"));
       await grantsOwnNode(bench, "rxe0");

@@ -45,7 +45,7 @@ export class Plugin {
   /** "link", "uevent", …: what the scans of the log from line `since` were made for, oldest first. */
   causes(since = 0): readonly string[] {
     return this.#lines.slice(since).flatMap(({ message }) =>
-      message.match(/^looked \(\w+\) because of (.*)$/)?.[1] ?? []
+      message.match(/^scanned \(\w+\) because of (.*)$/)?.[1] ?? []
     );
   }
 
