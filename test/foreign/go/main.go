@@ -335,6 +335,18 @@ func stringMap(m map[string]string) map[string]string {
 	return m
 }
 
+// reachable is where the plugin can be dialled now: it may have registered under a name that was for that call only.
+func (k *kubelet) reachable(p *plugin) string {
+	path := filepath.Join(k.dir, p.endpoint)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if sockets, _ := filepath.Glob(filepath.Join(k.dir, "rdma-*.sock")); len(sockets) == 1 {
+		return sockets[0]
+	}
+	return path
+}
+
 // bench makes n Allocates per client, one after the other; every client has a connection of its own.
 func (k *kubelet) bench(p *plugin, c command) (object, error) {
 	clients, n := max(c.Clients, 1), max(c.N, 1)
@@ -342,7 +354,7 @@ func (k *kubelet) bench(p *plugin, c command) (object, error) {
 	failures := make([]error, clients)
 	connections := make([]*grpc.ClientConn, clients)
 	for i := range connections {
-		conn, err := dial(filepath.Join(k.dir, p.endpoint))
+		conn, err := dial(k.reachable(p))
 		if err != nil {
 			return nil, err
 		}
