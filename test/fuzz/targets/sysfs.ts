@@ -243,7 +243,8 @@ class Rig {
     const ports = join(sysfsRoot, "class/infiniband", name, "ports");
     const nodes = names(join(devRoot, "infiniband"));
     const hca = this.hcas.find((one) => one.name === name);
-    const net = join(dirname(dirname(this.host.hcaPath(name))), "net");
+    // By its `device` link, as a driver's user sees it: where that link is spoilt, the function is not known any more.
+    const net = join(sysfsRoot, "class/infiniband", name, "device/net");
     const raised = hca?.kind !== "vf" && (hca?.kind === "virtual" || names(net).length > 0);
     return names(verbs).some((node) => first(join(verbs, node, "ibdev")) === name && nodes.includes(node)) &&
       (!raised || names(ports).some((port) => /^0*4:/.test(first(join(ports, port, "state")))));
