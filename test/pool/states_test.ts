@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "@std/assert";
+import { deepEqual, equal } from "@std/assert";
 import type { Hca, PortState } from "../../src/hca/types.ts";
 import { devices } from "../../src/pool/devices.ts";
 import { type PoolStates, track } from "../../src/pool/states.ts";
