@@ -36,16 +36,3 @@ export type LeftOutCode = keyof typeof LEFT_OUT_CODES;
 
 /** Why a device changed its state: an {@link UnhealthyCode}, or what ended it. */
 export type ChangeCode = UnhealthyCode | "appeared" | "recovered" | "grace-over";
-
-/** Both tables as Markdown, for docs/troubleshooting.md. */
-export function reasonTables(): string {
-  return [
-    table("Codes of Unhealthy devices", UNHEALTHY_CODES),
-    table("Codes of HCAs that are left out of a resource", LEFT_OUT_CODES),
-  ].join("\n");
-}
-
-function table(title: string, codes: Readonly<Record<string, string>>): string {
-  const rows = Object.entries(codes).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
-  return [`${title}:`, "", "| code | meaning |", "| --- | --- |", ...rows, ""].join("\n");
-}

@@ -87,6 +87,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
+    code: "starting" as const,
     reason: HOSTILE,
   };
   const state = {
