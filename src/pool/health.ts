@@ -34,11 +34,16 @@ export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyRe
 }
 
 /**
- * The requirements for an HCA to be Healthy. By default a VF only has to be present: its link is down until a CNI
- * plugin sets it up inside the pod, so a VF that waited for its link would never be allocated.
+ * The requirements for an HCA to be Healthy. By default a VF or sub-function only has to be present: its link is down
+ * until a CNI plugin sets it up inside the pod, so one that waited for its link would never be allocated.
  */
 export function policyFor(hca: Hca, { policy }: HealthPolicy): Exclude<HealthPolicy["policy"], "auto"> {
-  return policy === "auto" ? hca.kind === "vf" ? "present" : "port-active" : policy;
+  return policy === "auto" ? isRaisedInPod(hca) ? "present" : "port-active" : policy;
+}
+
+/** Whether the HCA's link is set up inside the pod that gets it. */
+export function isRaisedInPod({ kind }: Pick<Hca, "kind">): boolean {
+  return kind === "vf" || kind === "sf";
 }
 
 function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason, "hca"> | null {
@@ -47,7 +52,9 @@ function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason,
     return { port: null, reason: "it has no uverbs node: it is being removed, or ib_uverbs is not loaded" };
   }
   if (!hca.uverbs.present) {
-    return { port: null, reason: `/dev/infiniband/${hca.uverbs.name} does not exist` };
+    const { name, stale } = hca.uverbs;
+    const reason = stale === undefined ? "does not exist" : `is ${stale}, and not the HCA's ${hca.uverbs.dev}`;
+    return { port: null, reason: `/dev/infiniband/${name} ${reason}` };
   }
   if (health.policy === "present") return null;
   if (hca.ports.length > 0 && !hca.ports.some(carriesRdma)) return { port: null, reason: noGidTable(hca) };
