@@ -57,7 +57,7 @@ export interface Selector {
 export interface HealthPolicy {
   /**
    * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
-   * VFs, whose link is set up inside the pod, and `port-active` otherwise.
+   * VFs and sub-functions, whose link is set up inside the pod, and `port-active` otherwise.
    */
   readonly policy: "auto" | "port-active" | "link-up" | "present";
   /** The ports that count; null for all ports of the HCA. */
