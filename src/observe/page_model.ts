@@ -11,6 +11,8 @@ import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
 import { devices, membersOf } from "../pool/devices.ts";
+import type { UnhealthyCode } from "../pool/reasons.ts";
+import type { LeftOut } from "../pool/select.ts";
 import type { DeviceState, PoolState } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
@@ -46,7 +48,7 @@ export interface HcaView {
   readonly netdevs: readonly string[];
   readonly ports: readonly Pick<Port, "number" | "state" | "physState" | "linkLayer" | "rate">[];
   readonly resources: readonly string[];
-  readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
+  readonly leftOut: readonly Omit<LeftOut, "hca">[];
   /** "namespace/pod (container)", without duplicates. */
   readonly pods: readonly string[];
   readonly notes: readonly string[];
@@ -67,6 +69,8 @@ export interface NumaView {
 export interface DeviceView {
   readonly id: string;
   readonly healthy: boolean;
+  /** Codes of the reasons why it is not healthy; empty when it is. */
+  readonly codes: readonly UnhealthyCode[];
   readonly reason: string;
   readonly numaNodes: readonly number[];
   readonly pods: readonly string[];
@@ -119,11 +123,15 @@ export function statusModel(
       healthy: all.filter((one) => one.healthy).length,
       total: all.length,
       inUse: pods?.ok ? held.size : null,
-      devices: all.map((one) => ({
-        ...one,
-        reason: one.healthy ? "" : reasons(membersOf(poolState, one.id) ?? []).join("; "),
-        pods: (held.get(one.id) ?? []).map(podName),
-      })),
+      devices: all.map((one) => {
+        const bad = one.healthy ? [] : membersOf(poolState, one.id) ?? [];
+        return {
+          ...one,
+          codes: [...new Set(bad.flatMap(({ code }) => code ?? []))],
+          reason: reasons(bad).join("; "),
+          pods: (held.get(one.id) ?? []).map(podName),
+        };
+      }),
     };
   });
   return {
@@ -216,10 +224,7 @@ function view(hca: Hca, inventory: Inventory, role: Role | undefined): HcaView {
       rate,
     })),
     resources: [...role?.resources ?? []],
-    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({
-      resource,
-      reason,
-    })),
+    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ hca: _, ...rest }) => rest),
     pods: [...role?.pods ?? []].sort(natural),
     notes: hca.notes,
   };

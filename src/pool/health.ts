@@ -7,11 +7,13 @@
 import type { Hca, Port } from "../hca/types.ts";
 import { carriesRdma } from "./match.ts";
 import { selectedPorts } from "./ports.ts";
+import type { UnhealthyCode } from "./reasons.ts";
 import type { Member } from "./select.ts";
 import type { HealthPolicy, ResourceSpec } from "./spec.ts";
 
 /** The reason why a device is not healthy. */
 export interface UnhealthyReason {
+  readonly code: UnhealthyCode;
   readonly hca: string;
   /** null when it concerns the whole HCA. */
   readonly port: number | null;
@@ -23,7 +25,7 @@ export interface UnhealthyReason {
 export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
   if (member.claimedBy !== undefined) {
     const hca = member.hcas.map((one) => one.name).join("+");
-    return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
+    return { code: "claimed", hca, port: null, reason: `${member.claimedBy} has it through DRA` };
   }
   if (member.inPodNetns) return null; // its ports are only visible in the pod's network namespace
   for (const hca of member.hcas) {
@@ -49,26 +51,36 @@ export function isRaisedInPod({ kind }: Pick<Hca, "kind">): boolean {
 function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason, "hca"> | null {
   const { health } = spec;
   if (hca.uverbs === null) {
-    return { port: null, reason: "it has no uverbs node: it is being removed, or ib_uverbs is not loaded" };
+    const reason = "it has no uverbs node: it is being removed, or ib_uverbs is not loaded";
+    return { code: "no-uverbs", port: null, reason };
   }
   if (!hca.uverbs.present) {
     const { name, stale } = hca.uverbs;
-    const reason = stale === undefined ? "does not exist" : `is ${stale}, and not the HCA's ${hca.uverbs.dev}`;
-    return { port: null, reason: `/dev/infiniband/${name} ${reason}` };
+    if (stale === undefined) {
+      return { code: "uverbs-node-missing", port: null, reason: `/dev/infiniband/${name} does not exist` };
+    }
+    const reason = `/dev/infiniband/${name} is ${stale}, and not the HCA's ${hca.uverbs.dev}`;
+    return { code: "uverbs-node-stale", port: null, reason };
   }
   if (health.policy === "present") return null;
-  if (hca.ports.length > 0 && !hca.ports.some(carriesRdma)) return { port: null, reason: noGidTable(hca) };
+  if (hca.ports.length > 0 && !hca.ports.some(carriesRdma)) {
+    return { code: "no-gid-table", port: null, reason: noGidTable(hca) };
+  }
   const policy = policyFor(hca, health);
   if (policy === "present") return null;
   const absent = health.ports?.find((number) => !hca.ports.some((port) => port.number === number));
-  if (absent !== undefined) return { port: absent, reason: `it has no port ${absent}` };
+  if (absent !== undefined) return { code: "no-such-port", port: absent, reason: `it has no port ${absent}` };
   const { ports: wanted } = health;
   const ports = wanted === null ? selectedPorts(spec, hca) : hca.ports.filter((port) => wanted.includes(port.number));
-  if (ports.length === 0) return { port: null, reason: "it has no ports" };
+  if (ports.length === 0) return { code: "no-ports", port: null, reason: "it has no ports" };
   const bad = ports.filter((port) => !fit(port, policy));
   const enough = health.require === "all" ? bad.length === 0 : bad.length < ports.length;
   if (enough) return null;
-  return { port: bad.length === 1 ? bad[0]!.number : null, reason: bad.map((port) => describe(port, hca)).join(", ") };
+  return {
+    code: codeOf(bad[0]!),
+    port: bad.length === 1 ? bad[0]!.number : null,
+    reason: bad.map((port) => describe(port, hca)).join(", "),
+  };
 }
 
 function fit(port: Port, policy: "port-active" | "link-up"): boolean {
@@ -80,6 +92,12 @@ function fit(port: Port, policy: "port-active" | "link-up"): boolean {
 
 function noGidTable(hca: Hca): string {
   return `no GID table: RoCE is off${hca.switchdev ? " (switchdev uplink)" : ""}`;
+}
+
+function codeOf(port: Port): UnhealthyCode {
+  if (!carriesRdma(port)) return "no-gid-table";
+  if (port.state === "unknown") return "port-unreadable";
+  return port.state === "DOWN" || (port.physState ?? "LinkUp") !== "LinkUp" ? "port-down" : "port-not-active";
 }
 
 function describe(port: Port, hca: Hca): string {
