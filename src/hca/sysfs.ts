@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { printable } from "../text/printable.ts";
 import { natural } from "../text/natural.ts";
 import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
@@ -134,7 +134,7 @@ export class SysfsScanner {
     const names = named.slice(0, MOST_HCAS);
     const nodes = readDevNodes(dev);
     this.#nodes = [...nodes];
-    this.#uverbs = readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs);
+    this.#uverbs = readUverbs(sysfs, dev, nodes, depth === "full" ? new Map() : this.#uverbs);
     const marks = new Map(names.map((name) => [name, incarnation(`${classDir}/${name}`)] as const));
     this.#refreshMads(nodes, depth, marks);
 
@@ -212,7 +212,9 @@ export class SysfsScanner {
       (entries(`${this.#roots.sysfs}/class/infiniband_mad`) ?? []).join(" ");
     const sameHcas = marks.size === this.#known.size &&
       [...marks].every(([name, mark]) => this.#known.get(name)?.incarnation === mark);
-    if (depth === "full" || here !== this.#madNames || !sameHcas) this.#mads = readMads(this.#roots.sysfs, nodes);
+    if (depth === "full" || here !== this.#madNames || !sameHcas) {
+      this.#mads = readMads(this.#roots.sysfs, this.#roots.dev, nodes);
+    }
     this.#madNames = here;
   }
 
@@ -262,7 +264,7 @@ export class SysfsScanner {
     const nodeType = parseNodeType(readLine(`${dir}/node_type`));
     const parent = readLine(`${dir}/parent`);
     const nodeDesc = readLine(`${dir}/node_desc`);
-    const software = isSoftware({ parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
+    const software = isSoftware({ name, parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
     const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
     const before = new Map(same?.ports.map((port) => [port.number, port]));
     const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
@@ -280,6 +282,7 @@ export class SysfsScanner {
       transport: "unknown",
       pci: below.pci,
       sfNumber: below.sfNumber,
+      sfDevice: below.kind === "sf" && below.dir !== null ? basename(below.dir) : null,
       ports,
       netdevs: [],
       bondNetdevs: [],
@@ -349,7 +352,8 @@ export class SysfsScanner {
       : carrier.netDirs.length > 0
       ? await reader.own(carrier.netDirs)
       : NO_NETDEVS;
-    const pf = carrier.pfDir === null || isSoft ? NO_NETDEVS : await reader.own([carrier.pfDir]);
+    const pfDir = hca.kind === "sf" ? carrier.pfDir ?? carrier.functionDir : carrier.pfDir;
+    const pf = pfDir === null || isSoft ? NO_NETDEVS : await reader.own([pfDir]);
     const sorted = reader.sort(hca.ports, own, isSoft ? null : carrier.functionDir, !isSoft);
     const pfNetdevs = pf.netdevs.map((one) => one.name);
     const samePf = hca.pci === null || JSON.stringify(hca.pci.pfNetdevs) === JSON.stringify(pfNetdevs);
