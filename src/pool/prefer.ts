@@ -58,7 +58,7 @@ export function prefer(poolState: PoolState, request: PreferenceRequest): readon
   const { available, mustInclude, size } = request;
   const needed = new Set(mustInclude);
   const must = [...needed];
-  const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
+  const rest = inOrder(poolState, new Set(available)).filter((id) => !needed.has(id));
   const wanted = Math.max(0, size - must.length);
   const { mode } = poolState.spec;
   // Devices that each give the whole pool are equivalent.
@@ -72,6 +72,15 @@ export function prefer(poolState: PoolState, request: PreferenceRequest): readon
   const places = ids.map((id) => place(id, membersOf(poolState, id)?.[0], sharesPerHca, free));
   const chosen = choose(poolState.spec.prefer, places, must.length, must.length + wanted);
   return [...must, ...chosen.filter((id) => !needed.has(id))];
+}
+
+/** IDs in natural order. The states of an exclusive resource's devices are in that order, which saves comparing names. */
+function inOrder({ spec, deviceStates }: PoolState, ids: ReadonlySet<string>): readonly string[] {
+  if (spec.mode.kind === "exclusive") {
+    const known = [...deviceStates.keys()].filter((id) => ids.has(id));
+    if (known.length === ids.size) return known;
+  }
+  return [...ids].sort(natural);
 }
 
 function place(
@@ -96,9 +105,17 @@ function place(
 
 interface TreeNode {
   readonly level: Level | "top";
-  readonly children: Map<string, TreeNode>;
+  /** Null for an HCA, which has places instead: there are thousands of them. */
+  readonly children: Map<string, TreeNode> | null;
   readonly places: Place[];
   must: number;
+}
+
+const NO_PLACES: Place[] = [];
+
+function treeNode(level: TreeNode["level"]): TreeNode {
+  const isLeaf = level === LEVELS.at(-1);
+  return { level, children: isLeaf ? null : new Map(), places: isLeaf ? [] : NO_PLACES, must: 0 };
 }
 
 /**
@@ -107,9 +124,9 @@ interface TreeNode {
  * @returns IDs in the order of the places within each HCA
  */
 export function choose(policy: Prefer, places: readonly Place[], must: number, size: number): readonly string[] {
-  const top: TreeNode = { level: "top", children: new Map(), places: [], must: 0 };
+  const top = treeNode("top");
   places.forEach((one, i) => insert(top, one, i < must));
-  if (top.children.size * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
+  if (top.children!.size * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
     return places.slice(0, size).map((one) => one.id);
   }
   return solve(policy, top, size).take(size);
@@ -118,16 +135,23 @@ export function choose(policy: Prefer, places: readonly Place[], must: number, s
 function insert(top: TreeNode, one: Place, must: boolean): void {
   let node = top;
   for (const level of LEVELS) {
-    let child = node.children.get(one[level]);
+    let child = node.children!.get(one[level]);
     if (child === undefined) {
-      child = { level, children: new Map(), places: [], must: 0 };
-      node.children.set(one[level], child);
+      child = treeNode(level);
+      node.children!.set(one[level], child);
     }
     node = child;
   }
   node.places.push(one);
   if (must) node.must++;
 }
+
+/** The levels at which a policy has a price; at the others {@link price} is 0. */
+const PRICED: Readonly<Record<Prefer, readonly Level[]>> = {
+  "pack": ["numa", "root", "hca"],
+  "spread": ["root", "pf"],
+  "least-used": ["numa", "hca"],
+};
 
 interface Solution {
   /** Lowest price of taking n devices; Infinity where impossible (fewer than required, or more than available). */
@@ -136,10 +160,10 @@ interface Solution {
 }
 
 function solve(policy: Prefer, node: TreeNode, size: number): Solution {
-  const below = node.children.size === 0 ? leaf(node, size) : combine([...node.children.values()], policy, size);
-  if (node.level === "top") return below;
-  const used = node.places[0]?.used ?? 0;
+  const below = node.children === null ? leaf(node, size) : combine([...node.children.values()], policy, size);
   const { level } = node;
+  if (level === "top" || !PRICED[policy].includes(level)) return below;
+  const used = node.places[0]?.used ?? 0;
   return { prices: below.prices.map((sum, n) => sum + price(policy, level, n, used)), take: below.take };
 }
 
@@ -154,24 +178,27 @@ function combine(children: readonly TreeNode[], policy: Prefer, size: number): S
   // Most nodes have one child: an HCA with a function and a PCIe root of its own.
   if (parts.length === 1) return parts[0]!;
   // Plain arrays: they are short, and there are thousands, of which a typed one takes ten times as long to make.
-  let prices: readonly number[] = [0];
+  const prices = [0];
   /** For every part, the number taken of it in the cheapest n of all parts up to it. */
   const shares: (readonly number[])[] = [];
   for (const part of parts) {
     const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
-    const sums = new Array<number>(most + 1).fill(Infinity);
+    while (prices.length <= most) prices.push(Infinity);
     const share = new Array<number>(most + 1).fill(0);
-    for (let before = 0; before < prices.length; before++) {
-      for (let here = 0; here < part.prices.length && before + here <= most; here++) {
-        const sum = prices[before]! + part.prices[here]!;
-        // `<=` prefers the earlier part on a tie, so the first devices in natural order are taken first.
-        if (sum < sums[before + here]! || (sum === sums[before + here]! && here < share[before + here]!)) {
-          sums[before + here] = sum;
-          share[before + here] = here;
-        }
+    // From the most down: what is taken of the parts before is looked up below, where nothing has been written yet.
+    for (let count = most; count >= 0; count--) {
+      let least = Infinity;
+      let taken = 0;
+      for (let here = 0; here < part.prices.length && here <= count; here++) {
+        const sum = prices[count - here]! + part.prices[here]!;
+        // `<` prefers the earlier parts on a tie, so the first devices in natural order are taken first.
+        if (sum >= least) continue;
+        least = sum;
+        taken = here;
       }
+      prices[count] = least;
+      share[count] = taken;
     }
-    prices = sums;
     shares.push(share);
   }
   const take = (count: number): readonly string[] => {
