@@ -5,6 +5,7 @@
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "../pool/errors.ts";
 import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
 import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -35,6 +36,7 @@ export interface InventoryStep {
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
  * @param claimed HCAs that ResourceClaims have
+ * @param exceeded the rules that counters exceed
  */
 export function advance(
   before: Inventory | null,
@@ -44,13 +46,14 @@ export function advance(
   now: number,
   has: (hostPath: string) => boolean = () => true,
   claimed: ClaimedHcas = new Map(),
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): InventoryStep {
   const last = before?.states ?? new Map();
   const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
   const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
   const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
-  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing, exceeded);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
     before.states === states;
   const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };

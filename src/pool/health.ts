@@ -5,6 +5,7 @@
  * @module
  */
 import type { Hca, Port } from "../hca/types.ts";
+import { type ExceededRules, exceededText, NONE_EXCEEDED, ruleKey, type WatchedCounter } from "./errors.ts";
 import { carriesRdma } from "./match.ts";
 import { selectedPorts } from "./ports.ts";
 import type { Member } from "./select.ts";
@@ -17,18 +18,31 @@ export interface UnhealthyReason {
   readonly port: number | null;
   /** Without the HCA's name: "port 1 is DOWN (Polling)". */
   readonly reason: string;
+  /** The counter whose errors are the reason; null for other reasons. */
+  readonly counter: string | null;
 }
 
-/** The first requirement that does not hold, or null. All HCAs of the member must meet the requirements. */
-export function unhealthyReason(member: Member, spec: ResourceSpec): UnhealthyReason | null {
+/**
+ * The first requirement that does not hold, or null. All HCAs of the member must meet the requirements.
+ *
+ * @param exceeded the rules that counters exceed, of this resource or another
+ */
+export function unhealthyReason(
+  member: Member,
+  spec: ResourceSpec,
+  exceeded: ExceededRules = NONE_EXCEEDED,
+): UnhealthyReason | null {
   if (member.claimedBy !== undefined) {
     const hca = member.hcas.map((one) => one.name).join("+");
-    return { hca, port: null, reason: `${member.claimedBy} has it through DRA` };
+    return { hca, port: null, reason: `${member.claimedBy} has it through DRA`, counter: null };
   }
   if (member.inPodNetns) return null; // its ports are only visible in the pod's network namespace
   for (const hca of member.hcas) {
-    const found = hcaUnhealthyReason(hca, spec);
-    if (found !== null) return { hca: hca.name, ...found };
+    const errors = (exceeded.get(hca.name) ?? []).filter(({ rule }) =>
+      spec.health.errors.some((one) => ruleKey(one) === ruleKey(rule))
+    );
+    const found = hcaUnhealthyReason(hca, spec, errors);
+    if (found !== null) return { hca: hca.name, counter: null, ...found };
   }
   return null;
 }
@@ -41,7 +55,9 @@ export function policyFor(hca: Hca, { policy }: HealthPolicy): Exclude<HealthPol
   return policy === "auto" ? hca.kind === "vf" ? "present" : "port-active" : policy;
 }
 
-function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason, "hca"> | null {
+type HcaReason = Omit<UnhealthyReason, "hca" | "counter"> & Partial<Pick<UnhealthyReason, "counter">>;
+
+function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec, errors: readonly WatchedCounter[]): HcaReason | null {
   const { health } = spec;
   if (hca.uverbs === null) {
     return { port: null, reason: "it has no uverbs node: it is being removed, or ib_uverbs is not loaded" };
@@ -49,19 +65,37 @@ function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec): Omit<UnhealthyReason,
   if (!hca.uverbs.present) {
     return { port: null, reason: `/dev/infiniband/${hca.uverbs.name} does not exist` };
   }
-  if (health.policy === "present") return null;
-  if (hca.ports.length > 0 && !hca.ports.some(carriesRdma)) return { port: null, reason: noGidTable(hca) };
+  const whole = errors.find((one) => one.port === null);
+  if (whole !== undefined) return { port: null, reason: `its ${exceededText(whole)}`, counter: whole.rule.counter };
+  if (health.policy === "present" && errors.length === 0) return null;
+  if (health.policy !== "present" && hca.ports.length > 0 && !hca.ports.some(carriesRdma)) {
+    return { port: null, reason: noGidTable(hca) };
+  }
   const policy = policyFor(hca, health);
-  if (policy === "present") return null;
+  if (policy === "present" && errors.length === 0) return null;
   const absent = health.ports?.find((number) => !hca.ports.some((port) => port.number === number));
-  if (absent !== undefined) return { port: absent, reason: `it has no port ${absent}` };
+  if (policy !== "present" && absent !== undefined) return { port: absent, reason: `it has no port ${absent}` };
   const { ports: wanted } = health;
   const ports = wanted === null ? selectedPorts(spec, hca) : hca.ports.filter((port) => wanted.includes(port.number));
-  if (ports.length === 0) return { port: null, reason: "it has no ports" };
-  const bad = ports.filter((port) => !fit(port, policy));
+  if (ports.length === 0) return policy === "present" ? null : { port: null, reason: "it has no ports" };
+  // A port with too many errors is as one that is down.
+  const bad = ports.flatMap((port): readonly HcaReason[] => {
+    if (policy !== "present" && !fit(port, policy)) return [{ port: port.number, reason: describe(port, hca) }];
+    const many = errors.find((one) => one.port === port.number);
+    if (many === undefined) return [];
+    return [{
+      port: port.number,
+      reason: `port ${port.number}'s ${exceededText(many)}`,
+      counter: many.rule.counter,
+    }];
+  });
   const enough = health.require === "all" ? bad.length === 0 : bad.length < ports.length;
   if (enough) return null;
-  return { port: bad.length === 1 ? bad[0]!.number : null, reason: bad.map((port) => describe(port, hca)).join(", ") };
+  return {
+    port: bad.length === 1 ? bad[0]!.port : null,
+    reason: bad.map((one) => one.reason).join(", "),
+    counter: bad.every((one) => one.counter !== undefined) ? bad[0]!.counter! : null,
+  };
 }
 
 function fit(port: Port, policy: "port-active" | "link-up"): boolean {

@@ -10,6 +10,7 @@
  */
 import type { Hca } from "../hca/types.ts";
 import { natural } from "../text/natural.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "./errors.ts";
 import { unhealthyReason } from "./health.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
@@ -27,6 +28,8 @@ export interface DeviceState {
   readonly port: number | null;
   /** True when the reason is a node that its containers need and the host does not have. */
   readonly lacksNode: boolean;
+  /** The counter whose errors are the reason, or were before the settle time; null for other reasons. */
+  readonly counter: string | null;
   /** Time (clock of `now`, ms) since which all requirements hold; null while one does not. */
   readonly fitSince: number | null;
   /** Time since which it is gone; null while it is present. */
@@ -70,6 +73,7 @@ export interface Tracked {
  *   namespace mode their devices stay although this machine's sysfs does not show them. Empty in shared mode.
  * @param now milliseconds of a monotonic clock
  * @param missing the node that a container on the HCA needs and the host does not have, as a sentence; null for none
+ * @param exceeded the rules that counters exceed
  */
 export function track(
   states: PoolStates,
@@ -77,14 +81,16 @@ export function track(
   held: ReadonlyMap<string, ReadonlySet<string>>,
   now: number,
   missing: MissingNode = () => null,
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): Tracked {
+  const facts = { now, missing, exceeded };
   const changes: Change[] = [];
   let wakeAt: number | null = null;
   const next = new Map<string, PoolState>();
   for (const pool of selection.pools) {
     const name = pool.spec.name;
     const before = states.get(name);
-    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now, missing);
+    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), facts);
     const deviceStates = new Map<string, DeviceState>();
     for (const [id, deviceState] of steps) {
       const was = before?.deviceStates.get(id);
@@ -103,6 +109,13 @@ export function track(
   return { states: unchanged ? states : next, changes, wakeAt };
 }
 
+/** What devices are judged by besides their selection. */
+interface Judgement {
+  readonly now: number;
+  readonly missing: MissingNode;
+  readonly exceeded: ExceededRules;
+}
+
 /**
  * Each member that was known before or is selected now, in natural order, with its new state; null when it is removed.
  */
@@ -111,8 +124,7 @@ function step(
   pool: Pool,
   leftOut: readonly LeftOut[],
   held: ReadonlySet<string>,
-  now: number,
-  missing: MissingNode,
+  facts: Judgement,
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
@@ -121,10 +133,10 @@ function step(
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
-    if (member !== undefined) return [id, here(was, member, pool.spec, now, missing)] as const;
+    if (member !== undefined) return [id, here(was, member, pool.spec, facts)] as const;
     if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
-    return [id, gone(was, leftOut, pool.spec.name, graceMs, now)] as const;
+    return [id, gone(was, leftOut, pool.spec.name, graceMs, facts.now)] as const;
   });
 }
 
@@ -132,10 +144,9 @@ function here(
   was: DeviceState | undefined,
   member: Member,
   spec: ResourceSpec,
-  now: number,
-  missing: MissingNode,
+  { now, missing, exceeded }: Judgement,
 ): DeviceState {
-  const unfit = unhealthyReason(member, spec);
+  const unfit = unhealthyReason(member, spec, exceeded);
   const found = unfit ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // The HCA is named only when the device has several.
@@ -147,6 +158,7 @@ function here(
       reason,
       port: found.port,
       lacksNode: unfit === null,
+      counter: unfit?.counter ?? null,
       fitSince: null,
       goneSince: null,
     });
@@ -156,7 +168,9 @@ function here(
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
   const reason = healthy ? "" : `all requirements hold again, waiting ${spec.health.settleMs} ms for it to stay so`;
   const port = was?.port ?? null;
-  return keep(was, { member, healthy, present: true, reason, port, lacksNode: false, fitSince, goneSince: null });
+  const counter = healthy ? null : was?.counter ?? null;
+  const good = { reason, port, lacksNode: false, counter, fitSince, goneSince: null };
+  return keep(was, { member, healthy, present: true, ...good });
 }
 
 /** Each HCA of the member must have the nodes that its containers need. */
@@ -177,6 +191,7 @@ function away(was: DeviceState | undefined, id: string): DeviceState {
     reason: "",
     port: null,
     lacksNode: false,
+    counter: null,
     fitSince: null,
     goneSince: null,
   };
@@ -196,8 +211,8 @@ function gone(
   const reason = why === undefined
     ? "it disappeared from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, fitSince: null, goneSince };
-  return keep(was, { ...was, ...away });
+  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, counter: null };
+  return keep(was, { ...was, ...away, fitSince: null, goneSince });
 }
 
 /** Returns the old object when the new one is equal, so that unchanged pools are recognised by identity. */

@@ -72,6 +72,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     },
     functions: [],
     links: new Map(),
+    ruleCounters: { found: [], missing: [], skipped: [] },
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,
