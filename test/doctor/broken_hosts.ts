@@ -11,6 +11,7 @@ import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
 import { addHfis, OMNI_PATH, removeNode } from "../support/class_nodes.ts";
 import { HEALTHY_KUBELET as kubelet, type inspected } from "../support/inspected.ts";
+import { BROKEN_COUNTERS } from "./broken_counters.ts";
 
 /** A broken host, and exactly the findings that it gives. */
 export interface Broken {
@@ -52,13 +53,6 @@ function dra(over: Partial<DraFacts>): Pick<Facts, "dra"> {
   };
 }
 
-const rule = (counter: string, limit = 5) => ({ counter, limit, windowMs: 600_000 });
-
-function withRules(limits: Readonly<Record<string, number>>): ResourceSpec {
-  const errors = Object.entries(limits).map(([counter, limit]) => rule(counter, limit));
-  return { ...DEFAULT_SPEC, health: { ...DEFAULT_SPEC.health, errors } };
-}
-
 const ofVfs: ResourceSpec = { ...DEFAULT_SPEC, select: [{ masters: ["ib0"] }] };
 const function0 = {
   resource: DEFAULT_SPEC.name,
@@ -75,33 +69,7 @@ const nowhere = { hostPath: "/dev/nowhere", containerPath: "/dev/nowhere", permi
 const drivers = ["mlx5.driver"];
 const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
 export const BROKEN: readonly Broken[] = [
-  {
-    what: "a counter of health.errors that no HCA has",
-    specs: [withRules({ link_downd: 5 })],
-    over: { ruleCounters: { found: [], missing: [{ hca: "mlx5_0", rule: rule("link_downd") }], skipped: [] } },
-    finds: ["warning error-counters"],
-    says: /names link_downd/,
-  },
-  {
-    what: "a counter of health.errors that is at its maximum",
-    specs: [withRules({ link_downed: 5 })],
-    over: {
-      ruleCounters: {
-        found: [{ hca: "mlx5_0", port: 1, rule: rule("link_downed"), value: 255n, full: true }],
-        missing: [],
-        skipped: [],
-      },
-    },
-    finds: ["warning error-counters"],
-    says: /perfquery -R -C mlx5_0 -P 1/,
-  },
-  {
-    what: "counters of health.errors that do not answer",
-    specs: [withRules({ link_downed: 5 })],
-    over: { ruleCounters: { found: [], missing: [], skipped: ["mlx5_0"] } },
-    finds: ["warning error-counters"],
-    says: /did not answer/,
-  },
+  ...BROKEN_COUNTERS,
   {
     what: "a Deno that keeps the memory of every connection",
     finds: ["warning runtime"],
