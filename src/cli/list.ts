@@ -207,11 +207,12 @@ function offeredAs(inventory: Inventory, hca: Hca): string {
 function resourcesOf(inventory: Inventory, hca: Hca) {
   return [...inventory.states].flatMap(([resource, { spec, deviceStates }]) =>
     [...deviceStates.values()].filter((one) => one.member.hcas.includes(hca))
-      .map(({ healthy, reason, member }) => ({
+      .map(({ healthy, code, reason, member }) => ({
         resource,
         device: member.id,
         healthy,
         policy: policyFor(hca, spec.health),
+        code,
         reason,
       }))
   );
@@ -239,7 +240,7 @@ export function asJson(
   const describe = (hca: Hca) => ({
     ...hca,
     resources: resourcesOf(inventory, hca),
-    leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
+    leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ hca: _, ...rest }) => rest),
     pods: holdersOf(inventory, hca, pods),
     claims: claims.get(hca.name) ?? [],
     errors: counters.found.filter((one) => one.hca === hca.name).map(({ port, rule, value, full }) => ({

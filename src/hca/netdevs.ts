@@ -10,7 +10,7 @@ import { printable } from "../text/printable.ts";
 import { entries, exists, isDirectory, linkName, list, readLine, readSlow, resolve } from "./files.ts";
 import { natural } from "../text/natural.ts";
 import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
-import { parseNumber } from "./parse.ts";
+import { isPciAddress, parseNumber } from "./parse.ts";
 import type { Port } from "./types.ts";
 
 /** The net devices of a function in this network namespace. */
@@ -56,7 +56,7 @@ export class NetdevReader {
    * @param dirs directories that may contain a `net` directory; the first that does is used
    */
   own(dirs: readonly string[]): Promise<OwnNetdevs> {
-    const key = basename(dirs[0] ?? "");
+    const key = deviceKey(dirs[0] ?? "");
     const known = this.#own.get(key);
     if (known !== undefined) return known;
     const read = this.#read(key, dirs);
@@ -191,6 +191,15 @@ export class NetdevReader {
     });
     return [...new Set([...bonds, ...slaves])].filter((name) => !netdevs.includes(name)).map(printable).sort(natural);
   }
+}
+
+/**
+ * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to which
+ * a `device` entry that is no link may lead, are not unique.
+ */
+function deviceKey(dir: string): string {
+  const name = basename(dir);
+  return isPciAddress(name) || /\.\d+$/.test(name) ? name : dir;
 }
 
 /** Names in the `net` directories, with their paths. */

@@ -12,6 +12,8 @@ import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
 import { devices, membersOf } from "../pool/devices.ts";
 import { ruleText, type WatchedCounter } from "../pool/errors.ts";
+import type { UnhealthyCode } from "../pool/reasons.ts";
+import type { LeftOut } from "../pool/select.ts";
 import type { DeviceState, PoolState } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
@@ -47,7 +49,7 @@ export interface HcaView {
   readonly netdevs: readonly string[];
   readonly ports: readonly Pick<Port, "number" | "state" | "physState" | "linkLayer" | "rate">[];
   readonly resources: readonly string[];
-  readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
+  readonly leftOut: readonly Omit<LeftOut, "hca">[];
   /** "namespace/pod (container)", without duplicates. */
   readonly pods: readonly string[];
   /** The counters that have error rules, with their errors in the window. */
@@ -77,6 +79,8 @@ export interface NumaView {
 export interface DeviceView {
   readonly id: string;
   readonly healthy: boolean;
+  /** Codes of the reasons why it is not healthy; empty when it is. */
+  readonly codes: readonly UnhealthyCode[];
   readonly reason: string;
   readonly numaNodes: readonly number[];
   readonly pods: readonly string[];
@@ -129,11 +133,15 @@ export function statusModel(
       healthy: all.filter((one) => one.healthy).length,
       total: all.length,
       inUse: pods?.ok ? held.size : null,
-      devices: all.map((one) => ({
-        ...one,
-        reason: one.healthy ? "" : reasons(membersOf(poolState, one.id) ?? []).join("; "),
-        pods: (held.get(one.id) ?? []).map(podName),
-      })),
+      devices: all.map((one) => {
+        const bad = one.healthy ? [] : membersOf(poolState, one.id) ?? [];
+        return {
+          ...one,
+          codes: [...new Set(bad.flatMap(({ code }) => code ?? []))],
+          reason: reasons(bad).join("; "),
+          pods: (held.get(one.id) ?? []).map(podName),
+        };
+      }),
     };
   });
   return {
@@ -233,10 +241,7 @@ function view(
       rate,
     })),
     resources: [...role?.resources ?? []],
-    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({
-      resource,
-      reason,
-    })),
+    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ hca: _, ...rest }) => rest),
     pods: [...role?.pods ?? []].sort(natural),
     errors: watched.filter((one) => one.hca === hca.name).map(({ rule, port, count, exceeded }) => ({
       counter: rule.counter,

@@ -11,7 +11,8 @@
 import type { Hca } from "../hca/types.ts";
 import { natural } from "../text/natural.ts";
 import { type ExceededRules, NONE_EXCEEDED } from "./errors.ts";
-import { unhealthyReason } from "./health.ts";
+import { type UnhealthyReason, unhealthyReason } from "./health.ts";
+import type { ChangeCode, UnhealthyCode } from "./reasons.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
 
@@ -22,12 +23,12 @@ export interface DeviceState {
   readonly healthy: boolean;
   /** False while it is gone and its grace time runs. */
   readonly present: boolean;
-  /** Why it is not healthy, for people; empty when it is healthy. */
+  /** Why it is not healthy; null when it is healthy. */
+  readonly code: UnhealthyCode | null;
+  /** The same for people; empty when it is healthy. */
   readonly reason: string;
   /** The port of the current or last reason; null for the whole HCA. */
   readonly port: number | null;
-  /** True when the reason is a node that its containers need and the host does not have. */
-  readonly lacksNode: boolean;
   /** The counter whose errors are the reason, or were before the settle time; null for other reasons. */
   readonly counter: string | null;
   /** Time (clock of `now`, ms) since which all requirements hold; null while one does not. */
@@ -53,6 +54,7 @@ export interface Change {
   readonly port: number | null;
   readonly from: "absent" | "Healthy" | "Unhealthy";
   readonly to: "absent" | "Healthy" | "Unhealthy";
+  readonly code: ChangeCode;
   readonly reason: string;
 }
 
@@ -146,8 +148,7 @@ function here(
   spec: ResourceSpec,
   { now, missing, exceeded }: Judgement,
 ): DeviceState {
-  const unfit = unhealthyReason(member, spec, exceeded);
-  const found = unfit ?? withoutNode(member, spec, missing);
+  const found = unhealthyReason(member, spec, exceeded) ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // The HCA is named only when the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -155,10 +156,10 @@ function here(
       member,
       healthy: false,
       present: true,
+      code: found.code,
       reason,
       port: found.port,
-      lacksNode: unfit === null,
-      counter: unfit?.counter ?? null,
+      counter: found.counter ?? null,
       fitSince: null,
       goneSince: null,
     });
@@ -167,34 +168,28 @@ function here(
   // A new device, or one that was healthy before, has no settle time.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
   const reason = healthy ? "" : `all requirements hold again, waiting ${spec.health.settleMs} ms for it to stay so`;
+  const code = healthy ? null : "settling";
   const port = was?.port ?? null;
   const counter = healthy ? null : was?.counter ?? null;
-  const good = { reason, port, lacksNode: false, counter, fitSince, goneSince: null };
-  return keep(was, { member, healthy, present: true, ...good });
+  return keep(was, { member, healthy, present: true, code, reason, port, counter, fitSince, goneSince: null });
 }
 
 /** Each HCA of the member must have the nodes that its containers need. */
-function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode) {
+function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode): UnhealthyReason | null {
   if (member.inPodNetns) return null;
-  const found = member.hcas.map((hca) => ({ hca: hca.name, port: null, reason: missing(spec, hca) }));
-  return found.find((one): one is { hca: string; port: null; reason: string } => one.reason !== null) ?? null;
+  for (const hca of member.hcas) {
+    const reason = missing(spec, hca);
+    if (reason !== null) return { code: "node-missing", hca: hca.name, port: null, reason };
+  }
+  return null;
 }
 
 /** In a pod's network namespace and not seen since this process started: allocated, not gone. */
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
-  return {
-    member,
-    healthy: true,
-    present: true,
-    reason: "",
-    port: null,
-    lacksNode: false,
-    counter: null,
-    fitSince: null,
-    goneSince: null,
-  };
+  const fine = { code: null, reason: "", port: null, counter: null, fitSince: null, goneSince: null };
+  return { member, healthy: true, present: true, ...fine };
 }
 
 function gone(
@@ -211,7 +206,8 @@ function gone(
   const reason = why === undefined
     ? "it disappeared from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, counter: null };
+  const code = why === undefined ? "gone" : "not-selected";
+  const away = { healthy: false, present: false, code, reason, port: null, counter: null } as const;
   return keep(was, { ...was, ...away, fitSince: null, goneSince });
 }
 
@@ -219,8 +215,9 @@ function gone(
 function keep(was: DeviceState | undefined, next: DeviceState): DeviceState {
   if (was === undefined) return next;
   const member = sameMember(was.member, next.member) ? was.member : next.member;
-  return was.healthy === next.healthy && was.present === next.present && was.reason === next.reason &&
-      was.port === next.port && was.fitSince === next.fitSince && was.goneSince === next.goneSince &&
+  return was.healthy === next.healthy && was.present === next.present && was.code === next.code &&
+      was.reason === next.reason && was.port === next.port && was.fitSince === next.fitSince &&
+      was.goneSince === next.goneSince &&
       was.member === member
     ? was
     : { ...next, member };
@@ -256,6 +253,7 @@ function difference(resource: string, id: string, was: DeviceState | undefined, 
     port: is?.port ?? null,
     from,
     to,
+    code: to === "Healthy" ? (from === "absent" ? "appeared" : "recovered") : is?.code ?? "grace-over",
     reason: to === "Healthy" ? whyHealthy(from, member) : is?.reason ?? "it did not come back within the grace time",
   };
 }

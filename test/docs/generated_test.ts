@@ -8,6 +8,7 @@ import { deepEqual } from "@std/assert";
 import { flagTable } from "../../src/cli/flags.ts";
 import { jsonSchema, referenceTables } from "../../src/config/reference.ts";
 import { metricsTable } from "../../src/observe/metrics_table.ts";
+import { reasonTables } from "../../src/pool/reasons.ts";
 import { reliabilityTables, unproven } from "../faults/reliability.ts";
 import { goldenFile } from "../support/golden.ts";
 import { goldenSection } from "../support/section.ts";
@@ -16,6 +17,7 @@ const SECTIONS = [
   ["README.md", "flags", flagTable],
   ["docs/configuration.md", "reference", referenceTables],
   ["docs/metrics.md", "metrics", metricsTable],
+  ["docs/troubleshooting.md", "reasons", reasonTables],
   ["docs/reliability.md", "tables", reliabilityTables],
 ] as const;
 

@@ -11,7 +11,6 @@ import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
 import { addHfis, OMNI_PATH, removeNode } from "../support/class_nodes.ts";
 import { HEALTHY_KUBELET as kubelet, type inspected } from "../support/inspected.ts";
-import { BROKEN_COUNTERS } from "./broken_counters.ts";
 
 /** A broken host, and exactly the findings that it gives. */
 export interface Broken {
@@ -69,7 +68,6 @@ const nowhere = { hostPath: "/dev/nowhere", containerPath: "/dev/nowhere", permi
 const drivers = ["mlx5.driver"];
 const shared: ResourceSpec = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 2, of: "all" } };
 export const BROKEN: readonly Broken[] = [
-  ...BROKEN_COUNTERS,
   {
     what: "a Deno that keeps the memory of every connection",
     finds: ["warning runtime"],

@@ -76,6 +76,7 @@ Deno.test("the page escapes everything from outside", async () => {
     port: 1,
     from: "Healthy" as const,
     to: "Unhealthy" as const,
+    code: "gone" as const,
     reason: HOSTILE,
     time: 0,
   };
@@ -93,7 +94,7 @@ Deno.test("the page escapes everything from outside", async () => {
       snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
       specs: [],
       states,
-      leftOut: [{ hca: HOSTILE, resource: HOSTILE, reason: HOSTILE }],
+      leftOut: [{ hca: HOSTILE, resource: HOSTILE, code: "excluded" as const, reason: HOSTILE }],
     },
     sessions: [session],
     changes: [change],

@@ -182,7 +182,7 @@ Deno.test("a device with too many errors is Unhealthy with the counter, its coun
   const { states, changes } = judged(SPEC, [hca(0), hca(1)]);
   deepEqual(healthOf({ states }), ["mlx5_0:false", "mlx5_1:true"]);
   const state = states.get(SPEC.name)!.deviceStates.get("mlx5_0")!;
-  deepEqual([state.port, state.counter], [1, "link_downed"]);
+  deepEqual([state.code, state.port, state.counter], ["counter-errors", 1, "link_downed"]);
   match(changes[0]!.reason, /port 1's link_downed went up by 7 within 10m \(limit 5\)/);
 });
 
@@ -201,7 +201,9 @@ Deno.test("a port with too many errors is as one that is down: it decides as `po
   const down = [hca(0, { ports: [port(1), port(2, { state: "DOWN", physState: "Polling" })] })];
   const both = judged(SPEC, down);
   deepEqual(healthOf(both), ["mlx5_0:false"]);
-  equal(both.states.get(SPEC.name)!.deviceStates.get("mlx5_0")!.counter, null, "one of the reasons is the link");
+  const { code, reason } = both.states.get(SPEC.name)!.deviceStates.get("mlx5_0")!;
+  equal(code, "counter-errors");
+  match(reason, /link_downed went up by 7.*, port 2 is DOWN/);
 });
 
 Deno.test("errors count with policy: present, too, and so on VFs", () => {

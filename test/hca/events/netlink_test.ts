@@ -115,7 +115,8 @@ Deno.test({
   async fn() {
     using space = netns();
     space.ip("link add v0 type veth peer name v1");
-    space.ip("link set v0 addrgenmode none"); // no address comes later by itself
+    // No address comes later by itself.
+    for (const link of ["v0", "v1"]) space.ip(`link set ${link} addrgenmode none`);
     space.ip("link set v1 up");
     space.ip("link set v0 up");
     await using child = await listening(space);
