@@ -21,6 +21,7 @@ import type { Log } from "../text/log.ts";
 import type { DraSettings } from "../dra/open.ts";
 import { CdiSpecs } from "./cdi.ts";
 import { DraSide } from "./dra_side.ts";
+import { ErrorWatch } from "./error_watch.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
@@ -63,6 +64,7 @@ export class Agent {
   readonly #record: KubeletRecord;
   readonly #netdevs: NetdevKeeper;
   readonly #resources: Resources;
+  readonly #errors: ErrorWatch;
   readonly #observers = new Observers();
   readonly #report: ScanReport;
   /** Pending work that {@link close} waits for; entries are removed when they end. */
@@ -95,6 +97,12 @@ export class Agent {
       onScan: (scan) => this.#applyScan(scan),
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
+    });
+    this.#errors = new ErrorWatch({
+      sysfs: options.machine.roots.sysfs,
+      onChange: (what) => this.#rescans.trigger(trigger("counters", what)),
+      onCounts: () => this.#observers.onState(),
+      log: options.log,
     });
     this.#dra = new DraSide(options.dra ?? null, {
       log: options.log,
@@ -144,6 +152,7 @@ export class Agent {
       inventory: this.#inventory,
       sessions: this.#resources.sessions,
       changes: this.#report.changes,
+      errors: this.#errors,
     };
   }
 
@@ -179,6 +188,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
+    this.#errors.close();
     await this.#rescans.close();
     await this.#resources.close();
     await Promise.all(this.#background);
@@ -219,7 +229,8 @@ export class Agent {
     const now = performance.now();
     const { snapshot } = scan;
     const claimed = this.#dra.claimed(snapshot);
-    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed);
+    const { exceeded } = this.#errors;
+    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed, exceeded);
     const { inventory, changes, wakeAt } = step;
     this.#netdevs.keep();
     this.#inventory = inventory;
@@ -233,6 +244,7 @@ export class Agent {
       this.#wake = setTimeout(() => this.#rescans.trigger(trigger("deadline", "a settle or grace time is over")), wait);
     }
     this.#report.scanned(scan, changes, before === null, changed);
+    this.#errors.scanned(inventory);
   }
 
   /** Logs notes about the network namespace mode that affect pods. */

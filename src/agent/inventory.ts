@@ -5,6 +5,7 @@
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "../pool/errors.ts";
 import { missingNode, type NodeFacts, nodeOwners } from "../pool/extra_nodes.ts";
 import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -37,6 +38,7 @@ export interface InventoryStep {
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
  * @param claimed HCAs that ResourceClaims have
+ * @param exceeded the rules that counters exceed
  */
 export function advance(
   before: Inventory | null,
@@ -46,6 +48,7 @@ export function advance(
   now: number,
   has: (hostPath: string) => boolean = () => true,
   claimed: ClaimedHcas = new Map(),
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): InventoryStep {
   const last = before?.states ?? new Map();
   const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
@@ -53,7 +56,7 @@ export function advance(
   const ownersOf = before?.snapshot === snapshot ? before.ownersOf : nodeOwners(snapshot.hcas);
   const facts = { has, ownersOf };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
-  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing, exceeded);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
     before.states === states;
   const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut, ownersOf };

@@ -8,10 +8,10 @@
  * @module
  */
 import { basename, join } from "node:path";
-import { printable } from "../text/printable.ts";
 import { natural } from "../text/natural.ts";
 import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
+import { HCA_NAME, notAName } from "./hca_name.ts";
 import { withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
@@ -91,9 +91,6 @@ const AT_ONCE = 8;
 
 /** The same where mostly one file a port is asked, in quick scans and polls: every chunk wakes the process up. */
 const ASKED_AT_ONCE = 24;
-
-/** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
-const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
 /** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
@@ -385,11 +382,6 @@ const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i]);
-}
-
-/** The name is untrusted input and must not reach a terminal unescaped. */
-function notAName(name: string): { readonly name: string; readonly reason: string } {
-  return { name: printable(name), reason: "this is not a valid name of an RDMA device" };
 }
 
 /** Whether two readings of an HCA are equal. */

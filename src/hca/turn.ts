@@ -1,5 +1,5 @@
 /**
- * Turns of the event loop: long work that must not block looks at the clock and lets others go first.
+ * Turns of the event loop: long work checks the clock and lets other work go first, so that it blocks nothing.
  *
  * @module
  */

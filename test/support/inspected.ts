@@ -73,6 +73,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     },
     functions: [],
     links: new Map(),
+    ruleCounters: { found: [], missing: [], skipped: [] },
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,
