@@ -28,6 +28,7 @@ import { ImageBuilder, missingTools } from "../test/support/image_builder.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
 import { floors } from "./floor.ts";
+import { functions } from "./functions.ts";
 import { bestClient } from "./kubelet.ts";
 import { writeSection } from "../test/support/section.ts";
 import { longList, looks, manyResources, resources } from "./scaling.ts";
@@ -165,7 +166,9 @@ async function main(): Promise<number> {
       await resources(amount.looks, figures);
       await manyResources(ours, client, figures);
       await longList(amount.looks, figures);
+      if (!options.quick) await functions(ours, client, figures);
     }
+    if (options.quick) figures.leaveOut("functions.", "a host with so many takes a minute: not with --quick");
     churn(amount, figures);
     sizes(bundled, figures);
     const wrong = mistakes(figures);
