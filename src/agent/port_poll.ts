@@ -5,6 +5,9 @@
  * @module
  */
 import { cpuUsage } from "node:process";
+import type { Discovery } from "../hca/discover.ts";
+import { coveredBy } from "../hca/events/coverage.ts";
+import type { EventSource } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
 import { averageCost, expectedCost, type PollCost, pollInterval } from "./poll_interval.ts";
 
@@ -13,6 +16,14 @@ export interface PortPollOptions {
   readonly poll: () => Promise<string | null>;
   /** Whether events tell of every port of the snapshot. */
   readonly eventsLive: (snapshot: Snapshot) => boolean;
+}
+
+/** Polls of a machine, where these sources do not tell of its ports. */
+export function pollOf(discovery: Discovery, sources: readonly EventSource[], sysfsRoot: string): PortPollOptions {
+  return {
+    poll: () => discovery.poll(),
+    eventsLive: ({ hcas }) => coveredBy(sources, hcas, sysfsRoot),
+  };
 }
 
 /** For so long a judgement about events holds while the machine stays as it is: a source may end. Milliseconds. */
