@@ -44,7 +44,10 @@ export class Resource {
       sysfsRoot: options.sysfsRoot,
       rescan: () => options.rescan(`an Allocate of ${resource} cannot be answered from the last scan`),
       cdiInPlace: () => options.cdi.isInPlace(resource),
-      onAllocated: (name, ids, grant) => observers.onAllocated(name, ids, grant),
+      onAllocated: (name, ids, grant) => {
+        options.cdi.answered(name, ids);
+        observers.onAllocated(name, ids, grant);
+      },
     });
     this.#session = new Session(this.#answers, {
       kubeletDir: options.kubeletDir,

@@ -71,7 +71,7 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   place.start();
   const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
     state.resources[DEFAULT_SPEC.name]?.allocatable === n;
-  await kubelet.waitFor(devices(1), { what: "the HCA", timeoutMs: 20_000 });
+  await kubelet.waitFor(devices(1), { what: "the HCA" });
   const once = place.start("list", "--json");
   equal((await once.ended).code, 0, once.log.join("\n"));
   equal(JSON.parse(once.log.join("")).hcas[0].name, "mlx5_0");

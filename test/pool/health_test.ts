@@ -29,6 +29,12 @@ const ROWS: readonly (readonly [UnhealthyCode, Partial<Hca>, number | null, stri
     null,
     "/dev/infiniband/uverbs0 does not exist",
   ],
+  [
+    "uverbs-node-stale",
+    { uverbs: { name: "uverbs0", dev: "231:192", abiVersion: 1, present: false, stale: "device 1:3" } },
+    null,
+    "/dev/infiniband/uverbs0 is device 1:3, and not the HCA's 231:192",
+  ],
   ["no-gid-table", on(RoCE_OFF), null, "no GID table: RoCE is off"],
   ["no-gid-table", { ...on(RoCE_OFF), switchdev: true }, null, "no GID table: RoCE is off (switchdev uplink)"],
   [

@@ -135,7 +135,7 @@ withSpace("netlinkSource() has everything scanned when the kernel had to drop me
 
 /** What the child counts once it is as wanted; what it counted last when that does not come. */
 async function counted(child: Inside<ChildLine>, wanted: (line: ChildLine) => boolean): Promise<ChildLine> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 60_000;
   for (;;) {
     child.say("count");
     const line = await child.next((line) => line.pollers !== undefined, "count");
