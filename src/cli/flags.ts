@@ -199,7 +199,7 @@ export const FLAGS = {
     help: "print one JSON object, for scripts",
     commands: ["list", "doctor"],
   },
-  "watch": { type: "boolean", help: "go on, and print again whenever something changed", commands: ["list"] },
+  "watch": { type: "boolean", help: "keep running, and print again after every change", commands: ["list"] },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },
 } as const satisfies Readonly<Record<string, Flag>>;
