@@ -142,7 +142,7 @@ export class FakeApiServer {
   }
 
   /** Resolves when the predicate holds; it is evaluated after every request and every change. */
-  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 10_000): Promise<T> {
+  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 60_000): Promise<T> {
     const found = predicate();
     if (found) return found;
     return await new Promise<T>((resolve, reject) => {

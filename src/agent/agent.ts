@@ -14,7 +14,6 @@ import { hostHas } from "../hca/files.ts";
 import { coveredBy } from "../hca/events/coverage.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
-import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -238,7 +237,7 @@ export class Agent {
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
     if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
-    this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
+    this.#cdi.tend(inventory.ownersOf);
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(wakeAt - now));

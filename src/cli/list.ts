@@ -14,7 +14,7 @@ import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
 import { devices, membersOf } from "../pool/devices.ts";
-import { policyFor } from "../pool/health.ts";
+import { isRaisedInPod, policyFor } from "../pool/health.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
@@ -183,7 +183,7 @@ function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null, claims
   for (const { reason, healthy, policy } of resourcesOf(inventory, hca)) {
     if (reason !== "") notes.push(`Unhealthy: ${reason}`);
     else if (healthy && policy === "present" && hca.ports.length > 0 && hca.ports.every(isDown)) {
-      const why = hca.kind === "vf" ? "a VF's link is raised inside the pod that gets it" : "as its resource says";
+      const why = isRaisedInPod(hca) ? "its link is set up inside the pod that gets it" : "as its resource says";
       notes.push(`Healthy while it is present (${why})`);
     }
   }

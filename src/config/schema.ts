@@ -68,7 +68,10 @@ export const Selector = object({
   netdevs: list(NETDEV, "a list of net device names").optional()
     .describe("Net devices; one of the HCA's net devices has to match."),
   pfs: list(PF, "a list of PFs").optional()
-    .describe("PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only."),
+    .describe(
+      "PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only. " +
+        "With `kinds: [sf]`: their sub-functions.",
+    ),
   masters: list(NETDEV, "a list of net device names of PFs").optional()
     .describe("Net devices of PFs: their VFs, never the PF itself."),
   linkLayers: list(word(["InfiniBand", "Ethernet"]), "a list of InfiniBand, Ethernet").optional()
@@ -97,7 +100,7 @@ const RATE = z.string({ error: `a limit and a window such as "5 per 10m"` }).sup
 const Health = object({
   policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
-      "`auto`: `present` for VFs, whose link is set up inside the pod, `port-active` for the rest; " +
+      "`auto`: `present` for VFs and sub-functions, whose link is set up inside the pod, `port-active` for the rest; " +
         "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
     ),
   ports: either(
@@ -211,7 +214,10 @@ export const Resource = object({
         "`one`: `shares` devices per HCA; each gives the pod that HCA.",
     ),
   ids: word(["name", "pci"]).default(D.ids)
-    .describe("Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs)."),
+    .describe(
+      "Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs; for sub-functions the " +
+        "names of their auxiliary devices).",
+    ),
   select: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
     .describe("HCAs of the resource. One selector of the list has to match; without selectors, every HCA does."),
   exclude: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()

@@ -50,11 +50,16 @@ export function unhealthyReason(
 }
 
 /**
- * The requirements for an HCA to be Healthy. By default a VF only has to be present: its link is down until a CNI
- * plugin sets it up inside the pod, so a VF that waited for its link would never be allocated.
+ * The requirements for an HCA to be Healthy. By default a VF or sub-function only has to be present: its link is down
+ * until a CNI plugin sets it up inside the pod, so one that waited for its link would never be allocated.
  */
 export function policyFor(hca: Hca, { policy }: HealthPolicy): Exclude<HealthPolicy["policy"], "auto"> {
-  return policy === "auto" ? hca.kind === "vf" ? "present" : "port-active" : policy;
+  return policy === "auto" ? isRaisedInPod(hca) ? "present" : "port-active" : policy;
+}
+
+/** Whether the HCA's link is set up inside the pod that gets it. */
+export function isRaisedInPod({ kind }: Pick<Hca, "kind">): boolean {
+  return kind === "vf" || kind === "sf";
 }
 
 type HcaReason = Omit<UnhealthyReason, "hca">;
@@ -66,7 +71,12 @@ function hcaUnhealthyReason(hca: Hca, spec: ResourceSpec, errors: readonly Watch
     return { code: "no-uverbs", port: null, reason };
   }
   if (!hca.uverbs.present) {
-    return { code: "uverbs-node-missing", port: null, reason: `/dev/infiniband/${hca.uverbs.name} does not exist` };
+    const { name, stale } = hca.uverbs;
+    if (stale === undefined) {
+      return { code: "uverbs-node-missing", port: null, reason: `/dev/infiniband/${name} does not exist` };
+    }
+    const reason = `/dev/infiniband/${name} is ${stale}, and not the HCA's ${hca.uverbs.dev}`;
+    return { code: "uverbs-node-stale", port: null, reason };
   }
   const whole = errors.find((one) => one.port === null);
   if (whole !== undefined) return { ...tooMany(whole), reason: `its ${exceededText(whole)}` };

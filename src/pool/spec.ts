@@ -37,7 +37,7 @@ export interface Selector {
   readonly pciAddresses?: readonly string[];
   /** Net device names, globs; matches when one net device of the HCA does. */
   readonly netdevs?: readonly string[];
-  /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs). */
+  /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs); with `kinds: [sf]` their sub-functions. */
   readonly pfs?: readonly PfRange[];
   /** Net device names of PFs: their VFs, never the PF itself. */
   readonly masters?: readonly string[];
@@ -66,7 +66,7 @@ export interface ErrorRule {
 export interface HealthPolicy {
   /**
    * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
-   * VFs, whose link is set up inside the pod, and `port-active` otherwise.
+   * VFs and sub-functions, whose link is set up inside the pod, and `port-active` otherwise.
    */
   readonly policy: "auto" | "port-active" | "link-up" | "present";
   /** The ports that count; null for all ports of the HCA. */

@@ -112,7 +112,7 @@ Deno.test("loadConfig() reads the SR-IOV plugin's config as far as RDMA goes", a
   const common = {
     ...DEFAULT_SPEC,
     ids: "pci",
-    exclude: [{ pfWithVfs: true }],
+    exclude: [{ pfWithVfs: true }, { kinds: ["sf", "virtual"] }],
     health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false },
   };

@@ -109,6 +109,7 @@ Deno.test("an SMI sub-device is named, and raises no alarm", () => {
     snapshot: snapshot([hca(0), smi]),
     specs: [spec()],
     leftOut: [],
+    ownersOf: () => [],
     states: after(new Map(), [spec()], [hca(0), smi], 0).states,
   };
   const findings = examine(facts(inventory));

@@ -135,7 +135,15 @@ export const MALFORMED: readonly Malformed[] = [
     "sriov: what cannot be honoured",
     '{"resourceName": "a", "selectors": {"isRdma": true, "ddpProfiles": ["GTPv1"], "acpiIndexes": ["101"], "vdpaType": "vhost"}}',
   ),
-  sriov("sriov: device type", '{"resourceName": "a", "deviceType": "auxNetDevice", "selectors": [{"isRdma": true}]}'),
+  sriov("sriov: device type", '{"resourceName": "a", "deviceType": "accelerator", "selectors": [{"isRdma": true}]}'),
+  sriov(
+    "sriov: auxiliary devices of netDevices",
+    '{"resourceName": "a", "selectors": {"isRdma": true, "auxTypes": ["sf"]}}',
+  ),
+  sriov(
+    "sriov: auxiliary devices without RDMA",
+    '{"resourceName": "a", "deviceType": "auxNetDevice", "selectors": {"isRdma": true, "auxTypes": ["eth"]}}',
+  ),
   sriov(
     "sriov: both PFs",
     '{"resourceName": "a", "selectors": [{"isRdma": true, "pfNames": ["eth1#9-0"]},\n' +
