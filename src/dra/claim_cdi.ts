@@ -10,6 +10,9 @@ import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
 
+/** Names the devices of a claim in its CDI file: what is known of a claim whose record cannot be read. */
+export const DEVICES_ANNOTATION = "rdma-device-plugin/devices";
+
 /** 0.6.0 has everything that is used here, and every runtime that knows DRA reads it. */
 const CDI_VERSION = "0.6.0";
 
@@ -23,7 +26,7 @@ export interface Rendered {
 }
 
 /**
- * @param hcas of the machine now; of one that is not there the last known nodes stay
+ * @param hcas of the machine now; containers of one that is not there cannot start until it is back
  * @param host facts that do not belong to one HCA
  */
 export function renderClaim(
@@ -46,7 +49,7 @@ export function renderClaim(
     const mine = found.get(held);
     if (mine === undefined) {
       const old = before.get(held.cdiName);
-      if (old !== undefined) devices.push(old);
+      if (old !== undefined) devices.push(withoutNodes(old, held));
       continue;
     }
     const spec = specOf(held);
@@ -66,7 +69,10 @@ export function renderClaim(
     cdi: {
       cdiVersion: CDI_VERSION,
       kind: claimKind(record.driver),
-      annotations: { "rdma-device-plugin/claim": record.uid },
+      annotations: {
+        "rdma-device-plugin/claim": record.uid,
+        [DEVICES_ANNOTATION]: record.devices.filter((one) => !one.admin).map((one) => one.device).join(),
+      },
       devices,
       containerEdits: kept ? record.cdi!.containerEdits : {
         ...edits([...common.values()], byRequest.size === 1 ? joint : {}),
@@ -81,6 +87,17 @@ export function renderClaim(
     },
     checks,
   };
+}
+
+/**
+ * The device of an HCA that is gone. The kernel gives the numbers of its nodes to the next HCA, which another claim may
+ * have: so they are replaced by one that does not exist, and the runtime, which cannot find it, says whose it was.
+ */
+function withoutNodes({ name, containerEdits }: CdiDevice, held: HeldDevice): CdiDevice {
+  const { deviceNodes, ...rest } = containerEdits;
+  if (deviceNodes === undefined) return { name, containerEdits };
+  const hostPath = `/dev/infiniband/${held.hcas.map((one) => one.name).join("-")}-is-gone`;
+  return { name, containerEdits: { ...rest, deviceNodes: deviceNodes.map((one) => ({ ...one, hostPath })) } };
 }
 
 /** "rdma.tencent.com/hca" */

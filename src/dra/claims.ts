@@ -8,16 +8,17 @@
  */
 import { readLine } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
+import type { ClaimedDevice } from "../kubelet/pod_resources.ts";
 import type { ApiResult } from "../kubernetes/client.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { Check, HostFacts } from "../pool/allocate.ts";
 import type { Log } from "../text/log.ts";
 import { renderClaim } from "./claim_cdi.ts";
-import { type ClaimFiles, isUid } from "./claim_files.ts";
+import { type ClaimFiles, isUid, uidOfFile } from "./claim_files.ts";
 import { type ClaimRecord, type ClaimRef, nameOf } from "./claim_record.ts";
 import { claimKind } from "./claim_cdi.ts";
 import type { DraDevice } from "./devices.ts";
-import { claimMismatch, conflict, decide } from "./prepare.ts";
+import { claimMismatch, conflict, decide, hiddenConflict } from "./prepare.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
 /** What the kubelet gets for a device of a claim. */
@@ -60,11 +61,19 @@ export interface ClaimsOptions {
    * resync, a minute later.
    */
   readonly patienceMs?: number;
+  /** Milliseconds of a monotonic clock. */
+  readonly now?: () => number;
 }
 
 const PATIENCE_MS = 10_000;
 /** How often it is checked whether it was given back; of a claim's end this process knows at once, as a rule. */
 const RECHECK_MS = 500;
+/**
+ * How long no pod must have had a claim before what is kept of it may go, in milliseconds. Containers of a pod that was
+ * deleted by force may run on although neither the API server nor PodResources know it; the kubelet, which does, unprepares
+ * its claims within a minute (reconcilePeriod in pkg/kubelet/cm/dra/manager.go).
+ */
+const ABANDONED_MS = 180_000;
 
 /** The claims of one driver on this node. */
 export class Claims {
@@ -73,17 +82,32 @@ export class Claims {
   #turn: Promise<unknown> = Promise.resolve();
   /** Prepares that wait for an HCA. */
   readonly #waiting = new Set<() => void>();
+  /** Prepares under way, by the claim's UID. */
+  readonly #underway = new Map<string, Set<AbortController>>();
+  /** Since when no pod has what is on disk, by the claim's UID. */
+  readonly #unused = new Map<string, number>();
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
   }
 
-  /** Never rejects; the reason names the claim and the device. */
-  async prepare(ref: ClaimRef): Promise<PrepareAnswer> {
+  /**
+   * Never rejects; the reason names the claim and the device.
+   *
+   * @param signal aborts when the kubelet does not wait for the answer any more: it may have unprepared the claim already,
+   *   and what was written then would be there for good
+   */
+  async prepare(ref: ClaimRef, signal?: AbortSignal): Promise<PrepareAnswer> {
     const { log } = this.#options;
     if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
+    const control = new AbortController();
+    const abort = () => this.#abort(control);
+    const same = this.#underway.get(ref.uid) ?? new Set();
+    this.#underway.set(ref.uid, same.add(control));
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
     try {
-      const answer = await this.#prepareInTime(ref);
+      const answer = await this.#prepareInTime(ref, control.signal);
       if (answer.ok) log.info(`claim ${nameOf(ref)} is prepared: ${names(answer.devices)}`, { claim: ref.uid });
       else log.warn(`prepare refused: ${answer.reason}`, { claim: ref.uid });
       return answer;
@@ -91,13 +115,28 @@ export class Claims {
       const reason = `claim ${nameOf(ref)}: ${error instanceof Error ? error.message : error}`;
       log.error(`prepare failed: ${reason}`, { claim: ref.uid });
       return { ok: false, reason };
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      same.delete(control);
+      if (same.size === 0 && this.#underway.get(ref.uid) === same) this.#underway.delete(ref.uid);
     }
+  }
+
+  /** Ends prepares that wait. */
+  close(): void {
+    for (const control of [...this.#underway.values()].flatMap((one) => [...one])) this.#abort(control);
+  }
+
+  #abort(control: AbortController): void {
+    control.abort();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /** Succeeds for claims that were never prepared. Needs neither the API server nor the claim's object. */
   unprepare(ref: ClaimRef): Promise<string | null> {
     const { files, log, onChange } = this.#options;
     if (!isUid(ref.uid)) return Promise.resolve(null); // never was a file's name, so there is none
+    for (const control of this.#underway.get(ref.uid) ?? []) this.#abort(control);
     return this.#inTurn(() => {
       try {
         const known = files.read().records.some((one) => one.uid === ref.uid);
@@ -123,10 +162,11 @@ export class Claims {
         try {
           const { cdi } = renderClaim(record, hcas, host);
           const next = { ...record, cdi };
-          if (JSON.stringify(cdi) !== JSON.stringify(record.cdi)) files.writeRecord(next);
+          // The file first: it is what containers get, and may have room where the record has none.
           if (files.writeCdi(next)) {
             log.info(`the CDI file of claim ${nameOf(record)} is written again`, { claim: record.uid });
           }
+          files.writeRecord(next);
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
           log.error(`Cannot write the CDI file of claim ${nameOf(record)}: ${reason}; its containers cannot restart`);
@@ -136,37 +176,58 @@ export class Claims {
   }
 
   /**
-   * Removes what is left of claims that are gone: the API server does not have them, and no pod does either. Without an
-   * answer of both nothing is removed.
+   * Removes what is left of claims that are gone: no pod has had them for {@link ABANDONED_MS}, and the API server does not
+   * have them either. Without an answer of both nothing is removed. To be called again and again.
    *
-   * @param inUse "namespace/name" of claims that pods have; null when that is not known
+   * @param claimed devices of claims that pods have; null when that is not known
    */
-  async removeAbandoned(inUse: ReadonlySet<string> | null): Promise<void> {
-    if (inUse === null) return;
-    const { files, log, getClaim } = this.#options;
-    const { records } = files.read();
+  async removeAbandoned(claimed: readonly ClaimedDevice[] | null): Promise<void> {
+    if (claimed === null) return;
+    const { files, log, getClaim, now = () => performance.now(), driver } = this.#options;
+    const ours = claimed.filter((one) => one.driver === driver);
+    // In this order: a record is written before its CDI file, so a file that is seen has its record by now.
+    const uids = files.cdiUids();
+    const { records, unreadable } = files.read();
+    const withRecord = new Set([...records.map((one) => one.uid), ...unreadable.map(uidOfFile)]);
+    const unused = new Set<string>();
+    const isOld = (uid: string): boolean => {
+      unused.add(uid);
+      const since = this.#unused.get(uid) ?? now();
+      this.#unused.set(uid, since);
+      return now() - since >= ABANDONED_MS;
+    };
     for (const record of records) {
-      if (inUse.has(nameOf(record))) continue;
+      const inUse = ours.some((one) =>
+        nameOf({ namespace: one.claimNamespace, name: one.claim }) === nameOf(record) &&
+        record.devices.some(({ device }) => device === one.device)
+      );
+      if (inUse || !isOld(record.uid)) continue;
       const claim = await getClaim(record);
       const gone = claim.ok ? claim.value.metadata.uid !== record.uid : claim.error.status === 404;
       if (!gone) continue;
       await this.unprepare(record);
       log.info(`claim ${nameOf(record)} is gone, and so is what was kept of it`, { claim: record.uid });
     }
-    // A CDI file without a record: somebody removed the driver's directory under it. Whose it was is not known any more.
-    const known = new Set(records.map((one) => one.uid));
-    if (inUse.size > 0) return;
-    for (const uid of files.cdiUids()) if (!known.has(uid)) await this.#inTurn(() => files.remove(uid));
+    // A CDI file without a record: the driver's directory was removed under it.
+    for (const uid of uids.filter((one) => !withRecord.has(one))) {
+      const devices = files.cdiDevices(uid) ?? [];
+      if (ours.some((one) => devices.includes(one.device)) || !isOld(uid)) continue;
+      await this.#inTurn(() => {
+        if (!files.hasRecord(uid)) files.remove(uid);
+      });
+    }
+    for (const uid of this.#unused.keys()) if (!unused.has(uid)) this.#unused.delete(uid);
   }
 
   /** Tries until the HCA is free or patience is over. */
-  async #prepareInTime(ref: ClaimRef): Promise<PrepareAnswer> {
+  async #prepareInTime(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer> {
     const { patienceMs = PATIENCE_MS, log } = this.#options;
     const end = performance.now() + patienceMs;
     for (let waited = false;; waited = true) {
-      const answer = await this.#prepare(ref);
+      const answer = await this.#prepare(ref, signal);
       const left = end - performance.now();
       if (answer.ok || answer.held !== true || left <= 0) return answer;
+      if (signal.aborted) return withdrawn(ref);
       if (!waited) log.info(`${answer.reason}; waiting for it to be given back`, { claim: ref.uid });
       await new Promise<void>((resolve) => {
         const wake = () => {
@@ -174,20 +235,21 @@ export class Claims {
           this.#waiting.delete(wake);
           resolve();
         };
-        const timer = setTimeout(wake, Math.min(RECHECK_MS, left));
+        // Not all of them at once: two processes that both step back would do so again.
+        const timer = setTimeout(wake, Math.min(RECHECK_MS * (0.5 + Math.random() / 2), left));
         this.#waiting.add(wake);
       });
     }
   }
 
-  async #prepare(ref: ClaimRef): Promise<PrepareAnswer> {
+  async #prepare(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer> {
     const { getClaim, heldBy } = this.#options;
     const [claim, holders] = await Promise.all([getClaim(ref), heldBy()]);
     if (!claim.ok) {
-      // The API server may be away for an hour: what was prepared can be prepared again without it.
-      const unreachable = claim.error.status === null || claim.error.status >= 500 || claim.error.status === 429;
-      if (unreachable) return await this.#again(ref, claim.error.message);
-      return { ok: false, reason: `claim ${nameOf(ref)}: ${claim.error.message}` };
+      // The API server may be away or refuse the plugin for an hour: what was prepared can be prepared again without it.
+      const { status, message } = claim.error;
+      if (status !== 404) return await this.#checked(ref, (last) => this.#again(ref, message, signal, last));
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${message}` };
     }
     const mismatch = claimMismatch(ref, claim.value);
     if (mismatch !== null) return { ok: false, reason: `claim ${mismatch}` };
@@ -196,11 +258,22 @@ export class Claims {
       return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
     }
     const parse = await this.#reader(claim.value);
-    const first = await this.#decideAndWrite(ref, claim.value, holders.held, parse, false);
+    return await this.#checked(
+      ref,
+      (last) => this.#decideAndWrite(ref, claim.value, holders.held, parse, signal, last),
+    );
+  }
+
+  /** Tries with what the last scan found, and after a scan when the nodes are not as it found them. */
+  async #checked(
+    ref: ClaimRef,
+    work: (last: boolean) => Promise<PrepareAnswer | null>,
+  ): Promise<PrepareAnswer> {
+    const first = await work(false);
     if (first !== null) return first;
     // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
     await this.#options.rescan(`the nodes of claim ${nameOf(ref)} are not as in the last scan`);
-    return (await this.#decideAndWrite(ref, claim.value, holders.held, parse, true))!;
+    return (await work(true))!;
   }
 
   /** Null when sysfs says something else than the last scan, and may be asked again. */
@@ -209,29 +282,27 @@ export class Claims {
     claim: ResourceClaim,
     heldBy: ReadonlyMap<string, string>,
     parse: (parameters: unknown) => ParsedConfig,
+    signal: AbortSignal,
     last: boolean,
   ): Promise<PrepareAnswer | null> {
     const { files, machine, driver, pool } = this.#options;
     return this.#inTurn((): PrepareAnswer | null => {
+      if (signal.aborted) return withdrawn(ref);
       const { devices, hcas, host } = machine();
       const before = files.read().records.find((one) => one.uid === ref.uid) ?? null;
       const decision = decide(ref, claim, { driver, pool, devices, hcas, host, heldBy, parse, before });
       if (!decision.ok) return decision;
       const { record, checks } = decision;
-      const wrong = checks.find((one) => !this.#verify(one));
-      if (wrong !== undefined) {
-        if (!last) return null;
-        const what = "hostPath" in wrong
-          ? `${wrong.hostPath} comes and goes`
-          : `the nodes of ${wrong.hca} are changing`;
-        return { ok: false, reason: `claim ${nameOf(ref)}: ${what} right now` };
-      }
+      const wrong = this.#wrong(checks);
+      if (wrong !== null) return last ? { ok: false, reason: `claim ${nameOf(ref)}: ${wrong} right now` } : null;
       // Another process of this driver may be doing the same for another claim at this moment. Each writes down what it
       // wants before it reads what others want, so at least one of the two sees the other and steps back.
       const again = before?.state === "prepared" && sameDevices(before, record);
       if (!again) files.writeRecord(record);
-      const others = files.read().records.filter((one) => !again || one.state === "prepared");
-      const reason = conflict(record, others);
+      const { records, unreadable } = files.read();
+      const others = records.filter((one) => !again || one.state === "prepared");
+      const torn = unreadable.map((path) => ({ path, devices: files.cdiDevices(uidOfFile(path)) }));
+      const reason = conflict(record, others) ?? hiddenConflict(record, torn);
       if (reason !== null) {
         if (before === null) files.remove(ref.uid);
         else files.writeRecord(before);
@@ -246,15 +317,19 @@ export class Claims {
   }
 
   /** Prepares from the record what was prepared before; its UID says that it is the same claim. */
-  #again(ref: ClaimRef, reason: string): Promise<PrepareAnswer> {
+  #again(ref: ClaimRef, reason: string, signal: AbortSignal, last: boolean): Promise<PrepareAnswer | null> {
     const { files, machine, log } = this.#options;
-    return this.#inTurn((): PrepareAnswer => {
+    return this.#inTurn((): PrepareAnswer | null => {
+      if (signal.aborted) return withdrawn(ref);
       const record = files.read().records.find((one) => one.uid === ref.uid && one.state === "prepared");
       if (record === undefined) return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
       const { hcas, host } = machine();
-      const next = { ...record, cdi: renderClaim(record, hcas, host).cdi };
-      files.writeRecord(next);
+      const { cdi, checks } = renderClaim(record, hcas, host);
+      const wrong = this.#wrong(checks);
+      if (wrong !== null) return last ? { ok: false, reason: `claim ${nameOf(ref)}: ${wrong} right now` } : null;
+      const next = { ...record, cdi };
       files.writeCdi(next);
+      files.writeRecord(next);
       log.warn(`claim ${nameOf(ref)} is prepared as before: ${reason}`, { claim: ref.uid });
       return { ok: true, devices: answerOf(next) };
     });
@@ -269,16 +344,27 @@ export class Claims {
     return (await import("./rdma_config.ts")).parseRdmaConfig;
   }
 
-  #verify(check: Check): boolean {
-    if ("hostPath" in check) return this.#options.machine().host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
+  /** What of the nodes is not as the last scan found it; null when all is. */
+  #wrong(checks: readonly Check[]): string | null {
+    const { machine, sysfsRoot } = this.#options;
+    const wrong = checks.find((one) =>
+      "hostPath" in one
+        ? machine().host.has(one.hostPath) !== one.exists
+        : readLine(`${sysfsRoot}/${one.path}`) !== one.expected
+    );
+    if (wrong === undefined) return null;
+    return "hostPath" in wrong ? `${wrong.hostPath} comes and goes` : `the nodes of ${wrong.hca} are changing`;
   }
 
   #inTurn<T>(work: () => T): Promise<T> {
-    const done = this.#turn.then(work);
+    const done = this.#turn.then(() => this.#options.files.alone(work));
     this.#turn = done.catch(() => undefined); // the caller gets the error; the next one has its turn all the same
     return done;
   }
+}
+
+function withdrawn(ref: ClaimRef): PrepareAnswer {
+  return { ok: false, reason: `claim ${nameOf(ref)}: it is not asked for any more` };
 }
 
 function sameDevices(a: ClaimRecord, b: ClaimRecord): boolean {

@@ -18,7 +18,7 @@ import type { HostFacts } from "../pool/allocate.ts";
 import type { PoolStates } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import { ClaimFiles } from "./claim_files.ts";
-import { type ClaimRecord, nameOf } from "./claim_record.ts";
+import type { ClaimRecord } from "./claim_record.ts";
 import { Claims, type Machine } from "./claims.ts";
 import { type DraDevice, draDevices } from "./devices.ts";
 import { FlapMemory } from "./flaps.ts";
@@ -191,6 +191,7 @@ export class DraDoor {
     for (const timer of [this.#podsTimer, this.#retryTimer, this.#flapTimer]) clearTimeout(timer);
     await this.#serving;
     this.#health.close();
+    this.#claims.close();
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
     await Promise.all(this.#background);
@@ -238,11 +239,9 @@ export class DraDoor {
       if (first) {
         this.#say(null);
         await this.#claims.refresh();
-        await this.#claims.removeAbandoned(
-          new Set(answer.claimed.map((one) => nameOf({ namespace: one.claimNamespace, name: one.claim }))),
-        );
-        if (this.#stop.signal.aborted) return;
       }
+      await this.#claims.removeAbandoned(answer.claimed);
+      if (this.#stop.signal.aborted) return;
     } else if (this.#pods === null) {
       this.#say(`nothing is published before the kubelet has reported which HCAs pods have: ${answer.reason}`);
     }
@@ -266,7 +265,7 @@ export class DraDoor {
       if (this.#dra?.inPlace !== true) {
         const old = this.#dra;
         this.#dra = await listenDra(endpoint, {
-          prepare: (ref) => this.#claims.prepare(ref),
+          prepare: (ref, signal) => this.#claims.prepare(ref, signal),
           unprepare: (ref) => this.#claims.unprepare(ref),
           watchHealth: (stream) => this.#health.add(stream),
         });

@@ -96,11 +96,33 @@ export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): s
         one.device === mine.device && !one.admin && (one.shareID === null || mine.shareID === null)
       );
       if (theirs === undefined) continue;
-      const words = `${mine.device} (${mine.hcas.map((one) => one.name).join(", ")})`;
-      return `claim ${nameOf(record)}: ${words} is held by claim ${nameOf(other)}`;
+      const again = nameOf(other) === nameOf(record) ? ` of before (UID ${other.uid})` : "";
+      return `claim ${nameOf(record)}: ${wordsOf(mine)} is held by claim ${nameOf(other)}${again}`;
     }
   }
   return null;
+}
+
+/**
+ * The same against records that cannot be read: whatever they hold is held, though no one knows by which claim.
+ *
+ * @param torn their paths, with the devices that their CDI files are for; null when that is not known either
+ */
+export function hiddenConflict(
+  record: ClaimRecord,
+  torn: readonly { readonly path: string; readonly devices: readonly string[] | null }[],
+): string | null {
+  for (const mine of record.devices) {
+    const found = mine.admin ? undefined : torn.find(({ devices }) => devices?.includes(mine.device) ?? true);
+    if (found === undefined) continue;
+    const may = found.devices === null ? "may be" : "is";
+    return `claim ${nameOf(record)}: ${wordsOf(mine)} ${may} held by the claim of ${found.path}, which cannot be read`;
+  }
+  return null;
+}
+
+function wordsOf({ device, hcas }: HeldDevice): string {
+  return `${device} (${hcas.map((one) => one.name).join(", ")})`;
 }
 
 /** The name that the kubelet has been given for it before: its HCA may have been renamed meanwhile. */

@@ -35,7 +35,8 @@ import { type ClaimRef, nameOf } from "./claim_record.ts";
 
 /** What the kubelet's calls lead to. */
 export interface DraHandler {
-  prepare(ref: ClaimRef): Promise<PrepareAnswer>;
+  /** @param signal aborts when the kubelet does not wait any more, as when the pod was deleted meanwhile */
+  prepare(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer>;
   /** Null, or why not. */
   unprepare(ref: ClaimRef): Promise<string | null>;
   watchHealth(stream: ServerWritableStream<object, NodeWatchResourcesResponse>): void;
@@ -128,8 +129,10 @@ export function listenDra(path: string, handler: DraHandler): Promise<SocketServ
         call: ServerUnaryCall<NodePrepareResourcesRequest__Output, NodePrepareResourcesResponse>,
         callback: sendUnaryData<NodePrepareResourcesResponse>,
       ) => {
+        const cancelled = new AbortController();
+        call.on("cancelled", () => cancelled.abort());
         // One after the other: of two claims of a pod the second has to see what the first got.
-        calls.track(prepareAll(call.request.claims, handler)).then(
+        calls.track(prepareAll(call.request.claims, handler, cancelled.signal)).then(
           (claims) => callback(null, { claims }),
           fail(callback),
         );
@@ -174,7 +177,7 @@ export function listenRegistration(
   });
 }
 
-async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
+async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, signal: AbortSignal) {
   const answers: NonNullable<NodePrepareResourcesResponse["claims"]> = {};
   let refused: ClaimRef | null = null;
   for (const ref of claims.map(({ namespace, name, uid }) => ({ namespace, name, uid }))) {
@@ -183,7 +186,7 @@ async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
       answers[ref.uid] = { error: `not tried, because claim ${nameOf(refused)} of the same pod was refused` };
       continue;
     }
-    const answer = await handler.prepare(ref);
+    const answer = await handler.prepare(ref, signal);
     if (!answer.ok) refused = ref;
     answers[ref.uid] = !answer.ok ? { error: answer.reason } : {
       devices: answer.devices.map((one) => ({
