@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
@@ -61,6 +61,9 @@ export interface DraTiming extends PublisherTiming {
 }
 
 const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 10_000 };
+
+/** Sockets of this driver's processes in its directory. */
+const SOCKET = /^dra.*\.sock$/;
 
 /** What can be seen of the door from outside. */
 export interface DraStatus {
@@ -118,6 +121,7 @@ export class DraDoor {
       pool,
       log,
       onStatus: () => this.#report(),
+      successor: () => newerSocket(join(options.pluginsDir, driver), this.#dra?.path ?? null),
       timing: options.timing ?? {},
     });
     this.#claims = new Claims({
@@ -302,11 +306,11 @@ export class DraDoor {
   async #sweep(): Promise<void> {
     const { driver, pluginsDir, registryDir } = this.#options;
     this.#swept = true;
-    this.#files.removeLitter();
+    await this.#files.alone(() => this.#files.removeLitter());
     const found = [
-      ...namesIn(registryDir).filter((name) => name.startsWith(driver) && name.endsWith("-reg.sock"))
+      ...namesIn(registryDir).filter((name) => name.startsWith(`${driver}-`) && name.endsWith("-reg.sock"))
         .map((name) => join(registryDir, name)),
-      ...namesIn(join(pluginsDir, driver)).filter((name) => /^dra.*\.sock$/.test(name))
+      ...namesIn(join(pluginsDir, driver)).filter((name) => SOCKET.test(name))
         .map((name) => join(pluginsDir, driver, name)),
     ];
     for (const path of found) if (!await isServed(path)) rmSync(path, { force: true });
@@ -335,6 +339,19 @@ export class DraDoor {
     }).finally(() => this.#background.delete(done));
     this.#background.add(done);
   }
+}
+
+/** A socket of another process of the driver that was made after this one's, and is served. */
+async function newerSocket(dir: string, own: string | null): Promise<string | null> {
+  if (own === null) return null;
+  const madeAt = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+  for (const name of namesIn(dir).filter((one) => SOCKET.test(one))) {
+    const path = join(dir, name);
+    // Made in the same moment: one of the two has to be the newer one.
+    const newer = madeAt(path) - madeAt(own) || (path > own ? 1 : -1);
+    if (path !== own && newer > 0 && await isServed(path)) return path;
+  }
+  return null;
 }
 
 function namesIn(dir: string): readonly string[] {
