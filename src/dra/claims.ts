@@ -9,7 +9,7 @@
 import { readLine } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
 import type { ClaimedDevice } from "../kubelet/pod_resources.ts";
-import type { ApiResult } from "../kubernetes/client.ts";
+import type { ApiError, ApiResult } from "../kubernetes/client.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { Check, HostFacts } from "../pool/allocate.ts";
 import type { Log } from "../text/log.ts";
@@ -32,7 +32,16 @@ export interface PreparedDevice {
 
 export type PrepareAnswer =
   | { readonly ok: true; readonly devices: readonly PreparedDevice[] }
-  | { readonly ok: false; readonly reason: string; readonly held?: true };
+  /** `passing`: may be over in a moment. */
+  | { readonly ok: false; readonly reason: string; readonly passing?: true };
+
+/** The kubelet's call that a claim is prepared in. */
+export interface PrepareCall {
+  /** Aborts when the kubelet does not wait for the answer any more. */
+  readonly signal: AbortSignal;
+  /** When it began, in milliseconds of `performance.now()`. */
+  readonly begun: number;
+}
 
 /** The machine as the last scan saw it. */
 export interface Machine {
@@ -56,18 +65,21 @@ export interface ClaimsOptions {
   /** A claim came or went. */
   readonly onChange: () => void;
   /**
-   * How long a prepare waits for an HCA that somebody has, in milliseconds. A pod that is deleted without grace is gone for
-   * the scheduler before the kubelet has unprepared its claim, and a kubelet that was refused asks again only at its next
-   * resync, a minute later.
+   * How long a call to prepare waits for what may pass, in milliseconds: an HCA that is being given back, an API server or
+   * a kubelet that does not answer. A pod that is deleted without grace is gone for the scheduler before the kubelet has
+   * unprepared its claim. And a kubelet that was refused asks again only when it looks at the pod next, after its
+   * syncFrequency of a minute: SyncPod in pkg/kubelet/kuberuntime returns no error for this.
    */
   readonly patienceMs?: number;
   /** Milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
-const PATIENCE_MS = 10_000;
-/** How often it is checked whether it was given back; of a claim's end this process knows at once, as a rule. */
-const RECHECK_MS = 500;
+/** The kubelet waits 45 s for the answer, and the last try may take ten. */
+const PATIENCE_MS = 25_000;
+/** How soon it is tried again, and at most how late; of a claim's end this process knows at once, as a rule. */
+const RECHECK_MS = 250;
+const LONGEST_RECHECK_MS = 2_000;
 /**
  * How long no pod must have had a claim before what is kept of it may go, in milliseconds. Containers of a pod that was
  * deleted by force may run on although neither the API server nor PodResources know it; the kubelet, which does, unprepares
@@ -94,11 +106,11 @@ export class Claims {
   /**
    * Never rejects; the reason names the claim and the device.
    *
-   * @param signal aborts when the kubelet does not wait for the answer any more: it may have unprepared the claim already,
-   *   and what was written then would be there for good
+   * @param call when it is over nothing may be written any more: the kubelet may have unprepared the claim already
    */
-  async prepare(ref: ClaimRef, signal?: AbortSignal): Promise<PrepareAnswer> {
-    const { log } = this.#options;
+  async prepare(ref: ClaimRef, call?: PrepareCall): Promise<PrepareAnswer> {
+    const { log, patienceMs = PATIENCE_MS } = this.#options;
+    const { signal, begun = performance.now() } = call ?? {};
     if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
     const control = new AbortController();
     const abort = () => this.#abort(control);
@@ -107,7 +119,7 @@ export class Claims {
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted) abort();
     try {
-      const answer = await this.#prepareInTime(ref, control.signal);
+      const answer = await this.#prepareInTime(ref, control.signal, begun + patienceMs);
       if (answer.ok) log.info(`claim ${nameOf(ref)} is prepared: ${names(answer.devices)}`, { claim: ref.uid });
       else log.warn(`prepare refused: ${answer.reason}`, { claim: ref.uid });
       return answer;
@@ -219,24 +231,24 @@ export class Claims {
     for (const uid of this.#unused.keys()) if (!unused.has(uid)) this.#unused.delete(uid);
   }
 
-  /** Tries until the HCA is free or patience is over. */
-  async #prepareInTime(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer> {
-    const { patienceMs = PATIENCE_MS, log } = this.#options;
-    const end = performance.now() + patienceMs;
-    for (let waited = false;; waited = true) {
+  /** Tries until nothing is in the way, or it is too late. */
+  async #prepareInTime(ref: ClaimRef, signal: AbortSignal, end: number): Promise<PrepareAnswer> {
+    const { log } = this.#options;
+    for (let tries = 0;; tries++) {
       const answer = await this.#prepare(ref, signal);
       const left = end - performance.now();
-      if (answer.ok || answer.held !== true || left <= 0) return answer;
+      if (answer.ok || answer.passing !== true || left <= 0) return answer;
       if (signal.aborted) return withdrawn(ref);
-      if (!waited) log.info(`${answer.reason}; waiting for it to be given back`, { claim: ref.uid });
+      if (tries === 0) log.info(`${answer.reason}; trying again for ${(left / 1e3).toFixed(0)} s`, { claim: ref.uid });
       await new Promise<void>((resolve) => {
         const wake = () => {
           clearTimeout(timer);
           this.#waiting.delete(wake);
           resolve();
         };
+        const recheck = Math.min(LONGEST_RECHECK_MS, RECHECK_MS * 2 ** Math.min(tries, 10));
         // Not all of them at once: two processes that both step back would do so again.
-        const timer = setTimeout(wake, Math.min(RECHECK_MS * (0.5 + Math.random() / 2), left));
+        const timer = setTimeout(wake, Math.min(recheck * (0.5 + Math.random() / 2), left));
         this.#waiting.add(wake);
       });
     }
@@ -248,14 +260,14 @@ export class Claims {
     if (!claim.ok) {
       // The API server may be away or refuse the plugin for an hour: what was prepared can be prepared again without it.
       const { status, message } = claim.error;
-      if (status !== 404) return await this.#checked(ref, (last) => this.#again(ref, message, signal, last));
+      if (status !== 404) return await this.#checked(ref, (last) => this.#again(ref, claim.error, signal, last));
       return { ok: false, reason: `claim ${nameOf(ref)}: ${message}` };
     }
     const mismatch = claimMismatch(ref, claim.value);
     if (mismatch !== null) return { ok: false, reason: `claim ${mismatch}` };
     if (!holders.ok) {
       const reason = `which HCAs pods have through the device plugin API is not known: ${holders.reason}`;
-      return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}`, passing: true };
     }
     const parse = await this.#reader(claim.value);
     return await this.#checked(
@@ -306,7 +318,7 @@ export class Claims {
       if (reason !== null) {
         if (before === null) files.remove(ref.uid);
         else files.writeRecord(before);
-        return { ok: false, reason, held: true };
+        return { ok: false, reason, passing: true };
       }
       const prepared: ClaimRecord = { ...record, state: "prepared" };
       files.writeCdi(prepared);
@@ -317,12 +329,16 @@ export class Claims {
   }
 
   /** Prepares from the record what was prepared before; its UID says that it is the same claim. */
-  #again(ref: ClaimRef, reason: string, signal: AbortSignal, last: boolean): Promise<PrepareAnswer | null> {
+  #again(ref: ClaimRef, error: ApiError, signal: AbortSignal, last: boolean): Promise<PrepareAnswer | null> {
     const { files, machine, log } = this.#options;
     return this.#inTurn((): PrepareAnswer | null => {
       if (signal.aborted) return withdrawn(ref);
       const record = files.read().records.find((one) => one.uid === ref.uid && one.state === "prepared");
-      if (record === undefined) return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
+      if (record === undefined) {
+        const { status, message } = error;
+        const passing = status === null || status >= 500 || status === 429;
+        return { ok: false, reason: `claim ${nameOf(ref)}: ${message}`, ...passing ? { passing } : {} };
+      }
       const { hcas, host } = machine();
       const { cdi, checks } = renderClaim(record, hcas, host);
       const wrong = this.#wrong(checks);
@@ -330,7 +346,7 @@ export class Claims {
       const next = { ...record, cdi };
       files.writeCdi(next);
       files.writeRecord(next);
-      log.warn(`claim ${nameOf(ref)} is prepared as before: ${reason}`, { claim: ref.uid });
+      log.warn(`claim ${nameOf(ref)} is prepared as before: ${error.message}`, { claim: ref.uid });
       return { ok: true, devices: answerOf(next) };
     });
   }

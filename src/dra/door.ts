@@ -56,11 +56,11 @@ export interface DraTiming extends PublisherTiming {
   readonly retryMs: number;
   readonly drainMs: number;
   readonly resendMs: number;
-  /** How long a prepare waits for an HCA that somebody has. */
+  /** How long a call to prepare waits for what may pass. */
   readonly patienceMs: number;
 }
 
-const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 10_000 };
+const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 25_000 };
 
 /** Sockets of this driver's processes in its directory. */
 const SOCKET = /^dra.*\.sock$/;
@@ -113,7 +113,10 @@ export class DraDoor {
     this.#timing = { ...TIMING, ...options.timing };
     const { driver, pool, log, client } = options;
     this.#files = new ClaimFiles(join(options.pluginsDir, driver), options.cdiDir, driver);
-    this.#health = new HealthStreams(() => healthList(this.#devices, pool, Date.now()), this.#timing.resendMs);
+    this.#health = new HealthStreams(
+      () => healthList(this.#devices, pool, Date.now(), this.claims),
+      this.#timing.resendMs,
+    );
     this.#publisher = new Publisher({
       client,
       driver,
@@ -269,7 +272,7 @@ export class DraDoor {
       if (this.#dra?.inPlace !== true) {
         const old = this.#dra;
         this.#dra = await listenDra(endpoint, {
-          prepare: (ref, signal) => this.#claims.prepare(ref, signal),
+          prepare: (ref, call) => this.#claims.prepare(ref, call),
           unprepare: (ref) => this.#claims.unprepare(ref),
           watchHealth: (stream) => this.#health.add(stream),
         });

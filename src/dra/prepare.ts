@@ -30,8 +30,8 @@ export interface NodeView {
 
 export type Decision =
   | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
-  /** `held`: by somebody who may be giving it back at this moment. */
-  | { readonly ok: false; readonly reason: string; readonly held?: true };
+  /** `passing`: another one has it, who may be giving it back at this moment. */
+  | { readonly ok: false; readonly reason: string; readonly passing?: true };
 
 /** What is wrong with the object that the API server has for a claim; null when it is the one that is meant. */
 export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | null {
@@ -59,7 +59,7 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
     if (state.member.hcas.some((hca) => !hca.uverbs?.present)) return no(`${words} cannot be used: ${state.reason}`);
     const admin = result.adminAccess === true;
     const holder = state.member.hcas.map((hca) => view.heldBy.get(hca.name)).find((one) => one !== undefined);
-    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), held: true };
+    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), passing: true };
     const request = result.request.split("/")[0]!;
     const given = exposure(spec, configFor(config, view.driver, result.request), view.parse);
     if (!given.ok) return no(`request ${request}: ${given.reason}`);

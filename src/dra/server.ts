@@ -30,13 +30,12 @@ import {
   removeIfOurs,
   temporaryPath,
 } from "../kubelet/socket_file.ts";
-import type { PrepareAnswer } from "./claims.ts";
+import type { PrepareAnswer, PrepareCall } from "./claims.ts";
 import { type ClaimRef, nameOf } from "./claim_record.ts";
 
 /** What the kubelet's calls lead to. */
 export interface DraHandler {
-  /** @param signal aborts when the kubelet does not wait any more, as when the pod was deleted meanwhile */
-  prepare(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer>;
+  prepare(ref: ClaimRef, call: PrepareCall): Promise<PrepareAnswer>;
   /** Null, or why not. */
   unprepare(ref: ClaimRef): Promise<string | null>;
   watchHealth(stream: ServerWritableStream<object, NodeWatchResourcesResponse>): void;
@@ -132,7 +131,8 @@ export function listenDra(path: string, handler: DraHandler): Promise<SocketServ
         const cancelled = new AbortController();
         call.on("cancelled", () => cancelled.abort());
         // One after the other: of two claims of a pod the second has to see what the first got.
-        calls.track(prepareAll(call.request.claims, handler, cancelled.signal)).then(
+        const { signal } = cancelled;
+        calls.track(prepareAll(call.request.claims, handler, { signal, begun: performance.now() })).then(
           (claims) => callback(null, { claims }),
           fail(callback),
         );
@@ -177,7 +177,7 @@ export function listenRegistration(
   });
 }
 
-async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, signal: AbortSignal) {
+async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, call: PrepareCall) {
   const answers: NonNullable<NodePrepareResourcesResponse["claims"]> = {};
   let refused: ClaimRef | null = null;
   for (const ref of claims.map(({ namespace, name, uid }) => ({ namespace, name, uid }))) {
@@ -186,7 +186,7 @@ async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, sign
       answers[ref.uid] = { error: `not tried, because claim ${nameOf(refused)} of the same pod was refused` };
       continue;
     }
-    const answer = await handler.prepare(ref, signal);
+    const answer = await handler.prepare(ref, call);
     if (!answer.ok) refused = ref;
     answers[ref.uid] = !answer.ok ? { error: answer.reason } : {
       devices: answer.devices.map((one) => ({

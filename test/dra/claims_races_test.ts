@@ -58,11 +58,31 @@ Deno.test("a prepare whose call was cancelled writes nothing, although the API s
   const gate = Promise.withResolvers<void>();
   node.delay = gate.promise;
   const call = new AbortController();
-  const prepared = claims.prepare(node.put(claim("u-1", [result(A)])), call.signal);
+  const prepared = claims.prepare(node.put(claim("u-1", [result(A)])), { signal: call.signal, begun: 0 });
   call.abort();
   gate.resolve();
   equal((await prepared).ok, false);
   deepEqual([node.recordNames, node.cdiNames], [[], []]);
+});
+
+Deno.test("prepare() tries again while the API server or the kubelet does not answer: a refused pod would wait a minute", async () => {
+  using node = new ClaimNode([hca(0), hca(1)]);
+  node.patienceMs = 60_000;
+  const claims = node.start();
+  node.apiDown = true;
+  const first = claims.prepare(node.put(claim("u-1", [result(A)])));
+  await node.asked;
+  node.apiDown = false;
+  ok((await first).ok);
+  node.podsKnown = false;
+  const second = claims.prepare(node.put(claim("u-2", [result(B)])));
+  await node.asked;
+  node.podsKnown = true;
+  ok((await second).ok);
+  // A claim that is not there, or not allowed to be read, does not come back by waiting.
+  match(await refused(claims, ref("u-3")), /not found/);
+  node.apiRefuses = 403;
+  match(await refused(claims, ref("u-3")), /forbidden/);
 });
 
 Deno.test("removeAbandoned() never takes what is prepared while it asks", async () => {

@@ -12,7 +12,7 @@ Deno.test("a kubelet that does not wait any more is noticed: the prepare under w
   const told = Promise.withResolvers<void>();
   const answer: PrepareAnswer = { ok: false, reason: "too late" };
   const server = await listenDra(join(dir.path, "dra.sock"), {
-    prepare: (_, signal) =>
+    prepare: (_, { signal }) =>
       new Promise((resolve) => {
         signal.addEventListener("abort", () => {
           told.resolve();

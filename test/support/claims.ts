@@ -53,6 +53,7 @@ export class ClaimNode implements Disposable {
   apiDown = false;
   /** Status with which the API server refuses everything; null when it does not. */
   apiRefuses: number | null = null;
+  #answered = () => {};
   /** What an answer of the API server waits for. */
   delay: Promise<void> = Promise.resolve();
   /** Milliseconds of a monotonic clock. */
@@ -93,7 +94,7 @@ export class ClaimNode implements Disposable {
       sysfsRoot: this.sysfsRoot,
       files: this.files(disk),
       log: SILENT,
-      getClaim: ({ namespace, name }) => this.delay.then(() => this.#get(namespace, name)),
+      getClaim: ({ namespace, name }) => this.delay.then(() => this.#get(namespace, name)).finally(this.#answered),
       heldBy: () =>
         Promise.resolve(
           this.podsKnown ? { ok: true, held: this.heldBy } : { ok: false, reason: "the socket is not there" },
@@ -116,6 +117,11 @@ export class ClaimNode implements Disposable {
       patienceMs: this.patienceMs,
       now: () => this.now,
     });
+  }
+
+  /** Resolves with the API server's next answer. */
+  get asked(): Promise<void> {
+    return new Promise((resolve) => this.#answered = resolve);
   }
 
   files(disk: Disk = DISK): ClaimFiles {
