@@ -1,5 +1,5 @@
 /**
- * The CDI file of a claim: a device for each device of the claim, and what all containers of the claim get. Pure.
+ * The CDI spec of a claim: one CDI device per device of the claim, and the edits common to all its containers. Pure.
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
 
-/** Names the devices of a claim in its CDI file: what is known of a claim whose record cannot be read. */
+/** CDI annotation with the devices of the claim, so that they are known when the record is invalid. */
 export const DEVICES_ANNOTATION = "rdma-device-plugin/devices";
 
-/** 0.6.0 has everything that is used here, and every runtime that knows DRA reads it. */
+/** 0.6.0 has every field used here, and every container runtime that supports DRA reads it. */
 const CDI_VERSION = "0.6.0";
 
 export type CdiDevice = CdiSpec["devices"][number];
 
-/** What a record comes to on the machine as it is now. */
+/** The CDI spec of a record on the machine as it is now. */
 export interface Rendered {
   readonly cdi: CdiSpec;
-  /** What must hold for the nodes to be right. */
+  /** Conditions under which the device nodes are correct. */
   readonly checks: readonly Check[];
 }
 
 /**
- * @param hcas of the machine now; containers of one that is not there cannot start until it is back
- * @param host facts that do not belong to one HCA
+ * @param hcas the HCAs of the machine now; a device whose HCA is missing gets a node that does not exist
+ * @param host facts about the host as a whole
  */
 export function renderClaim(
   record: Pick<ClaimRecord, "uid" | "driver" | "devices"> & { readonly cdi?: CdiSpec },
@@ -90,8 +90,9 @@ export function renderClaim(
 }
 
 /**
- * The device of an HCA that is gone. The kernel gives the numbers of its nodes to the next HCA, which another claim may
- * have: so they are replaced by one that does not exist, and the runtime, which cannot find it, says whose it was.
+ * The CDI device of an HCA that is missing. The kernel reuses the numbers of its nodes for the next HCA, which another
+ * claim may hold. They are replaced by a path that does not exist: the runtime then refuses to start the container, and
+ * its error has the HCA's name.
  */
 function withoutNodes({ name, containerEdits }: CdiDevice, held: HeldDevice): CdiDevice {
   const { deviceNodes, ...rest } = containerEdits;
@@ -106,9 +107,9 @@ export function claimKind(driver: string): string {
 }
 
 /**
- * The variables of a request. Each CDI device sets those that carry the request's name, with every HCA of the request:
- * a container gets all devices of a request or none. The short names would be overwritten by the next claim of the
- * container, so they are set only where the claim has one request.
+ * The variables of a request. Each CDI device sets the variables that contain the request's name, with every HCA of the
+ * request, because a container gets all devices of a request or none. The short names are set only if the claim has a
+ * single request; otherwise requests would overwrite each other's variables.
  */
 function variables(
   held: HeldDevice,
@@ -127,7 +128,7 @@ function variables(
   return { short: Object.fromEntries(short), long: Object.fromEntries(long) };
 }
 
-/** One variable an HCA: whatever else a container has, these never overwrite each other. */
+/** One variable per HCA; these never overwrite each other, whatever other claims the container has. */
 function ownVariables(held: HeldDevice, hcas: readonly Hca[]): Record<string, string> {
   if (!held.env.rdma) return {};
   return Object.fromEntries(

@@ -1,20 +1,21 @@
 /**
- * One process of the driver at a time changes claims on disk: in a rolling update two serve at once, and the kubelet may
- * have the one prepare a claim and the other unprepare it.
+ * A lock on the claims on disk. During a rolling update two processes of the driver serve at once, and the kubelet may
+ * send the prepare of a claim to one and the unprepare to the other.
  *
  * @module
  */
 import { setTimeout as delay } from "node:timers/promises";
 
-/** A process that was stopped in the middle must not stop the other one for good. */
+/** A process that is stopped while it holds the lock must not block the other one for ever. */
 const LONGEST_WAIT_MS = 2_000;
 const AGAIN_MS = 5;
 
 /**
- * Runs `work` with the lock of the file at `path`, which is created; the kernel releases it when the process ends, however.
+ * Runs `work` with an exclusive lock on the file at `path`, which is created. The kernel releases the lock when the process
+ * ends.
  *
- * Without it after {@link LONGEST_WAIT_MS}, where no lock can be had because the directory is not there or read-only, and on
- * Node.js, which has none. Then the order of writes still keeps two claims from one device.
+ * Runs it without the lock after {@link LONGEST_WAIT_MS}, when the file cannot be opened, and on Node.js, which has no file
+ * locks. The order of the writes (claims.ts) still prevents that two claims get one device.
  */
 export async function withLock<T>(path: string, work: () => T): Promise<T> {
   const file = open(path);

@@ -1,8 +1,7 @@
 /**
- * Preparing and unpreparing claims: what the pure decisions of this folder need from the API server, the kubelet and the
- * disk, in an order in which the process may be killed between any two steps.
+ * Prepares and unprepares claims. The order of the steps allows the process to be killed between any two of them:
  *
- *     GET claim ─► decide ─► record "pending" ─► does anybody else have a device? ─► CDI file ─► record "prepared" ─► answer
+ *     GET claim ─► decide ─► record "pending" ─► conflicting claim? ─► CDI file ─► record "prepared" ─► answer
  *
  * @module
  */
@@ -13,6 +12,7 @@ import type { ApiError, ApiResult } from "../kubernetes/client.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { Check, HostFacts } from "../pool/allocate.ts";
 import type { Log } from "../text/log.ts";
+import { Abandoned } from "./abandoned.ts";
 import { renderClaim } from "./claim_cdi.ts";
 import { type ClaimFiles, isUid, uidOfFile } from "./claim_files.ts";
 import { type ClaimRecord, type ClaimRef, nameOf } from "./claim_record.ts";
@@ -21,7 +21,7 @@ import type { DraDevice } from "./devices.ts";
 import { claimMismatch, conflict, decide, hiddenConflict } from "./prepare.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
-/** What the kubelet gets for a device of a claim. */
+/** The answer to the kubelet for one device of a claim. */
 export interface PreparedDevice {
   readonly requests: readonly string[];
   readonly pool: string;
@@ -32,18 +32,18 @@ export interface PreparedDevice {
 
 export type PrepareAnswer =
   | { readonly ok: true; readonly devices: readonly PreparedDevice[] }
-  /** `passing`: may be over in a moment. */
+  /** `passing`: the reason may be temporary, so it is worth trying again. */
   | { readonly ok: false; readonly reason: string; readonly passing?: true };
 
-/** The kubelet's call that a claim is prepared in. */
+/** The call of the kubelet that a prepare belongs to. */
 export interface PrepareCall {
-  /** Aborts when the kubelet does not wait for the answer any more. */
+  /** Aborts when the kubelet cancels the call. */
   readonly signal: AbortSignal;
-  /** When it began, in milliseconds of `performance.now()`. */
+  /** Start of the call, in milliseconds of `performance.now()`. */
   readonly begun: number;
 }
 
-/** The machine as the last scan saw it. */
+/** The machine according to the last scan. */
 export interface Machine {
   readonly devices: ReadonlyMap<string, DraDevice>;
   readonly hcas: readonly Hca[];
@@ -57,61 +57,56 @@ export interface ClaimsOptions {
   readonly files: ClaimFiles;
   readonly log: Log;
   readonly getClaim: (ref: Pick<ClaimRef, "namespace" | "name">) => Promise<ApiResult<ResourceClaim>>;
-  /** Holders through the device plugin API by HCA name, asked now; a sentence when that is not known. */
+  /** Asks the kubelet for the holders through the device plugin API, by HCA name; the reason when they are unknown. */
   readonly heldBy: () => Promise<{ ok: true; held: ReadonlyMap<string, string> } | { ok: false; reason: string }>;
   readonly machine: () => Machine;
   /** Scans the machine now. */
   readonly rescan: (detail: string) => Promise<void>;
-  /** A claim came or went. */
+  /** Called when a claim was prepared or unprepared. */
   readonly onChange: () => void;
   /**
-   * How long a call to prepare waits for what may pass, in milliseconds: an HCA that is being given back, an API server or
-   * a kubelet that does not answer. A pod that is deleted without grace is gone for the scheduler before the kubelet has
-   * unprepared its claim. And a kubelet that was refused asks again only when it looks at the pod next, after its
-   * syncFrequency of a minute: SyncPod in pkg/kubelet/kuberuntime returns no error for this.
+   * How long a call retries when the reason may be temporary, in milliseconds: another pod holds the HCA, or the API server
+   * or the kubelet do not answer. When a pod is force-deleted, the scheduler reuses its devices before the kubelet has
+   * unprepared its claim. After an error the kubelet calls again only at its next resync, a minute later (syncFrequency):
+   * SyncPod in pkg/kubelet/kuberuntime does not return this error.
    */
   readonly patienceMs?: number;
   /** Milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
-/** The kubelet waits 45 s for the answer, and the last try may take ten. */
+/** The kubelet's deadline is 45 s, and the last attempt may take 10 s. */
 const PATIENCE_MS = 25_000;
-/** How soon it is tried again, and at most how late; of a claim's end this process knows at once, as a rule. */
+/** Shortest and longest interval of attempts; usually this process unprepares the claim itself and need not wait for one. */
 const RECHECK_MS = 250;
 const LONGEST_RECHECK_MS = 2_000;
-/**
- * How long no pod must have had a claim before what is kept of it may go, in milliseconds. Containers of a pod that was
- * deleted by force may run on although neither the API server nor PodResources know it; the kubelet, which does, unprepares
- * its claims within a minute (reconcilePeriod in pkg/kubelet/cm/dra/manager.go).
- */
-const ABANDONED_MS = 180_000;
-
 /** The claims of one driver on this node. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** What touches the disk happens one after the other; calls to the API server do not wait for it. */
+  /** Serializes access to the disk; calls to the API server do not wait for it. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Prepares that wait for an HCA. */
+  /** Wakes the prepares that wait for an HCA. */
   readonly #waiting = new Set<() => void>();
-  /** Prepares under way, by the claim's UID. */
+  /** Running prepares by claim UID. */
   readonly #underway = new Map<string, Set<AbortController>>();
-  /** Since when no pod has what is on disk, by the claim's UID. */
-  readonly #unused = new Map<string, number>();
+  readonly #abandoned: Abandoned;
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
+    this.#abandoned = new Abandoned(options);
   }
 
   /**
    * Never rejects; the reason names the claim and the device.
    *
-   * @param call when it is over nothing may be written any more: the kubelet may have unprepared the claim already
+   * @param call nothing is written after it was cancelled, because the kubelet may have unprepared the claim already
    */
   async prepare(ref: ClaimRef, call?: PrepareCall): Promise<PrepareAnswer> {
     const { log, patienceMs = PATIENCE_MS } = this.#options;
     const { signal, begun = performance.now() } = call ?? {};
-    if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
+    if (!isUid(ref.uid)) {
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is not a valid UID` };
+    }
     const control = new AbortController();
     const abort = () => this.#abort(control);
     const same = this.#underway.get(ref.uid) ?? new Set();
@@ -134,7 +129,7 @@ export class Claims {
     }
   }
 
-  /** Ends prepares that wait. */
+  /** Cancels all running prepares. */
   close(): void {
     for (const control of [...this.#underway.values()].flatMap((one) => [...one])) this.#abort(control);
   }
@@ -147,7 +142,7 @@ export class Claims {
   /** Succeeds for claims that were never prepared. Needs neither the API server nor the claim's object. */
   unprepare(ref: ClaimRef): Promise<string | null> {
     const { files, log, onChange } = this.#options;
-    if (!isUid(ref.uid)) return Promise.resolve(null); // never was a file's name, so there is none
+    if (!isUid(ref.uid)) return Promise.resolve(null); // it cannot have been prepared
     for (const control of this.#underway.get(ref.uid) ?? []) this.#abort(control);
     return this.#inTurn(() => {
       try {
@@ -165,7 +160,7 @@ export class Claims {
     });
   }
 
-  /** Makes CDI files what their records and the machine say: after a reboot, or when nodes were renumbered. */
+  /** Rewrites the CDI files that are missing or outdated: after a reboot, or when device nodes were renumbered. */
   refresh(): Promise<void> {
     const { files, log } = this.#options;
     return this.#inTurn(() => {
@@ -174,9 +169,9 @@ export class Claims {
         try {
           const { cdi } = renderClaim(record, hcas, host);
           const next = { ...record, cdi };
-          // The file first: it is what containers get, and may have room where the record has none.
+          // The CDI file first: containers need it, and it may be writable when the disk of the records is full.
           if (files.writeCdi(next)) {
-            log.info(`the CDI file of claim ${nameOf(record)} is written again`, { claim: record.uid });
+            log.info(`the CDI file of claim ${nameOf(record)} was rewritten`, { claim: record.uid });
           }
           files.writeRecord(next);
         } catch (error) {
@@ -188,50 +183,28 @@ export class Claims {
   }
 
   /**
-   * Removes what is left of claims that are gone: no pod has had them for {@link ABANDONED_MS}, and the API server does not
-   * have them either. Without an answer of both nothing is removed. To be called again and again.
+   * Removes the records and CDI files of claims that do not exist any more (abandoned.ts). To be called periodically.
    *
-   * @param claimed devices of claims that pods have; null when that is not known
+   * @param claimed the devices of all claims that pods use; null when they are unknown, and then nothing is removed
    */
   async removeAbandoned(claimed: readonly ClaimedDevice[] | null): Promise<void> {
     if (claimed === null) return;
-    const { files, log, getClaim, now = () => performance.now(), driver } = this.#options;
-    const ours = claimed.filter((one) => one.driver === driver);
-    // In this order: a record is written before its CDI file, so a file that is seen has its record by now.
-    const uids = files.cdiUids();
-    const { records, unreadable } = files.read();
-    const withRecord = new Set([...records.map((one) => one.uid), ...unreadable.map(uidOfFile)]);
-    const unused = new Set<string>();
-    const isOld = (uid: string): boolean => {
-      unused.add(uid);
-      const since = this.#unused.get(uid) ?? now();
-      this.#unused.set(uid, since);
-      return now() - since >= ABANDONED_MS;
-    };
-    for (const record of records) {
-      const inUse = ours.some((one) =>
-        nameOf({ namespace: one.claimNamespace, name: one.claim }) === nameOf(record) &&
-        record.devices.some(({ device }) => device === one.device)
-      );
-      if (inUse || !isOld(record.uid)) continue;
-      const claim = await getClaim(record);
-      const gone = claim.ok ? claim.value.metadata.uid !== record.uid : claim.error.status === 404;
-      if (!gone) continue;
+    const { files, log } = this.#options;
+    const { claims, withoutRecord } = await this.#abandoned.find(claimed);
+    for (const record of claims) {
       await this.unprepare(record);
-      log.info(`claim ${nameOf(record)} is gone, and so is what was kept of it`, { claim: record.uid });
+      log.info(`claim ${nameOf(record)} does not exist any more; its record and CDI file were removed`, {
+        claim: record.uid,
+      });
     }
-    // A CDI file without a record: the driver's directory was removed under it.
-    for (const uid of uids.filter((one) => !withRecord.has(one))) {
-      const devices = files.cdiDevices(uid) ?? [];
-      if (ours.some((one) => devices.includes(one.device)) || !isOld(uid)) continue;
+    for (const uid of withoutRecord) {
       await this.#inTurn(() => {
         if (!files.hasRecord(uid)) files.remove(uid);
       });
     }
-    for (const uid of this.#unused.keys()) if (!unused.has(uid)) this.#unused.delete(uid);
   }
 
-  /** Tries until nothing is in the way, or it is too late. */
+  /** Retries until the prepare succeeds, fails for good, or the time is up. */
   async #prepareInTime(ref: ClaimRef, signal: AbortSignal, end: number): Promise<PrepareAnswer> {
     const { log } = this.#options;
     for (let tries = 0;; tries++) {
@@ -239,7 +212,7 @@ export class Claims {
       const left = end - performance.now();
       if (answer.ok || answer.passing !== true || left <= 0) return answer;
       if (signal.aborted) return withdrawn(ref);
-      if (tries === 0) log.info(`${answer.reason}; trying again for ${(left / 1e3).toFixed(0)} s`, { claim: ref.uid });
+      if (tries === 0) log.info(`${answer.reason}; retrying for ${(left / 1e3).toFixed(0)} s`, { claim: ref.uid });
       await new Promise<void>((resolve) => {
         const wake = () => {
           clearTimeout(timer);
@@ -247,7 +220,7 @@ export class Claims {
           resolve();
         };
         const recheck = Math.min(LONGEST_RECHECK_MS, RECHECK_MS * 2 ** Math.min(tries, 10));
-        // Not all of them at once: two processes that both step back would do so again.
+        // With jitter: two processes that withdraw for each other must not do so again and again.
         const timer = setTimeout(wake, Math.min(recheck * (0.5 + Math.random() / 2), left));
         this.#waiting.add(wake);
       });
@@ -258,7 +231,7 @@ export class Claims {
     const { getClaim, heldBy } = this.#options;
     const [claim, holders] = await Promise.all([getClaim(ref), heldBy()]);
     if (!claim.ok) {
-      // The API server may be away or refuse the plugin for an hour: what was prepared can be prepared again without it.
+      // A claim that was prepared before can be prepared again without the API server, however long it is unreachable.
       const { status, message } = claim.error;
       if (status !== 404) return await this.#checked(ref, (last) => this.#again(ref, claim.error, signal, last));
       return { ok: false, reason: `claim ${nameOf(ref)}: ${message}` };
@@ -276,19 +249,19 @@ export class Claims {
     );
   }
 
-  /** Tries with what the last scan found, and after a scan when the nodes are not as it found them. */
+  /** Calls `work`, and once more after a scan when it returns null because the nodes differ from the last scan. */
   async #checked(
     ref: ClaimRef,
     work: (last: boolean) => Promise<PrepareAnswer | null>,
   ): Promise<PrepareAnswer> {
     const first = await work(false);
     if (first !== null) return first;
-    // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
-    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} are not as in the last scan`);
+    // The device nodes were renumbered after the last scan.
+    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} differ from the last scan`);
     return (await work(true))!;
   }
 
-  /** Null when sysfs says something else than the last scan, and may be asked again. */
+  /** Null when sysfs differs from the last scan and this is not the last attempt: the caller scans and tries again. */
   #decideAndWrite(
     ref: ClaimRef,
     claim: ResourceClaim,
@@ -328,7 +301,7 @@ export class Claims {
     });
   }
 
-  /** Prepares from the record what was prepared before; its UID says that it is the same claim. */
+  /** Prepares a claim from its record; the UID identifies it. */
   #again(ref: ClaimRef, error: ApiError, signal: AbortSignal, last: boolean): Promise<PrepareAnswer | null> {
     const { files, machine, log } = this.#options;
     return this.#inTurn((): PrepareAnswer | null => {
@@ -346,12 +319,12 @@ export class Claims {
       const next = { ...record, cdi };
       files.writeCdi(next);
       files.writeRecord(next);
-      log.warn(`claim ${nameOf(ref)} is prepared as before: ${error.message}`, { claim: ref.uid });
+      log.warn(`claim ${nameOf(ref)} is prepared from its record: ${error.message}`, { claim: ref.uid });
       return { ok: true, devices: answerOf(next) };
     });
   }
 
-  /** The schema of opaque parameters is loaded by the first claim that has any. */
+  /** Loads the schema of opaque parameters with the first claim that has some for this driver. */
   async #reader(claim: ResourceClaim): Promise<(parameters: unknown) => ParsedConfig> {
     const ours = (claim.status?.allocation?.devices?.config ?? []).some((one) =>
       one.opaque?.driver === this.#options.driver
@@ -360,7 +333,7 @@ export class Claims {
     return (await import("./rdma_config.ts")).parseRdmaConfig;
   }
 
-  /** What of the nodes is not as the last scan found it; null when all is. */
+  /** The first node that differs from the last scan, in words; null when none does. */
   #wrong(checks: readonly Check[]): string | null {
     const { machine, sysfsRoot } = this.#options;
     const wrong = checks.find((one) =>
@@ -374,13 +347,13 @@ export class Claims {
 
   #inTurn<T>(work: () => T): Promise<T> {
     const done = this.#turn.then(() => this.#options.files.alone(work));
-    this.#turn = done.catch(() => undefined); // the caller gets the error; the next one has its turn all the same
+    this.#turn = done.catch(() => undefined); // the caller gets the error; the next operation runs regardless
     return done;
   }
 }
 
 function withdrawn(ref: ClaimRef): PrepareAnswer {
-  return { ok: false, reason: `claim ${nameOf(ref)}: it is not asked for any more` };
+  return { ok: false, reason: `claim ${nameOf(ref)}: the kubelet has cancelled the prepare` };
 }
 
 function sameDevices(a: ClaimRecord, b: ClaimRecord): boolean {

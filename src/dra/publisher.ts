@@ -1,6 +1,6 @@
 /**
- * Keeps the ResourceSlices of this node what they should be. Level-triggered, one writer: whatever happens, the difference
- * between what the server has and what is wanted is made out again and written.
+ * Reconciles the ResourceSlices of this node. Level-triggered, with one writer: after every change, the slices of the
+ * API server are compared with the wanted ones, and the difference is written.
  *
  * @module
  */
@@ -35,23 +35,23 @@ export interface PublisherOptions {
   readonly log: Log;
   readonly onStatus: (status: PublisherStatus) => void;
   /**
-   * Where a newer process of this driver serves; null when none does. In a rolling update with another configuration two of
-   * them would undo each other's slices for as long as both run.
+   * Returns the socket of a newer process of the driver, or null. Two processes with different configurations, as in a
+   * rolling update, would otherwise overwrite each other's slices as long as both run.
    */
   readonly successor?: () => Promise<string | null>;
   readonly timing?: Partial<PublisherTiming>;
 }
 
 export interface PublisherTiming {
-  /** At most one round of writes in so many milliseconds. */
+  /** Least time between two rounds of writes, in milliseconds. */
   readonly roundMs: number;
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
-  /** How long the server keeps a watch open, in seconds. */
+  /** How long the server is asked to keep a watch open, in seconds. */
   readonly watchSeconds: number;
-  /** How long nothing may come on a watch; bookmarks come once a minute. */
+  /** Longest silence of a watch before it is restarted; the server sends a bookmark about once a minute. */
   readonly silentMs: number;
-  /** How often a process that has a successor sees whether it is still there. */
+  /** Interval of the checks whether the newer process still runs. */
   readonly standbyMs: number;
 }
 
@@ -65,13 +65,13 @@ const TIMING: PublisherTiming = {
 };
 
 export interface PublisherStatus {
-  /** Whether the server has what is wanted. */
+  /** Whether the API server has the wanted slices. */
   readonly published: boolean;
   readonly devices: number;
   readonly features: Features;
-  /** What is not offered, or not as asked. */
+  /** One sentence for each device that is left out or restricted, with the reason. */
   readonly notes: readonly string[];
-  /** Why it is not published; null when it is. */
+  /** Why the slices are not published; null when they are. */
   readonly reason: string | null;
   readonly writes: number;
 }
@@ -87,13 +87,13 @@ export class Publisher {
   #features: Features = ALL_FEATURES;
   #listed = false;
   #probed = false;
-  /** Resource version up to which everything was seen. */
+  /** Resource version of the last event. */
   #version = "";
-  /** Attributes as last published: facts that a scan may miss are kept although a kubelet deletes the slices. */
+  /** Last published attributes by device; facts that a scan misses are kept even if the slices were deleted. */
   readonly #known = new Map<string, Attributes>();
   #successor: string | null = null;
   #standby: Promise<void> | null = null;
-  /** Replaced with each change, so that a writer that waits for one can tell. */
+  /** Resolved by each change to wake the writer. */
   #kick = Promise.withResolvers<void>();
   #status: PublisherStatus;
 
@@ -114,13 +114,15 @@ export class Publisher {
     return this.#status;
   }
 
-  /** This is what the slices shall say. */
+  /** Sets the wanted content of the slices. */
   want(wanted: Wanted): void {
     this.#wanted = wanted;
     this.#changed();
   }
 
-  /** Works until `signal` aborts. The slices stay: a successor takes them over, and else the kubelet removes them. */
+  /**
+   * Runs until `signal` aborts. The slices stay: the next process takes them over, or else the kubelet removes them.
+   */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#changed(), { once: true });
     await Promise.all([this.#follow(signal), this.#write(signal)]);
@@ -130,7 +132,7 @@ export class Publisher {
     this.#kick.resolve();
   }
 
-  /** Lists and watches; what was seen is in {@link #existing}. */
+  /** Lists and watches the slices into {@link #existing}. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { driver, node } = this.#options;
     const backoff = new Backoff(this.#timing.firstRetryMs, this.#timing.longestRetryMs);
@@ -148,14 +150,14 @@ export class Publisher {
       backoff.reset();
       const ended = await this.#watch(query, signal);
       if (signal.aborted) return;
-      // A server that was away may be another one, with other gates.
+      // The API server may have been replaced by one with other feature gates.
       if (ended.status !== 410) this.#probed = false;
       this.#options.log.debug(`the watch of ResourceSlices ended: ${ended.message}`);
       await pause(backoff.next(), signal);
     }
   }
 
-  /** The Node's UID is needed once: slices are owned by it. */
+  /** Reads the UID of the Node, which owns the slices. */
   async #introduce(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#identity !== null) return null;
     const { client, driver, node, pool } = this.#options;
@@ -173,8 +175,8 @@ export class Publisher {
   }
 
   /**
-   * Asks what the server would keep, by a dry run that stores nothing: with a gate off it drops fields without a word, and
-   * a device that is down would be on offer as if it were not.
+   * Finds out by a dry run which fields the API server keeps. It silently drops fields whose feature gate is off, and a
+   * device that is down would then be offered without its taint.
    */
   async #probe(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#probed) return null;
@@ -199,7 +201,7 @@ export class Publisher {
     return null;
   }
 
-  /** Watches again and again from where the last watch was, until one fails. */
+  /** Watches, each time from where the last watch ended, until a watch fails. */
   async #watch(query: Record<string, string>, signal: AbortSignal): Promise<ApiError> {
     const onEvent = ({ type, object }: WatchEvent<ResourceSlice>) => {
       this.#version = object.metadata.resourceVersion ?? this.#version;
@@ -207,12 +209,12 @@ export class Publisher {
       const name = object.metadata.name!;
       const known = this.#existing.get(name);
       if (type !== "DELETED") this.#existing.set(name, object);
-      // A deletion that was seen late must not take away what has been made since.
+      // A late DELETED event must not remove a slice that was created since.
       else if (known === undefined || known.metadata.uid === object.metadata.uid) {
         this.#existing.delete(name);
-        // Or the garbage collector, because the Node was made again under its name: then its UID is another one.
+        // The garbage collector does it when the Node was deleted and created again; the owner's UID is another one then.
         this.#identity = null;
-        this.#options.log.info(`ResourceSlice ${name} was deleted; a kubelet does so when it starts`);
+        this.#options.log.info(`ResourceSlice ${name} was deleted; the kubelet does that when it starts`);
       }
       this.#changed();
     };
@@ -224,7 +226,7 @@ export class Publisher {
       const error = await client.watch<ResourceSlice>(SLICES_PATH, full, watchSeconds, onEvent, signal, silentMs);
       if (error !== null) return error;
       if (signal.aborted) return { status: null, reason: "Stopped", message: "stopped", retryAfterMs: null };
-      // A server that ends each watch at once is not asked as fast as it can answer.
+      // Limits the rate of requests to a server that ends each watch at once.
       const lasted = performance.now() - started;
       if (lasted < this.#timing.firstRetryMs) await pause(this.#timing.firstRetryMs - lasted, signal);
     }
@@ -253,7 +255,7 @@ export class Publisher {
     }
   }
 
-  /** One comparison and the writes that follow from it. */
+  /** Compares the slices and makes the necessary writes. */
   async #round(wanted: Wanted, identity: PoolIdentity, signal: AbortSignal): Promise<ApiError | null> {
     const existing = [...this.#existing.values()];
     const known = new Map([...publishedAttributes(existing), ...this.#known]);
@@ -263,7 +265,7 @@ export class Publisher {
     if (writes.length > 0 && await this.#standsBy(signal)) return null;
     for (const write of writes) {
       const error = await this.#apply(write, signal);
-      // What was planned goes by slices that are not there any more; the rest of it would mix two states.
+      // The plan is out of date; its remaining writes would mix two states of the pool.
       if (error === "stale" || signal.aborted) return null;
       if (error !== null) return error;
     }
@@ -271,7 +273,7 @@ export class Publisher {
     return null;
   }
 
-  /** Whether another process writes the slices; comes back to it after a while. */
+  /** Whether a newer process writes the slices; checks again later. */
   async #standsBy(signal: AbortSignal): Promise<boolean> {
     const before = this.#successor;
     this.#successor = await this.#options.successor?.() ?? null;
@@ -288,13 +290,13 @@ export class Publisher {
     return true;
   }
 
-  /** Whatever something on the way answers in place of the API server: it is tried again. */
+  /** Turns exceptions into errors, which are retried: something else than an API server may answer. */
   async #guard(work: () => Promise<ApiError | null>): Promise<ApiError | null> {
     try {
       return await work();
     } catch (error) {
       const words = error instanceof Error ? error.message : String(error);
-      const message = `the answer of ${this.#options.client.server} is none of an API server's: ${words}`;
+      const message = `${this.#options.client.server} sent an answer that no API server sends: ${words}`;
       return { status: null, reason: "Malformed", message, retryAfterMs: null };
     }
   }
@@ -320,7 +322,7 @@ export class Publisher {
       log.debug(`ResourceSlice ${name} ${write.kind === "create" ? "created" : "updated"}`);
       return null;
     }
-    // Somebody else was faster, another process of this driver as a rule: what is there now is compared again.
+    // Another client wrote the slice first, usually another process of this driver: read it and compare again.
     if (written.error.status !== 409 && written.error.status !== 404) return written.error;
     const there = await client.call<ResourceSlice>("GET", `${SLICES_PATH}/${name}`, { signal });
     if (there.ok) this.#existing.set(name, there.value);
@@ -330,7 +332,7 @@ export class Publisher {
     return "stale";
   }
 
-  /** The server took a slice and dropped fields without a word, or keeps them now: the next round goes by that. */
+  /** Records which fields the API server keeps, so that the next round does not rely on the others. */
   #setFeatures(features: Features): void {
     const before = this.#features;
     if (isDeepStrictEqual(features, before)) return;
@@ -342,7 +344,7 @@ export class Publisher {
     else {
       log.warn(
         `the API server drops fields of ResourceSlices (${off.join(", ")} off): ` +
-          "devices that would be on offer wrongly without them are left out",
+          "devices that must not be offered without them are left out",
       );
     }
     this.#changed();
@@ -353,8 +355,8 @@ export class Publisher {
     if (JSON.stringify(next) === JSON.stringify(this.#status)) return;
     const { log, onStatus } = this.#options;
     if (next.reason !== this.#status.reason) {
-      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; it is tried again`);
-      else log.info(`${next.devices} devices are published in ResourceSlices of pool ${this.#options.pool}`);
+      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; will be retried`);
+      else log.info(`${next.devices} devices are published in the ResourceSlices of pool ${this.#options.pool}`);
     }
     for (const note of next.notes) if (!this.#status.notes.includes(note)) log.warn(note);
     this.#status = next;

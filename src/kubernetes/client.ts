@@ -1,6 +1,6 @@
 /**
- * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values: that the API server
- * is away, slow or unwilling is an ordinary state of a node, and nothing may end because of it.
+ * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values, because an API server
+ * that is unreachable, slow or refuses a request is an ordinary condition on a node.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
 import type { ApiAccess } from "./access.ts";
 
-/** Why there is no answer. */
+/** Why a request failed. */
 export interface ApiError {
   /** HTTP status; null when the server could not be reached or did not answer in time. */
   readonly status: number | null;
@@ -17,7 +17,7 @@ export interface ApiError {
   readonly reason: string;
   /** A sentence for people. */
   readonly message: string;
-  /** What the server asked for with Retry-After, in milliseconds. */
+  /** The server's Retry-After, in milliseconds. */
   readonly retryAfterMs: number | null;
 }
 
@@ -44,12 +44,12 @@ export interface WatchEvent<T> {
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** How long one answer may take. The kubelet gives a prepare 45 s, so several calls fit. */
+/** Timeout of a request. The kubelet's timeout for a prepare is 45 s, so several requests fit. */
 const TIMEOUT_MS = 10_000;
-/** An answer that is longer is none of ours: a slice has at most 64 devices. */
+/** Limit on the size of a response; lists of slices with at most 64 devices each are far smaller. */
 const LONGEST_ANSWER = 32 * 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;
-/** A watch whose server says nothing for so long after its end is half-open. */
+/** A watch that lasts this much longer than requested has a half-open connection. */
 const WATCH_SLACK_MS = 30_000;
 
 /** Talks to one API server. */
@@ -57,7 +57,7 @@ export class ApiClient {
   readonly #access: ApiAccess;
   #agent: Agent | null = null;
   #ca: string | null = null;
-  /** Requests under way, so that {@link close} can end them. */
+  /** Aborts requests in flight when the client is closed. */
   readonly #closing = new AbortController();
 
   constructor(access: ApiAccess) {
@@ -68,7 +68,7 @@ export class ApiClient {
     return this.#access.server;
   }
 
-  /** One call. Never rejects; a 401 is tried once more with the token that is in the file then. */
+  /** Makes one request. Never rejects; after a 401 it is retried once with the token that the file has by then. */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
     const first = await this.#once<T>(method, path, options);
     return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options);
@@ -77,10 +77,10 @@ export class ApiClient {
   /**
    * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
    *
-   * @param seconds how long the server shall keep the watch open
-   * @param silentMs a watch on which nothing came for so long is taken for half-open; for those with bookmarks, which come
-   *   about once a minute
-   * @returns null for an ordinary end, else why there is no more
+   * @param seconds how long the server is asked to keep the watch open
+   * @param silentMs longest time without an event before the connection is taken for lost, for watches with bookmarks; the
+   *   server sends one about once a minute
+   * @returns null for an ordinary end, otherwise the error
    */
   async watch<T>(
     path: string,
@@ -109,7 +109,7 @@ export class ApiClient {
       for await (const chunk of response) {
         silence?.refresh();
         rest += decoder.decode(chunk as Uint8Array, { stream: true });
-        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch has no end");
+        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch is too long");
         const lines = rest.split("\n");
         rest = lines.pop() ?? "";
         for (const line of lines) {
@@ -218,7 +218,7 @@ export class ApiClient {
     });
   }
 
-  /** Connections are kept; a new authority file (the cluster's CA was rotated) needs new ones. */
+  /** Reuses connections, until the CA file changes because the cluster's CA was rotated. */
   #connections(): Agent {
     const ca = readFileSync(this.#access.caFile, "utf8");
     if (this.#agent !== null && this.#ca === ca) return this.#agent;
@@ -242,7 +242,7 @@ function textOf(response: IncomingMessage): Promise<string> {
       resolve(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode());
     });
     response.on("error", reject);
-    response.on("close", () => reject(new Error("the connection was closed in the middle of an answer")));
+    response.on("close", () => reject(new Error("the connection was closed before the end of the response")));
   });
 }
 
@@ -266,12 +266,12 @@ function refused(response: IncomingMessage, text: string): ApiError {
   try {
     status = JSON.parse(text);
   } catch {
-    status = { message: text.slice(0, 200) }; // a proxy on the way answers in a form of its own
+    status = { message: text.slice(0, 200) }; // not a Status: the answer of a proxy
   }
   return ofStatus(status, response.statusCode ?? 0, retryAfterMs);
 }
 
-/** A `meta/v1 Status`, or what stands in its place. */
+/** Converts a `meta/v1 Status`, or whatever was received instead. */
 function ofStatus(object: unknown, code: number, retryAfterMs: number | null): ApiError {
   const { message, reason, code: own } = (object ?? {}) as { message?: unknown; reason?: unknown; code?: unknown };
   const status = typeof own === "number" && own > 0 ? own : code;

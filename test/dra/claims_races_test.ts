@@ -47,7 +47,7 @@ Deno.test("unprepare() ends a prepare of the same claim that is still waiting: n
   // The pod of u-2 is deleted while its prepare waits for the HCA.
   const waiting = refused(claims, node.put(claim("u-2", [result(A)])));
   equal(await claims.unprepare(ref("u-2")), null);
-  match(await waiting, /claim default\/claim-u-2: .*not asked for any more/);
+  match(await waiting, /claim default\/claim-u-2: .*cancelled the prepare/);
   equal(await claims.unprepare(ref("u-1")), null);
   deepEqual([node.recordNames, node.cdiNames], [[], []]);
 });

@@ -9,7 +9,7 @@ import { DraRig } from "../support/dra_rig.ts";
 
 const HCAS = 8;
 /** What passes by itself. */
-const PASSING = /UNAVAILABLE|CANCELLED|not registered|is held by|not asked for|did not answer|No connection|drop/;
+const PASSING = /UNAVAILABLE|CANCELLED|not registered|is held by|cancelled|did not answer|No connection|drop/;
 
 /** Plugins as processes of their own, on one node. */
 class Processes implements AsyncDisposable {
