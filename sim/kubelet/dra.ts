@@ -182,6 +182,11 @@ export class DraManager {
     }
   }
 
+  /** Unprepares what is owed, as the real one does once a minute. @throws when a driver cannot be had */
+  async reconcile(): Promise<void> {
+    for (const claim of [...this.#owed.values()]) await this.#unprepare(claim);
+  }
+
   /** What the pod's status would say of a device; null when nothing was reported. */
   health(pool: string, device: string, now = Date.now()): DeviceHealth | null {
     const found = this.#health.get(`${pool}/${device}`);
@@ -232,9 +237,10 @@ export class DraManager {
     this.#changed();
   }
 
-  /** The one that registered last and is connected. */
+  /** The one that registered last and is connected; one that was killed leaves its socket behind. */
   #plugin(driver: string): Plugin {
-    const found = this.#plugins.findLast((one) => one.driver === driver);
+    const ours = this.#plugins.filter((one) => one.driver === driver);
+    const found = ours.findLast((one) => one.stream !== null) ?? ours.at(-1);
     if (found === undefined) throw new Error(`DRA driver ${driver} is not registered`);
     return found;
   }
