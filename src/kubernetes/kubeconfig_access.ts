@@ -1,5 +1,5 @@
 /**
- * Access to the API server as a kubeconfig says: reads the files that it names, runs its credential plugin.
+ * Access to the API server from a kubeconfig: reads the files that it names, runs its credential plugin.
  *
  * @module
  */
