@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { Agent as PlainAgent, type IncomingMessage, request as requestPlain } from "node:http";
 import { Agent, request } from "node:https";
 import type { Readable } from "node:stream";
+import { ItemSplitter } from "./list_items.ts";
 import type { ApiAccess, Credentials, CredentialSource } from "./access.ts";
 
 /** Why there is no answer. */
@@ -80,6 +81,17 @@ export class ApiClient {
   }
 
   /**
+   * One page of a collection, object by object as they arrive. Never rejects; when the connection breaks in the middle,
+   * some have been given.
+   *
+   * @returns the list without its items
+   */
+  async list<T, L>(path: string, options: CallOptions, onItem: (item: T) => void): Promise<ApiResult<L>> {
+    const first = await this.#list<T, L>(path, options, onItem, false);
+    return first.ok || first.error.status !== 401 ? first : await this.#list<T, L>(path, options, onItem, true);
+  }
+
+  /**
    * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
    *
    * @param seconds how long the server shall keep the watch open
@@ -144,6 +156,28 @@ export class ApiClient {
       if (status < 200 || status > 299) return { ok: false, error: refusal(response, text) };
       return { ok: true, value: JSON.parse(text) as T };
     } catch (error) {
+      return { ok: false, error: unreachable(this.server, error) };
+    } finally {
+      done();
+    }
+  }
+
+  async #list<T, L>(
+    path: string,
+    options: CallOptions,
+    onItem: (item: T) => void,
+    refused: boolean,
+  ): Promise<ApiResult<L>> {
+    const opened = await this.#open("GET", path, options, refused);
+    if (!opened.ok) return opened;
+    const { response, done } = opened.value;
+    try {
+      if (response.statusCode !== 200) return { ok: false, error: refusal(response, await textOf(response)) };
+      const items = new ItemSplitter((text) => onItem(JSON.parse(text) as T));
+      for await (const chunk of await bodyOf(response)) items.push(chunk as Uint8Array);
+      return { ok: true, value: JSON.parse(items.around()) as L };
+    } catch (error) {
+      response.destroy();
       return { ok: false, error: unreachable(this.server, error) };
     } finally {
       done();
@@ -236,10 +270,19 @@ function fromFiles({ caFile, tokenFile }: ApiAccess): Credentials {
   return { tls: { ca: readFileSync(caFile, "utf8") }, headers: { authorization: `Bearer ${token}` } };
 }
 
+/** What the response carries, without its compression. */
+async function bodyOf(response: IncomingMessage): Promise<Readable> {
+  if (response.headers["content-encoding"] !== "gzip") return response;
+  const body = (await import("node:zlib")).createGunzip();
+  response.on("error", (error) => body.destroy(error));
+  response.on("close", () => {
+    if (!response.complete) body.destroy(new Error("the connection was closed in the middle of an answer"));
+  });
+  return response.pipe(body);
+}
+
 async function textOf(response: IncomingMessage): Promise<string> {
-  const body: Readable = response.headers["content-encoding"] === "gzip"
-    ? response.pipe((await import("node:zlib")).createGunzip())
-    : response;
+  const body = await bodyOf(response);
   return await new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let length = 0;

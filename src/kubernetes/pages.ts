@@ -13,15 +13,14 @@ const TIMEOUT_MS = 30_000;
 /** How often a page is asked for again when the server is busy, and a collection when its pages have expired. */
 const MOST_RETRIES = 4;
 
-interface Page<T> {
+interface Page {
   readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
-  readonly items: readonly T[] | null;
 }
 
 /** Takes what is read. */
 export interface PageSink<T> {
-  /** The next objects, which are not kept here. */
-  readonly add: (items: readonly T[]) => void;
+  /** The next object, which is not kept here; the same again when a page breaks off and is asked for again. */
+  readonly add: (item: T) => void;
   /** Forget what was added: the list starts again, because its snapshot has expired (410 Gone). */
   readonly restart: () => void;
 }
@@ -43,8 +42,8 @@ export async function listPages<T>(
   let version = "";
   for (let restarts = 0;;) {
     // A token of a page replaces the version, and they must not be given together.
-    const page = await patiently<Page<T>>(
-      () => client.call("GET", path, { query: { ...query, limit, continue: next }, timeoutMs: TIMEOUT_MS, signal }),
+    const page = await patiently<Page>(
+      () => client.list(path, { query: { ...query, limit, continue: next }, timeoutMs: TIMEOUT_MS, signal }, sink.add),
       next !== undefined,
       signal,
     );
@@ -54,8 +53,7 @@ export async function listPages<T>(
       sink.restart();
       continue;
     }
-    const { metadata, items } = page.value;
-    sink.add(items ?? []);
+    const { metadata } = page.value;
     version = metadata.resourceVersion ?? version;
     if (!metadata.continue) return { ok: true, value: version };
     next = metadata.continue;

@@ -53,11 +53,9 @@ export class Reflector<O extends ApiObject, T> {
   async list(signal: AbortSignal): Promise<void> {
     const { path, query = {}, keep } = this.#spec;
     const kept = new Map<string, T>();
-    const add = (items: readonly O[]) => {
-      for (const item of items) {
-        const value = keep(item);
-        if (value !== null) kept.set(keyOf(item), value);
-      }
+    const add = (item: O) => {
+      const value = keep(item);
+      if (value !== null) kept.set(keyOf(item), value);
     };
     const listed = await listPages<O>(this.#client, path, query, { add, restart: () => kept.clear() }, signal);
     this.#error = listed.ok ? null : listed.error;
