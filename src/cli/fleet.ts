@@ -15,6 +15,7 @@ import { ApiClient, type ApiError } from "../kubernetes/client.ts";
 import { print } from "../text/print.ts";
 import { printable } from "../text/printable.ts";
 import { painter } from "../text/table.ts";
+import { openCollector } from "./collect_at_rest.ts";
 import { fleetAccess } from "./fleet_access.ts";
 import { FleetSource, type Missing } from "./fleet_source.ts";
 import type { Values } from "./flags.ts";
@@ -37,6 +38,8 @@ export async function fleetCommand(values: Values): Promise<number> {
   if (values.watch) { for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort()); }
   try {
     await source.read(stop.signal);
+    // Reading has left as much behind as is kept, which the table would come on top of.
+    openCollector()?.();
     const failure = selector === undefined ? source.failure : source.nodesError;
     if (failure !== null) return refuse(failure);
     const matches = values.nodes === undefined ? () => true : matcher(values.nodes);

@@ -14,7 +14,8 @@ export interface Problem {
   readonly kind: ProblemKind;
   /** Names of HCAs, joined by commas or "+"; null when it is not known which, or is none's. */
   readonly hca: string | null;
-  readonly resource: string | null;
+  /** Resources that it is offered as, as far as is known. */
+  readonly resources: readonly string[];
   readonly reason: string;
   /** ISO 8601; null when the cluster does not say. */
   readonly since: string | null;
@@ -40,7 +41,7 @@ export interface NodeView {
 /** A device that is not fit, while its sources are put together. */
 interface Unfit {
   readonly hca: string | null;
-  resource: string | null;
+  readonly resources: Set<string>;
   reason: string;
   since: string | null;
   times: number;
@@ -56,7 +57,7 @@ const TAINT_REASONS: Readonly<Record<string, string>> = {
 
 /** All problems of a node: the node's own first, then the plugin's, then its devices'. */
 export function problemsOf(view: NodeView): readonly Problem[] {
-  const plain = { hca: null, resource: null, times: 1, pods: [], podsCertain: true } as const;
+  const plain = { hca: null, resources: [], times: 1, pods: [], podsCertain: true } as const;
   const problems: Problem[] = [];
   const notReady = view.node?.notReady ?? null;
   if (notReady !== null) {
@@ -78,7 +79,7 @@ export function problemsOf(view: NodeView): readonly Problem[] {
   }
   for (const one of unfitDevices(view)) {
     const { pods, podsCertain } = podsOn(view, one);
-    problems.push({ kind: "device", ...one, pods, podsCertain });
+    problems.push({ kind: "device", ...one, resources: [...one.resources], pods, podsCertain });
   }
   return problems;
 }
@@ -87,9 +88,9 @@ function unfitDevices(view: NodeView): readonly Unfit[] {
   const found = new Map<string, Unfit>();
   const add = (hca: string | null, resource: string | null, reason: string, since: string | null): Unfit => {
     const key = hca ?? `of ${resource}`;
-    const one = found.get(key) ?? { hca, resource, reason, since, times: 1, pods: [] };
+    const one = found.get(key) ?? { hca, resources: new Set(), reason, since, times: 1, pods: [] };
     found.set(key, one);
-    one.resource ??= resource;
+    if (resource !== null) one.resources.add(resource);
     one.since ??= since;
     return one;
   };
@@ -111,19 +112,18 @@ function unfitDevices(view: NodeView): readonly Unfit[] {
     if (hca !== null) add(hca, resource, "the kubelet reports it as Unhealthy", null);
   }
   for (const { name, capacity, allocatable } of countedOut(view)) {
-    const named = [...found.values()].some((one) => one.resource === name || (one.resource === null));
-    if (named) continue;
     for (const event of view.events) {
       if (event.resource === name && !event.healthy) add(event.hca, name, event.reason, event.time);
     }
-    if ([...found.values()].some((one) => one.resource === name)) continue;
+    // What has no resource yet may be of this one.
+    if ([...found.values()].some(({ resources }) => resources.has(name) || resources.size === 0)) continue;
     add(null, name, `${capacity - allocatable} of ${capacity} devices are not allocatable`, null);
   }
   // An event knows the reason and the time of the one device. A taint's time is as good.
   for (const event of view.events) {
     const one = found.get(event.hca);
     if (one === undefined || event.healthy) continue;
-    one.resource ??= event.resource;
+    one.resources.add(event.resource);
     one.reason = event.reason;
     one.times = event.count;
     if (!tainted.has(event.hca)) one.since = event.time;
@@ -164,12 +164,14 @@ function podsOn(view: NodeView, one: Unfit): Pick<Problem, "pods" | "podsCertain
   const certain = new Set(one.pods);
   const perhaps = new Set<string>();
   for (const { pod, devices, requests } of view.pods ?? []) {
-    const asks = one.resource === null ? Object.keys(requests).length > 0 : requests[one.resource] !== undefined;
-    const reported = devices.filter(({ resource }) => one.resource === null || resource === one.resource);
-    if (one.hca !== null && reported.some(({ id }) => hcaOf(id) === one.hca)) certain.add(pod);
-    else if (asks && (one.hca === null || reported.length === 0 || reported.some(({ id }) => hcaOf(id) === null))) {
-      perhaps.add(pod);
-    }
+    if (one.hca !== null && devices.some(({ id }) => hcaOf(id) === one.hca)) certain.add(pod);
+    const asked = Object.keys(requests).filter((name) => one.resources.size === 0 || one.resources.has(name));
+    // Of these it is not known which adapter each device stands for.
+    const unknown = asked.filter((name) => {
+      const reported = devices.filter(({ resource }) => resource === name);
+      return one.hca === null || reported.length === 0 || reported.some(({ id }) => hcaOf(id) === null);
+    });
+    if (unknown.length > 0) perhaps.add(pod);
   }
   return certain.size > 0 || perhaps.size === 0
     ? { pods: [...certain], podsCertain: true }

@@ -95,8 +95,8 @@ function versionsCell(versions: readonly string[]): string {
 }
 
 /** "mlx5_1: port 1 is DOWN (Polling), since 2026-11-30 13:02:11 UTC (12 min), 4 times; pods: ml/train-0" */
-function problemLine({ hca, resource, reason, since, times, pods, podsCertain }: Problem, now: number): string {
-  const what = hca ?? resource;
+function problemLine({ hca, resources, reason, since, times, pods, podsCertain }: Problem, now: number): string {
+  const what = hca ?? resources[0] ?? null;
   const when = since === null ? "" : `, since ${timeCell(since)} (${age(now - Date.parse(since))})`;
   const repeats = times > 1 ? `, ${times} times` : "";
   const named = pods.slice(0, MOST_PODS).join(", ");

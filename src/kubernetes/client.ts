@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { Agent as PlainAgent, type IncomingMessage, request as requestPlain } from "node:http";
 import { Agent, request } from "node:https";
 import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
 import { ItemSplitter } from "./list_items.ts";
 import type { ApiAccess, Credentials, CredentialSource } from "./access.ts";
 
@@ -174,7 +175,7 @@ export class ApiClient {
     try {
       if (response.statusCode !== 200) return { ok: false, error: refusal(response, await textOf(response)) };
       const items = new ItemSplitter((text) => onItem(JSON.parse(text) as T));
-      for await (const chunk of await bodyOf(response)) items.push(chunk as Uint8Array);
+      for await (const chunk of bodyOf(response)) items.push(chunk as Uint8Array);
       return { ok: true, value: JSON.parse(items.around()) as L };
     } catch (error) {
       response.destroy();
@@ -271,9 +272,9 @@ function fromFiles({ caFile, tokenFile }: ApiAccess): Credentials {
 }
 
 /** What the response carries, without its compression. */
-async function bodyOf(response: IncomingMessage): Promise<Readable> {
+function bodyOf(response: IncomingMessage): Readable {
   if (response.headers["content-encoding"] !== "gzip") return response;
-  const body = (await import("node:zlib")).createGunzip();
+  const body = createGunzip();
   response.on("error", (error) => body.destroy(error));
   response.on("close", () => {
     if (!response.complete) body.destroy(new Error("the connection was closed in the middle of an answer"));
@@ -281,9 +282,9 @@ async function bodyOf(response: IncomingMessage): Promise<Readable> {
   return response.pipe(body);
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
-  const body = await bodyOf(response);
-  return await new Promise((resolve, reject) => {
+function textOf(response: IncomingMessage): Promise<string> {
+  const body = bodyOf(response);
+  return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let length = 0;
     body.on("data", (chunk: Uint8Array) => {

@@ -19,7 +19,6 @@ export class ItemSplitter {
   #at = 0;
   #depth = 0;
   #inString = false;
-  #escaped = false;
   /** Between the brackets of the list's array. */
   #inItems = false;
   #around = "";
@@ -35,36 +34,45 @@ export class ItemSplitter {
     // In locals, which is what makes the loop fast.
     const bytes = this.#bytes;
     const end = this.#length;
-    let [at, depth, inString, escaped, from] = [this.#at, this.#depth, this.#inString, this.#escaped, 0];
-    for (; at < end; at++) {
-      const byte = bytes[at]!;
+    let at = this.#at;
+    let depth = this.#depth;
+    let inString = this.#inString;
+    let from = 0;
+    while (at < end) {
       if (inString) {
-        if (escaped) escaped = false;
-        else if (byte === BACKSLASH) escaped = true;
-        else if (byte === QUOTE) inString = false;
+        // Most bytes of an object are in strings.
+        let byte = 0;
+        while (at < end && (byte = bytes[at]!) !== QUOTE && byte !== BACKSLASH) at++;
+        if (at >= end) break;
+        // What is escaped may come with the next bytes.
+        at += byte === BACKSLASH ? 2 : 1;
+        inString = byte === BACKSLASH;
         continue;
       }
+      const byte = bytes[at++]!;
       if (byte === QUOTE) inString = true;
       else if (byte === OPEN || byte === OPEN_ARRAY) {
         depth++;
         if (byte === OPEN_ARRAY && depth === 2) {
           // An array of the list itself is its items.
-          this.#around += this.#text(from, at + 1);
+          this.#around += this.#text(from, at);
           this.#inItems = true;
-        } else if (this.#inItems && depth === 3) from = at;
+        } else if (this.#inItems && depth === 3) from = at - 1;
       } else if (byte === CLOSE || byte === CLOSE_ARRAY) {
         depth--;
         if (!this.#inItems) continue;
-        if (depth === 2) this.#onItem(this.#text(from, at + 1));
+        if (depth === 2) this.#onItem(this.#text(from, at));
         else if (depth === 1) {
           this.#inItems = false;
-          from = at;
+          from = at - 1;
         }
       }
     }
     // Between two items there is a comma.
     if (this.#inItems && depth === 2) from = end;
-    [this.#at, this.#depth, this.#inString, this.#escaped] = [end - from, depth, inString, escaped];
+    this.#at = at - from;
+    this.#depth = depth;
+    this.#inString = inString;
     bytes.copyWithin(0, from, end);
     this.#length = end - from;
   }

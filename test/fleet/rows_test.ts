@@ -10,7 +10,7 @@ const LATER = "2026-11-30T12:20:00Z";
 interface Case {
   readonly name: string;
   readonly objects: ClusterObjects;
-  /** Problems as "hca, resource, reason, since, times, pods, certain". */
+  /** Problems as "kind, hca, resources, reason, since, times, pods, certain". */
   readonly problems: readonly (readonly unknown[])[];
 }
 
@@ -19,7 +19,7 @@ const device = (
   resource: string | null,
   reason: string,
   { since = null as string | null, times = 1, pods = [] as string[], certain = true } = {},
-) => ["device", hca, resource, reason, since, times, pods, certain];
+) => ["device", hca, resource === null ? [] : [resource], reason, since, times, pods, certain];
 
 const CASES: readonly Case[] = [
   {
@@ -53,6 +53,30 @@ const CASES: readonly Case[] = [
       pods: [pod("a", "n", { [RAIL]: 1 }, [[RAIL, "mlx5_1::3", "Unhealthy"]])],
     },
     problems: [device("mlx5_1", RAIL, "the kubelet reports it as Unhealthy", { pods: ["ml/a"] })],
+  },
+  {
+    name: "an HCA that is in two resources is one problem, with the pods of both",
+    objects: {
+      nodes: [node("n", { [RAIL]: [1, 2], "rdma/one": [4, 8] })],
+      pods: [
+        pod("a", "n", { [RAIL]: 1 }, [[RAIL, "mlx5_1", "Unhealthy"]]),
+        pod("b", "n", { "rdma/one": 1 }, [["rdma/one", "mlx5_1::0", "Healthy"]]),
+      ],
+      events: [
+        event("n", "mlx5_1 of rdma/rail is Unhealthy: port 1 is DOWN", LATER),
+        event("n", "mlx5_1 of rdma/one is Unhealthy: port 1 is DOWN", LATER),
+      ],
+    },
+    problems: [[
+      "device",
+      "mlx5_1",
+      [RAIL, "rdma/one"],
+      "port 1 is DOWN",
+      LATER,
+      1,
+      ["ml/a", "ml/b"],
+      true,
+    ]],
   },
   {
     name: "a share of all devices may be on it",
@@ -159,15 +183,15 @@ const CASES: readonly Case[] = [
       pods: [pluginPod("n", "0.1.0", false)],
     },
     problems: [
-      ["node", null, null, "the node is not Ready: Kubelet stopped", NOON, 1, [], true],
-      ["plugin", null, null, "the plugin's pod kube-system/rdma-device-plugin-n is not Ready", null, 1, [], true],
+      ["node", null, [], "the node is not Ready: Kubelet stopped", NOON, 1, [], true],
+      ["plugin", null, [], "the plugin's pod kube-system/rdma-device-plugin-n is not Ready", null, 1, [], true],
     ],
   },
   {
     name: "a plugin that does not start on a node of which nothing else is known",
     objects: { nodes: [node("n")], pods: [pluginPod("n", "0.1.0", false)] },
     problems: [
-      ["plugin", null, null, "the plugin's pod kube-system/rdma-device-plugin-n is not Ready", null, 1, [], true],
+      ["plugin", null, [], "the plugin's pod kube-system/rdma-device-plugin-n is not Ready", null, 1, [], true],
     ],
   },
 ];
@@ -179,7 +203,7 @@ for (const { name, objects, problems } of CASES) {
       row!.problems.map((one) => [
         one.kind,
         one.hca,
-        one.resource,
+        one.resources,
         one.reason,
         one.since,
         one.times,
