@@ -1,7 +1,7 @@
 /**
- * A Kubernetes API server that is only what a DRA driver needs of one, and behaves as the real one does where that
- * matters: TLS with an authority of its own, tokens that expire, list and watch with resource versions, conflicts, the
- * limits of ResourceSlices, fields that vanish with their feature gate. It also has the faults a driver must live through.
+ * A fake Kubernetes API server with the parts that a DRA driver needs, faithful to the real one: TLS with its own CA,
+ * tokens that expire, list and watch with resource versions, conflicts, the limits of ResourceSlices, fields that are
+ * dropped with their feature gate. It also injects the faults that a driver must survive.
  *
  * @module
  */
@@ -26,11 +26,11 @@ export const NODES = "v1/nodes";
 export const PODS = "v1/pods";
 export const EVENTS = "events.k8s.io/v1/events";
 
-/** What the server does to requests, beyond answering them. */
+/** Faults that the server can inject. */
 export type ApiFault =
   | { readonly kind: "slow"; readonly ms: number }
   | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
-  /** Takes requests and never answers. */
+  /** Accepts requests and never answers. */
   | { readonly kind: "silent" }
   | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
 
@@ -39,7 +39,7 @@ interface Watch {
   readonly response: ServerResponse;
 }
 
-/** A request that came in. */
+/** A received request. */
 export interface Seen {
   readonly method: string;
   readonly path: string;
@@ -67,13 +67,13 @@ export class FakeApiServer {
     this.store.listen(() => this.#changed());
   }
 
-  /** @param dir gets the CA and the token file, as a pod finds them */
+  /** @param dir where the CA and token files are written, under the names that a pod sees */
   static async start(dir: string): Promise<FakeApiServer> {
     mkdirSync(dir, { recursive: true });
     const caFile = join(dir, "ca.crt");
     const tokenFile = join(dir, "token");
     writeFileSync(caFile, AUTHORITY);
-    // The address is known after the first listen; a restart keeps the port.
+    // The first listen determines the port; a restart keeps it.
     const holder = { server: "", caFile, tokenFile };
     const api = new FakeApiServer(holder);
     api.rotateToken();
@@ -97,7 +97,7 @@ export class FakeApiServer {
     this.#server = server;
   }
 
-  /** Refuses connections until {@link up}; what is open is cut. */
+  /** Closes all connections and refuses new ones until {@link up}. */
   async down(): Promise<void> {
     const server = this.#server;
     if (server === null) return;
@@ -117,18 +117,18 @@ export class FakeApiServer {
     return this.close();
   }
 
-  /** A new token is valid, and the old one no longer; the file holds the new one. */
+  /** Replaces the token, in the file as well; the old one is no longer valid. */
   rotateToken(): void {
     this.#token = `token-${Math.random().toString(36).slice(2)}`;
     writeFileSync(this.access.tokenFile, `${this.#token}\n`);
   }
 
-  /** The token expires; the file still has the old one until {@link rotateToken}. */
+  /** Invalidates the token; the file keeps it until {@link rotateToken}. */
   expireToken(): void {
     this.#token = "expired";
   }
 
-  /** Cuts every open watch in mid-air. */
+  /** Breaks the connection of every open watch. */
   cutWatches(): void {
     for (const { response } of this.#watches) response.destroy();
     this.#watches.clear();
@@ -142,13 +142,13 @@ export class FakeApiServer {
     return this.store.list(SLICES) as unknown as readonly ResourceSlice[];
   }
 
-  /** Requests that changed something or would have. */
+  /** Requests with a method that writes, successful or not. */
   writes(): readonly Seen[] {
     return this.requests.filter((one) => one.method !== "GET" && !one.dryRun);
   }
 
-  /** Resolves when the predicate holds; asked after every request and every change. */
-  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 10_000): Promise<T> {
+  /** Resolves when the predicate holds; it is evaluated after every request and every change. */
+  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 60_000): Promise<T> {
     const found = predicate();
     if (found) return found;
     return await new Promise<T>((resolve, reject) => {
@@ -194,7 +194,7 @@ export class FakeApiServer {
     }
   }
 
-  /** False when the request has been dealt with already. */
+  /** Returns false when the request has already been handled. */
   async #faulty(response: ServerResponse, method: string, url: URL): Promise<boolean> {
     const fault = this.fault;
     if (fault === null) return true;
@@ -260,7 +260,7 @@ export class FakeApiServer {
     this.#json(response, 200, this.store.update(collection, key!, object));
   }
 
-  /** Whether the service account may do something: everything that no fault forbids. */
+  /** Whether the service account has a permission: all but those that a fault withdraws. */
   #review(body: KubeObject): object {
     const { resourceAttributes: asked } = body.spec as { resourceAttributes: { verb: string; resource: string } };
     const { fault } = this;
@@ -302,7 +302,7 @@ export class FakeApiServer {
       response.end();
       return;
     }
-    // Headers only reach the client with the first bytes.
+    // The headers are sent only with the first bytes of the body.
     if (url.searchParams.get("allowWatchBookmarks") === "true") {
       send("BOOKMARK", { metadata: { resourceVersion: String(this.store.version) } });
     }

@@ -196,7 +196,7 @@ export class DraManager {
   }
 
   /** Resolves when the predicate holds; asked after everything that happens. */
-  async waitFor(predicate: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+  async waitFor(predicate: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
     if (predicate()) return;
     await new Promise<void>((resolve, reject) => {
       const check = () => {

@@ -1,6 +1,6 @@
 /**
- * Claims on disk: a record for each claim in the driver's directory, and the CDI file that is made of it. A record is there
- * before anything is answered, so whoever is killed at any moment, and whoever takes over, knows what is held.
+ * Claims on disk: a record per claim in the driver's directory, and the CDI file generated from it. The record is
+ * written before the kubelet gets its answer, so after a crash the next process knows which devices are held.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 import { join } from "node:path";
 import type { ClaimRecord } from "./claim_record.ts";
 
-/** The writing operations, so that a test can end the process between any two of them. */
+/** The write operations, so that a test can end the process between any two of them. */
 export interface Disk {
   /** @param durable whether to wait until it has reached the disk */
   write(path: string, text: string, mode: number, durable: boolean): void;
@@ -61,7 +61,7 @@ export class ClaimFiles {
     this.#disk = disk;
   }
 
-  /** Every record, also those of another process; one that cannot be read is named in `unreadable`. */
+  /** All records, including those of other processes of the driver; `unreadable` has the paths of invalid ones. */
   read(): { readonly records: readonly ClaimRecord[]; readonly unreadable: readonly string[] } {
     return readClaims(this.#dir);
   }
@@ -72,11 +72,14 @@ export class ClaimFiles {
    */
   writeRecord(record: ClaimRecord): void {
     this.#disk.makeDirectory(this.#dir, 0o700);
-    // What is pending has not been answered: when the machine dies the kubelet asks again.
+    // A pending record need not survive a power failure: the kubelet has no answer yet and will call again.
     this.#replace(this.#dir, `${record.uid}.json`, record, 0o600, record.state === "prepared");
   }
 
-  /** Writes the CDI file of a record unless it is there in these words. */
+  /**
+   * Writes the CDI file of a record.
+   * @returns false when the file already has this content
+   */
   writeCdi({ uid, cdi }: ClaimRecord): boolean {
     const text = textOf(cdi);
     if (textIn(this.cdiPath(uid)) === text) return false;
@@ -85,21 +88,23 @@ export class ClaimFiles {
     return true;
   }
 
-  /** Forgets a claim. The CDI file goes first: a record without one is repaired at the next start, one without a record is not. */
+  /**
+   * Removes a claim, the CDI file first: a record without a CDI file is repaired at the next start, the reverse is not.
+   */
   remove(uid: string): void {
     if (existsSync(this.cdiPath(uid))) this.#disk.remove(this.cdiPath(uid));
     const path = join(this.#dir, `${uid}.json`);
     if (existsSync(path)) this.#disk.remove(path);
   }
 
-  /** UIDs that have a CDI file. */
+  /** UIDs of the claims that have a CDI file. */
   cdiUids(): readonly string[] {
     const prefix = `${this.#driver}-claim_`;
     return namesIn(this.#cdiDir).filter((name) => name.startsWith(prefix) && name.endsWith(".json"))
       .map((name) => name.slice(prefix.length, -".json".length));
   }
 
-  /** Half-written files of processes that were killed. */
+  /** Removes temporary files of processes that were killed. */
   removeLitter(): void {
     for (const dir of [this.#dir, this.#cdiDir]) {
       for (const name of namesIn(dir)) {
@@ -117,7 +122,7 @@ export class ClaimFiles {
   }
 
   #replace(dir: string, name: string, value: object, mode: number, durable: boolean): void {
-    // Runtimes read every *.json in the directory, so a half-written file must have another name.
+    // Container runtimes read every *.json in the directory, so a partly written file must have another extension.
     const temporary = join(dir, `.${this.#driver}-${Math.random().toString(36).slice(2)}.tmp`);
     try {
       this.#disk.write(temporary, textOf(value), mode, durable);
@@ -133,12 +138,12 @@ export class ClaimFiles {
   }
 }
 
-/** UIDs are made by the API server and become file names here: anything else is refused before it is one. */
+/** Whether a text is safe as a file name: UIDs of claims are, and nothing else is accepted. */
 export function isUid(text: string): boolean {
   return /^[A-Za-z0-9]([A-Za-z0-9-]{0,126}[A-Za-z0-9])?$/.test(text);
 }
 
-/** The records in a directory; none when there is no such directory. */
+/** The records in a directory; none when the directory does not exist. */
 export function readClaims(dir: string): {
   readonly records: readonly ClaimRecord[];
   readonly unreadable: readonly string[];

@@ -1,8 +1,7 @@
 /**
- * Preparing and unpreparing claims: what the pure decisions of this folder need from the API server, the kubelet and the
- * disk, in an order in which the process may be killed between any two steps.
+ * Prepares and unprepares claims. The order of the steps allows the process to be killed between any two of them:
  *
- *     GET claim ─► decide ─► record "pending" ─► does anybody else have a device? ─► CDI file ─► record "prepared" ─► answer
+ *     GET claim ─► decide ─► record "pending" ─► conflicting claim? ─► CDI file ─► record "prepared" ─► answer
  *
  * @module
  */
@@ -20,7 +19,7 @@ import type { DraDevice } from "./devices.ts";
 import { claimMismatch, conflict, decide } from "./prepare.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
-/** What the kubelet gets for a device of a claim. */
+/** The answer to the kubelet for one device of a claim. */
 export interface PreparedDevice {
   readonly requests: readonly string[];
   readonly pool: string;
@@ -33,7 +32,7 @@ export type PrepareAnswer =
   | { readonly ok: true; readonly devices: readonly PreparedDevice[] }
   | { readonly ok: false; readonly reason: string; readonly held?: true };
 
-/** The machine as the last scan saw it. */
+/** The machine according to the last scan. */
 export interface Machine {
   readonly devices: ReadonlyMap<string, DraDevice>;
   readonly hcas: readonly Hca[];
@@ -47,31 +46,34 @@ export interface ClaimsOptions {
   readonly files: ClaimFiles;
   readonly log: Log;
   readonly getClaim: (ref: Pick<ClaimRef, "namespace" | "name">) => Promise<ApiResult<ResourceClaim>>;
-  /** Holders through the device plugin API by HCA name, asked now; a sentence when that is not known. */
+  /** Asks the kubelet for the holders through the device plugin API, by HCA name; the reason when they are unknown. */
   readonly heldBy: () => Promise<{ ok: true; held: ReadonlyMap<string, string> } | { ok: false; reason: string }>;
   readonly machine: () => Machine;
   /** Scans the machine now. */
   readonly rescan: (detail: string) => Promise<void>;
-  /** A claim came or went. */
+  /** Called when a claim was prepared or unprepared. */
   readonly onChange: () => void;
   /**
-   * How long a prepare waits for an HCA that somebody has, in milliseconds. A pod that is deleted without grace is gone for
-   * the scheduler before the kubelet has unprepared its claim, and a kubelet that was refused asks again only at its next
-   * resync, a minute later.
+   * How long a prepare waits for an HCA that another pod holds, in milliseconds. When a pod is force-deleted, the
+   * scheduler reuses its devices before the kubelet has unprepared its claim; and after an error, the kubelet calls
+   * again only at its next resync, a minute later.
    */
   readonly patienceMs?: number;
 }
 
 const PATIENCE_MS = 10_000;
-/** How often it is checked whether it was given back; of a claim's end this process knows at once, as a rule. */
+/**
+ * Interval of checks whether the HCA is free; usually this process unprepares the claim itself and need not wait for
+ * one.
+ */
 const RECHECK_MS = 500;
 
 /** The claims of one driver on this node. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** What touches the disk happens one after the other; calls to the API server do not wait for it. */
+  /** Serializes access to the disk; calls to the API server do not wait for it. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Prepares that wait for an HCA. */
+  /** Wakes the prepares that wait for an HCA. */
   readonly #waiting = new Set<() => void>();
 
   constructor(options: ClaimsOptions) {
@@ -81,7 +83,9 @@ export class Claims {
   /** Never rejects; the reason names the claim and the device. */
   async prepare(ref: ClaimRef): Promise<PrepareAnswer> {
     const { log } = this.#options;
-    if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
+    if (!isUid(ref.uid)) {
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is not a valid UID` };
+    }
     try {
       const answer = await this.#prepareInTime(ref);
       if (answer.ok) log.info(`claim ${nameOf(ref)} is prepared: ${names(answer.devices)}`, { claim: ref.uid });
@@ -97,7 +101,7 @@ export class Claims {
   /** Succeeds for claims that were never prepared. Needs neither the API server nor the claim's object. */
   unprepare(ref: ClaimRef): Promise<string | null> {
     const { files, log, onChange } = this.#options;
-    if (!isUid(ref.uid)) return Promise.resolve(null); // never was a file's name, so there is none
+    if (!isUid(ref.uid)) return Promise.resolve(null); // it cannot have been prepared
     return this.#inTurn(() => {
       try {
         const known = files.read().records.some((one) => one.uid === ref.uid);
@@ -114,7 +118,7 @@ export class Claims {
     });
   }
 
-  /** Makes CDI files what their records and the machine say: after a reboot, or when nodes were renumbered. */
+  /** Rewrites the CDI files that are missing or outdated: after a reboot, or when device nodes were renumbered. */
   refresh(): Promise<void> {
     const { files, log } = this.#options;
     return this.#inTurn(() => {
@@ -125,7 +129,7 @@ export class Claims {
           const next = { ...record, cdi };
           if (JSON.stringify(cdi) !== JSON.stringify(record.cdi)) files.writeRecord(next);
           if (files.writeCdi(next)) {
-            log.info(`the CDI file of claim ${nameOf(record)} is written again`, { claim: record.uid });
+            log.info(`the CDI file of claim ${nameOf(record)} was rewritten`, { claim: record.uid });
           }
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
@@ -151,15 +155,17 @@ export class Claims {
       const gone = claim.ok ? claim.value.metadata.uid !== record.uid : claim.error.status === 404;
       if (!gone) continue;
       await this.unprepare(record);
-      log.info(`claim ${nameOf(record)} is gone, and so is what was kept of it`, { claim: record.uid });
+      log.info(`claim ${nameOf(record)} does not exist any more; its record and CDI file were removed`, {
+        claim: record.uid,
+      });
     }
-    // A CDI file without a record: somebody removed the driver's directory under it. Whose it was is not known any more.
+    // CDI files without records: the driver's directory was deleted, so the claims are unknown.
     const known = new Set(records.map((one) => one.uid));
     if (inUse.size > 0) return;
     for (const uid of files.cdiUids()) if (!known.has(uid)) await this.#inTurn(() => files.remove(uid));
   }
 
-  /** Tries until the HCA is free or patience is over. */
+  /** Retries until the HCA is free or the time is up. */
   async #prepareInTime(ref: ClaimRef): Promise<PrepareAnswer> {
     const { patienceMs = PATIENCE_MS, log } = this.#options;
     const end = performance.now() + patienceMs;
@@ -184,7 +190,7 @@ export class Claims {
     const { getClaim, heldBy } = this.#options;
     const [claim, holders] = await Promise.all([getClaim(ref), heldBy()]);
     if (!claim.ok) {
-      // The API server may be away for an hour: what was prepared can be prepared again without it.
+      // A claim that was prepared before can be prepared again without the API server, however long it is unreachable.
       const unreachable = claim.error.status === null || claim.error.status >= 500 || claim.error.status === 429;
       if (unreachable) return await this.#again(ref, claim.error.message);
       return { ok: false, reason: `claim ${nameOf(ref)}: ${claim.error.message}` };
@@ -198,12 +204,12 @@ export class Claims {
     const parse = await this.#reader(claim.value);
     const first = await this.#decideAndWrite(ref, claim.value, holders.held, parse, false);
     if (first !== null) return first;
-    // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
-    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} are not as in the last scan`);
+    // The device nodes were renumbered after the last scan.
+    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} differ from the last scan`);
     return (await this.#decideAndWrite(ref, claim.value, holders.held, parse, true))!;
   }
 
-  /** Null when sysfs says something else than the last scan, and may be asked again. */
+  /** Null when sysfs differs from the last scan and this is not the last attempt: the caller scans and tries again. */
   #decideAndWrite(
     ref: ClaimRef,
     claim: ResourceClaim,
@@ -226,8 +232,8 @@ export class Claims {
           : `the nodes of ${wrong.hca} are changing`;
         return { ok: false, reason: `claim ${nameOf(ref)}: ${what} right now` };
       }
-      // Another process of this driver may be doing the same for another claim at this moment. Each writes down what it
-      // wants before it reads what others want, so at least one of the two sees the other and steps back.
+      // Another process of this driver may prepare a conflicting claim at the same time. Each process writes its own
+      // record before it reads the others', so at least one of them sees the conflict and withdraws.
       const again = before?.state === "prepared" && sameDevices(before, record);
       if (!again) files.writeRecord(record);
       const others = files.read().records.filter((one) => !again || one.state === "prepared");
@@ -245,7 +251,7 @@ export class Claims {
     });
   }
 
-  /** Prepares from the record what was prepared before; its UID says that it is the same claim. */
+  /** Prepares a claim from its record; the UID identifies it. */
   #again(ref: ClaimRef, reason: string): Promise<PrepareAnswer> {
     const { files, machine, log } = this.#options;
     return this.#inTurn((): PrepareAnswer => {
@@ -255,12 +261,12 @@ export class Claims {
       const next = { ...record, cdi: renderClaim(record, hcas, host).cdi };
       files.writeRecord(next);
       files.writeCdi(next);
-      log.warn(`claim ${nameOf(ref)} is prepared as before: ${reason}`, { claim: ref.uid });
+      log.warn(`claim ${nameOf(ref)} is prepared from its record: ${reason}`, { claim: ref.uid });
       return { ok: true, devices: answerOf(next) };
     });
   }
 
-  /** The schema of opaque parameters is loaded by the first claim that has any. */
+  /** Loads the schema of opaque parameters with the first claim that has some for this driver. */
   async #reader(claim: ResourceClaim): Promise<(parameters: unknown) => ParsedConfig> {
     const ours = (claim.status?.allocation?.devices?.config ?? []).some((one) =>
       one.opaque?.driver === this.#options.driver
@@ -276,7 +282,7 @@ export class Claims {
 
   #inTurn<T>(work: () => T): Promise<T> {
     const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined); // the caller gets the error; the next one has its turn all the same
+    this.#turn = done.catch(() => undefined); // the caller gets the error; the next operation runs regardless
     return done;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Health of devices for the status of pods: complete lists, sent again before the kubelet takes them for stale. Pure but
- * for the streams.
+ * Device health for the status of pods: the full list is sent after every change, and repeated before the kubelet
+ * considers it stale.
  *
  * @module
  */
@@ -8,11 +8,11 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { NodeWatchResourcesResponse } from "../gen/v1alpha1/NodeWatchResourcesResponse.ts";
 import type { DraDevice } from "./devices.ts";
 
-/** The kubelet's own default, said so that its default does not matter. */
+/** The kubelet's default, sent explicitly so as not to depend on it. */
 const TIMEOUT_SECONDS = 30;
-/** Three lists may be lost before a device counts as unknown. */
+/** Two lists may be lost before the kubelet reports a device as unknown. */
 const RESEND_MS = 10_000;
-/** What the kubelet cuts off itself, with dots. */
+/** The kubelet truncates longer messages. */
 const LONGEST_MESSAGE = 1_024;
 
 type Stream = ServerWritableStream<object, NodeWatchResourcesResponse>;
@@ -44,7 +44,7 @@ export class HealthStreams {
   readonly #list: () => NodeWatchResourcesResponse;
   readonly #resendMs: number;
   readonly #open = new Set<Stream>();
-  /** Streams whose reader is behind: they get the list of the moment in which they can take one. */
+  /** Streams with backpressure; each gets the current list once it drains. */
   readonly #full = new Set<Stream>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -73,14 +73,16 @@ export class HealthStreams {
     this.#write(stream, this.#list());
   }
 
-  /** Something may have changed. */
+  /** Sends the current list to all streams. */
   send(): void {
     if (this.#open.size === 0) return;
     const list = this.#list();
     for (const stream of this.#open) if (!this.#full.has(stream)) this.#write(stream, list);
   }
 
-  /** Ends all streams; the kubelet then shows the devices as unknown until another driver's process reports. */
+  /**
+   * Ends all streams; the kubelet then reports the devices as unknown until another process of the driver serves it.
+   */
   close(): void {
     for (const stream of [...this.#open]) stream.end();
     this.#open.clear();

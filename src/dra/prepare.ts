@@ -1,6 +1,6 @@
 /**
- * Whether a claim can have the devices that the scheduler gave it, and what it gets. Pure: the claim, the devices of the
- * node, the claims that are prepared and the holders by the device plugin give a record to write, or a sentence.
+ * Decides whether a claim can be prepared with the devices that the scheduler allocated to it, and computes its record.
+ * Pure.
  *
  * @module
  */
@@ -13,27 +13,27 @@ import type { DraDevice } from "./devices.ts";
 import { configFor, exposure } from "./exposure.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
-/** The node at the moment of the decision. */
+/** The state of the node that a decision depends on. */
 export interface NodeView {
   readonly driver: string;
   readonly pool: string;
   readonly devices: ReadonlyMap<string, DraDevice>;
   readonly hcas: readonly Hca[];
   readonly host: HostFacts;
-  /** Holders through the device plugin API by HCA name, asked just now. */
+  /** Current holders through the device plugin API, by HCA name. */
   readonly heldBy: ReadonlyMap<string, string>;
-  /** What is kept of the same claim from an earlier time. */
+  /** The record of the same claim, if it was prepared before. */
   readonly before: ClaimRecord | null;
-  /** Reads opaque parameters. */
+  /** Parses opaque parameters. */
   readonly parse: (parameters: unknown) => ParsedConfig;
 }
 
 export type Decision =
   | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
-  /** `held`: by somebody who may be giving it back at this moment. */
+  /** `held`: another pod holds a device and may be about to release it, so it is worth waiting. */
   | { readonly ok: false; readonly reason: string; readonly held?: true };
 
-/** What is wrong with the object that the API server has for a claim; null when it is the one that is meant. */
+/** Why the API server's object is not the claim to be prepared; null when it is. */
 export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | null {
   if (claim.metadata.uid !== ref.uid) {
     return `${nameOf(ref)} was replaced: the API server has UID ${claim.metadata.uid}, the pod's claim is ${ref.uid}`;
@@ -84,8 +84,8 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
 }
 
 /**
- * Why a claim must not have its devices: another one has them. Shares of one device may be had by several claims, and
- * whoever has admin access only watches.
+ * The reason when another claim holds a device of this claim; otherwise null. Several claims can hold shares of one
+ * device, and admin access conflicts with nothing.
  */
 export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): string | null {
   for (const mine of record.devices) {
@@ -103,14 +103,14 @@ export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): s
   return null;
 }
 
-/** The name that the kubelet has been given for it before: its HCA may have been renamed meanwhile. */
+/** The name that the kubelet already has for this device; the HCA may have been renamed since. */
 function knownName(before: ClaimRecord | null, request: string, device: string, shareID: string | undefined) {
   return before?.devices.find((one) =>
     one.request === request && one.device === device && one.shareID === (shareID ?? null)
   )?.cdiName;
 }
 
-/** The kubelet shows this name in the pod's status, so it says which HCA it is. */
+/** The kubelet shows this name in the pod's status, so it contains the HCA's name. */
 function cdiName(ref: ClaimRef, device: DraDevice, shareID: string | undefined, before: readonly HeldDevice[]): string {
   const hca = device.state.member.hcas[0]!.name.replace(/[^A-Za-z0-9_.-]/g, "_");
   const name = `${ref.uid}-${hca}${shareID === undefined ? "" : `-${shareID}`}`;

@@ -1,6 +1,6 @@
 /**
- * Keeps the ResourceSlices of this node what they should be. Level-triggered, one writer: whatever happens, the difference
- * between what the server has and what is wanted is made out again and written.
+ * Reconciles the ResourceSlices of this node. Level-triggered, with one writer: after every change, the slices of the
+ * API server are compared with the wanted ones, and the difference is written.
  *
  * @module
  */
@@ -36,24 +36,24 @@ export interface PublisherOptions {
 }
 
 export interface PublisherTiming {
-  /** At most one round of writes in so many milliseconds. */
+  /** Least time between two rounds of writes, in milliseconds. */
   readonly roundMs: number;
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
-  /** How long the server keeps a watch open, in seconds. */
+  /** How long the server is asked to keep a watch open, in seconds. */
   readonly watchSeconds: number;
 }
 
 const TIMING: PublisherTiming = { roundMs: 1_000, firstRetryMs: 1_000, longestRetryMs: 60_000, watchSeconds: 480 };
 
 export interface PublisherStatus {
-  /** Whether the server has what is wanted. */
+  /** Whether the API server has the wanted slices. */
   readonly published: boolean;
   readonly devices: number;
   readonly features: Features;
-  /** What is not offered, or not as asked. */
+  /** One sentence for each device that is left out or restricted, with the reason. */
   readonly notes: readonly string[];
-  /** Why it is not published; null when it is. */
+  /** Why the slices are not published; null when they are. */
   readonly reason: string | null;
   readonly writes: number;
 }
@@ -69,9 +69,9 @@ export class Publisher {
   #features: Features = ALL_FEATURES;
   #listed = false;
   #probed = false;
-  /** Resource version up to which everything was seen. */
+  /** Resource version of the last event. */
   #version = "";
-  /** Replaced with each change, so that a writer that waits for one can tell. */
+  /** Resolved by each change to wake the writer. */
   #kick = Promise.withResolvers<void>();
   #status: PublisherStatus;
 
@@ -92,13 +92,15 @@ export class Publisher {
     return this.#status;
   }
 
-  /** This is what the slices shall say. */
+  /** Sets the wanted content of the slices. */
   want(wanted: Wanted): void {
     this.#wanted = wanted;
     this.#changed();
   }
 
-  /** Works until `signal` aborts. The slices stay: a successor takes them over, and else the kubelet removes them. */
+  /**
+   * Runs until `signal` aborts. The slices stay: the next process takes them over, or else the kubelet removes them.
+   */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#changed(), { once: true });
     await Promise.all([this.#follow(signal), this.#write(signal)]);
@@ -108,7 +110,7 @@ export class Publisher {
     this.#kick.resolve();
   }
 
-  /** Lists and watches; what was seen is in {@link #existing}. */
+  /** Lists and watches the slices into {@link #existing}. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { driver, node } = this.#options;
     const backoff = new Backoff(this.#timing.firstRetryMs, this.#timing.longestRetryMs);
@@ -124,14 +126,14 @@ export class Publisher {
       backoff.reset();
       const ended = await this.#watch(query, signal);
       if (signal.aborted) return;
-      // A server that was away may be another one, with other gates.
+      // The API server may have been replaced by one with other feature gates.
       if (ended.status !== 410) this.#probed = false;
       this.#options.log.debug(`the watch of ResourceSlices ended: ${ended.message}`);
       await pause(backoff.next(), signal);
     }
   }
 
-  /** The Node's UID is needed once: slices are owned by it. */
+  /** Reads the UID of the Node, which owns the slices. */
   async #introduce(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#identity !== null) return null;
     const { client, driver, node, pool } = this.#options;
@@ -148,8 +150,8 @@ export class Publisher {
   }
 
   /**
-   * Asks what the server would keep, by a dry run that stores nothing: with a gate off it drops fields without a word, and
-   * a device that is down would be on offer as if it were not.
+   * Finds out by a dry run which fields the API server keeps. It silently drops fields whose feature gate is off, and a
+   * device that is down would then be offered without its taint.
    */
   async #probe(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#probed) return null;
@@ -175,7 +177,7 @@ export class Publisher {
     return null;
   }
 
-  /** Watches again and again from where the last watch was, until one fails. */
+  /** Watches, each time from where the last watch ended, until a watch fails. */
   async #watch(query: Record<string, string>, signal: AbortSignal): Promise<ApiError> {
     const onEvent = ({ type, object }: WatchEvent<ResourceSlice>) => {
       this.#version = object.metadata.resourceVersion ?? this.#version;
@@ -183,10 +185,10 @@ export class Publisher {
       const name = object.metadata.name!;
       const known = this.#existing.get(name);
       if (type !== "DELETED") this.#existing.set(name, object);
-      // A deletion that was seen late must not take away what has been made since.
+      // A late DELETED event must not remove a slice that was created since.
       else if (known === undefined || known.metadata.uid === object.metadata.uid) {
         this.#existing.delete(name);
-        this.#options.log.info(`ResourceSlice ${name} was deleted; a kubelet does so when it starts`);
+        this.#options.log.info(`ResourceSlice ${name} was deleted; the kubelet does that when it starts`);
       }
       this.#changed();
     };
@@ -197,7 +199,7 @@ export class Publisher {
       const error = await this.#options.client.watch<ResourceSlice>(SLICES_PATH, full, watchSeconds, onEvent, signal);
       if (error !== null) return error;
       if (signal.aborted) return { status: null, reason: "Stopped", message: "stopped", retryAfterMs: null };
-      // A server that ends each watch at once is not asked as fast as it can answer.
+      // Limits the rate of requests to a server that ends each watch at once.
       const lasted = performance.now() - started;
       if (lasted < this.#timing.firstRetryMs) await pause(this.#timing.firstRetryMs - lasted, signal);
     }
@@ -223,7 +225,7 @@ export class Publisher {
     }
   }
 
-  /** One comparison and the writes that follow from it. */
+  /** Compares the slices and makes the necessary writes. */
   async #round(wanted: Wanted, identity: PoolIdentity, signal: AbortSignal): Promise<ApiError | null> {
     const existing = [...this.#existing.values()];
     const made = publish({ ...wanted, features: this.#features, known: publishedAttributes(existing) });
@@ -256,7 +258,7 @@ export class Publisher {
       log.debug(`ResourceSlice ${name} ${write.kind === "create" ? "created" : "updated"}`);
       return null;
     }
-    // Somebody else was faster, another process of this driver as a rule: what is there now is compared again.
+    // Another client wrote the slice first, usually another process of this driver: read it and compare again.
     if (written.error.status !== 409 && written.error.status !== 404) return written.error;
     const there = await client.call<ResourceSlice>("GET", `${SLICES_PATH}/${name}`, { signal });
     if (there.ok) this.#existing.set(name, there.value);
@@ -266,7 +268,7 @@ export class Publisher {
     return null;
   }
 
-  /** The server took the slice and dropped fields without a word: the next round makes do without them. */
+  /** Records the fields that the API server dropped, so that the next round does not rely on them. */
   #notice(dropped: ReadonlySet<keyof Features>): void {
     const before = this.#features;
     if ([...dropped].every((one) => !before[one])) return;
@@ -278,7 +280,7 @@ export class Publisher {
     this.#report({ features: this.#features });
     this.#options.log.warn(
       `the API server drops fields of ResourceSlices (${[...dropped].map((one) => GATES[one]).join(", ")} off): ` +
-        "devices that would be on offer wrongly without them are left out",
+        "devices that must not be offered without them are left out",
     );
     this.#changed();
   }
@@ -288,8 +290,8 @@ export class Publisher {
     if (JSON.stringify(next) === JSON.stringify(this.#status)) return;
     const { log, onStatus } = this.#options;
     if (next.reason !== this.#status.reason) {
-      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; it is tried again`);
-      else log.info(`${next.devices} devices are published in ResourceSlices of pool ${this.#options.pool}`);
+      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; will be retried`);
+      else log.info(`${next.devices} devices are published in the ResourceSlices of pool ${this.#options.pool}`);
     }
     for (const note of next.notes) if (!this.#status.notes.includes(note)) log.warn(note);
     this.#status = next;

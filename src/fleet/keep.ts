@@ -13,7 +13,7 @@ export const CONDITION = "RDMAReady";
 /** Domain of the plugin's labels and taints. */
 export const DOMAIN = "rdma.tencent.com/";
 /** Taints of devices that are not fit; others say that a device is in use. */
-const UNFIT = new Set(["link-down", "no-device-node", "gone"]);
+const UNFIT = new Set(["link-down", "no-device-node", "gone", "counter-errors"]);
 
 export interface Keepers {
   readonly node: (node: ApiNode) => NodeFacts;

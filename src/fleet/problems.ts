@@ -53,6 +53,7 @@ const TAINT_REASONS: Readonly<Record<string, string>> = {
   "link-down": "its link is down",
   "no-device-node": "its device node is missing",
   gone: "it is gone",
+  "counter-errors": "one of its error counters grows too fast",
 };
 
 /** All problems of a node: the node's own first, then the plugin's, then its devices'. */

@@ -125,6 +125,12 @@ function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
       "load the module (modprobe ib_uverbs) or check dmesg for errors of its driver",
     ];
   }
+  if (hca.uverbs.stale !== undefined) {
+    return [
+      `${hca.name} is ${hca.uverbs.name} (${hca.uverbs.dev}) in sysfs, but /dev/infiniband/${hca.uverbs.name} is ` +
+      `${hca.uverbs.stale}: remove it, then udevadm trigger; in a container mount the host's /dev instead of a copy`,
+    ];
+  }
   if (!hca.uverbs.present) {
     return [
       `${hca.name} is in sysfs, but /dev/infiniband/${hca.uverbs.name} is missing in this mount namespace; ` +

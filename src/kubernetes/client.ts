@@ -1,6 +1,6 @@
 /**
- * A small client of the Kubernetes API: JSON over HTTPS. Errors are values: that the API server
- * is away, slow or unwilling is an ordinary state of a node, and nothing may end because of it.
+ * A small client of the Kubernetes API: JSON over HTTPS. Errors are values, because an API server
+ * that is unreachable, slow or refuses a request is an ordinary condition on a node.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { createGunzip } from "node:zlib";
 import { ItemSplitter } from "./list_items.ts";
 import type { ApiAccess, Credentials, CredentialSource } from "./access.ts";
 
-/** Why there is no answer. */
+/** Why a request failed. */
 export interface ApiError {
   /** HTTP status; null when the server could not be reached or did not answer in time. */
   readonly status: number | null;
@@ -23,7 +23,7 @@ export interface ApiError {
   readonly reason: string;
   /** A sentence for people. */
   readonly message: string;
-  /** What the server asked for with Retry-After, in milliseconds. */
+  /** The server's Retry-After, in milliseconds. */
   readonly retryAfterMs: number | null;
 }
 
@@ -50,12 +50,12 @@ export interface WatchEvent<T> {
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** How long one answer may take. The kubelet gives a prepare 45 s, so several calls fit. */
+/** Timeout of a request. The kubelet's timeout for a prepare is 45 s, so several requests fit. */
 const TIMEOUT_MS = 10_000;
-/** An answer that is longer is none of ours: a slice has at most 64 devices. */
+/** Limit on the size of a response; lists of slices with at most 64 devices each are far smaller. */
 const LONGEST_ANSWER = 32 * 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;
-/** A watch whose server says nothing for so long after its end is half-open. */
+/** A watch that lasts this much longer than requested has a half-open connection. */
 const WATCH_SLACK_MS = 30_000;
 
 /** Talks to one API server. */
@@ -64,7 +64,7 @@ export class ApiClient {
   #agent: Agent | PlainAgent | null = null;
   /** The TLS settings of the agent's connections. */
   #tls: string | null = null;
-  /** Requests under way, so that {@link close} can end them. */
+  /** Aborts requests in flight when the client is closed. */
   readonly #closing = new AbortController();
 
   constructor(access: ApiAccess | CredentialSource) {
@@ -75,7 +75,7 @@ export class ApiClient {
     return this.#access.server;
   }
 
-  /** One call. Never rejects; a 401 is tried once more with the credentials that there are then. */
+  /** Makes one request. Never rejects; after a 401 it is retried once with the credentials that there are by then. */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
     const first = await this.#once<T>(method, path, options);
     return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options, true);
@@ -95,8 +95,8 @@ export class ApiClient {
   /**
    * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
    *
-   * @param seconds how long the server shall keep the watch open
-   * @returns null for an ordinary end, else why there is no more
+   * @param seconds how long the server is asked to keep the watch open
+   * @returns null for an ordinary end, otherwise the error
    */
   async watch<T>(
     path: string,
@@ -121,7 +121,7 @@ export class ApiClient {
     try {
       for await (const chunk of response) {
         rest += decoder.decode(chunk as Uint8Array, { stream: true });
-        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch has no end");
+        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch is too long");
         const lines = rest.split("\n");
         rest = lines.pop() ?? "";
         for (const line of lines) {
@@ -255,7 +255,7 @@ export class ApiClient {
     });
   }
 
-  /** Connections are kept; new TLS settings (the cluster's CA was rotated, a certificate expired) need new ones. */
+  /** Reuses connections, until the TLS settings change because the cluster's CA was rotated or a certificate replaced. */
   #connections({ tls }: Credentials, secure: boolean): Agent | PlainAgent {
     const key = JSON.stringify(tls);
     if (this.#agent !== null && this.#tls === key) return this.#agent;
@@ -277,7 +277,7 @@ function bodyOf(response: IncomingMessage): Readable {
   const body = createGunzip();
   response.on("error", (error) => body.destroy(error));
   response.on("close", () => {
-    if (!response.complete) body.destroy(new Error("the connection was closed in the middle of an answer"));
+    if (!response.complete) body.destroy(new Error("the connection was closed before the end of the response"));
   });
   return response.pipe(body);
 }
@@ -299,7 +299,7 @@ function textOf(response: IncomingMessage): Promise<string> {
     });
     response.on("error", reject);
     response.on("close", () => {
-      if (!response.complete) reject(new Error("the connection was closed in the middle of an answer"));
+      if (!response.complete) reject(new Error("the connection was closed before the end of the response"));
     });
   });
 }
@@ -327,12 +327,12 @@ function refusal(response: IncomingMessage, text: string): ApiError {
   try {
     status = JSON.parse(text);
   } catch {
-    status = { message: text.slice(0, 200) }; // a proxy on the way answers in a form of its own
+    status = { message: text.slice(0, 200) }; // not a Status: the answer of a proxy
   }
   return ofStatus(status, response.statusCode ?? 0, retryAfterMs);
 }
 
-/** A `meta/v1 Status`, or what stands in its place. */
+/** Converts a `meta/v1 Status`, or whatever was received instead. */
 function ofStatus(object: unknown, code: number, retryAfterMs: number | null): ApiError {
   const { message, reason, code: own } = (object ?? {}) as { message?: unknown; reason?: unknown; code?: unknown };
   const status = typeof own === "number" && own > 0 ? own : code;

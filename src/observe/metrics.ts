@@ -13,10 +13,11 @@ import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
 import { devices } from "../pool/devices.ts";
+import { ruleText } from "../pool/errors.ts";
 import { runtimeName } from "../text/runtime_name.ts";
 import { portCounterText } from "./metrics_ports.ts";
 import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
-import type { PortCounters } from "./port_counters.ts";
+import type { PortCounters } from "../hca/port_counters.ts";
 import { unready } from "./readiness.ts";
 
 /** Sources of the metrics. */
@@ -98,6 +99,7 @@ export class Metrics {
     if (inventory !== null) {
       await this.#hardware(inventory);
       this.#offers(inventory, state?.sessions ?? []);
+      this.#errors(state?.errors);
       if (pods !== null) this.#pods(inventory, pods);
     }
     const texts: string[] = [];
@@ -173,6 +175,24 @@ export class Metrics {
       this.#gauge("streams").set({ resource }, streams);
       this.#counter("registrations").inc({ resource, via }, registrations);
     }
+  }
+
+  #errors(errors: AgentState["errors"]): void {
+    for (const key of ["watchedErrors", "errorsExceeded"] as const) this.#gauge(key).reset();
+    const seen = new Map<string, number>();
+    for (const { hca, port, rule, count, exceeded } of errors?.watched ?? []) {
+      const labels = { hca, port: String(port ?? ""), counter: rule.counter, rule: ruleText(rule) };
+      // The same name in two directories of a port is one series: the worse of the two.
+      const key = JSON.stringify(labels);
+      const worst = Math.max(count, seen.get(key) ?? 0);
+      seen.set(key, worst);
+      this.#gauge("watchedErrors").set(labels, worst);
+      if (exceeded !== null) this.#gauge("errorsExceeded").set(labels, 1);
+      else this.#gauge("errorsExceeded").inc(labels, 0);
+    }
+    const skipped = this.#counter("errorsSkipped");
+    skipped.reset();
+    for (const [hca, times] of errors?.skipped ?? []) skipped.inc({ hca }, times);
   }
 
   /** Only resources of this plugin: the kubelet also reports those of other plugins. */

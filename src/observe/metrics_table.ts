@@ -149,6 +149,21 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Scrapes without the counters of an HCA that did not answer in time.",
   ),
+  watchedErrors: gauge(
+    `${PREFIX}_watched_errors`,
+    ["hca", "port", "counter", "rule"],
+    "Errors within the window of a rule of `health.errors`; `port` is empty for counters of the whole HCA.",
+  ),
+  errorsExceeded: gauge(
+    `${PREFIX}_errors_exceeded`,
+    ["hca", "port", "counter", "rule"],
+    "Whether a rule of `health.errors` is exceeded, so that the devices of its resources are Unhealthy.",
+  ),
+  errorsSkipped: counter(
+    `${PREFIX}_error_readings_skipped_total`,
+    ["hca"],
+    "Readings for `health.errors` without an HCA that did not answer in time.",
+  ),
   requests: counter(`${PREFIX}_http_requests_total`, ["path", "code"], "Requests to this server."),
   watchers: gauge(`${PREFIX}_http_event_streams`, [], "Open event streams of status pages."),
 

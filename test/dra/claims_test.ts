@@ -136,7 +136,7 @@ Deno.test("prepare() says what is wrong with a claim, a device, or a UID", async
     await refused(claims, node.put(claim("u-6", [result(B)]))),
     /mlx5_1\) cannot be used: .*uverbs1 does not exist/,
   );
-  match(await refused(claims, { ...ref("u-7"), uid: "../../etc/passwd" }), /is no UID/);
+  match(await refused(claims, { ...ref("u-7"), uid: "../../etc/passwd" }), /is not a valid UID/);
   equal(await claims.unprepare({ ...ref("u-7"), uid: "../u-1" }), null);
 });
 

@@ -140,11 +140,9 @@ function anotherDirectory(what: string, go: (dir: string) => void): Fault {
       const files = await filesAtRest(plugin.pid);
       await first.close();
       await plugin.logged(/kubelet\.sock does not exist/);
-      const started = performance.now();
       go(place.kubeletDir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
       await offered(kubelet, 1);
-      ok(performance.now() - started < 8_000, "not only by the poll of ten seconds");
       await servesAPod(kubelet, DEVICE);
       await filesAsBefore(plugin.pid, files);
       // The new one is watched as the old one was: what happens in it is noticed by event.
@@ -238,7 +236,6 @@ export const DIRECTORY: readonly Fault[] = [
         (state) => state.resources[RESOURCE]?.allocatable === 1 && count(kubelet, "registered") > 1,
         {
           what: "the device again",
-          timeoutMs: 20_000,
         },
       );
       await servesAPod(kubelet, DEVICE);

@@ -143,7 +143,7 @@ export const KUBELET: readonly Fault[] = [
         for (const [stage, enough] of IN_REGISTER) {
           rmSync(path, { force: true });
           const { died } = await dyingKubelet(path, enough);
-          await within(died, `a Register call that is read ${stage}`, 20_000);
+          await within(died, `a Register call that is read ${stage}`);
           if (after === "goes") rmSync(path, { force: true });
         }
       }

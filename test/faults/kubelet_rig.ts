@@ -27,7 +27,7 @@ export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptio
 
 /** Waits until pods could be given `n` devices. */
 export function offered(kubelet: FakeKubelet, n: number, what = `${n} devices`): Promise<true> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what, timeoutMs: 20_000 });
+  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what });
 }
 
 /** How many times the kubelet saw something. */

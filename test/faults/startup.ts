@@ -48,7 +48,7 @@ async function successorServes(place: OnHost, kubelet: FakeKubelet): Promise<Plu
 }
 
 async function killed(plugin: PluginProcess): Promise<void> {
-  const ended = await within(plugin.ended, "the plugin's death", 20_000);
+  const ended = await within(plugin.ended, "the plugin's death");
   equal(ended.signal, "SIGKILL", plugin.log.join("\n"));
 }
 
@@ -132,7 +132,6 @@ export const STARTUP: readonly Fault[] = [
       const first = place.start();
       await kubelet.waitFor((_, history) => history.some((event) => event.kind === "register"), {
         what: "the Register call",
-        timeoutMs: 20_000,
       });
       first.kill("SIGKILL");
       await killed(first);

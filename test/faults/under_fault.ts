@@ -69,7 +69,7 @@ export async function underFault(setting: Setting, fault: (scene: Scene) => Prom
   const devices = (count: number) =>
     alive(kubelet.waitFor(
       (state) => state.resources[RESOURCE]?.allocatable === count,
-      { what: `${count} devices`, timeoutMs: 20_000 },
+      { what: `${count} devices` },
     )).then(() => {}, (error: Error) => {
       throw new Error(`${error.message}\nThe plugin said:\n${plugin.log.join("\n")}`);
     });

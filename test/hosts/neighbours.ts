@@ -9,11 +9,11 @@ import type { Row } from "./rows.ts";
 const gid = (n: number) => `fe80:0000:0000:0000:0e42:a1ff:fe00:${n.toString(16).padStart(4, "0")}`;
 
 /** A RoCE port whose GID table names these net devices. */
-function roce(...names: readonly string[]): PortPlan {
+export function roce(...names: readonly string[]): PortPlan {
   return { gids: names.map((ndev, i) => ({ gid: gid(i + 1), type: "RoCE v2", ndev })) };
 }
 
-function mlx5(
+export function mlx5(
   n: number,
   bus: string,
   netdevs: readonly NetdevPlan[],
@@ -33,12 +33,12 @@ function mlx5(
   };
 }
 
-function host(hcas: readonly HcaPlan[], over: Partial<HostPlan> = {}): HostPlan {
+export function host(hcas: readonly HcaPlan[], over: Partial<HostPlan> = {}): HostPlan {
   return { hcas, ...over };
 }
 
 /** A file of the shared plugin with one resource per net device. */
-function byNetdev(...names: readonly string[]): string {
+export function byNetdev(...names: readonly string[]): string {
   return JSON.stringify({
     configList: names.map((name) => ({
       resourceName: name.replaceAll(/\W/g, "_"),
@@ -48,7 +48,7 @@ function byNetdev(...names: readonly string[]): string {
   });
 }
 
-const SWITCH = { phys_switch_id: "e8ebd3" };
+export const SWITCH = { phys_switch_id: "e8ebd3" };
 
 export const NEIGHBOURS: readonly Row[] = [
   {

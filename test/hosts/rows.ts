@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { HostPlan } from "./build.ts";
+import type { BuiltHost, HostPlan } from "./build.ts";
 import type { Counts } from "./node.ts";
 
 /** What a container gets for these device IDs. */
@@ -23,6 +23,8 @@ export interface Row {
   readonly host: string | HostPlan;
   readonly config?: string;
   readonly flags?: readonly string[];
+  /** Changes the tree before the plugin sees it. */
+  readonly prepare?: (host: BuiltHost) => void;
   /** Devices and healthy ones by resource: "4/4". */
   readonly devices: Counts;
   /** Names of HCAs that are in each resource, comma-separated; resources that are left out are not compared. */

@@ -8,9 +8,10 @@ import { deepEqual, match } from "@std/assert";
 import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { EDGES } from "./edges.ts";
 import { NEIGHBOURS } from "./neighbours.ts";
+import { RELATIVES } from "./relatives.ts";
 import { type Given, type Row, ROWS } from "./rows.ts";
 
-for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS]) {
+for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS, ...RELATIVES]) {
   Deno.test(`host ${row.what}`, ABANDONS, async () => {
     await using one = await node(row);
     const json = await one.list();

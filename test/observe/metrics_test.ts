@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PRESETS } from "../../sim/host/host.ts";
 import { FAMILIES, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
-import { PortCounters } from "../../src/observe/port_counters.ts";
+import { PortCounters } from "../../src/hca/port_counters.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";

@@ -52,7 +52,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
 }
 
 function devices(kubelet: FakeKubelet, plugin: PluginProcess, count: number): Promise<unknown> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count, { timeoutMs: 20_000 })
+  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count)
     .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
 }
 

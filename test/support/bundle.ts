@@ -39,7 +39,7 @@ const program = fileURLToPath(new URL("./${PROGRAM}", import.meta.url));
 let cachedData;
 try {
   cachedData = readFileSync(fileURLToPath(new URL("./${CODE_CACHE}", import.meta.url)));
-} catch {}
+} catch {} // without the cache the program is compiled, which only takes longer
 const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(program, "utf8") + "\\n})";
 const script = new Script(source, { filename: program, cachedData });
 const module = { exports: {} };

@@ -5,8 +5,9 @@
  * @module
  */
 import { readdir } from "node:fs";
-import { readText } from "../hca/files.ts";
-import type { Hca } from "../hca/types.ts";
+import { COUNTER_NAME, NO_COUNTERS } from "./counter_facts.ts";
+import { readText } from "./files.ts";
+import type { Hca } from "./types.ts";
 
 /** The value of one counter. */
 export interface Reading {
@@ -18,6 +19,8 @@ export interface Reading {
   readonly name: string;
   /** The content of the file, in its own unit. */
   readonly value: number;
+  /** The same in its digits: beyond 2^53 a number cannot hold every count. */
+  readonly digits: string;
 }
 
 /** Result of reading the counters of the machine. */
@@ -33,42 +36,45 @@ export interface CounterOptions {
   readonly sysfs: string;
   /** Milliseconds for all counters. */
   readonly deadlineMs?: number;
+  /** Files that are read at the same time. Default 8: the runtime reads on 32 threads, and scans need some of them. */
+  readonly atOnce?: number;
 }
 
-interface CounterFile extends Omit<Reading, "value"> {
+interface CounterFile extends Omit<Reading, "value" | "digits"> {
   readonly path: string;
 }
 
-/** Files that are read at the same time. Deno reads on 32 threads, and scans need some of them. */
 const AT_ONCE = 8;
 
-/** `lifespan` is a setting (how long the driver caches values), not a counter. */
-const NO_COUNTER = new Set(["lifespan"]);
-
-/** Names that the kernel uses: no separator and no leading dot, so that they are safe as labels. */
-const COUNTER_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/;
+const NO_COUNTER = new Set(NO_COUNTERS);
 
 /** Reads counters. Concurrent callers share one reading. */
 export class PortCounters {
   readonly #sysfs: string;
   readonly #deadlineMs: number;
+  readonly #atOnce: number;
   /** HCAs with a pending read, of this reading or an earlier one. */
   readonly #busy = new Set<string>();
   /** Files by HCA. A changed HCA is a new object, and its directories are listed again. */
   readonly #files = new WeakMap<Hca, readonly CounterFile[]>();
   #underway: Promise<CounterReadings> | null = null;
 
-  constructor({ sysfs, deadlineMs = 1_000 }: CounterOptions) {
+  constructor({ sysfs, deadlineMs = 1_000, atOnce = AT_ONCE }: CounterOptions) {
     this.#sysfs = sysfs;
     this.#deadlineMs = deadlineMs;
+    this.#atOnce = atOnce;
   }
 
-  /** Reads all counters of these HCAs. Never rejects. */
-  read(hcas: readonly Hca[]): Promise<CounterReadings> {
-    return this.#underway ??= this.#readAll(hcas).finally(() => this.#underway = null);
+  /**
+   * Reads counters of these HCAs. Never rejects.
+   *
+   * @param wanted whether a counter of the HCA is read; without it all are
+   */
+  read(hcas: readonly Hca[], wanted: (hca: Hca, name: string) => boolean = () => true): Promise<CounterReadings> {
+    return this.#underway ??= this.#readAll(hcas, wanted).finally(() => this.#underway = null);
   }
 
-  async #readAll(hcas: readonly Hca[]): Promise<CounterReadings> {
+  async #readAll(hcas: readonly Hca[], wanted: (hca: Hca, name: string) => boolean): Promise<CounterReadings> {
     const start = performance.now();
     const queue = hcas.filter((hca) => !this.#busy.has(hca.name));
     const done = new Map<string, readonly Reading[]>();
@@ -76,13 +82,13 @@ export class PortCounters {
     const lane = async () => {
       for (let hca = queue.shift(); hca !== undefined && !over; hca = queue.shift()) {
         this.#busy.add(hca.name);
-        const readings = await this.#readHca(hca, () => over);
+        const readings = await this.#readHca(hca, wanted, () => over);
         this.#busy.delete(hca.name);
         if (!over) done.set(hca.name, readings);
       }
     };
     // An HCA that hangs keeps its lane, so that the number of threads that wait for firmware stays limited.
-    const lanes = Promise.all(Array.from({ length: Math.max(0, AT_ONCE - this.#busy.size) }, lane));
+    const lanes = Promise.all(Array.from({ length: Math.max(0, this.#atOnce - this.#busy.size) }, lane));
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([lanes, new Promise<void>((late) => timer = setTimeout(late, this.#deadlineMs))]);
     clearTimeout(timer);
@@ -97,15 +103,20 @@ export class PortCounters {
     };
   }
 
-  async #readHca(hca: Hca, over: () => boolean): Promise<readonly Reading[]> {
+  async #readHca(
+    hca: Hca,
+    wanted: (hca: Hca, name: string) => boolean,
+    over: () => boolean,
+  ): Promise<readonly Reading[]> {
     const files = this.#files.get(hca) ?? await this.#list(hca);
     this.#files.set(hca, files);
     const readings: Reading[] = [];
     for (const { path, group, port, name } of files) {
       if (over()) break;
-      const text = (await readText(path))?.trim() ?? "";
+      if (!wanted(hca, name)) continue;
+      const digits = (await readText(path))?.trim() ?? "";
       // Drivers without a PMA report "N/A (no PMA)"; an HCA that was removed meanwhile gives nothing.
-      if (/^\d{1,20}$/.test(text)) readings.push({ group, port, name, value: Number(text) });
+      if (/^\d{1,20}$/.test(digits)) readings.push({ group, port, name, value: Number(digits), digits });
     }
     return readings;
   }
