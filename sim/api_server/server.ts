@@ -1,5 +1,5 @@
 /**
- * A Kubernetes API server that is only what a DRA driver needs of one, and behaves as the real one does where that
+ * A Kubernetes API server that is only what a DRA driver and reports need of one, and behaves as the real one does where that
  * matters: TLS with an authority of its own, tokens that expire, list and watch with resource versions, conflicts, the
  * limits of ResourceSlices, fields that vanish with their feature gate. It also has the faults a driver must live through.
  *
@@ -14,6 +14,7 @@ import { join } from "node:path";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import { admitEvent, EVENTS, patch } from "./patches.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 
@@ -228,7 +229,7 @@ export class FakeApiServer {
       return this.#json(response, 200, { gitVersion: "v1.36.3" } as unknown as KubeObject);
     }
     if (url.pathname.endsWith("/selfsubjectaccessreviews")) return this.#json(response, 201, this.#review(body!));
-    const { collection, namespace, name } = pathOf(url.pathname);
+    const { collection, namespace, name, subresource } = pathOf(url.pathname);
     const key = name === null ? null : namespace === null ? name : `${namespace}/${name}`;
     if (method === "GET" && key === null) {
       const fields = selectorOf(url.searchParams.get("fieldSelector"));
@@ -246,7 +247,15 @@ export class FakeApiServer {
     }
     if (method === "DELETE") return this.#json(response, 200, this.store.delete(collection, key!));
     if (body === null) throw new StoreError(400, "BadRequest", "a body is needed");
-    const object = collection === SLICES ? this.#admit(body, key) : body;
+    if (method === "PATCH") {
+      const contentType = request.headers["content-type"] ?? "";
+      return this.#json(response, 200, patch(this.store, { collection, key: key!, subresource, contentType, body }));
+    }
+    const object = collection === SLICES
+      ? this.#admit(body, key)
+      : collection === EVENTS
+      ? admitEvent(body, null)
+      : body;
     if (dryRun) return this.#json(response, 201, object);
     if (method === "POST") return this.#json(response, 201, this.store.create(collection, object, namespace));
     this.#json(response, 200, this.store.update(collection, key!, object));
@@ -334,14 +343,21 @@ export class FakeApiServer {
   }
 }
 
-function pathOf(path: string): { collection: string; namespace: string | null; name: string | null } {
+interface Target {
+  readonly collection: string;
+  readonly namespace: string | null;
+  readonly name: string | null;
+  readonly subresource: string | null;
+}
+
+function pathOf(path: string): Target {
   const parts = path.split("/").filter((one) => one !== "").map(decodeURIComponent);
   const api = parts[0] === "apis" ? parts.slice(1) : parts.slice(1);
   const prefix = parts[0] === "apis" ? api.slice(0, 2) : api.slice(0, 1);
   const rest = api.slice(prefix.length);
   const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
-  const [resource = "", name = null] = namespace === null ? rest : rest.slice(2);
-  return { collection: [...prefix, resource].join("/"), namespace, name };
+  const [resource = "", name = null, subresource = null] = namespace === null ? rest : rest.slice(2);
+  return { collection: [...prefix, resource].join("/"), namespace, name, subresource };
 }
 
 function selectorOf(text: string | null): readonly (readonly [string, string])[] {
