@@ -65,9 +65,8 @@ export function isBad(key: string, { healthy }: ReportedDevice, flapping: Readon
 }
 
 /** While it flaps the sentence stays the same, so that it is written once. */
-function reasonOf(key: string, { port, reason }: ReportedDevice, flapping: ReadonlySet<string>): string {
-  if (!flapping.has(key)) return reason;
-  return port === null ? "it goes down again and again" : `port ${port} goes down again and again`;
+function reasonOf(key: string, { reason }: ReportedDevice, flapping: ReadonlySet<string>): string {
+  return flapping.has(key) ? "it goes down again and again" : reason;
 }
 
 function counted(n: number, one: string, many: string): string {
