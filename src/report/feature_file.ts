@@ -63,7 +63,7 @@ export class FeatureFile {
       if (this.#failed) this.#log.info(`${path} is written again`);
       this.#failed = false;
     } catch (error) {
-      rmSync(temporary, { force: true });
+      tryRemove(temporary);
       if (!this.#failed) {
         this.#log.warn(
           `Cannot write ${path}: ${
@@ -75,5 +75,14 @@ export class FeatureFile {
       this.#failed = true;
     }
     this.#timer = setTimeout(() => this.#write(), this.#failed ? AGAIN_MS : RENEW_MS);
+  }
+}
+
+/** A file that cannot be written cannot be removed, either, as a rule. */
+function tryRemove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // The worker ignores it, and the next write replaces it.
   }
 }
