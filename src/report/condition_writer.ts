@@ -17,7 +17,7 @@ export class ConditionWriter {
   readonly #node: NodeObject;
   /** Called once, when it is known what an earlier process has left. */
   readonly #onKnown: (same: boolean) => void;
-  readonly #budget = new Budget(AT_ONCE, ONE_MORE_MS);
+  readonly #budget: Budget;
   #wanted: Condition | null = null;
   /** When its status became what it is, in milliseconds since the epoch. */
   #since = 0;
@@ -25,9 +25,11 @@ export class ConditionWriter {
   /** Age of the node object at which {@link #there} was read; null before. */
   #readAt: number | null = null;
 
-  constructor(node: NodeObject, onKnown: (same: boolean) => void) {
+  /** @param everyMs how often it may be written when that is often */
+  constructor(node: NodeObject, onKnown: (same: boolean) => void, everyMs = ONE_MORE_MS) {
     this.#node = node;
     this.#onKnown = onKnown;
+    this.#budget = new Budget(AT_ONCE, everyMs);
   }
 
   want(wanted: Condition | null, now: number): void {

@@ -15,13 +15,15 @@ const ONE_MORE_MS = 30_000;
 
 export class LabelWriter {
   readonly #node: NodeObject;
-  readonly #budget = new Budget(AT_ONCE, ONE_MORE_MS);
+  readonly #budget: Budget;
   #wanted: Labels = {};
   #there: Labels = {};
   #readAt: number | null = null;
 
-  constructor(node: NodeObject) {
+  /** @param everyMs how often they may be written when that is often */
+  constructor(node: NodeObject, everyMs = ONE_MORE_MS) {
     this.#node = node;
+    this.#budget = new Budget(AT_ONCE, everyMs);
   }
 
   want(wanted: Labels): void {

@@ -46,6 +46,8 @@ export interface ReportTiming {
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
   readonly refusedRetryMs: number;
+  /** How often the condition may be written, and the labels, when that is often. */
+  readonly nodeEveryMs: number;
   /** Between the first two writes of a series. */
   readonly seriesGapMs: number;
   /** After so long without a change a device does not flap any more. */
@@ -102,8 +104,8 @@ function openApi(settings: ReportSettings, log: Log) {
   const node = new NodeObject(client, settings.node);
   const stop = new AbortController();
   let onKnown: (same: boolean) => void = () => {};
-  const condition = new ConditionWriter(node, (same) => onKnown(same));
-  const labels = new LabelWriter(node);
+  const condition = new ConditionWriter(node, (same) => onKnown(same), timing.nodeEveryMs);
+  const labels = new LabelWriter(node, timing.nodeEveryMs);
   const book = new SeriesBook(timing.seriesGapMs);
   const events = new EventWriter(client, book, settings.instance, log);
   const resources = new PodResources(new PodLister(settings.podResourcesSocket), PODS_MS);

@@ -72,7 +72,15 @@ export class ReportRig implements AsyncDisposable {
       kubeletDir: join(this.world.dir, "kubelet/device-plugins"),
       podResourcesSocket: join(this.dir, "pods/kubelet.sock"),
       driver: "rdma.tencent.com",
-      timing: { firstRetryMs: 10, longestRetryMs: 50, refusedRetryMs: 50, seriesGapMs: 20, calmMs: 300, lateMs: 200 },
+      timing: {
+        firstRetryMs: 10,
+        longestRetryMs: 50,
+        refusedRetryMs: 50,
+        seriesGapMs: 20,
+        nodeEveryMs: 10,
+        calmMs: 300,
+        lateMs: 200,
+      },
       ...this.options.settings,
     }, log);
     this.#reports.push(reports);
