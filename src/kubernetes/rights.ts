@@ -1,5 +1,5 @@
 /**
- * What this process may do at the API server, asked there by SelfSubjectAccessReviews, which every account may make.
+ * What this process may do at the API server, asked there by SelfSubjectAccessReviews, which everyone may make.
  *
  * @module
  */

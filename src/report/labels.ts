@@ -68,7 +68,7 @@ function firmwareOf(hcas: readonly Hca[]): string | null {
 }
 
 /**
- * Makes a valid label value of whatever the machine says: at most 63 letters, digits, "-", "_" and ".", with a letter or
+ * Makes a valid label value of whatever the machine has: at most 63 letters, digits, "-", "_" and ".", with a letter or
  * digit at both ends (apimachinery `validation.IsValidLabelValue`).
  *
  * @returns null when nothing is left

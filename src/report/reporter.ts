@@ -7,6 +7,7 @@
  * @module
  */
 import type { Agent, AgentObserver } from "../agent/agent.ts";
+import type { SessionStatus } from "../device_plugin/session.ts";
 import type { ObjectReference } from "../kubernetes/core_api.ts";
 import { type Condition, conditionOf, type Reported } from "./condition.ts";
 import { FlappingMemory } from "./flapping.ts";
@@ -46,7 +47,8 @@ export class Reporter {
   #last: Reported | null = null;
   /** What was found at the start, until it is known whether an earlier process has reported it. */
   #initial: readonly Occurrence[] = [];
-  #registered = 0;
+  /** Registrations that were accepted, by resource; 0 from when its kubelet was not there. */
+  readonly #accepted = new Map<string, number>();
   #wake: ReturnType<typeof setTimeout> | undefined;
   readonly #background = new Set<Promise<void>>();
 
@@ -62,7 +64,6 @@ export class Reporter {
     const update = () => this.#update();
     const observer: AgentObserver = { onState: update, onSession: update };
     this.#stopObserving = agent.observe(observer);
-    this.#registered = repeatedRegistrations(agent);
     update();
   }
 
@@ -103,11 +104,21 @@ export class Reporter {
     if (this.#last === null) this.#initial = found;
     else this.#record(found);
     this.#last = reported;
-    if (repeatedRegistrations(agent) > this.#registered) sinks.nodeMayBeNew();
-    this.#registered = repeatedRegistrations(agent);
+    if (this.#kubeletMayBeNew(sessions)) sinks.nodeMayBeNew();
     sinks.condition?.(conditionOf(reported));
     sinks.labels?.(labelsOf(inventory, flapping.keys));
     this.#wakeAt(flapping.wakeAt, late.wakeAt, now);
+  }
+
+  /** The first registration after the plugin's own start is no news, unless the kubelet was down before. */
+  #kubeletMayBeNew(sessions: readonly SessionStatus[]): boolean {
+    let news = false;
+    for (const { resource, phase, registrations } of sessions) {
+      const known = this.#accepted.get(resource);
+      if (known !== undefined && registrations > known) news = true;
+      if (registrations > 0 || phase === "waiting") this.#accepted.set(resource, registrations);
+    }
+    return news;
   }
 
   #wakeAt(a: number | null, b: number | null, now: number): void {
@@ -135,9 +146,4 @@ export class Reporter {
     }).finally(() => this.#background.delete(work));
     this.#background.add(work);
   }
-}
-
-/** The first one of each resource is no news. */
-function repeatedRegistrations({ state }: Watched): number {
-  return state.sessions.reduce((sum, one) => sum + Math.max(0, one.registrations - 1), 0);
 }

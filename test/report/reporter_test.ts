@@ -133,6 +133,7 @@ Deno.test("a plugin that starts again on a node as it left it writes nothing; a 
 Deno.test("a condition that was removed with its node comes back when a kubelet registers again", async () => {
   await using rig = await ReportRig.start({ host: HOST });
   await rig.ready("True");
+  await rig.world.kubelet.waitFor(({ resources }) => (resources[RESOURCE]?.allocatable ?? 0) > 0);
   rig.api.store.delete(NODES, NODE);
   rig.api.store.create(NODES, { metadata: { name: NODE, uid: "another" } });
   await rig.world.kubelet.restart();
