@@ -160,8 +160,11 @@ export const REPORTS: readonly Situation[] = [
       } finally {
         await stage.cluster.api.delete(other);
       }
-      const flags = ["--sysfs-root=/host/sys", "--dev-root=/host/dev", serverFlag(stage), "--kubernetes-events"];
-      const findings = JSON.parse(await stage.plugin("doctor", ...flags, "--node-labels", "--json")) as Finding[];
+      const [pod] = await stage.pluginPods();
+      const doctor = ["/usr/bin/deno", "run", "--quiet", "-P=image-api", "/app/rdma-device-plugin.mjs", "doctor"];
+      const flags = [serverFlag(stage), "--kubernetes-events", "--node-labels", "--json"];
+      const words = ["-n", "kube-system", "exec", pod!.metadata.name, "--", ...doctor, ...flags];
+      const findings = JSON.parse(stage.cluster.kubectl(words)) as Finding[];
       deepEqual(findings.filter(({ id }) => id.startsWith("report-")).map((one) => one.severity), ["ok"]);
     },
   },
