@@ -11,6 +11,7 @@ import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
 import { RECORDING } from "./recording.ts";
+import { REPORTS } from "./reports.ts";
 import type { Situation } from "./situation.ts";
 import { TOPOLOGY } from "./topology.ts";
 import { UPDATES } from "./updates.ts";
@@ -25,5 +26,6 @@ export const SITUATIONS: readonly Situation[] = [
   ...OBSERVE,
   ...UPDATES,
   ...DRA,
+  ...REPORTS,
   ...RECORDING,
 ];
