@@ -140,7 +140,7 @@ Deno.test("a resource is late after a minute without the kubelet, and standby is
       socket: "",
       streams: 0,
       registrations: 0,
-      code: "no-kubelet",
+      code: "no-kubelet-socket",
       reason: "no kubelet",
     }
   );
