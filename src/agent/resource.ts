@@ -53,7 +53,7 @@ export class Resource {
       kubeletDir: options.kubeletDir,
       registryDir: options.registryDir,
       mode: options.registration,
-      note: ({ level, message }) => log[level](message, { resource }),
+      note: ({ level, code, message }) => log[level](message, { resource, code }),
       onStatus: (status) => {
         observers.onSession(status);
         observers.onState();

@@ -6,8 +6,10 @@
  */
 import * as z from "zod";
 import { DEFAULT_SPEC } from "../pool/spec.ts";
+import { COUNTER_NAME } from "../hca/counter_facts.ts";
+import { ERROR_RATE, errorRateProblem } from "./error_rules.ts";
 import { devicePathProblem, mountPathProblem } from "./device_path.ts";
-import { durationText } from "./duration.ts";
+import { durationText } from "../text/duration.ts";
 import { nameProblem } from "./name.ts";
 import { quote } from "../text/printable.ts";
 import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
@@ -88,6 +90,13 @@ export const Selector = object({
   pfWithVfs: flag().optional().describe("`true`: only PFs that have VFs now. `false`: everything else."),
 }, "a mapping of selector keys").meta({ id: "Selector" });
 
+/** A file name in `counters` or `hw_counters`. */
+const COUNTER = text(COUNTER_NAME, `a counter's file name such as "link_downed"`);
+const RATE = z.string({ error: `a limit and a window such as "5 per 10m"` }).superRefine((value, context) => {
+  const problem = errorRateProblem(value);
+  if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(value.slice(0, 60))}: ${problem}` });
+}).meta({ pattern: ERROR_RATE.source });
+
 const Health = object({
   policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
@@ -106,6 +115,11 @@ const Health = object({
     .describe("How long all requirements must hold before a device becomes Healthy."),
   grace: duration(0, LONGEST_MS).default(durationText(D.health.graceMs))
     .describe("How long the devices of a removed HCA stay in the list as Unhealthy."),
+  errors: z.record(COUNTER, RATE, { error: `a mapping of counters to limits such as "5 per 10m"` }).optional()
+    .describe(
+      'Counters and how many errors within which time make a device Unhealthy: `link_downed: "5 per 10m"`. ' +
+        "Without it no counter is read for health.",
+    ),
 }, "a mapping of health settings").meta({ id: "Health" });
 
 const DeviceObject = object({

@@ -53,8 +53,32 @@ interface Owner {
   readonly pci: { readonly address: string; readonly driver: string | null } | null;
 }
 
+/** Names in the classes of companions. Valid for one scan, and read once for all of its HCAs: most classes are missing. */
+export class ClassNames {
+  readonly #sysfsRoot: string;
+  readonly #names = new Map<string, readonly string[]>();
+
+  constructor(sysfsRoot: string) {
+    this.#sysfsRoot = sysfsRoot;
+  }
+
+  of(kind: string): readonly string[] {
+    let names = this.#names.get(kind);
+    if (names === undefined) {
+      names = entries(`${this.#sysfsRoot}/class/${kind}`) ?? [];
+      this.#names.set(kind, names);
+    }
+    return names;
+  }
+}
+
 /** The nodes of the HCA's PCI function, in natural order of class and name. */
-export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): readonly ClassNode[] {
+export function readClassNodes(
+  sysfsRoot: string,
+  devRoot: string,
+  hca: Owner,
+  classNames = new ClassNames(sysfsRoot),
+): readonly ClassNode[] {
   // A sub-function's parent is the PF, whose nodes do not belong to the sub-function. Software HCAs have no PCI
   // function.
   if (hca.pci === null || hca.kind === "sf" || hca.kind === "virtual") return [];
@@ -70,7 +94,7 @@ export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): 
     for (const name of list(`${dir}/${kind}`)) add(kind, name, `bus/pci/devices/${hca.pci.address}/${kind}/${name}`);
   }
   for (const [kind, names] of COMPANIONS) {
-    for (const name of entries(`${sysfsRoot}/class/${kind}`) ?? []) {
+    for (const name of classNames.of(kind)) {
       if (names.test(name) && isOf(sysfsRoot, kind, name, hca.name, hca.pci.address)) {
         add(kind, name, `class/${kind}/${name}`);
       }
@@ -88,9 +112,11 @@ export function refreshClassNodes(
   sysfsRoot: string,
   devRoot: string,
   hca: Owner & { readonly classNodes: readonly ClassNode[] },
+  classNames = new ClassNames(sysfsRoot),
 ): readonly ClassNode[] {
   const moved = hca.classNodes.some(({ entry, dev }) => parseDev(readLine(`${sysfsRoot}/${entry}/dev`)) !== dev);
-  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca);
+  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca, classNames);
+  if (hca.classNodes.length === 0) return hca.classNodes;
   const next = hca.classNodes.map((node) => {
     const present = isThere(devRoot, node.path, node.dev);
     return present === node.present ? node : { ...node, present };

@@ -143,8 +143,9 @@ export class NetdevReader {
     for (let i = 0; i < HIGHEST && level.length > 0; i++) {
       level = level.flatMap((name) => {
         const dir = `${this.#net}/${name}`;
-        const master = linkName(`${dir}/master`);
-        const upper = (entries(dir) ?? []).flatMap((one) => one.startsWith("upper_") ? [one.slice(6)] : []);
+        const here = entries(dir) ?? [];
+        const master = here.includes("master") ? linkName(`${dir}/master`) : null;
+        const upper = here.flatMap((one) => one.startsWith("upper_") ? [one.slice(6)] : []);
         return master === null ? upper : [master, ...upper];
       }).filter((name) => !found.has(name));
       for (const name of level) found.add(name);
@@ -207,8 +208,8 @@ export class NetdevReader {
 }
 
 /**
- * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to which
- * a `device` entry that is no link may lead, are not unique.
+ * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to
+ * which a `device` entry that is no link may lead, are not unique.
  */
 function deviceKey(dir: string): string {
   const name = basename(dir);

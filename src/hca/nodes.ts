@@ -5,6 +5,7 @@
  */
 import { entries, fileNumber, list, readLine } from "./files.ts";
 import { parseDev, parseNumber } from "./parse.ts";
+import type { Turn } from "./turn.ts";
 import type { UverbsNode } from "./types.ts";
 
 /** umad and issm names of one port. */
@@ -39,17 +40,20 @@ export function staleNode(path: string, number: string | null): string | null {
  * HCA. The rest is reused while the pair of names is unchanged.
  *
  * @param known the previous result, or an empty map to read everything
+ * @param turn ends in between where there are many
  */
-export function readUverbs(
+export async function readUverbs(
   sysfsRoot: string,
   devRoot: string,
   dev: ReadonlySet<string>,
   known: ReadonlyMap<string, UverbsNode>,
-): ReadonlyMap<string, UverbsNode> {
+  turn: Turn,
+): Promise<ReadonlyMap<string, UverbsNode>> {
   const dir = `${sysfsRoot}/class/infiniband_verbs`;
   const found = new Map<string, UverbsNode>();
   for (const name of entries(dir) ?? []) {
     if (!/^uverbs\d{1,6}$/.test(name)) continue; // abi_version is in the same directory
+    if (turn.isOver) await turn.next();
     const hca = readLine(`${dir}/${name}/ibdev`);
     if (hca === null) continue;
     const before = known.get(hca);
@@ -71,16 +75,18 @@ export function readUverbs(
  * Either may be missing without a fault: RoCE ports have no issm, iWARP and EFA ports have neither
  * (kernel drivers/infiniband/core/user_mad.c).
  */
-export function readMads(
+export async function readMads(
   sysfsRoot: string,
   devRoot: string,
   dev: ReadonlySet<string>,
-): ReadonlyMap<string, MadNodes> {
+  turn: Turn,
+): Promise<ReadonlyMap<string, MadNodes>> {
   const dir = `${sysfsRoot}/class/infiniband_mad`;
   const found = new Map<string, MadNodes>();
   for (const name of list(dir)) {
     const kind = name.match(/^(umad|issm)\d{1,6}$/)?.[1];
     if (kind === undefined || !dev.has(name)) continue;
+    if (turn.isOver) await turn.next();
     if (staleNode(`${devRoot}/infiniband/${name}`, parseDev(readLine(`${dir}/${name}/dev`))) !== null) continue;
     const hca = readLine(`${dir}/${name}/ibdev`);
     const port = parseNumber(readLine(`${dir}/${name}/port`));

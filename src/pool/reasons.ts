@@ -18,6 +18,7 @@ export const UNHEALTHY_CODES = {
   "port-down": "The port has no link",
   "port-not-active": "The port has a link, and its state is not ACTIVE; on InfiniBand, a subnet manager activates it",
   "port-unreadable": "The state of the port cannot be read",
+  "counter-errors": "A counter of the port or the HCA exceeds a rule of `health.errors`",
   "settling": "Every requirement holds again, and the settle time has not passed",
   "gone": "The HCA disappeared from the machine",
   "not-selected": "The resource does not select the HCA any more",
@@ -38,16 +39,3 @@ export type LeftOutCode = keyof typeof LEFT_OUT_CODES;
 
 /** Why a device changed its state: an {@link UnhealthyCode}, or what ended it. */
 export type ChangeCode = UnhealthyCode | "appeared" | "recovered" | "grace-over";
-
-/** Both tables as Markdown, for docs/troubleshooting.md. */
-export function reasonTables(): string {
-  return [
-    table("Codes of Unhealthy devices", UNHEALTHY_CODES),
-    table("Codes of HCAs that are left out of a resource", LEFT_OUT_CODES),
-  ].join("\n");
-}
-
-function table(title: string, codes: Readonly<Record<string, string>>): string {
-  const rows = Object.entries(codes).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
-  return [`${title}:`, "", "| code | meaning |", "| --- | --- |", ...rows, ""].join("\n");
-}
