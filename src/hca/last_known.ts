@@ -52,3 +52,13 @@ function samePci(now: PciFunction | null, last: PciFunction | null): PciFunction
     sriovNumVfs: now.sriovNumVfs ?? (now.sriovTotalVfs === null ? null : last.sriovNumVfs),
   };
 }
+
+/** Whether two readings of an HCA are equal. */
+export function alike(a: Hca, b: Hca): boolean {
+  if (
+    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
+    a.classNodes === b.classNodes
+  ) return true;
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -12,7 +12,7 @@ import { printable } from "../text/printable.ts";
 import { natural } from "../text/natural.ts";
 import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
-import { withLastKnown } from "./last_known.ts";
+import { alike, withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
@@ -388,16 +388,6 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
 /** The name is untrusted input and must not reach a terminal unescaped. */
 function notAName(name: string): { readonly name: string; readonly reason: string } {
   return { name: printable(name), reason: "this is not a valid name of an RDMA device" };
-}
-
-/** Whether two readings of an HCA are equal. */
-function alike(a: Hca, b: Hca): boolean {
-  if (
-    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
-    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
-    a.classNodes === b.classNodes
-  ) return true;
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function hungNote(name: string, deadlineMs: number): string {

@@ -1,9 +1,8 @@
 /**
- * Turns of the event loop: long work that must not block looks at the clock and lets others go first.
+ * Turns of the event loop: long work that must not block ends its turn in time and lets others go first.
  *
  * @module
  */
-
 import { setImmediate } from "node:timers/promises";
 
 /** The longest turn of a scan, in milliseconds; an Allocate that comes meanwhile waits for no longer. */
