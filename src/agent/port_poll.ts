@@ -1,6 +1,6 @@
 /**
  * Polls between scans: a few cheap questions about names and port states, as often as they may cost, where no event
- * tells of ports. A poll changes nothing and says nothing; what it finds is a reason to scan.
+ * reports ports. A poll changes and logs nothing; a difference that it finds causes a scan.
  *
  * @module
  */
@@ -99,7 +99,7 @@ export class PortPoll {
     try {
       change = await this.#options.poll();
     } catch {
-      return; // what stops a poll stops the next scan, which says so and is tried again
+      return; // what fails a poll fails the next scan as well, which is logged and retried
     }
     const { user, system } = cpuUsage(cpu);
     const now = { cpuMs: (user + system) / 1e3, elapsedMs: performance.now() - start };

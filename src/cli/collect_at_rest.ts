@@ -1,6 +1,6 @@
 /**
- * Gives memory back when there is nothing to do. V8 collects when it wants more memory, so a plugin that has started, or
- * has answered a burst of calls, keeps what that took until the next one: a third of all that it holds.
+ * Gives memory back when there is nothing to do. V8 collects when it wants more memory, so a plugin that has started,
+ * or has answered a burst of calls, keeps what that took until the next one: a third of all that it holds.
  *
  * @module
  */

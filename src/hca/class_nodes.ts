@@ -8,6 +8,7 @@
 import { basename, dirname } from "node:path";
 import { printable } from "../text/printable.ts";
 import { directories, entries, exists, lines, list, readLine, resolve } from "./files.ts";
+import { staleNode } from "./nodes.ts";
 import { isPciAddress, parseDev } from "./parse.ts";
 import type { ClassNode, HcaKind } from "./types.ts";
 
@@ -117,7 +118,7 @@ export function refreshClassNodes(
   if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca, classNames);
   if (hca.classNodes.length === 0) return hca.classNodes;
   const next = hca.classNodes.map((node) => {
-    const present = isThere(devRoot, node.path);
+    const present = isThere(devRoot, node.path, node.dev);
     return present === node.present ? node : { ...node, present };
   });
   return next.every((node, i) => node === hca.classNodes[i]) ? hca.classNodes : next;
@@ -146,7 +147,7 @@ function read(sysfsRoot: string, devRoot: string, kind: string, name: string, en
   // In other classes, only entries with device numbers are device nodes: hwmon and the like have none.
   if (dev === null && !(COMPANIONS.get(kind)?.test(name) ?? false)) return null;
   const path = nodePath(`${sysfsRoot}/${entry}`) ?? `/dev/${printable(name)}`;
-  return { class: kind, name, path, dev, entry, present: isThere(devRoot, path) };
+  return { class: kind, name, path, dev, entry, present: isThere(devRoot, path, dev) };
 }
 
 /** DEVNAME of the uevent file: the path of the node relative to /dev. */
@@ -155,6 +156,8 @@ function nodePath(entry: string): string | null {
   return /^[\w.:-]+(\/[\w.:-]+)*$/.test(name) && !name.split("/").includes("..") ? `/dev/${name}` : null;
 }
 
-function isThere(devRoot: string, path: string): boolean {
-  return exists(`${devRoot}${path.slice("/dev".length)}`);
+/** Whether /dev has the node, and not another device under its name. */
+function isThere(devRoot: string, path: string, dev: string | null): boolean {
+  const file = `${devRoot}${path.slice("/dev".length)}`;
+  return exists(file) && staleNode(file, dev) === null;
 }

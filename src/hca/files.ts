@@ -189,6 +189,23 @@ export function incarnation(path: string): string | null {
   }
 }
 
+/** `major:minor` of a character device, "directory", or null for anything else and what cannot be examined. */
+export function fileNumber(path: string): string | null {
+  try {
+    const stat = statSync(path);
+    return stat.isCharacterDevice() ? deviceNumber(stat.rdev) : stat.isDirectory() ? "directory" : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Formats the `dev_t` of stat(2) (gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, for numbers below 2^32). */
+export function deviceNumber(rdev: number): string {
+  const major = (rdev >>> 8) & 0xfff;
+  const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
+  return `${major}:${minor}`;
+}
+
 /** True for a directory, links followed. */
 export function isDirectory(path: string): boolean {
   try {

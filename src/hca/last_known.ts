@@ -32,6 +32,7 @@ function remembered(now: Hca, last: Hca, software: boolean): Hca {
     nodeType: now.nodeType === "unknown" ? last.nodeType : now.nodeType,
     kind: lost || (now.kind === "pf" && last.kind === "vf") ? last.kind : now.kind,
     sfNumber: lost ? last.sfNumber : now.sfNumber,
+    sfDevice: lost ? last.sfDevice : now.sfDevice,
     pci: lost ? last.pci : samePci(now.pci, last.pci),
     ports: now.ports.length === 0 ? last.ports : now.ports,
     bondNetdevs: last.bondNetdevs,
@@ -51,14 +52,4 @@ function samePci(now: PciFunction | null, last: PciFunction | null): PciFunction
     vfIndex: now.vfIndex ?? last.vfIndex,
     sriovNumVfs: now.sriovNumVfs ?? (now.sriovTotalVfs === null ? null : last.sriovNumVfs),
   };
-}
-
-/** Whether two readings of an HCA are equal. */
-export function alike(a: Hca, b: Hca): boolean {
-  if (
-    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
-    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
-    a.classNodes === b.classNodes
-  ) return true;
-  return JSON.stringify(a) === JSON.stringify(b);
 }

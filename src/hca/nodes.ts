@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { entries, list, readLine } from "./files.ts";
+import { entries, fileNumber, list, readLine } from "./files.ts";
 import { parseDev, parseNumber } from "./parse.ts";
 import type { Turn } from "./turn.ts";
 import type { UverbsNode } from "./types.ts";
@@ -25,6 +25,17 @@ export function readDevNodes(devRoot: string): ReadonlySet<string> {
 }
 
 /**
+ * What a file in /dev is instead of the device with this number; null when it is that device, or cannot be examined. A
+ * /dev that is a copy keeps nodes whose numbers another HCA has by now, and a container runtime leaves a directory where
+ * it mounted a missing file. An ordinary file stands for a device on a simulated host.
+ */
+export function staleNode(path: string, number: string | null): string | null {
+  const is = fileNumber(path);
+  if (is === "directory") return "a directory";
+  return is === null || number === null || is === number ? null : `device ${is}`;
+}
+
+/**
  * uverbs nodes by HCA name. `ibdev` is always read again, because the kernel reuses the lowest free number for a new
  * HCA. The rest is reused while the pair of names is unchanged.
  *
@@ -33,6 +44,7 @@ export function readDevNodes(devRoot: string): ReadonlySet<string> {
  */
 export async function readUverbs(
   sysfsRoot: string,
+  devRoot: string,
   dev: ReadonlySet<string>,
   known: ReadonlyMap<string, UverbsNode>,
   turn: Turn,
@@ -45,13 +57,15 @@ export async function readUverbs(
     const hca = readLine(`${dir}/${name}/ibdev`);
     if (hca === null) continue;
     const before = known.get(hca);
-    const present = dev.has(name);
-    if (before?.name === name) {
-      found.set(hca, before.present === present ? before : { ...before, present });
-    } else {
-      const abiVersion = parseNumber(readLine(`${dir}/${name}/abi_version`));
-      found.set(hca, { name, dev: parseDev(readLine(`${dir}/${name}/dev`)), abiVersion, present });
+    if (before?.name === name && dev.has(name) === (before.present || before.stale !== undefined)) {
+      found.set(hca, before);
+      continue;
     }
+    const abiVersion = before?.name === name ? before.abiVersion : parseNumber(readLine(`${dir}/${name}/abi_version`));
+    const number = parseDev(readLine(`${dir}/${name}/dev`));
+    const stale = dev.has(name) ? staleNode(`${devRoot}/infiniband/${name}`, number) : null;
+    const present = dev.has(name) && stale === null;
+    found.set(hca, { name, dev: number, abiVersion, present, ...stale === null ? {} : { stale } });
   }
   return found;
 }
@@ -63,6 +77,7 @@ export async function readUverbs(
  */
 export async function readMads(
   sysfsRoot: string,
+  devRoot: string,
   dev: ReadonlySet<string>,
   turn: Turn,
 ): Promise<ReadonlyMap<string, MadNodes>> {
@@ -72,6 +87,7 @@ export async function readMads(
     const kind = name.match(/^(umad|issm)\d{1,6}$/)?.[1];
     if (kind === undefined || !dev.has(name)) continue;
     if (turn.isOver) await turn.next();
+    if (staleNode(`${devRoot}/infiniband/${name}`, parseDev(readLine(`${dir}/${name}/dev`))) !== null) continue;
     const hca = readLine(`${dir}/${name}/ibdev`);
     const port = parseNumber(readLine(`${dir}/${name}/port`));
     if (hca === null || port === null) continue;

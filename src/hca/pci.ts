@@ -39,9 +39,9 @@ export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDe
   const physfn = join(functionDir, "physfn");
   const pf = exists(physfn) ? resolve(physfn) : null;
   // A function without SR-IOV, or the VF itself, is not a PF.
-  const pfDir = pf !== null && pf !== functionDir && isPciAddress(basename(pf)) && exists(join(pf, "sriov_totalvfs"))
-    ? pf
-    : null;
+  const isPf = pf !== null && pf !== functionDir && isPciAddress(basename(pf)) &&
+    (exists(join(pf, "sriov_totalvfs")) || vfIndices.of(pf, basename(functionDir)) !== null);
+  const pfDir = isPf ? pf : null;
   const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, pfDir, vfIndices) : null;
   const found = { pci, dir, functionDir: pci === null ? null : functionDir, pfDir };
   const sfNumber = functionDir === dir ? null : parseNumber(readLine(join(dir, "sfnum")));

@@ -7,12 +7,12 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { printable } from "../text/printable.ts";
+import { basename, join } from "node:path";
 import { natural } from "../text/natural.ts";
 import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
-import { alike, withLastKnown } from "./last_known.ts";
+import { HCA_NAME, notAName } from "./hca_name.ts";
+import { withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
@@ -92,9 +92,6 @@ const AT_ONCE = 8;
 /** The same where mostly one file a port is asked, in quick scans and polls: every chunk wakes the process up. */
 const ASKED_AT_ONCE = 24;
 
-/** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
-const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
-
 /** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
 
@@ -138,7 +135,7 @@ export class SysfsScanner {
     const names = named.slice(0, MOST_HCAS);
     const nodes = readDevNodes(dev);
     this.#nodes = [...nodes];
-    this.#uverbs = await readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs, turn);
+    this.#uverbs = await readUverbs(sysfs, dev, nodes, depth === "full" ? new Map() : this.#uverbs, turn);
     const marks = new Map<string, string | null>();
     for (const name of names) {
       if (turn.isOver) await turn.next();
@@ -185,8 +182,8 @@ export class SysfsScanner {
   /** The few questions of {@link Discovery.poll}: names, and the states of ports. @throws {OutOfFiles} */
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
-    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs came or went";
-    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes came or went";
+    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
+    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     const all = [...this.#known.values()];
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
@@ -228,7 +225,7 @@ export class SysfsScanner {
     const sameHcas = marks.size === this.#known.size &&
       [...marks].every(([name, mark]) => this.#known.get(name)?.incarnation === mark);
     if (depth === "full" || here !== this.#madNames || !sameHcas) {
-      this.#mads = await readMads(this.#roots.sysfs, nodes, turn);
+      this.#mads = await readMads(this.#roots.sysfs, this.#roots.dev, nodes, turn);
     }
     this.#madNames = here;
   }
@@ -279,7 +276,7 @@ export class SysfsScanner {
     const nodeType = parseNodeType(readLine(`${dir}/node_type`));
     const parent = readOptional(`${dir}/parent`);
     const nodeDesc = readLine(`${dir}/node_desc`);
-    const software = isSoftware({ parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
+    const software = isSoftware({ name, parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
     const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
     const before = new Map(same?.ports.map((port) => [port.number, port]));
     const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
@@ -297,6 +294,7 @@ export class SysfsScanner {
       transport: "unknown",
       pci: below.pci,
       sfNumber: below.sfNumber,
+      sfDevice: below.kind === "sf" && below.dir !== null ? basename(below.dir) : null,
       ports,
       netdevs: [],
       bondNetdevs: [],
@@ -371,7 +369,8 @@ export class SysfsScanner {
       : carrier.netDirs.length > 0
       ? await reader.own(carrier.netDirs)
       : NO_NETDEVS;
-    const pf = carrier.pfDir === null || isSoft ? NO_NETDEVS : await reader.own([carrier.pfDir]);
+    const pfDir = hca.kind === "sf" ? carrier.pfDir ?? carrier.functionDir : carrier.pfDir;
+    const pf = pfDir === null || isSoft ? NO_NETDEVS : await reader.own([pfDir]);
     const sorted = reader.sort(hca.ports, own, isSoft ? null : carrier.functionDir, !isSoft);
     const pfNetdevs = pf.netdevs.map((one) => one.name);
     const samePf = hca.pci === null || JSON.stringify(hca.pci.pfNetdevs) === JSON.stringify(pfNetdevs);
@@ -385,9 +384,14 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i]);
 }
 
-/** The name is untrusted input and must not reach a terminal unescaped. */
-function notAName(name: string): { readonly name: string; readonly reason: string } {
-  return { name: printable(name), reason: "this is not a valid name of an RDMA device" };
+/** Whether two readings of an HCA are equal. */
+function alike(a: Hca, b: Hca): boolean {
+  if (
+    a.pci === b.pci && a.uverbs === b.uverbs && a.netdevs === b.netdevs && a.notes.length === b.notes.length &&
+    a.ports.length === b.ports.length && a.ports.every((port, i) => port === b.ports[i]) && a.firmware === b.firmware &&
+    a.classNodes === b.classNodes
+  ) return true;
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function hungNote(name: string, deadlineMs: number): string {

@@ -1,8 +1,9 @@
 /**
- * Turns of the event loop: long work that must not block ends its turn in time and lets others go first.
+ * Turns of the event loop: long work checks the clock and lets other work go first, so that it blocks nothing.
  *
  * @module
  */
+
 import { setImmediate } from "node:timers/promises";
 
 /** The longest turn of a scan, in milliseconds; an Allocate that comes meanwhile waits for no longer. */

@@ -167,6 +167,7 @@ function hcaCard(hca: HcaView): Html {
 <p class="soft">${what.join(" · ")}</p>
 ${hca.reasons.map((reason) => html`<p>${reason}</p>`)}
 ${hca.verdict === "gone" ? "" : html`<ul class="ports">${hca.ports.map(portLine)}</ul>`}
+${hca.errors.map(errorLine)}
 ${hca.resources.length === 0 ? "" : html`<p>In ${hca.resources.join(", ")}</p>`}
 ${hca.resources.length === 0 ? notIn(hca) : ""}
 ${hca.notes.map((note) => html`<p class="warn">&#9650; ${note}</p>`)}
@@ -207,6 +208,11 @@ function portLine({ number, state, physState, linkLayer, rate }: HcaView["ports"
   const up = state === "ACTIVE" || state === "ACTIVE_DEFER";
   const rest = [physState, linkLayer, rate].filter((one) => one !== null).join(", ");
   return html`<li>${mark(up ? "▲" : "▼", `Port ${number} ${state}`, up ? "good" : "bad")} ${rest}</li>`;
+}
+
+function errorLine({ counter, port, count, rule, exceeded }: HcaView["errors"][number]): Html {
+  const text = `${port === null ? "" : `Port ${port} `}${counter}: ${count}, limit ${rule}`;
+  return exceeded ? html`<p class="warn">▲ ${text}</p>` : html`<p class="soft">${text}</p>`;
 }
 
 function changeTable(changes: StatusModel["changes"]): Html {

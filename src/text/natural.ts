@@ -4,8 +4,8 @@
  * @module
  */
 
-// A fixed locale gives the same order on every machine; "variant" distinguishes letter case and accents. Made when it is
-// first needed, which takes some milliseconds.
+// A fixed locale gives the same order on every machine; "variant" distinguishes letter case and accents. Made when it
+// is first needed, which takes some milliseconds.
 let collator: Intl.Collator | null = null;
 
 /** For `sort()`. Names that the collator considers equal (mlx5_1 and mlx5_01) are ordered by their bytes. */

@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { stop, transform } from "esbuild";
+import { everyAddressBut } from "./addresses.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** What is started. */
@@ -53,7 +54,7 @@ const STARTER = `${LOADER}const program = import.meta.dirname + "/${PROGRAM}";
 let cachedData;
 try {
   cachedData = readFileSync(import.meta.dirname + "/${CODE_CACHE}");
-} catch {}
+} catch {} // without the cache the program is compiled, which only takes longer
 const script = load(program, cachedData);
 start(script, program);
 `;
@@ -109,55 +110,16 @@ export async function bundle(directory: string, interpreter: string | null = nul
 /** Names of the permission sets that are shipped. */
 export type PermissionSet = "image" | "no-ffi" | "image-dra";
 
+/** Loopback, the kernel's own, and the private ranges, in one of which the API server's service address is. */
+const PRIVATE = ["0.0.0.0/8", "127.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
+
 /**
- * Every IPv4 address but loopback and the private ranges, in which the API server's service address is: Deno refuses by
- * prefix, and cannot allow one address and unix sockets at the same time without naming each socket.
+ * A flag for the command of the image that lets the plugin reach these addresses and loopback, and nothing else; it
+ * replaces what the permission set says. For an API server whose address is known.
  */
-const PUBLIC_ADDRESSES = [
-  "1.0.0.0/8",
-  "2.0.0.0/7",
-  "4.0.0.0/6",
-  "8.0.0.0/7",
-  "11.0.0.0/8",
-  "12.0.0.0/6",
-  "16.0.0.0/4",
-  "32.0.0.0/3",
-  "64.0.0.0/3",
-  "96.0.0.0/6",
-  "100.0.0.0/10",
-  "100.128.0.0/9",
-  "101.0.0.0/8",
-  "102.0.0.0/7",
-  "104.0.0.0/5",
-  "112.0.0.0/5",
-  "120.0.0.0/6",
-  "124.0.0.0/7",
-  "126.0.0.0/8",
-  "128.0.0.0/3",
-  "160.0.0.0/5",
-  "168.0.0.0/6",
-  "172.0.0.0/12",
-  "172.32.0.0/11",
-  "172.64.0.0/10",
-  "172.128.0.0/9",
-  "173.0.0.0/8",
-  "174.0.0.0/7",
-  "176.0.0.0/4",
-  "192.0.0.0/9",
-  "192.128.0.0/11",
-  "192.160.0.0/13",
-  "192.169.0.0/16",
-  "192.170.0.0/15",
-  "192.172.0.0/14",
-  "192.176.0.0/12",
-  "192.192.0.0/10",
-  "193.0.0.0/8",
-  "194.0.0.0/7",
-  "196.0.0.0/6",
-  "200.0.0.0/5",
-  "208.0.0.0/4",
-  "224.0.0.0/3",
-];
+export function denyAllBut(addresses: readonly string[]): string {
+  return `--deny-net=${everyAddressBut("0.0.0.0/8", "127.0.0.0/8", ...addresses).join()}`;
+}
 
 /**
  * The permission sets that are shipped: `image` of deno.json, the same without foreign functions, and the same for DRA:
@@ -175,7 +137,7 @@ export function permissions(): Readonly<Record<PermissionSet, Readonly<Record<st
     read: [...image.read, driver, "/var/run/secrets/kubernetes.io/serviceaccount"],
     write: [...image.write, driver],
     env: [...image.env, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"],
-    net: { allow: true, deny: PUBLIC_ADDRESSES },
+    net: { allow: true, deny: everyAddressBut(...PRIVATE) },
   };
   return { image, "no-ffi": tight, "image-dra": dra };
 }
