@@ -137,6 +137,23 @@ Deno.test("Discovery gives the same object for an unchanged machine, and the sam
   equal(two.hcas[0]!.ports[0]!.state, "DOWN");
 });
 
+Deno.test("Discovery asks the physical state of a port that is up in full scans, and of any other in each", async () => {
+  using looked = on("connectx-ib-dual");
+  const { host } = looked;
+  const physState = async (depth: "quick" | "full") =>
+    (await looked.discovery.scan(depth)).hcas.find((hca) => hca.name === "mlx5_0")!.ports[0]!.physState;
+  equal(await physState("full"), "LinkUp");
+  await host.setPort("mlx5_0", 1, "4: ACTIVE", "6: LinkErrorRecovery");
+  equal(await physState("quick"), "LinkUp");
+  equal(await physState("full"), "LinkErrorRecovery");
+  await host.setPort("mlx5_0", 1, "4: ACTIVE", "5: LinkUp");
+  equal(await physState("quick"), "LinkUp");
+  await host.setPort("mlx5_0", 1, "1: DOWN", "2: Polling");
+  equal(await physState("quick"), "Polling");
+  await host.setPort("mlx5_0", 1, "1: DOWN", "3: Disabled");
+  equal(await physState("quick"), "Disabled");
+});
+
 Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs in quick scans", async () => {
   using looked = on("connectx-roce-vfs");
   const { host } = looked;
