@@ -94,6 +94,7 @@ export class DraSide {
         // A kubelet that does not support the health service opens no stream.
         streams: ready ? Math.max(1, status.healthStreams) : 0,
         registrations: status?.registrations ?? 0,
+        code: ready ? "registered" : "driver-not-ready",
         reason: ready ? null : reason ?? "the kubelet has not come yet",
       };
     });

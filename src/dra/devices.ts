@@ -148,7 +148,8 @@ export function taintsOf({ spec, state, heldBy, flapping }: DraDevice): readonly
   if (!state.present) found.push({ key: `${TAINT_DOMAIN}/gone`, effect });
   else if (!state.healthy) {
     const noNode = state.member.hcas.some((hca) => !hca.uverbs?.present);
-    found.push({ key: `${TAINT_DOMAIN}/${noNode ? "no-device-node" : "link-down"}`, effect });
+    const key = noNode ? "no-device-node" : state.counter !== null ? "counter-errors" : "link-down";
+    found.push({ key: `${TAINT_DOMAIN}/${key}`, effect });
   } else if (flapping) {
     found.push({ key: `${TAINT_DOMAIN}/link-down`, effect: effect === "NoExecute" ? "NoSchedule" : effect });
   }

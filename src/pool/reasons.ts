@@ -10,6 +10,7 @@ export const UNHEALTHY_CODES = {
   "claimed": "A ResourceClaim has the HCA through DRA",
   "no-uverbs": "The HCA has no uverbs device: it is being removed, or `ib_uverbs` is not loaded",
   "uverbs-node-missing": "`/dev/infiniband/uverbsN` does not exist",
+  "uverbs-node-stale": "`/dev/infiniband/uverbsN` is another device than in sysfs, or a directory",
   "node-missing": "Another node that the container needs does not exist on the host",
   "no-gid-table": "RoCE is off on the port, or it is the uplink of a switchdev function",
   "no-such-port": "The resource wants a port that the HCA does not have",
@@ -17,6 +18,7 @@ export const UNHEALTHY_CODES = {
   "port-down": "The port has no link",
   "port-not-active": "The port has a link, and its state is not ACTIVE; on InfiniBand, a subnet manager activates it",
   "port-unreadable": "The state of the port cannot be read",
+  "counter-errors": "A counter of the port or the HCA exceeds a rule of `health.errors`",
   "settling": "Every requirement holds again, and the settle time has not passed",
   "gone": "The HCA disappeared from the machine",
   "not-selected": "The resource does not select the HCA any more",
@@ -30,22 +32,10 @@ export const LEFT_OUT_CODES = {
   "other-resource": "A resource further up in the configuration has it, and they do not both allow overlap",
   "other-api": "A resource of the device plugin API has it, and this one is offered through DRA",
   "representor": "It is the RDMA device of a representor, which carries no RDMA",
+  "software": "It is soft-RoCE or soft-iWARP on a net device of an HCA, and no selector names it or its kind",
   "sub-device": "It is an SMI sub-device, which is used through its parent",
 } as const;
 export type LeftOutCode = keyof typeof LEFT_OUT_CODES;
 
 /** Why a device changed its state: an {@link UnhealthyCode}, or what ended it. */
 export type ChangeCode = UnhealthyCode | "appeared" | "recovered" | "grace-over";
-
-/** Both tables as Markdown, for docs/troubleshooting.md. */
-export function reasonTables(): string {
-  return [
-    table("Codes of Unhealthy devices", UNHEALTHY_CODES),
-    table("Codes of HCAs that are left out of a resource", LEFT_OUT_CODES),
-  ].join("\n");
-}
-
-function table(title: string, codes: Readonly<Record<string, string>>): string {
-  const rows = Object.entries(codes).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
-  return [`${title}:`, "", "| code | meaning |", "| --- | --- |", ...rows, ""].join("\n");
-}

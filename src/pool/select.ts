@@ -7,9 +7,10 @@
  * @module
  */
 import type { Hca, Snapshot } from "../hca/types.ts";
-import { carriesRdma, describeSelector, match } from "./match.ts";
+import { softwareDrivers } from "../hca/drivers.ts";
+import { carriesRdma, describeSelector, glob, match, namesOf } from "./match.ts";
 import type { LeftOutCode } from "./reasons.ts";
-import type { ResourceSpec } from "./spec.ts";
+import type { ResourceSpec, Selector } from "./spec.ts";
 
 /** The base of one exclusive device, or of several shared ones. */
 export interface Member {
@@ -76,7 +77,8 @@ export function select(
   for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
       const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
-      const found = representorReason(hca, all) ?? whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
+      const found = representorReason(hca, all) ?? softwareReason(spec, hca, all) ?? whyNot(spec, hca, stays) ??
+        conflict(spec, owners.get(hca) ?? []);
       if (found !== null) leftOut.push({ hca: hca.name, resource: spec.name, ...found });
       return found === null;
     });
@@ -103,6 +105,25 @@ function representorReason(hca: Hca, all: readonly Hca[]): LeftOutReason | null 
   );
   if (main === undefined) return null;
   return reason("representor", `it has no GID table: it is a representor on the function of ${main.name}`);
+}
+
+/**
+ * Soft-RoCE or soft-iWARP on a net device of an adapter is a second, slow way to the same link. Only a selector that
+ * names it, its driver or its kind means it.
+ */
+function softwareReason(spec: ResourceSpec, hca: Hca, all: readonly Hca[]): LeftOutReason | null {
+  if (hca.kind !== "virtual" || spec.select.some(meansSoftware)) return null;
+  const below = all.find((other) =>
+    other.kind !== "virtual" && hca.netdevs.some((name) => namesOf(other).includes(name))
+  );
+  if (below === undefined) return null;
+  const where = `${hca.netdevs.join(", ")} of ${below.name}`;
+  return reason("software", `it is software on ${where}; to select it anyway, name it or its kind, virtual`);
+}
+
+function meansSoftware({ hcas, kinds, drivers }: Selector): boolean {
+  return hcas !== undefined || kinds?.includes("virtual") === true ||
+    softwareDrivers().some((name) => drivers?.some((pattern) => glob(pattern, name)));
 }
 
 /** The reason why the resource does not select this HCA; null when it does. */
@@ -156,9 +177,10 @@ function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): LeftOutR
   return reason("other-resource", `it belongs to ${first.name}; ${rule}`);
 }
 
-/** A sub-function has no PCI address of its own, and that of its parent would be the same for all of them. */
+/** A sub-function has no PCI address of its own; the name of its auxiliary device stands for it. */
 function memberId(spec: ResourceSpec, hca: Hca): string {
-  return spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
+  if (spec.ids !== "pci") return hca.name;
+  return (hca.kind === "sf" ? hca.sfDevice : hca.pci?.address) ?? hca.name;
 }
 
 function members(

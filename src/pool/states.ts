@@ -10,6 +10,7 @@
  */
 import type { Hca } from "../hca/types.ts";
 import { natural } from "../text/natural.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "./errors.ts";
 import { type UnhealthyReason, unhealthyReason } from "./health.ts";
 import type { ChangeCode, UnhealthyCode } from "./reasons.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
@@ -28,6 +29,8 @@ export interface DeviceState {
   readonly reason: string;
   /** The port of the current or last reason; null for the whole HCA. */
   readonly port: number | null;
+  /** The counter whose errors are the reason, or were before the settle time; null for other reasons. */
+  readonly counter: string | null;
   /** Time (clock of `now`, ms) since which all requirements hold; null while one does not. */
   readonly fitSince: number | null;
   /** Time since which it is gone; null while it is present. */
@@ -72,6 +75,7 @@ export interface Tracked {
  *   namespace mode their devices stay although this machine's sysfs does not show them. Empty in shared mode.
  * @param now milliseconds of a monotonic clock
  * @param missing the node that a container on the HCA needs and the host does not have, as a sentence; null for none
+ * @param exceeded the rules that counters exceed
  */
 export function track(
   states: PoolStates,
@@ -79,14 +83,16 @@ export function track(
   held: ReadonlyMap<string, ReadonlySet<string>>,
   now: number,
   missing: MissingNode = () => null,
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): Tracked {
+  const facts = { now, missing, exceeded };
   const changes: Change[] = [];
   let wakeAt: number | null = null;
   const next = new Map<string, PoolState>();
   for (const pool of selection.pools) {
     const name = pool.spec.name;
     const before = states.get(name);
-    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now, missing);
+    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), facts);
     const deviceStates = new Map<string, DeviceState>();
     for (const [id, deviceState] of steps) {
       const was = before?.deviceStates.get(id);
@@ -105,6 +111,13 @@ export function track(
   return { states: unchanged ? states : next, changes, wakeAt };
 }
 
+/** What devices are judged by besides their selection. */
+interface Judgement {
+  readonly now: number;
+  readonly missing: MissingNode;
+  readonly exceeded: ExceededRules;
+}
+
 /**
  * Each member that was known before or is selected now, in natural order, with its new state; null when it is removed.
  */
@@ -113,8 +126,7 @@ function step(
   pool: Pool,
   leftOut: readonly LeftOut[],
   held: ReadonlySet<string>,
-  now: number,
-  missing: MissingNode,
+  facts: Judgement,
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
@@ -123,10 +135,10 @@ function step(
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
-    if (member !== undefined) return [id, here(was, member, pool.spec, now, missing)] as const;
+    if (member !== undefined) return [id, here(was, member, pool.spec, facts)] as const;
     if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
-    return [id, gone(was, leftOut, pool.spec.name, graceMs, now)] as const;
+    return [id, gone(was, leftOut, pool.spec.name, graceMs, facts.now)] as const;
   });
 }
 
@@ -134,10 +146,9 @@ function here(
   was: DeviceState | undefined,
   member: Member,
   spec: ResourceSpec,
-  now: number,
-  missing: MissingNode,
+  { now, missing, exceeded }: Judgement,
 ): DeviceState {
-  const found = unhealthyReason(member, spec) ?? withoutNode(member, spec, missing);
+  const found = unhealthyReason(member, spec, exceeded) ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // The HCA is named only when the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -148,6 +159,7 @@ function here(
       code: found.code,
       reason,
       port: found.port,
+      counter: found.counter ?? null,
       fitSince: null,
       goneSince: null,
     });
@@ -158,7 +170,8 @@ function here(
   const reason = healthy ? "" : `all requirements hold again, waiting ${spec.health.settleMs} ms for it to stay so`;
   const code = healthy ? null : "settling";
   const port = was?.port ?? null;
-  return keep(was, { member, healthy, present: true, code, reason, port, fitSince, goneSince: null });
+  const counter = healthy ? null : was?.counter ?? null;
+  return keep(was, { member, healthy, present: true, code, reason, port, counter, fitSince, goneSince: null });
 }
 
 /** Each HCA of the member must have the nodes that its containers need. */
@@ -175,7 +188,8 @@ function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode): 
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
-  return { member, healthy: true, present: true, code: null, reason: "", port: null, fitSince: null, goneSince: null };
+  const fine = { code: null, reason: "", port: null, counter: null, fitSince: null, goneSince: null };
+  return { member, healthy: true, present: true, ...fine };
 }
 
 function gone(
@@ -193,8 +207,8 @@ function gone(
     ? "it disappeared from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
   const code = why === undefined ? "gone" : "not-selected";
-  const away = { healthy: false, present: false, code, reason, port: null, fitSince: null, goneSince } as const;
-  return keep(was, { ...was, ...away });
+  const away = { healthy: false, present: false, code, reason, port: null, counter: null } as const;
+  return keep(was, { ...was, ...away, fitSince: null, goneSince });
 }
 
 /** Returns the old object when the new one is equal, so that unchanged pools are recognised by identity. */

@@ -33,7 +33,7 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   const selection = select(specs, snapshot(hcas));
   const { states } = track(new Map(), selection, new Map(), 0);
   const { leftOut } = selection;
-  const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut };
+  const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut, ownersOf: () => [] };
   const later = { inventory, sessions: [], changes: [] };
   const holders = new Map([[RESOURCE, new Map([["mlx5_2", [{ namespace: "a", pod: "p", container: "c" }]]])]]);
   const model = statusModel(later, { ok: true, holders, claimed: [] }, { node: "n", version: "1" });
@@ -87,6 +87,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
+    code: "starting" as const,
     reason: HOSTILE,
   };
   const state = {
@@ -95,6 +96,7 @@ Deno.test("the page escapes everything from outside", async () => {
       specs: [],
       states,
       leftOut: [{ hca: HOSTILE, resource: HOSTILE, code: "excluded" as const, reason: HOSTILE }],
+      ownersOf: () => [],
     },
     sessions: [session],
     changes: [change],
