@@ -64,12 +64,6 @@ export async function ensurePrograms(versions: Versions, report: (line: string) 
   return programsOf(versions);
 }
 
-/** True when a cluster of these versions starts without a build. */
-export function areProgramsBuilt(versions: Versions): boolean {
-  const { containerdDir, ...files } = programsOf(versions);
-  return [...Object.values(files), join(containerdDir, "ctr")].every((path) => existsSync(path));
-}
-
 /** Where the client of that cluster is. */
 export function kubectlPath(versions: Versions): string {
   return programsOf(versions).kubectl;
