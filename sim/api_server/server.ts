@@ -14,6 +14,8 @@ import { join } from "node:path";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import { Snapshots } from "./pages.ts";
+import { hasLabels, matches, selectorOf } from "./selectors.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 
@@ -21,6 +23,8 @@ export const SLICES = "resource.k8s.io/v1/resourceslices";
 export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
 export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
+export const PODS = "v1/pods";
+export const EVENTS = "events.k8s.io/v1/events";
 
 /** Faults that the server can inject. */
 export type ApiFault =
@@ -28,11 +32,13 @@ export type ApiFault =
   | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
   /** Accepts requests and never answers. */
   | { readonly kind: "silent" }
+  /** Answers everything with JSON that is no object of this API, as something on the way may do. */
+  | { readonly kind: "odd"; readonly body: unknown }
   | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
 
 interface Watch {
-  readonly collection: string;
   readonly response: ServerResponse;
+  readonly stop: () => void;
 }
 
 /** A received request. */
@@ -45,6 +51,8 @@ export interface Seen {
 export class FakeApiServer {
   readonly store = new Store();
   readonly requests: Seen[] = [];
+  /** What pages of lists are cut from. */
+  readonly snapshots = new Snapshots();
   readonly access: ApiAccess;
   gates: Gates = ALL_GATES;
   fault: ApiFault | null = null;
@@ -128,6 +136,11 @@ export class FakeApiServer {
     this.#watches.clear();
   }
 
+  /** No open watch gets anything any more, and none ends: what a connection that was lost on the way looks like. */
+  freezeWatches(): void {
+    for (const { stop } of this.#watches) stop();
+  }
+
   get watches(): number {
     return this.#watches.size;
   }
@@ -193,6 +206,10 @@ export class FakeApiServer {
     const fault = this.fault;
     if (fault === null) return true;
     if (fault.kind === "silent") return false;
+    if (fault.kind === "odd") {
+      this.#json(response, 200, fault.body as object);
+      return false;
+    }
     if (fault.kind === "error") {
       if (fault.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(fault.retryAfterSeconds));
       const reason = fault.status === 429 ? "TooManyRequests" : "InternalError";
@@ -235,9 +252,11 @@ export class FakeApiServer {
       if (url.searchParams.get("watch") === "true") {
         return this.#watch(collection, fields, url, request, response);
       }
-      const items = this.store.list(collection).filter((one) => matches(one, fields));
-      const metadata = { resourceVersion: String(this.store.version) };
-      return this.#json(response, 200, { kind: "List", metadata, items });
+      const labels = selectorOf(url.searchParams.get("labelSelector"));
+      const items = this.store.list(collection).filter((one) =>
+        (namespace === null || one.metadata.namespace === namespace) && matches(one, fields) && hasLabels(one, labels)
+      );
+      return this.#json(response, 200, this.snapshots.page(items, this.store.version, url.searchParams));
     }
     if (method === "GET") {
       const found = this.store.get(collection, key!);
@@ -299,11 +318,11 @@ export class FakeApiServer {
       send("BOOKMARK", { metadata: { resourceVersion: String(this.store.version) } });
     }
     for (const event of missed) if (matches(event.object, fields)) send(event.type, event.object);
-    const watch: Watch = { collection, response };
-    this.#watches.add(watch);
     const stop = this.store.listen((event) => {
       if (event.collection === collection && matches(event.object, fields)) send(event.type, event.object);
     });
+    const watch: Watch = { response, stop };
+    this.#watches.add(watch);
     const seconds = Number(url.searchParams.get("timeoutSeconds") ?? 3_600);
     const timer = setTimeout(() => response.end(), seconds * 1_000);
     this.#timers.add(timer);
@@ -342,24 +361,6 @@ function pathOf(path: string): { collection: string; namespace: string | null; n
   const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
   const [resource = "", name = null] = namespace === null ? rest : rest.slice(2);
   return { collection: [...prefix, resource].join("/"), namespace, name };
-}
-
-function selectorOf(text: string | null): readonly (readonly [string, string])[] {
-  if (text === null || text === "") return [];
-  return text.split(",").map((one) => {
-    const [field = "", value = ""] = one.split("=");
-    return [field, value] as const;
-  });
-}
-
-function matches(object: KubeObject, fields: readonly (readonly [string, string])[]): boolean {
-  return fields.every(([field, value]) => {
-    const found = field.split(".").reduce<unknown>(
-      (at, key) => typeof at === "object" && at !== null ? (at as Record<string, unknown>)[key] : undefined,
-      object,
-    );
-    return found === value;
-  });
 }
 
 function joined(chunks: readonly Uint8Array[]): Uint8Array {
