@@ -14,6 +14,8 @@ import { join } from "node:path";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import { Snapshots } from "./pages.ts";
+import { hasLabels, matches, selectorOf } from "./selectors.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 
@@ -21,6 +23,8 @@ export const SLICES = "resource.k8s.io/v1/resourceslices";
 export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
 export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
+export const PODS = "v1/pods";
+export const EVENTS = "events.k8s.io/v1/events";
 
 /** Faults that the server can inject. */
 export type ApiFault =
@@ -47,6 +51,8 @@ export interface Seen {
 export class FakeApiServer {
   readonly store = new Store();
   readonly requests: Seen[] = [];
+  /** What pages of lists are cut from. */
+  readonly snapshots = new Snapshots();
   readonly access: ApiAccess;
   gates: Gates = ALL_GATES;
   fault: ApiFault | null = null;
@@ -246,9 +252,11 @@ export class FakeApiServer {
       if (url.searchParams.get("watch") === "true") {
         return this.#watch(collection, fields, url, request, response);
       }
-      const items = this.store.list(collection).filter((one) => matches(one, fields));
-      const metadata = { resourceVersion: String(this.store.version) };
-      return this.#json(response, 200, { kind: "List", metadata, items });
+      const labels = selectorOf(url.searchParams.get("labelSelector"));
+      const items = this.store.list(collection).filter((one) =>
+        (namespace === null || one.metadata.namespace === namespace) && matches(one, fields) && hasLabels(one, labels)
+      );
+      return this.#json(response, 200, this.snapshots.page(items, this.store.version, url.searchParams));
     }
     if (method === "GET") {
       const found = this.store.get(collection, key!);
@@ -353,24 +361,6 @@ function pathOf(path: string): { collection: string; namespace: string | null; n
   const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
   const [resource = "", name = null] = namespace === null ? rest : rest.slice(2);
   return { collection: [...prefix, resource].join("/"), namespace, name };
-}
-
-function selectorOf(text: string | null): readonly (readonly [string, string])[] {
-  if (text === null || text === "") return [];
-  return text.split(",").map((one) => {
-    const [field = "", value = ""] = one.split("=");
-    return [field, value] as const;
-  });
-}
-
-function matches(object: KubeObject, fields: readonly (readonly [string, string])[]): boolean {
-  return fields.every(([field, value]) => {
-    const found = field.split(".").reduce<unknown>(
-      (at, key) => typeof at === "object" && at !== null ? (at as Record<string, unknown>)[key] : undefined,
-      object,
-    );
-    return found === value;
-  });
 }
 
 function joined(chunks: readonly Uint8Array[]): Uint8Array {

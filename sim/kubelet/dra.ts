@@ -1,6 +1,6 @@
 /**
- * The kubelet's DRA manager: drivers that registered, claims of pods prepared and unprepared, health of devices, and the
- * wiping of ResourceSlices when a driver stays away. What the real one does is in kubernetes `pkg/kubelet/cm/dra`.
+ * The kubelet's DRA manager: drivers that registered, claims of pods prepared and unprepared, health of devices, and
+ * the wiping of ResourceSlices when a driver stays away. What the real one does is in kubernetes `pkg/kubelet/cm/dra`.
  *
  * @module
  */
@@ -132,7 +132,10 @@ export class DraManager {
     return this.#owed.size;
   }
 
-  /** Prepares a pod's claims as one call for each driver, and gives it what the runtime would. @throws with the driver's words */
+  /**
+   * Prepares a pod's claims as one call for each driver, and gives it what the runtime would. @throws with the driver's
+   * words
+   */
   async runPod(name: string, claims: readonly ClaimOfPod[]): Promise<DraPod> {
     const devices: PreparedDevice[] = [];
     // From the first try on the pod cannot end without the driver.

@@ -1,19 +1,25 @@
 /**
- * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values, because an API server
+ * A small client of the Kubernetes API: JSON over HTTPS. Errors are values, because an API server
  * that is unreachable, slow or refuses a request is an ordinary condition on a node.
  *
  * @module
  */
 import { readFileSync } from "node:fs";
-import type { IncomingMessage } from "node:http";
+import { Agent as PlainAgent, type IncomingMessage, request as requestPlain } from "node:http";
 import { Agent, request } from "node:https";
-import type { ApiAccess } from "./access.ts";
+import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { ItemSplitter } from "./list_items.ts";
+import type { ApiAccess, Credentials, CredentialSource } from "./access.ts";
 
 /** Why a request failed. */
 export interface ApiError {
   /** HTTP status; null when the server could not be reached or did not answer in time. */
   readonly status: number | null;
-  /** `Status.reason` of the server ("NotFound", "Conflict", "Forbidden"); "Unreachable" when there was no answer. */
+  /**
+   * `Status.reason` of the server ("NotFound", "Conflict", "Forbidden"); when there was no answer "Untrusted" for a
+   * certificate that cannot be verified, "NoCredentials", or "Unreachable".
+   */
   readonly reason: string;
   /** A sentence for people. */
   readonly message: string;
@@ -54,13 +60,14 @@ const WATCH_SLACK_MS = 30_000;
 
 /** Talks to one API server. */
 export class ApiClient {
-  readonly #access: ApiAccess;
-  #agent: Agent | null = null;
-  #ca: string | null = null;
+  readonly #access: ApiAccess | CredentialSource;
+  #agent: Agent | PlainAgent | null = null;
+  /** The TLS settings of the agent's connections. */
+  #tls: string | null = null;
   /** Aborts requests in flight when the client is closed. */
   readonly #closing = new AbortController();
 
-  constructor(access: ApiAccess) {
+  constructor(access: ApiAccess | CredentialSource) {
     this.#access = access;
   }
 
@@ -68,10 +75,21 @@ export class ApiClient {
     return this.#access.server;
   }
 
-  /** Makes one request. Never rejects; after a 401 it is retried once with the token that the file has by then. */
+  /** Makes one request. Never rejects; after a 401 it is retried once with the credentials that there are by then. */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
     const first = await this.#once<T>(method, path, options);
-    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options);
+    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options, true);
+  }
+
+  /**
+   * One page of a collection, object by object as they arrive. Never rejects; when the connection breaks in the middle,
+   * some have been given.
+   *
+   * @returns the list without its items
+   */
+  async list<T, L>(path: string, options: CallOptions, onItem: (item: T) => void): Promise<ApiResult<L>> {
+    const first = await this.#list<T, L>(path, options, onItem, false);
+    return first.ok || first.error.status !== 401 ? first : await this.#list<T, L>(path, options, onItem, true);
   }
 
   /**
@@ -99,7 +117,7 @@ export class ApiClient {
     if (response.statusCode !== 200) {
       const text = await textOf(response).catch(() => "");
       done();
-      return refused(response, text);
+      return refusal(response, text);
     }
     let rest = "";
     const decoder = new TextDecoder();
@@ -136,14 +154,14 @@ export class ApiClient {
     this.#agent?.destroy();
   }
 
-  async #once<T>(method: Method, path: string, options: CallOptions): Promise<ApiResult<T>> {
-    const opened = await this.#open(method, path, options);
+  async #once<T>(method: Method, path: string, options: CallOptions, refused = false): Promise<ApiResult<T>> {
+    const opened = await this.#open(method, path, options, refused);
     if (!opened.ok) return opened;
     const { response, done } = opened.value;
     try {
       const text = await textOf(response);
       const status = response.statusCode ?? 0;
-      if (status < 200 || status > 299) return { ok: false, error: refused(response, text) };
+      if (status < 200 || status > 299) return { ok: false, error: refusal(response, text) };
       return { ok: true, value: JSON.parse(text) as T };
     } catch (error) {
       return { ok: false, error: unreachable(this.server, error) };
@@ -152,22 +170,46 @@ export class ApiClient {
     }
   }
 
+  async #list<T, L>(
+    path: string,
+    options: CallOptions,
+    onItem: (item: T) => void,
+    refused: boolean,
+  ): Promise<ApiResult<L>> {
+    const opened = await this.#open("GET", path, options, refused);
+    if (!opened.ok) return opened;
+    const { response, done } = opened.value;
+    try {
+      if (response.statusCode !== 200) return { ok: false, error: refusal(response, await textOf(response)) };
+      const items = new ItemSplitter((text) => onItem(JSON.parse(text) as T));
+      for await (const chunk of bodyOf(response)) items.push(chunk as Uint8Array);
+      return { ok: true, value: JSON.parse(items.around()) as L };
+    } catch (error) {
+      response.destroy();
+      return { ok: false, error: unreachable(this.server, error) };
+    } finally {
+      done();
+    }
+  }
+
   /** Sends the request; `done` must be called when the response has been read. */
-  #open(
+  async #open(
     method: Method,
     path: string,
     options: CallOptions,
+    refused = false,
   ): Promise<ApiResult<{ response: IncomingMessage; done: () => void }>> {
     const { query = {}, body, contentType = "application/json", timeoutMs = TIMEOUT_MS } = options;
-    let token: string;
-    let agent: Agent;
+    const url = new URL(this.#access.server.replace(/\/+$/, "") + path);
+    const secure = url.protocol === "https:";
+    let credentials: Credentials;
+    let agent: Agent | PlainAgent;
     try {
-      token = readFileSync(this.#access.tokenFile, "utf8").trim();
-      agent = this.#connections();
+      credentials = "credentials" in this.#access ? await this.#access.credentials(refused) : fromFiles(this.#access);
+      agent = this.#connections(credentials, secure);
     } catch (error) {
-      return Promise.resolve({ ok: false, error: unreachable(this.server, error) });
+      return { ok: false, error: { ...unreachable(this.server, error), reason: "NoCredentials" } };
     }
-    const url = new URL(path, this.#access.server);
     for (const [key, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(key, String(value));
     }
@@ -184,14 +226,15 @@ export class ApiClient {
       clearTimeout(late);
       for (const one of signals) one.removeEventListener("abort", abort);
     };
-    return new Promise((resolve) => {
+    const compressed = "compressed" in this.#access && this.#access.compressed;
+    return await new Promise((resolve) => {
       const fail = (error: unknown) => {
         done();
         const reason: unknown = control.signal.aborted ? control.signal.reason : error;
         resolve({ ok: false, error: unreachable(this.server, reason) });
       };
       if (control.signal.aborted) return fail(control.signal.reason);
-      const asked = request({
+      const asked = (secure ? request : requestPlain)({
         protocol: url.protocol,
         hostname: url.hostname.replace(/^\[|\]$/g, ""),
         port: url.port === "" ? 443 : url.port,
@@ -199,8 +242,9 @@ export class ApiClient {
         method,
         agent,
         headers: {
-          authorization: `Bearer ${token}`,
+          ...credentials.headers,
           accept: "application/json",
+          ...compressed ? { "accept-encoding": "gzip" } : {},
           ...text === null ? {} : { "content-type": contentType, "content-length": String(text.length) },
         },
       }, (response) => {
@@ -218,31 +262,52 @@ export class ApiClient {
     });
   }
 
-  /** Reuses connections, until the CA file changes because the cluster's CA was rotated. */
-  #connections(): Agent {
-    const ca = readFileSync(this.#access.caFile, "utf8");
-    if (this.#agent !== null && this.#ca === ca) return this.#agent;
+  /** Reuses connections, until the TLS settings change because the cluster's CA was rotated or a certificate replaced. */
+  #connections({ tls }: Credentials, secure: boolean): Agent | PlainAgent {
+    const key = JSON.stringify(tls);
+    if (this.#agent !== null && this.#tls === key) return this.#agent;
     this.#agent?.destroy();
-    this.#ca = ca;
-    return this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca });
+    this.#tls = key;
+    const settings = { keepAlive: true, maxSockets: 8 };
+    return this.#agent = secure ? new Agent({ ...settings, ...tls }) : new PlainAgent(settings);
   }
 }
 
+function fromFiles({ caFile, tokenFile }: ApiAccess): Credentials {
+  const token = readFileSync(tokenFile, "utf8").trim();
+  return { tls: { ca: readFileSync(caFile, "utf8") }, headers: { authorization: `Bearer ${token}` } };
+}
+
+/** What the response carries, without its compression. */
+function bodyOf(response: IncomingMessage): Readable {
+  if (response.headers["content-encoding"] !== "gzip") return response;
+  const body = createGunzip();
+  response.on("error", (error) => body.destroy(error));
+  response.on("close", () => {
+    if (!response.complete) body.destroy(new Error("the connection was closed before the end of the response"));
+  });
+  return response.pipe(body);
+}
+
 function textOf(response: IncomingMessage): Promise<string> {
+  const body = bodyOf(response);
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let length = 0;
-    response.on("data", (chunk: Uint8Array) => {
+    body.on("data", (chunk: Uint8Array) => {
       chunks.push(chunk);
       length += chunk.length;
       if (length > LONGEST_ANSWER) response.destroy(new Error("the answer is too long"));
     });
-    response.on("end", () => {
+    body.on("error", reject);
+    body.on("end", () => {
       const decoder = new TextDecoder();
       resolve(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode());
     });
     response.on("error", reject);
-    response.on("close", () => reject(new Error("the connection was closed before the end of the response")));
+    response.on("close", () => {
+      if (!response.complete) reject(new Error("the connection was closed before the end of the response"));
+    });
   });
 }
 
@@ -251,15 +316,18 @@ function unreachable(server: string, error: unknown): ApiError {
     ? error as Error & { code?: string }
     : { code: undefined, message: String(error) };
   const words = code === undefined || message.includes(code) ? message : `${code}: ${message}`;
+  const untrusted = /CERT|ISSUER|SIGNATURE/.test(code ?? "");
   return {
     status: null,
-    reason: "Unreachable",
-    message: `the API server ${server} cannot be reached (${words})`,
+    reason: untrusted ? "Untrusted" : "Unreachable",
+    message: untrusted
+      ? `the certificate of the API server ${server} is not trusted (${words})`
+      : `the API server ${server} cannot be reached (${words})`,
     retryAfterMs: null,
   };
 }
 
-function refused(response: IncomingMessage, text: string): ApiError {
+function refusal(response: IncomingMessage, text: string): ApiError {
   const seconds = Number(response.headers["retry-after"]);
   const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : null;
   let status: unknown;

@@ -28,23 +28,35 @@ export const PROGRAM = "rdma-device-plugin.cjs";
 export const CODE_CACHE = "rdma-device-plugin.cache";
 
 /**
- * What `require` would do, with a code cache. A cache of another V8, other flags or another program is refused by V8,
- * which then compiles as if there were none.
+ * What `require` would do, with a code cache; for what is started and for what records the cache, because V8 takes a
+ * cache for the same text only. Modules of the runtime come by `getBuiltinModule`: an `import` of node:fs loads all that
+ * it could ever need. The program is ASCII, so that V8 keeps one byte for each of its characters and not two.
  */
-const STARTER = `import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { Script } from "node:vm";
-const program = fileURLToPath(new URL("./${PROGRAM}", import.meta.url));
+export const LOADER = `const { readFileSync } = process.getBuiltinModule("node:fs");
+const { Script } = process.getBuiltinModule("node:vm");
+function load(program, cachedData) {
+  const source = "(function (exports, require, module, __filename) {" + readFileSync(program, "latin1") + "\\n})";
+  return new Script(source, { filename: program, cachedData });
+}
+function builtin(name) {
+  const found = process.getBuiltinModule(name);
+  if (found === undefined) throw new Error("Cannot find module " + name);
+  return found;
+}
+function start(script, program) {
+  const module = { exports: {} };
+  script.runInThisContext().call(module.exports, module.exports, builtin, module, program);
+}
+`;
+
+/** A cache of another V8, other flags or another program is refused by V8, which then compiles as if there were none. */
+const STARTER = `${LOADER}const program = import.meta.dirname + "/${PROGRAM}";
 let cachedData;
 try {
-  cachedData = readFileSync(fileURLToPath(new URL("./${CODE_CACHE}", import.meta.url)));
+  cachedData = readFileSync(import.meta.dirname + "/${CODE_CACHE}");
 } catch {} // without the cache the program is compiled, which only takes longer
-const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(program, "utf8") + "\\n})";
-const script = new Script(source, { filename: program, cachedData });
-const module = { exports: {} };
-script.runInThisContext().call(module.exports, module.exports, createRequire(program), module, program, dirname(program));
+const script = load(program, cachedData);
+start(script, program);
 `;
 
 /** Node.js 20 lacks Promise.withResolvers, which came with 22. */
@@ -58,7 +70,7 @@ return{promise,resolve,reject}};
  *
  * @param interpreter goes into the first line of what is started, which is made executable
  * @returns the path of what is started
- * @throws with the bundler's own words
+ * @throws with the bundler's own words, and when the program is not ASCII
  */
 export async function bundle(directory: string, interpreter: string | null = null): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), "rdma-bundle-"));
@@ -80,6 +92,9 @@ export async function bundle(directory: string, interpreter: string | null = nul
       minifySyntax: true,
       legalComments: "none",
     });
+    // Template strings and regular expressions are the only places whose characters the bundler does not escape.
+    const foreign = code.match(/.{0,60}[^\0-\x7f].{0,20}/s);
+    if (foreign !== null) throw new Error(`The program must be ASCII; write an escape: ${foreign[0]}`);
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, PROGRAM), `${PREAMBLE}${code}`);
     writeFileSync(output, `${interpreter === null ? "" : `#!${interpreter}\n`}${STARTER}`);
