@@ -32,11 +32,13 @@ export type ApiFault =
   | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
   /** Accepts requests and never answers. */
   | { readonly kind: "silent" }
+  /** Answers everything with JSON that is no object of this API, as something on the way may do. */
+  | { readonly kind: "odd"; readonly body: unknown }
   | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
 
 interface Watch {
-  readonly collection: string;
   readonly response: ServerResponse;
+  readonly stop: () => void;
 }
 
 /** A received request. */
@@ -134,6 +136,11 @@ export class FakeApiServer {
     this.#watches.clear();
   }
 
+  /** No open watch gets anything any more, and none ends: what a connection that was lost on the way looks like. */
+  freezeWatches(): void {
+    for (const { stop } of this.#watches) stop();
+  }
+
   get watches(): number {
     return this.#watches.size;
   }
@@ -199,6 +206,10 @@ export class FakeApiServer {
     const fault = this.fault;
     if (fault === null) return true;
     if (fault.kind === "silent") return false;
+    if (fault.kind === "odd") {
+      this.#json(response, 200, fault.body as object);
+      return false;
+    }
     if (fault.kind === "error") {
       if (fault.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(fault.retryAfterSeconds));
       const reason = fault.status === 429 ? "TooManyRequests" : "InternalError";
@@ -307,11 +318,11 @@ export class FakeApiServer {
       send("BOOKMARK", { metadata: { resourceVersion: String(this.store.version) } });
     }
     for (const event of missed) if (matches(event.object, fields)) send(event.type, event.object);
-    const watch: Watch = { collection, response };
-    this.#watches.add(watch);
     const stop = this.store.listen((event) => {
       if (event.collection === collection && matches(event.object, fields)) send(event.type, event.object);
     });
+    const watch: Watch = { response, stop };
+    this.#watches.add(watch);
     const seconds = Number(url.searchParams.get("timeoutSeconds") ?? 3_600);
     const timer = setTimeout(() => response.end(), seconds * 1_000);
     this.#timers.add(timer);

@@ -11,7 +11,6 @@ import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hasFfi } from "../hca/ffi.ts";
 import { hostHas } from "../hca/files.ts";
-import { coveredBy } from "../hca/events/coverage.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import { netnsNotes } from "../pool/netns.ts";
@@ -25,6 +24,7 @@ import { ErrorWatch } from "./error_watch.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
+import { pollOf } from "./port_poll.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
@@ -90,10 +90,7 @@ export class Agent {
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
-      poll: {
-        poll: () => discovery.poll(),
-        eventsLive: ({ hcas }) => coveredBy(options.sources, hcas, options.machine.roots.sysfs),
-      },
+      poll: pollOf(discovery, options.sources, options.machine.roots.sysfs),
       onScan: (scan) => this.#applyScan(scan),
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },

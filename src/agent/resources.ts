@@ -1,6 +1,6 @@
 /**
- * The resources of an agent: one for each pool of the device plugin API, and the DRA side for the others. Created, updated
- * and closed so that they are what the inventory says.
+ * The resources of an agent: one for each pool of the device plugin API, and the DRA side for the others. Created,
+ * updated and closed so that they are what the inventory says.
  *
  * @module
  */

@@ -210,22 +210,22 @@ export const FLAGS = {
     commands: ["fleet"],
   },
   "context": { type: "string", value: "NAME", help: "context of the kubeconfig", commands: ["fleet"] },
-  "nodes": { type: "string", value: "NAMES", help: "these nodes alone, such as gpu-*,login-1", commands: ["fleet"] },
-  "selector": { type: "string", value: "LABELS", help: "nodes with these labels alone", commands: ["fleet"] },
+  "nodes": { type: "string", value: "NAMES", help: "only these nodes, such as gpu-*,login-1", commands: ["fleet"] },
+  "selector": { type: "string", value: "LABELS", help: "only nodes with these labels", commands: ["fleet"] },
   "resource": {
     type: "string",
     value: "NAMES",
     help:
-      "these resources alone, such as rdma/* (default: those of the plugin, and names with rdma, roce, hca, infiniband)",
+      "only these resources, such as rdma/* (default: those of the plugin, and names with rdma, roce, hca, infiniband)",
     commands: ["fleet"],
   },
-  "down": { type: "boolean", help: "nodes on which something is down alone", commands: ["fleet"] },
+  "down": { type: "boolean", help: "only nodes on which something is down", commands: ["fleet"] },
   "json": {
     type: "boolean",
     help: "print one JSON object, for scripts",
     commands: ["list", "doctor", "fleet"],
   },
-  "watch": { type: "boolean", help: "go on, and print again whenever something changed", commands: ["list", "fleet"] },
+  "watch": { type: "boolean", help: "keep running, and print again after every change", commands: ["list", "fleet"] },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },
 } as const satisfies Readonly<Record<string, Flag>>;

@@ -10,6 +10,7 @@ import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
 import { trigger } from "../hca/events/trigger.ts";
+import { pollOf } from "../agent/port_poll.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
@@ -77,9 +78,12 @@ async function watch(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let last: unknown = null;
   let printing: Promise<void> = Promise.resolve();
+  const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
+  const sources = eventSources(values.events, say);
   const rescans = new RescanLoop({
     discovery: inspector.discovery,
     rescanMs,
+    poll: pollOf(inspector.discovery, sources, resolve(values["sysfs-root"])),
     onScan: ({ snapshot }) => {
       if (snapshot === last) return;
       last = snapshot;
@@ -89,8 +93,7 @@ async function watch(
       });
     },
   });
-  const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
-  const running = eventSources(values.events, say).map((source) =>
+  const running = sources.map((source) =>
     source.run((one) => rescans.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
   );
   rescans.trigger(trigger("start", "start", { depth: "full" }));

@@ -82,7 +82,7 @@ type SriovInput = z.infer<typeof SriovFile>;
 type ItemInput = SriovInput["resourceList"][number];
 type SelectorsInput = z.infer<typeof Selectors>;
 
-/** Selectors that this plugin does not support; ignoring them would select other devices than the file asks for. */
+/** Selectors that this plugin does not support; ignoring them would select other devices than the file means. */
 const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, string>>> = {
   acpiIndexes: "selecting by ACPI index is not supported; use pfNames, rootDevices or pciAddresses",
   ddpProfiles: "selecting by DDP profile is not supported; use pfNames, rootDevices or pciAddresses",

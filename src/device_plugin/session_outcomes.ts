@@ -90,13 +90,17 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
   }
 }
 
+/**
+ * Any stream that ends voids the registration, also while others are open: another program may have one of them, and a
+ * kubelet that has lost one of several disconnects the newest (kubelet `runClient` in devicemanager/plugin/v1beta1).
+ */
 function afterStreams(
   state: State,
   { open, before }: { open: number; before: number },
   now: number,
   plan: Plan,
 ): State {
-  if (open === 0) {
+  if (open < before) {
     const { history } = state;
     const isBrief = now - history.registeredAt < plan.timing.streamTimeoutMs;
     return withoutServer({ ...state, history: { ...history, briefStreams: isBrief ? history.briefStreams + 1 : 0 } });

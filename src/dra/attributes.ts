@@ -58,7 +58,9 @@ export function attributes(
     "dra.net/rdmaDevice": text(hca.name),
     "dra.net/numaNode": number(pci?.numaNode ?? null),
   };
-  for (const name of REMEMBERED) found[name] ??= known[name] ?? null;
+  // Another adapter in the same slot has facts of its own.
+  const same = hca.nodeGuid === null || known.nodeGuid === undefined || known.nodeGuid.string === hca.nodeGuid;
+  if (same) { for (const name of REMEMBERED) found[name] ??= known[name] ?? null; }
   return Object.fromEntries(
     Object.entries(found).filter((entry): entry is [string, AttributeValue] => entry[1] !== null),
   );

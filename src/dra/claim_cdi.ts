@@ -10,6 +10,9 @@ import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
 
+/** CDI annotation with the devices of the claim, so that they are known when the record is invalid. */
+export const DEVICES_ANNOTATION = "rdma-device-plugin/devices";
+
 /** 0.6.0 has every field used here, and every container runtime that supports DRA reads it. */
 const CDI_VERSION = "0.6.0";
 
@@ -23,7 +26,7 @@ export interface Rendered {
 }
 
 /**
- * @param hcas the HCAs of the machine now; a device whose HCA is missing keeps its last known nodes
+ * @param hcas the HCAs of the machine now; a device whose HCA is missing gets a node that does not exist
  * @param host facts about the host as a whole
  */
 export function renderClaim(
@@ -46,7 +49,7 @@ export function renderClaim(
     const mine = found.get(held);
     if (mine === undefined) {
       const old = before.get(held.cdiName);
-      if (old !== undefined) devices.push(old);
+      if (old !== undefined) devices.push(withoutNodes(old, held));
       continue;
     }
     const spec = specOf(held);
@@ -66,7 +69,10 @@ export function renderClaim(
     cdi: {
       cdiVersion: CDI_VERSION,
       kind: claimKind(record.driver),
-      annotations: { "rdma-device-plugin/claim": record.uid },
+      annotations: {
+        "rdma-device-plugin/claim": record.uid,
+        [DEVICES_ANNOTATION]: record.devices.filter((one) => !one.admin).map((one) => one.device).join(),
+      },
       devices,
       containerEdits: kept ? record.cdi!.containerEdits : {
         ...edits([...common.values()], byRequest.size === 1 ? joint : {}),
@@ -81,6 +87,18 @@ export function renderClaim(
     },
     checks,
   };
+}
+
+/**
+ * The CDI device of an HCA that is missing. The kernel reuses the numbers of its nodes for the next HCA, which another
+ * claim may hold. They are replaced by a path that does not exist: the runtime then refuses to start the container, and
+ * its error has the HCA's name.
+ */
+function withoutNodes({ name, containerEdits }: CdiDevice, held: HeldDevice): CdiDevice {
+  const { deviceNodes, ...rest } = containerEdits;
+  if (deviceNodes === undefined) return { name, containerEdits };
+  const hostPath = `/dev/infiniband/${held.hcas.map((one) => one.name).join("-")}-is-gone`;
+  return { name, containerEdits: { ...rest, deviceNodes: deviceNodes.map((one) => ({ ...one, hostPath })) } };
 }
 
 /** "rdma.tencent.com/hca" */

@@ -16,7 +16,10 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { CdiSpec } from "../pool/cdi.ts";
+import { DEVICES_ANNOTATION } from "./claim_cdi.ts";
+import { withLock } from "./claim_lock.ts";
 import type { ClaimRecord } from "./claim_record.ts";
 
 /** The write operations, so that a test can end the process between any two of them. */
@@ -62,15 +65,21 @@ export class ClaimFiles {
   }
 
   /** All records, including those of other processes of the driver; `unreadable` has the paths of invalid ones. */
-  read(): { readonly records: readonly ClaimRecord[]; readonly unreadable: readonly string[] } {
+  read(): ClaimsOnDisk {
     return readClaims(this.#dir);
   }
 
+  /** Runs `work` under the lock of all processes of the driver. */
+  alone<T>(work: () => T): Promise<T> {
+    return withLock(join(dirname(this.#dir), ".lock"), work);
+  }
+
   /**
-   * Writes a record, and nothing else.
+   * Writes a record unless it is there in these words, and nothing else.
    * @throws when the directory cannot be written to
    */
   writeRecord(record: ClaimRecord): void {
+    if (textIn(join(this.#dir, `${record.uid}.json`)) === textOf(record)) return;
     this.#disk.makeDirectory(this.#dir, 0o700);
     // A pending record need not survive a power failure: the kubelet has no answer yet and will call again.
     this.#replace(this.#dir, `${record.uid}.json`, record, 0o600, record.state === "prepared");
@@ -97,11 +106,26 @@ export class ClaimFiles {
     if (existsSync(path)) this.#disk.remove(path);
   }
 
+  hasRecord(uid: string): boolean {
+    return existsSync(join(this.#dir, `${uid}.json`));
+  }
+
   /** UIDs of the claims that have a CDI file. */
   cdiUids(): readonly string[] {
     const prefix = `${this.#driver}-claim_`;
     return namesIn(this.#cdiDir).filter((name) => name.startsWith(prefix) && name.endsWith(".json"))
       .map((name) => name.slice(prefix.length, -".json".length));
+  }
+
+  /** The devices that are named in the CDI file of a claim; null when there is no valid file. */
+  cdiDevices(uid: string): readonly string[] | null {
+    try {
+      const { annotations } = JSON.parse(textIn(this.cdiPath(uid)) ?? "null") as Pick<CdiSpec, "annotations">;
+      const devices = annotations?.[DEVICES_ANNOTATION];
+      return devices === undefined ? null : devices.split(",");
+    } catch {
+      return null;
+    }
   }
 
   /** Removes temporary files of processes that were killed. */
@@ -143,11 +167,15 @@ export function isUid(text: string): boolean {
   return /^[A-Za-z0-9]([A-Za-z0-9-]{0,126}[A-Za-z0-9])?$/.test(text);
 }
 
-/** The records in a directory; none when the directory does not exist. */
-export function readClaims(dir: string): {
+/** The content of a directory of records. */
+export interface ClaimsOnDisk {
   readonly records: readonly ClaimRecord[];
+  /** Paths of invalid records. */
   readonly unreadable: readonly string[];
-} {
+}
+
+/** The records in a directory; none when the directory does not exist. */
+export function readClaims(dir: string): ClaimsOnDisk {
   const records: ClaimRecord[] = [];
   const unreadable: string[] = [];
   for (const name of namesIn(dir)) {
@@ -159,6 +187,11 @@ export function readClaims(dir: string): {
     else records.push(record);
   }
   return { records, unreadable };
+}
+
+/** The UID in the path of a record. */
+export function uidOfFile(path: string): string {
+  return basename(path, ".json");
 }
 
 /** Directory with the records of a driver. */

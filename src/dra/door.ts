@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
@@ -18,7 +18,7 @@ import type { HostFacts } from "../pool/allocate.ts";
 import type { PoolStates } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import { ClaimFiles } from "./claim_files.ts";
-import { type ClaimRecord, nameOf } from "./claim_record.ts";
+import type { ClaimRecord } from "./claim_record.ts";
 import { Claims, type Machine } from "./claims.ts";
 import { type DraDevice, draDevices } from "./devices.ts";
 import { FlapMemory } from "./flaps.ts";
@@ -56,11 +56,14 @@ export interface DraTiming extends PublisherTiming {
   readonly retryMs: number;
   readonly drainMs: number;
   readonly resendMs: number;
-  /** How long a prepare waits for an HCA that another pod holds. */
+  /** How long a prepare retries when the reason may be temporary. */
   readonly patienceMs: number;
 }
 
-const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 10_000 };
+const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 25_000 };
+
+/** Names of the sockets of the driver's processes in its directory. */
+const SOCKET = /^dra.*\.sock$/;
 
 /** The observable state of the driver. */
 export interface DraStatus {
@@ -110,7 +113,10 @@ export class DraDoor {
     this.#timing = { ...TIMING, ...options.timing };
     const { driver, pool, log, client } = options;
     this.#files = new ClaimFiles(join(options.pluginsDir, driver), options.cdiDir, driver);
-    this.#health = new HealthStreams(() => healthList(this.#devices, pool, Date.now()), this.#timing.resendMs);
+    this.#health = new HealthStreams(
+      () => healthList(this.#devices, pool, Date.now(), this.claims),
+      this.#timing.resendMs,
+    );
     this.#publisher = new Publisher({
       client,
       driver,
@@ -118,6 +124,7 @@ export class DraDoor {
       pool,
       log,
       onStatus: () => this.#report(),
+      successor: () => newerSocket(join(options.pluginsDir, driver), this.#dra?.path ?? null),
       timing: options.timing ?? {},
     });
     this.#claims = new Claims({
@@ -194,6 +201,7 @@ export class DraDoor {
     for (const timer of [this.#podsTimer, this.#retryTimer, this.#flapTimer]) clearTimeout(timer);
     await this.#serving;
     this.#health.close();
+    this.#claims.close();
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
     await Promise.all(this.#background);
@@ -241,11 +249,9 @@ export class DraDoor {
       if (first) {
         this.#say(null);
         await this.#claims.refresh();
-        await this.#claims.removeAbandoned(
-          new Set(answer.claimed.map((one) => nameOf({ namespace: one.claimNamespace, name: one.claim }))),
-        );
-        if (this.#stop.signal.aborted) return;
       }
+      await this.#claims.removeAbandoned(answer.claimed);
+      if (this.#stop.signal.aborted) return;
     } else if (this.#pods === null) {
       this.#say(`nothing is published before the kubelet has reported which HCAs pods have: ${answer.reason}`);
     }
@@ -269,7 +275,7 @@ export class DraDoor {
       if (this.#dra?.inPlace !== true) {
         const old = this.#dra;
         this.#dra = await listenDra(endpoint, {
-          prepare: (ref) => this.#claims.prepare(ref),
+          prepare: (ref, call) => this.#claims.prepare(ref, call),
           unprepare: (ref) => this.#claims.unprepare(ref),
           watchHealth: (stream) => this.#health.add(stream),
         });
@@ -306,11 +312,11 @@ export class DraDoor {
   async #sweep(): Promise<void> {
     const { driver, pluginsDir, registryDir } = this.#options;
     this.#swept = true;
-    this.#files.removeLitter();
+    await this.#files.alone(() => this.#files.removeLitter());
     const found = [
-      ...namesIn(registryDir).filter((name) => name.startsWith(driver) && name.endsWith("-reg.sock"))
+      ...namesIn(registryDir).filter((name) => name.startsWith(`${driver}-`) && name.endsWith("-reg.sock"))
         .map((name) => join(registryDir, name)),
-      ...namesIn(join(pluginsDir, driver)).filter((name) => /^dra.*\.sock$/.test(name))
+      ...namesIn(join(pluginsDir, driver)).filter((name) => SOCKET.test(name))
         .map((name) => join(pluginsDir, driver, name)),
     ];
     for (const path of found) if (!await isServed(path)) rmSync(path, { force: true });
@@ -339,6 +345,19 @@ export class DraDoor {
     }).finally(() => this.#background.delete(done));
     this.#background.add(done);
   }
+}
+
+/** Path of a socket of another process of the driver that is newer than this one's and served; null when there is none. */
+async function newerSocket(dir: string, own: string | null): Promise<string | null> {
+  if (own === null) return null;
+  const madeAt = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+  for (const name of namesIn(dir).filter((one) => SOCKET.test(one))) {
+    const path = join(dir, name);
+    // The name decides when both have the same time.
+    const newer = madeAt(path) - madeAt(own) || (path > own ? 1 : -1);
+    if (path !== own && newer > 0 && await isServed(path)) return path;
+  }
+  return null;
 }
 
 function namesIn(dir: string): readonly string[] {

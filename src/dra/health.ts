@@ -6,6 +6,7 @@
  */
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { NodeWatchResourcesResponse } from "../gen/v1alpha1/NodeWatchResourcesResponse.ts";
+import type { ClaimRecord } from "./claim_record.ts";
 import type { DraDevice } from "./devices.ts";
 
 /** The kubelet's default, sent explicitly so as not to depend on it. */
@@ -17,20 +18,39 @@ const LONGEST_MESSAGE = 1_024;
 
 type Stream = ServerWritableStream<object, NodeWatchResourcesResponse>;
 
-/** The list of all devices of a pool. */
+/**
+ * The list of all devices of a pool.
+ *
+ * @param claims prepared claims; their devices are reported as unhealthy when the node does not offer them any more (the HCA
+ *   is missing, or the configuration changed), because the pods' status would show them as unknown
+ */
 export function healthList(
   devices: readonly DraDevice[],
   pool: string,
   now: number,
+  claims: readonly ClaimRecord[] = [],
 ): NodeWatchResourcesResponse {
+  const report = (device_name: string, message: string | null) => ({
+    device: { pool_name: pool, device_name },
+    health: message === null ? "HEALTHY" as const : "UNHEALTHY" as const,
+    last_updated_time: Math.floor(now / 1_000),
+    health_check_timeout_seconds: TIMEOUT_SECONDS,
+    message: message ?? "",
+  });
+  const names = new Set(devices.map((one) => one.name));
+  const gone = new Map(
+    claims.flatMap((one) => one.devices).filter((one) => one.pool === pool && !names.has(one.device))
+      .map((one) => [one.device, one.hcas.map((hca) => hca.name)]),
+  );
   return {
-    devices: devices.map(({ name, state }) => ({
-      device: { pool_name: pool, device_name: name },
-      health: state.healthy ? "HEALTHY" : "UNHEALTHY",
-      last_updated_time: Math.floor(now / 1_000),
-      health_check_timeout_seconds: TIMEOUT_SECONDS,
-      message: state.healthy ? "" : healthMessage(name, state.reason, state.member.hcas.map((hca) => hca.name)),
-    })),
+    devices: [
+      ...devices.map(({ name, state }) =>
+        report(name, state.healthy ? null : healthMessage(name, state.reason, state.member.hcas.map((hca) => hca.name)))
+      ),
+      ...[...gone].map(([name, hcas]) =>
+        report(name, healthMessage(name, "the node does not offer it any more", hcas))
+      ),
+    ],
   };
 }
 

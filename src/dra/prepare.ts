@@ -30,8 +30,8 @@ export interface NodeView {
 
 export type Decision =
   | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
-  /** `held`: another pod holds a device and may be about to release it, so it is worth waiting. */
-  | { readonly ok: false; readonly reason: string; readonly held?: true };
+  /** `passing`: another pod holds a device and may be about to release it, so it is worth waiting. */
+  | { readonly ok: false; readonly reason: string; readonly passing?: true };
 
 /** Why the API server's object is not the claim to be prepared; null when it is. */
 export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | null {
@@ -59,7 +59,7 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
     if (state.member.hcas.some((hca) => !hca.uverbs?.present)) return no(`${words} cannot be used: ${state.reason}`);
     const admin = result.adminAccess === true;
     const holder = state.member.hcas.map((hca) => view.heldBy.get(hca.name)).find((one) => one !== undefined);
-    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), held: true };
+    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), passing: true };
     const request = result.request.split("/")[0]!;
     const given = exposure(spec, configFor(config, view.driver, result.request), view.parse);
     if (!given.ok) return no(`request ${request}: ${given.reason}`);
@@ -96,11 +96,33 @@ export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): s
         one.device === mine.device && !one.admin && (one.shareID === null || mine.shareID === null)
       );
       if (theirs === undefined) continue;
-      const words = `${mine.device} (${mine.hcas.map((one) => one.name).join(", ")})`;
-      return `claim ${nameOf(record)}: ${words} is held by claim ${nameOf(other)}`;
+      const again = nameOf(other) === nameOf(record) ? ` of before (UID ${other.uid})` : "";
+      return `claim ${nameOf(record)}: ${wordsOf(mine)} is held by claim ${nameOf(other)}${again}`;
     }
   }
   return null;
+}
+
+/**
+ * The conflict with an invalid record: the devices of its claim are held, although the claim's name is unknown.
+ *
+ * @param torn paths of invalid records with the devices in their CDI files; null when these are unknown, too
+ */
+export function hiddenConflict(
+  record: ClaimRecord,
+  torn: readonly { readonly path: string; readonly devices: readonly string[] | null }[],
+): string | null {
+  for (const mine of record.devices) {
+    const found = mine.admin ? undefined : torn.find(({ devices }) => devices?.includes(mine.device) ?? true);
+    if (found === undefined) continue;
+    const may = found.devices === null ? "may be" : "is";
+    return `claim ${nameOf(record)}: ${wordsOf(mine)} ${may} held by the claim of ${found.path}, which cannot be read`;
+  }
+  return null;
+}
+
+function wordsOf({ device, hcas }: HeldDevice): string {
+  return `${device} (${hcas.map((one) => one.name).join(", ")})`;
 }
 
 /** The name that the kubelet already has for this device; the HCA may have been renamed since. */

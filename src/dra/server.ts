@@ -30,12 +30,12 @@ import {
   removeIfOurs,
   temporaryPath,
 } from "../kubelet/socket_file.ts";
-import type { PrepareAnswer } from "./claims.ts";
+import type { PrepareAnswer, PrepareCall } from "./claims.ts";
 import { type ClaimRef, nameOf } from "./claim_record.ts";
 
 /** Handles the kubelet's calls. */
 export interface DraHandler {
-  prepare(ref: ClaimRef): Promise<PrepareAnswer>;
+  prepare(ref: ClaimRef, call: PrepareCall): Promise<PrepareAnswer>;
   /** Returns null on success, otherwise the reason. */
   unprepare(ref: ClaimRef): Promise<string | null>;
   watchHealth(stream: ServerWritableStream<object, NodeWatchResourcesResponse>): void;
@@ -130,8 +130,11 @@ export function listenDra(path: string, handler: DraHandler): Promise<SocketServ
         call: ServerUnaryCall<NodePrepareResourcesRequest__Output, NodePrepareResourcesResponse>,
         callback: sendUnaryData<NodePrepareResourcesResponse>,
       ) => {
+        const cancelled = new AbortController();
+        call.on("cancelled", () => cancelled.abort());
         // Sequential: the second claim of a pod must see what the first one holds.
-        calls.track(prepareAll(call.request.claims, handler)).then(
+        const { signal } = cancelled;
+        calls.track(prepareAll(call.request.claims, handler, { signal, begun: performance.now() })).then(
           (claims) => callback(null, { claims }),
           fail(callback),
         );
@@ -176,7 +179,7 @@ export function listenRegistration(
   });
 }
 
-async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
+async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, call: PrepareCall) {
   const answers: NonNullable<NodePrepareResourcesResponse["claims"]> = {};
   let refused: ClaimRef | null = null;
   for (const ref of claims.map(({ namespace, name, uid }) => ({ namespace, name, uid }))) {
@@ -185,7 +188,7 @@ async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
       answers[ref.uid] = { error: `not tried, because claim ${nameOf(refused)} of the same pod was refused` };
       continue;
     }
-    const answer = await handler.prepare(ref);
+    const answer = await handler.prepare(ref, call);
     if (!answer.ok) refused = ref;
     answers[ref.uid] = !answer.ok ? { error: answer.reason } : {
       devices: answer.devices.map((one) => ({

@@ -118,7 +118,7 @@ export function probeSlice(identity: PoolIdentity): ResourceSlice {
   ];
   const pool = { name: identity.pool, generation: 1, resourceSliceCount: 1 };
   const spec = { driver: identity.driver, nodeName: identity.node, pool, devices };
-  return newSlice(`${sliceName(identity, 0)}-probe`.slice(-253), spec, identity);
+  return newSlice(sliceName({ ...identity, driver: `${identity.driver}-probe` }, 0), spec, identity);
 }
 
 /** Attributes by device name, as published by this or an earlier process. */

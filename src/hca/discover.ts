@@ -63,8 +63,8 @@ export class Discovery {
   }
 
   /**
-   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added or
-   * removed. Null when nothing does. Changes nothing itself: a scan follows.
+   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added
+   * or removed. Null when nothing does. Changes nothing itself: a scan follows.
    */
   poll(): Promise<string | null> {
     return this.#scanner.poll();

@@ -208,8 +208,8 @@ export class NetdevReader {
 }
 
 /**
- * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to which
- * a `device` entry that is no link may lead, are not unique.
+ * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to
+ * which a `device` entry that is no link may lead, are not unique.
  */
 function deviceKey(dir: string): string {
   const name = basename(dir);

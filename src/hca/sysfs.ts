@@ -182,8 +182,8 @@ export class SysfsScanner {
   /** The few questions of {@link Discovery.poll}: names, and the states of ports. @throws {OutOfFiles} */
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
-    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs came or went";
-    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes came or went";
+    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
+    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     const all = [...this.#known.values()];
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.

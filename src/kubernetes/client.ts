@@ -96,6 +96,8 @@ export class ApiClient {
    * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
    *
    * @param seconds how long the server is asked to keep the watch open
+   * @param silentMs longest time without an event before the connection is taken for lost, for watches with bookmarks; the
+   *   server sends one about once a minute
    * @returns null for an ordinary end, otherwise the error
    */
   async watch<T>(
@@ -104,6 +106,7 @@ export class ApiClient {
     seconds: number,
     onEvent: (event: WatchEvent<T>) => void,
     signal: AbortSignal,
+    silentMs?: number,
   ): Promise<ApiError | null> {
     const full = { ...query, watch: true, timeoutSeconds: seconds };
     const patienceMs = seconds * 1_000 + WATCH_SLACK_MS;
@@ -118,8 +121,11 @@ export class ApiClient {
     }
     let rest = "";
     const decoder = new TextDecoder();
+    const words = `nothing came on the watch for ${(silentMs ?? 0) / 1e3} s`;
+    const silence = silentMs === undefined ? undefined : setTimeout(() => response.destroy(new Error(words)), silentMs);
     try {
       for await (const chunk of response) {
+        silence?.refresh();
         rest += decoder.decode(chunk as Uint8Array, { stream: true });
         if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch is too long");
         const lines = rest.split("\n");
@@ -135,6 +141,7 @@ export class ApiClient {
     } catch (error) {
       failure = signal.aborted ? null : unreachable(this.server, error);
     } finally {
+      clearTimeout(silence);
       response.destroy();
       done();
     }

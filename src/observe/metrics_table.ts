@@ -61,6 +61,16 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Resources that contain an HCA; 0 when it is left out (see the status page or `list` for the reason).",
   ),
+  hcaUnhealthy: gauge(
+    `${PREFIX}_hca_unhealthy`,
+    ["hca", "code"],
+    "1 for the code of each reason for which a device on an HCA is Unhealthy; no series when all are Healthy.",
+  ),
+  hcaContainers: gauge(
+    `${PREFIX}_hca_containers`,
+    ["hca"],
+    "Devices on an HCA that containers hold, each container counted, according to the kubelet; only with --pod-resources.",
+  ),
   hcaNotes: gauge(
     `${PREFIX}_hca_notes`,
     ["hca"],
@@ -181,6 +191,11 @@ export const PLUGIN_FAMILIES = {
     "rdma_port_state",
     ["hca", "port"],
     "Port state (the kernel's ib_port_state): 0 NOP, 1 DOWN, 2 INIT, 3 ARMED, 4 ACTIVE, 5 ACTIVE_DEFER.",
+  ),
+  portChanges: counter(
+    "rdma_port_state_changes_total",
+    ["hca", "port"],
+    "Changes of a port's state to or from ACTIVE that scans have found; a link that flaps between two scans counts once.",
   ),
   portRate: gauge("rdma_port_rate_bytes_per_second", ["hca", "port"], "Signalling rate of a port."),
 } as const satisfies Readonly<Record<string, Family>>;

@@ -29,7 +29,7 @@ export function withoutPlaceholders(path: string): string {
 
 /** Facts about the host needed besides the HCA. */
 export interface NodeFacts {
-  /** Whether a path exists on the host; asked for the nodes of `expose.devices`. */
+  /** Whether a path exists on the host; used for the nodes of `expose.devices`. */
   readonly has: (hostPath: string) => boolean;
   /** The HCAs that a node belongs to; empty when it belongs to none in particular. */
   readonly ownersOf: (hostPath: string) => readonly string[];

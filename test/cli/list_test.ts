@@ -86,6 +86,17 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
 });
 
+Deno.test("list --watch finds a port that went down where no event tells of it, long before its next scan", async () => {
+  await using place = onHost("connectx-ib-dual");
+  const watching = place.start("list", "--watch", "--json", "--events=poll", "--rescan=3600");
+  await watching.logged(/"state":"ACTIVE"/);
+  await place.host.portDown("mlx5_0", 1);
+  const last = await watching.logged(/"healthy":false/);
+  equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
+  watching.kill("SIGINT");
+  equal((await watching.ended).code, 0);
+});
+
 Deno.test("list says which claim has an HCA, in words and in JSON", async () => {
   const inventory = await inspected("connectx-ib-dual");
   const claims = new Map([["mlx5_0", ["mpi/fast-hca-x7k2"]]]);

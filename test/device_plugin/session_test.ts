@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
+import { PluginEndpoint } from "../../sim/kubelet/endpoint.ts";
 import { temporaryDir } from "../support/temp.ts";
 import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { count, kubeletIn, offered, registered, RESOURCE, rig } from "./session_rig.ts";
@@ -100,6 +101,22 @@ withKubelet("Session registers again when the kubelet drops its stream", async (
   await kubelet.waitFor((state) => offered(2)(state) && count(kubelet, "registered") === 2, {
     what: "registered twice",
   });
+});
+
+Deno.test("Session registers again when the kubelet drops its stream and another program's is still open", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  await using plugin = rig(dir.path);
+  await plugin.status(registered, "registered");
+  const other = await PluginEndpoint.connect(join(dir.path, socketName(RESOURCE)), 5_000, new AbortController().signal);
+  other.watch({ onList: () => {}, onEnd: () => {} }, false);
+  await plugin.status(({ streams }) => streams === 2, "two streams");
+  kubelet.dropStream(RESOURCE);
+  await kubelet.waitFor((state) => offered(2)(state) && count(kubelet, "registered") === 2, {
+    what: "registered twice",
+  });
+  other.close();
 });
 
 for (const endpointKeys of ["resource", "path"] as const) {

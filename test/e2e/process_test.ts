@@ -122,7 +122,7 @@ Deno.test("-master offers only the VFs of that PF, under -resource-name", async 
 Deno.test("--log-format json writes one object a line, and --version and --help say what they should", async () => {
   await using place = onHost("connectx-ib-dual");
   const plugin = place.start("--log-format", "json");
-  await plugin.logged(/waiting for the kubelet/);
+  await plugin.logged(/no-kubelet-socket/);
   for (const line of plugin.log) equal(typeof JSON.parse(line).message, "string");
   await plugin.stop();
   const version = place.start("--version");

@@ -59,7 +59,7 @@ export async function goKubelet(dir: string): Promise<GoKubelet> {
 /** A plugin that is registered with a Go kubelet, and at rest. */
 export async function registeredWith(go: GoKubelet, place: OnHost, ...flags: string[]): Promise<PluginProcess> {
   const plugin = place.start(...flags);
-  await plugin.logged(/registered with the kubelet/);
+  await plugin.logged(/code=registered/);
   await go.kubelet.waitFor((event) => event.event === "list", { what: "the first list" });
   return plugin;
 }

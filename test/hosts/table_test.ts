@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { deepEqual, match } from "@std/assert";
+import { deepEqual, ok } from "@std/assert";
 import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { EDGES } from "./edges.ts";
 import { NEIGHBOURS } from "./neighbours.ts";
@@ -20,9 +20,9 @@ for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS, ...RELATIVES]) {
       const members = json.hcas.filter((hca) => hca.resources.some((in_) => in_.resource === resource));
       deepEqual(members.map((hca) => hca.name).join(","), names, `members of ${resource}`);
     }
-    for (const [name, reason] of Object.entries(row.reasons ?? {})) {
+    for (const [name, code] of Object.entries(row.reasons ?? {})) {
       const hca = json.hcas.find((one) => one.name === name)!;
-      match([...hca.resources, ...hca.leftOut].map((one) => one.reason).join("; "), reason);
+      ok([...hca.resources, ...hca.leftOut].some((one) => one.code === code), JSON.stringify(hca));
     }
     await throughKubelet(one, row);
     await one.restart();

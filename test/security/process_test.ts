@@ -43,7 +43,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
   await kubelet.start();
   const plugin = startBundle(program, [...env, ...traced(trace)], place, flags);
   await devices(kubelet, plugin, 1);
-  await plugin.logged(/registered with the kubelet/);
+  await plugin.logged(/code=registered/);
   equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
   await place.host.portDown("mlx5_0", 1);
   await devices(kubelet, plugin, 0);
