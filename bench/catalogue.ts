@@ -30,6 +30,9 @@ export const RESOURCES = [1, 10, 100] as const;
 export const SHARES = 1_000;
 /** Devices of the list that is timed on its way. */
 export const LONG_LIST = 10_000;
+/** The most virtual functions of a node, and how many an adapter has of them. */
+export const FUNCTIONS = 4_096;
+export const PER_ADAPTER = 128;
 /** Clients that call at the same time. */
 export const CROWD = 16;
 /** By then a subject has answered as many Allocates, of which the memory is taken. */
@@ -92,6 +95,16 @@ export const QUANTITIES: readonly Quantity[] = [
   ours("resources.start", `exec → ${RESOURCES.at(-1)} resources of ${grouped(SHARES)} shares listed`, "ms"),
   exact("resources.lists", `lists sent for a change in one of ${RESOURCES.at(-1)} resources`, 1),
   ours("list.long", `a change of ${grouped(LONG_LIST)} devices → their list at the client`, "ms"),
+  ours("functions.start", `exec → ${grouped(FUNCTIONS)} VFs listed`, "ms"),
+  exact(
+    "functions.devices",
+    `devices of ${grouped(FUNCTIONS)} VFs and their adapters`,
+    FUNCTIONS + FUNCTIONS / PER_ADAPTER,
+  ),
+  ours("functions.allocate", `Allocate, 8 of ${grouped(FUNCTIONS)} VFs, p50`, "µs"),
+  ours("functions.change", `a port down among ${grouped(FUNCTIONS)} VFs → list at the kubelet`, "ms"),
+  ours("functions.files", `most files open at a time, ${grouped(FUNCTIONS)} VFs`, "count"),
+  ours("functions.anonymous", `memory with ${grouped(FUNCTIONS)} VFs, anonymous`, "MiB"),
   ours("bundle.bytes", "the program", "bytes"),
   ours("runtime.bytes", "the runtime", "bytes"),
   ours("image.bytes", "the image's files", "bytes"),

@@ -6,7 +6,9 @@
  *
  * The plugin is the bundle as the image runs it, between a fake host and a kubelet on grpc-go (on grpc-js where there is
  * no Go). In turns with it comes the least that a plugin in Go can be (bench/reference), or whatever `--against`, once
- * or several times, names: a command, in which `{kubelet}`, `{sysfs}` and `{dev}` become directories, or the socket of a plugin that runs.
+ * or several times, names: a command, in which `{kubelet}`, `{sysfs}` and `{dev}` become directories, or the socket of a
+ * plugin that runs. The command's first word may be a directory with a Go module or a module's name (`path@version`),
+ * which is built first.
  * `--floor` adds two servers that show what of a call is the runtime's and the gRPC library's.
  *
  * `--quick` does a little of everything: it shows that the figures can be had, not what they are. The status is 1 when
@@ -25,9 +27,11 @@ import { parseArgs } from "node:util";
 import { bundle, PROGRAM } from "../test/support/bundle.ts";
 import { writeCodeCache } from "../test/support/code_cache.ts";
 import { ImageBuilder, missingTools } from "../test/support/image_builder.ts";
+import { built } from "./against.ts";
 import type { EventFigures } from "./events.ts";
 import { Figures, markdown, mistakes, PLUGIN, summarize, table } from "./figure.ts";
 import { floors } from "./floor.ts";
+import { functions } from "./functions.ts";
 import { bestClient } from "./kubelet.ts";
 import { writeSection } from "../test/support/section.ts";
 import { longList, looks, manyResources, resources } from "./scaling.ts";
@@ -86,7 +90,9 @@ function rivals(dir: string): readonly Subject[] {
   const { against, floor } = options;
   const rest = floor ? floors() : [];
   if (against.length > 0) {
-    const others = against.map((word) => isSocket(word) ? bySocket(word) : byCommand(word));
+    const others = against.map((word, n) =>
+      isSocket(word) ? bySocket(word) : byCommand(built(word, join(dir, `other-${n}`), say))
+    );
     // "other" alone, and by their place where there are several.
     return [...others.map((one, n) => others.length === 1 ? one : { ...one, name: `other ${n + 1}` }), ...rest];
   }
@@ -165,7 +171,9 @@ async function main(): Promise<number> {
       await resources(amount.looks, figures);
       await manyResources(ours, client, figures);
       await longList(amount.looks, figures);
+      if (!options.quick) await functions(ours, client, figures);
     }
+    if (options.quick) figures.leaveOut("functions.", "a host with so many takes a minute: not with --quick");
     churn(amount, figures);
     sizes(bundled, figures);
     const wrong = mistakes(figures);

@@ -53,7 +53,7 @@ async function withPlugin(
   }));
   const socket = join(place.kubeletDir, socketName(RESOURCE));
   const failed = (error: Error) => ({ came: error.message.split("\n", 1)[0]!, good: false });
-  const all = plugin.logged(/registered with the kubelet/).then(() => work(place, plugin, socket));
+  const all = plugin.logged(/code=registered/).then(() => work(place, plugin, socket));
   const late = new Promise<void>((resolve) => setTimeout(resolve, 1_000).unref());
   // A client may see the end of the plugin before its status is there.
   const row = await Promise.race([ended, all.catch((error) => Promise.race([ended, late.then(() => failed(error))]))]);

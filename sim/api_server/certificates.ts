@@ -1,11 +1,11 @@
 /**
- * The certificates of the fake API server: an authority, and a server certificate for localhost, 127.0.0.1 and ::1 signed
- * by it. Made once with openssl, good for a hundred years, and worth nothing outside of a test.
+ * The certificates of the fake API server: an authority, and a server certificate for localhost, 127.0.0.1 and ::1
+ * signed by it. Created with openssl, valid for a hundred years, for tests only.
  *
  * @module
  */
 
-/** What clients have to trust. */
+/** The CA certificate for clients. */
 export const AUTHORITY = `-----BEGIN CERTIFICATE-----
 MIIBgzCCASmgAwIBAgIUAyng6ycF6Ggja2jSYCAuFWFZ/nMwCgYIKoZIzj0EAwIw
 FjEUMBIGA1UEAwwLcmRtYS1zaW0tY2EwIBcNMjYxMTI1MTQxNjI5WhgPMjEyNjEx

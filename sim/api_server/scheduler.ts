@@ -1,6 +1,7 @@
 /**
- * The scheduler as far as claims go: gives devices of ResourceSlices to the requests of a claim, first fit in the order of
- * slices and devices, and writes the allocation into the claim. Selectors are equalities instead of CEL.
+ * A fake scheduler for claims: allocates devices of ResourceSlices to the requests of a claim, first fit in the order
+ * of slices and devices, and writes the allocation to the claim. Selectors compare attributes instead of evaluating
+ * CEL.
  *
  * @module
  */
@@ -26,9 +27,9 @@ export interface DeviceRequest {
 }
 
 /**
- * Allocates a claim, which is made when it is not there.
+ * Allocates a claim, and creates it if it does not exist.
  *
- * @returns null when the claim stays pending, as the real scheduler says with "cannot allocate all claims"
+ * @returns null when the claim stays pending; the real scheduler then reports "cannot allocate all claims"
  */
 export function schedule(
   api: FakeApiServer,
@@ -59,12 +60,12 @@ export function schedule(
   return api.store.update(CLAIMS, key, allocated) as unknown as ResourceClaim;
 }
 
-/** The claim's pod is gone: it may be allocated again. */
+/** Deallocates a claim whose pod is gone. */
 export function release(api: FakeApiServer, name: string): void {
   api.store.delete(CLAIMS, `default/${name}`);
 }
 
-/** Devices of complete pools of the newest generation, in order. */
+/** Devices of complete pools of the latest generation, in order. */
 function candidates(api: FakeApiServer): readonly { slice: ResourceSlice; device: SliceDevice }[] {
   const { slices } = api;
   const newest = Math.max(0, ...slices.map((one) => one.spec.pool.generation));

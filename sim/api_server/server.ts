@@ -1,7 +1,7 @@
 /**
- * A Kubernetes API server that is only what a DRA driver and reports need of one, and behaves as the real one does where that
- * matters: TLS with an authority of its own, tokens that expire, list and watch with resource versions, conflicts, the
- * limits of ResourceSlices, fields that vanish with their feature gate. It also has the faults a driver must live through.
+ * A fake Kubernetes API server with the parts that a DRA driver and reports need, faithful to the real one: TLS with its own CA,
+ * tokens that expire, list and watch with resource versions, conflicts, the limits of ResourceSlices, fields that are
+ * dropped with their feature gate. It also injects the faults that a driver must survive.
  *
  * @module
  */
@@ -14,7 +14,9 @@ import { join } from "node:path";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import { Snapshots } from "./pages.ts";
 import { admitEvent, EVENTS, patch } from "./patches.ts";
+import { hasLabels, matches, selectorOf } from "./selectors.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 
@@ -22,21 +24,25 @@ export const SLICES = "resource.k8s.io/v1/resourceslices";
 export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
 export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
+export const PODS = "v1/pods";
+export { EVENTS };
 
-/** What the server does to requests, beyond answering them. */
+/** Faults that the server can inject. */
 export type ApiFault =
   | { readonly kind: "slow"; readonly ms: number }
   | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
-  /** Takes requests and never answers. */
+  /** Accepts requests and never answers. */
   | { readonly kind: "silent" }
+  /** Answers everything with JSON that is no object of this API, as something on the way may do. */
+  | { readonly kind: "odd"; readonly body: unknown }
   | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
 
 interface Watch {
-  readonly collection: string;
   readonly response: ServerResponse;
+  readonly stop: () => void;
 }
 
-/** A request that came in. */
+/** A received request. */
 export interface Seen {
   readonly method: string;
   readonly path: string;
@@ -46,6 +52,8 @@ export interface Seen {
 export class FakeApiServer {
   readonly store = new Store();
   readonly requests: Seen[] = [];
+  /** What pages of lists are cut from. */
+  readonly snapshots = new Snapshots();
   readonly access: ApiAccess;
   gates: Gates = ALL_GATES;
   fault: ApiFault | null = null;
@@ -62,13 +70,13 @@ export class FakeApiServer {
     this.store.listen(() => this.#changed());
   }
 
-  /** @param dir gets the CA and the token file, as a pod finds them */
+  /** @param dir where the CA and token files are written, under the names that a pod sees */
   static async start(dir: string): Promise<FakeApiServer> {
     mkdirSync(dir, { recursive: true });
     const caFile = join(dir, "ca.crt");
     const tokenFile = join(dir, "token");
     writeFileSync(caFile, AUTHORITY);
-    // The address is known after the first listen; a restart keeps the port.
+    // The first listen determines the port; a restart keeps it.
     const holder = { server: "", caFile, tokenFile };
     const api = new FakeApiServer(holder);
     api.rotateToken();
@@ -92,7 +100,7 @@ export class FakeApiServer {
     this.#server = server;
   }
 
-  /** Refuses connections until {@link up}; what is open is cut. */
+  /** Closes all connections and refuses new ones until {@link up}. */
   async down(): Promise<void> {
     const server = this.#server;
     if (server === null) return;
@@ -112,21 +120,26 @@ export class FakeApiServer {
     return this.close();
   }
 
-  /** A new token is valid, and the old one no longer; the file holds the new one. */
+  /** Replaces the token, in the file as well; the old one is no longer valid. */
   rotateToken(): void {
     this.#token = `token-${Math.random().toString(36).slice(2)}`;
     writeFileSync(this.access.tokenFile, `${this.#token}\n`);
   }
 
-  /** The token expires; the file still has the old one until {@link rotateToken}. */
+  /** Invalidates the token; the file keeps it until {@link rotateToken}. */
   expireToken(): void {
     this.#token = "expired";
   }
 
-  /** Cuts every open watch in mid-air. */
+  /** Breaks the connection of every open watch. */
   cutWatches(): void {
     for (const { response } of this.#watches) response.destroy();
     this.#watches.clear();
+  }
+
+  /** No open watch gets anything any more, and none ends: what a connection that was lost on the way looks like. */
+  freezeWatches(): void {
+    for (const { stop } of this.#watches) stop();
   }
 
   get watches(): number {
@@ -137,13 +150,13 @@ export class FakeApiServer {
     return this.store.list(SLICES) as unknown as readonly ResourceSlice[];
   }
 
-  /** Requests that changed something or would have. */
+  /** Requests with a method that writes, successful or not. */
   writes(): readonly Seen[] {
     return this.requests.filter((one) => one.method !== "GET" && !one.dryRun);
   }
 
-  /** Resolves when the predicate holds; asked after every request and every change. */
-  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 10_000): Promise<T> {
+  /** Resolves when the predicate holds; it is evaluated after every request and every change. */
+  async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 60_000): Promise<T> {
     const found = predicate();
     if (found) return found;
     return await new Promise<T>((resolve, reject) => {
@@ -189,11 +202,15 @@ export class FakeApiServer {
     }
   }
 
-  /** False when the request has been dealt with already. */
+  /** Returns false when the request has already been handled. */
   async #faulty(response: ServerResponse, method: string, url: URL): Promise<boolean> {
     const fault = this.fault;
     if (fault === null) return true;
     if (fault.kind === "silent") return false;
+    if (fault.kind === "odd") {
+      this.#json(response, 200, fault.body as object);
+      return false;
+    }
     if (fault.kind === "error") {
       if (fault.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(fault.retryAfterSeconds));
       const reason = fault.status === 429 ? "TooManyRequests" : "InternalError";
@@ -236,9 +253,11 @@ export class FakeApiServer {
       if (url.searchParams.get("watch") === "true") {
         return this.#watch(collection, fields, url, request, response);
       }
-      const items = this.store.list(collection).filter((one) => matches(one, fields));
-      const metadata = { resourceVersion: String(this.store.version) };
-      return this.#json(response, 200, { kind: "List", metadata, items });
+      const labels = selectorOf(url.searchParams.get("labelSelector"));
+      const items = this.store.list(collection).filter((one) =>
+        (namespace === null || one.metadata.namespace === namespace) && matches(one, fields) && hasLabels(one, labels)
+      );
+      return this.#json(response, 200, this.snapshots.page(items, this.store.version, url.searchParams));
     }
     if (method === "GET") {
       const found = this.store.get(collection, key!);
@@ -261,7 +280,7 @@ export class FakeApiServer {
     this.#json(response, 200, this.store.update(collection, key!, object));
   }
 
-  /** Whether the service account may do something: everything that no fault forbids. */
+  /** Whether the service account has a permission: all but those that a fault withdraws. */
   #review(body: KubeObject): object {
     const { resourceAttributes: asked } = body.spec as { resourceAttributes: { verb: string; resource: string } };
     const { fault } = this;
@@ -303,16 +322,16 @@ export class FakeApiServer {
       response.end();
       return;
     }
-    // Headers only reach the client with the first bytes.
+    // The headers are sent only with the first bytes of the body.
     if (url.searchParams.get("allowWatchBookmarks") === "true") {
       send("BOOKMARK", { metadata: { resourceVersion: String(this.store.version) } });
     }
     for (const event of missed) if (matches(event.object, fields)) send(event.type, event.object);
-    const watch: Watch = { collection, response };
-    this.#watches.add(watch);
     const stop = this.store.listen((event) => {
       if (event.collection === collection && matches(event.object, fields)) send(event.type, event.object);
     });
+    const watch: Watch = { response, stop };
+    this.#watches.add(watch);
     const seconds = Number(url.searchParams.get("timeoutSeconds") ?? 3_600);
     const timer = setTimeout(() => response.end(), seconds * 1_000);
     this.#timers.add(timer);
@@ -358,24 +377,6 @@ function pathOf(path: string): Target {
   const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
   const [resource = "", name = null, subresource = null] = namespace === null ? rest : rest.slice(2);
   return { collection: [...prefix, resource].join("/"), namespace, name, subresource };
-}
-
-function selectorOf(text: string | null): readonly (readonly [string, string])[] {
-  if (text === null || text === "") return [];
-  return text.split(",").map((one) => {
-    const [field = "", value = ""] = one.split("=");
-    return [field, value] as const;
-  });
-}
-
-function matches(object: KubeObject, fields: readonly (readonly [string, string])[]): boolean {
-  return fields.every(([field, value]) => {
-    const found = field.split(".").reduce<unknown>(
-      (at, key) => typeof at === "object" && at !== null ? (at as Record<string, unknown>)[key] : undefined,
-      object,
-    );
-    return found === value;
-  });
 }
 
 function joined(chunks: readonly Uint8Array[]): Uint8Array {

@@ -1,12 +1,12 @@
 /**
- * What the API server does with a ResourceSlice before it stores it: refuses what the limits do not allow, drops fields
- * whose feature gate is off without a word, and sets what is missing. Limits: resource.k8s.io/v1 types.go.
+ * Validation and defaulting of ResourceSlices as in the API server: rejects slices that exceed the limits, silently
+ * drops fields whose feature gate is off, and sets defaults. Limits: resource.k8s.io/v1 types.go.
  *
  * @module
  */
 import type { AttributeValue, ResourceSlice, SliceDevice } from "../../src/kubernetes/resource_api.ts";
 
-/** Feature gates that decide which fields of a slice survive; all are on by default since 1.36. */
+/** Feature gates of the fields of a slice; all are on by default since 1.36. */
 export interface Gates {
   readonly DRADeviceTaints: boolean;
   readonly DRAConsumableCapacity: boolean;
@@ -22,7 +22,7 @@ const SEMVER = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/;
 const QUANTITY = /^\d+(\.\d+)?([numkKMGTPE]i?|[eE]\d+)?$/;
 const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
 
-/** Everything that is wrong; an empty list for a slice that is fine. */
+/** All validation errors of a slice. */
 export function sliceMistakes(slice: ResourceSlice, before: ResourceSlice | null): string[] {
   const wrong: string[] = [];
   const { spec } = slice;
@@ -108,7 +108,7 @@ function valueMistakes(name: string, value: AttributeValue): string[] {
   return [];
 }
 
-/** The slice as it is stored: without the fields of gates that are off, with what the server fills in. */
+/** The slice as it is stored: without the fields of disabled gates, and with defaults. */
 export function admitSlice(slice: ResourceSlice, gates: Gates, now: string): ResourceSlice {
   const devices = slice.spec.devices?.map((device): SliceDevice => {
     const { taints, allowMultipleAllocations, consumesCounters, capacity, ...rest } = device;

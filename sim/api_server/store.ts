@@ -1,5 +1,5 @@
 /**
- * The objects of a fake API server with their resource versions, and the events that watches are served from.
+ * The objects of a fake API server with their resource versions, and the events for watches.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export interface KubeObject {
   [key: string]: unknown;
 }
 
-/** Something that happened to an object of a collection. */
+/** A change to an object of a collection. */
 export interface StoreEvent {
   readonly collection: string;
   readonly version: number;
@@ -21,7 +21,7 @@ export interface StoreEvent {
   readonly object: KubeObject;
 }
 
-/** A refusal in the server's form. */
+/** An error that the server answers as a `meta/v1 Status`. */
 export class StoreError extends Error {
   readonly status: number;
   readonly reason: string;
@@ -33,7 +33,7 @@ export class StoreError extends Error {
   }
 }
 
-/** Events that are kept; a watch that asks for older ones gets 410. */
+/** Number of events kept; a watch from an older version gets 410 Gone. */
 const EVENTS_KEPT = 200;
 
 /** Collections by path, such as "resource.k8s.io/v1/resourceslices" or "v1/nodes". */
@@ -42,7 +42,7 @@ export class Store {
   readonly #listeners = new Set<(event: StoreEvent) => void>();
   #events: StoreEvent[] = [];
   #version = 1;
-  /** Writes to a collection that were accepted. */
+  /** Number of accepted writes. */
   readonly writes = new Map<string, number>();
 
   get version(): number {
@@ -96,14 +96,14 @@ export class Store {
     return gone;
   }
 
-  /** Events after a version; null when they are no longer known. */
+  /** Events after a version; null when they have been compacted. */
   since(collection: string, version: number): readonly StoreEvent[] | null {
     const first = this.#events[0];
     if (first !== undefined && first.version > version + 1 && this.#events.length >= EVENTS_KEPT) return null;
     return this.#events.filter((one) => one.collection === collection && one.version > version);
   }
 
-  /** Forgets all events, as etcd's compaction does. */
+  /** Drops all events, like an etcd compaction. */
   compact(): void {
     this.#version++;
     this.#events = [];

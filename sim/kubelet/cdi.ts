@@ -121,11 +121,13 @@ function specsIn(dir: string): readonly SpecFile[] {
   // A missing directory has no specs, as for every runtime: /etc/cdi and /var/run/cdi rarely both exist.
   if (!existsSync(dir)) return [];
   const names = readdirSync(dir).filter((name) => name.endsWith(".json")).sort();
-  return names.map((name) => {
+  return names.flatMap((name) => {
     const path = join(dir, name);
     try {
-      return { path, spec: SPEC.parse(JSON.parse(readFileSync(path, "utf8"))) };
+      return [{ path, spec: SPEC.parse(JSON.parse(readFileSync(path, "utf8"))) }];
     } catch (cause) {
+      // Another pod's claim ended since the directory was listed.
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
       throw new Error(`CDI spec ${path} cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
     }
   });

@@ -1,6 +1,6 @@
 /**
- * The kubelet's DRA manager: drivers that registered, claims of pods prepared and unprepared, health of devices, and the
- * wiping of ResourceSlices when a driver stays away. What the real one does is in kubernetes `pkg/kubelet/cm/dra`.
+ * The kubelet's DRA manager: drivers that registered, claims of pods prepared and unprepared, health of devices, and
+ * the wiping of ResourceSlices when a driver stays away. What the real one does is in kubernetes `pkg/kubelet/cm/dra`.
  *
  * @module
  */
@@ -132,7 +132,10 @@ export class DraManager {
     return this.#owed.size;
   }
 
-  /** Prepares a pod's claims as one call for each driver, and gives it what the runtime would. @throws with the driver's words */
+  /**
+   * Prepares a pod's claims as one call for each driver, and gives it what the runtime would. @throws with the driver's
+   * words
+   */
   async runPod(name: string, claims: readonly ClaimOfPod[]): Promise<DraPod> {
     const devices: PreparedDevice[] = [];
     // From the first try on the pod cannot end without the driver.
@@ -179,6 +182,11 @@ export class DraManager {
     }
   }
 
+  /** Unprepares what is owed, as the real one does once a minute. @throws when a driver cannot be had */
+  async reconcile(): Promise<void> {
+    for (const claim of [...this.#owed.values()]) await this.#unprepare(claim);
+  }
+
   /** What the pod's status would say of a device; null when nothing was reported. */
   health(pool: string, device: string, now = Date.now()): DeviceHealth | null {
     const found = this.#health.get(`${pool}/${device}`);
@@ -196,7 +204,7 @@ export class DraManager {
   }
 
   /** Resolves when the predicate holds; asked after everything that happens. */
-  async waitFor(predicate: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+  async waitFor(predicate: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
     if (predicate()) return;
     await new Promise<void>((resolve, reject) => {
       const check = () => {
@@ -229,9 +237,10 @@ export class DraManager {
     this.#changed();
   }
 
-  /** The one that registered last and is connected. */
+  /** The one that registered last and is connected; one that was killed leaves its socket behind. */
   #plugin(driver: string): Plugin {
-    const found = this.#plugins.findLast((one) => one.driver === driver);
+    const ours = this.#plugins.filter((one) => one.driver === driver);
+    const found = ours.findLast((one) => one.stream !== null) ?? ours.at(-1);
     if (found === undefined) throw new Error(`DRA driver ${driver} is not registered`);
     return found;
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   Client,
@@ -33,10 +34,7 @@ export type { DevicePluginOptions };
 
 /** Milliseconds. The kubelet's timeout for dialling a plugin inside Register. */
 export const DIAL_TIMEOUT_MS = 10_000;
-/**
- * Milliseconds between attempts of one dial. grpc-js does not cancel the timer of the next attempt when a client is
- * closed; it is short so that tests can wait for it.
- */
+/** Milliseconds between attempts of one dial. */
 const REDIAL_MS = 50;
 /** Milliseconds; longer than REDIAL_MS with jitter. */
 const REDIAL_OVER_MS = 75;
@@ -59,6 +57,17 @@ export interface StreamListener {
   readonly onEnd: (reason: string) => void;
 }
 
+/** Why nothing accepts a connection at the path now; null when something does. */
+function refusal(path: string): Promise<Error | null> {
+  return new Promise((resolve) => {
+    const connection = connect(path, () => {
+      connection.destroy();
+      resolve(null);
+    });
+    connection.once("error", resolve);
+  });
+}
+
 /**
  * Connects an insecure gRPC client to a unix socket before returning it. Retries refused connections until the timeout,
  * as grpc-go's blocking dial does.
@@ -71,6 +80,16 @@ export async function dial(
   signal: AbortSignal,
   authority = "localhost",
 ): Promise<Client> {
+  const timeout = Date.now() + timeoutMs;
+  const late = (reason?: string) =>
+    new Error(`the plugin's socket ${path} did not answer within ${timeoutMs} ms: ${reason}`);
+  // grpc-js does not cancel the timer of its next attempt when a client is closed, so it is only given a socket that
+  // accepts connections.
+  for (let refused = await refusal(path); refused !== null; refused = await refusal(path)) {
+    signal.throwIfAborted();
+    if (Date.now() >= timeout) throw late(refused.message);
+    await delay(REDIAL_MS, undefined, { signal });
+  }
   signal.throwIfAborted();
   const client = new Client(`unix:${path}`, credentials.createInsecure(), {
     ...CLIENT_OPTIONS,
@@ -81,14 +100,13 @@ export async function dial(
   // Closing the client ends a pending wait for readiness.
   const giveUp = () => client.close();
   signal.addEventListener("abort", giveUp, { once: true });
-  const timeout = Date.now() + timeoutMs;
   const failure = await new Promise<Error | undefined>((resolve) => client.waitForReady(timeout, resolve));
   signal.removeEventListener("abort", giveUp);
   if (failure === undefined && !signal.aborted) return client;
   client.close();
   await delay(REDIAL_OVER_MS);
   signal.throwIfAborted();
-  throw new Error(`the plugin's socket ${path} did not answer within ${timeoutMs} ms: ${failure?.message}`);
+  throw late(failure?.message);
 }
 
 /** Makes one unary call; rejects with grpc-js' ServiceError, with code CANCELLED when `signal` aborts. */

@@ -51,7 +51,7 @@ export type KubeletEvent = KubeletHappening & { readonly at: number };
 
 /** Timeout of a wait, and a description of the condition for the error. */
 export interface WaitOptions {
-  /** Milliseconds; default 10,000. */
+  /** Milliseconds; default 60,000: enough on a machine that is busy with other work. */
   readonly timeoutMs?: number;
   readonly what?: string;
 }
@@ -84,7 +84,7 @@ export class History {
 
   /** Resolves with the first truthy value of `probe`, which is called now and after every event. */
   wait<T>(probe: () => T | false | null | undefined, describe: () => string, options: WaitOptions): Promise<T> {
-    const { timeoutMs = 10_000, what = "the expected state" } = options;
+    const { timeoutMs = 60_000, what = "the expected state" } = options;
     return new Promise<T>((resolve, reject) => {
       const finish = (settle: () => void) => {
         clearTimeout(timer);

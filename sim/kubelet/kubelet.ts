@@ -201,7 +201,7 @@ export class FakeKubelet {
   /**
    * Resolves with the first truthy value of `predicate`, which is called now and after every event; never polls.
    *
-   * @throws Error with the condition and the current state, after `timeoutMs` (10,000).
+   * @throws Error with the condition and the current state, after `timeoutMs` (60,000).
    */
   waitFor<T>(
     predicate: (state: KubeletState, history: readonly KubeletEvent[]) => T | false | null | undefined,

@@ -28,7 +28,7 @@ export interface ResourceState {
 
 interface Resource {
   endpoint: PluginEndpoint | null;
-  /** Those that were in charge before: the kubelet goes on reading their streams. */
+  /** Endpoints that were replaced; the kubelet keeps reading their streams. */
   readonly earlier: Set<PluginEndpoint>;
   /** Endpoints whose end is not noticed any more, since another one with the same path was refused. */
   readonly untracked: Set<PluginEndpoint>;

@@ -177,8 +177,8 @@ export class PluginWatcher {
   }
 
   /**
-   * Notes a registration. If the socket was removed meanwhile, it is deregistered; if another one is at its path by now,
-   * that one's registration counts, which has the same endpoint.
+   * Notes a registration. If the socket was removed meanwhile, it is deregistered; if another one is at its path by
+   * now, that one's registration counts, which has the same endpoint.
    */
   #settle(
     path: string,

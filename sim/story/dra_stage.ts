@@ -104,7 +104,7 @@ export class DraStage {
         (wanted.devices === undefined || devices().length === wanted.devices) &&
         (wanted.taints === undefined || JSON.stringify(taints()) === JSON.stringify(wanted.taints)),
       `ResourceSlices with ${JSON.stringify(wanted)}`,
-      20_000,
+      60_000,
     );
     const tainted = Object.entries(taints()).map(([hca, keys]) => `${hca} ${keys.join("+")}`).join(", ");
     const count = this.api.slices.length;

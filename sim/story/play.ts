@@ -24,7 +24,7 @@ export interface Played {
  * Timeout for the kubelet to see the expected state; generous, because machines can be slow and scenarios are not
  * benchmarks.
  */
-const STEP_TIMEOUT_MS = 20_000;
+const STEP_TIMEOUT_MS = 60_000;
 
 /** Plays the steps and reports each. Returns true when all were as expected. */
 export async function play(scenario: Scenario, stage: Stage, tell: (played: Played) => void): Promise<boolean> {

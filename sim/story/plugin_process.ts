@@ -11,7 +11,10 @@ import type { FakeHost } from "../host/host.ts";
 const MOD = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const CONFIG = fileURLToPath(new URL("../../deno.json", import.meta.url));
 
-/** Flags that make a plugin use a fake host and a fake kubelet. */
+/**
+ * Flags that make a plugin use a fake host and a fake kubelet. It scans so seldom without an event that the loss of one
+ * is noticed: who waits for a change gives up before.
+ */
 export function pluginFlags(host: FakeHost, kubeletDir: string): readonly string[] {
   return [
     "--kubelet-dir",
@@ -22,6 +25,8 @@ export function pluginFlags(host: FakeHost, kubeletDir: string): readonly string
     host.devRoot,
     "--events",
     host.eventsFile,
+    "--rescan",
+    "300",
   ];
 }
 
@@ -93,7 +98,7 @@ export class PluginProcess {
   }
 
   /** Resolves when a line of the log matches; rejects with the log when the process ends first or after `timeoutMs`. */
-  async logged(pattern: RegExp, timeoutMs = 20_000): Promise<string> {
+  async logged(pattern: RegExp, timeoutMs = 60_000): Promise<string> {
     let check = () => {};
     let timer: ReturnType<typeof setTimeout> | undefined;
     const why = (what: string) =>
@@ -121,7 +126,7 @@ export class PluginProcess {
   /** Stops it, with SIGTERM first. */
   async stop(): Promise<Ended> {
     this.kill("SIGTERM");
-    const timer = setTimeout(() => this.kill("SIGKILL"), 5_000);
+    const timer = setTimeout(() => this.kill("SIGKILL"), 30_000);
     const ended = await this.ended;
     clearTimeout(timer);
     return ended;

@@ -71,6 +71,12 @@ const step = z.strictObject({
     number: z.number().int().default(1),
     to: z.enum(["up", "down", "carrier-lost", "init"]),
   }).optional(),
+  counter: z.strictObject({
+    hca: z.string(),
+    port: z.number().int().default(1),
+    file: z.string().describe("counters/NAME or hw_counters/NAME"),
+    to: z.number().int().min(0),
+  }).optional().describe("a counter of a port has this value"),
   hca: z.strictObject({
     name: z.string(),
     to: z.enum(["gone", "back", "renamed"]),

@@ -80,6 +80,11 @@ export class Stage {
       else if (to === "init") await host.portInit(hca, number);
       else await host.carrierLost(hca, number);
     }
+    if (step.counter !== undefined) {
+      const { hca, port, file, to } = step.counter;
+      // The kernel tells no one that a counter has changed.
+      await host.setAttribute(hca, `ports/${port}/${file}`, String(to), { quiet: true });
+    }
     if (step.hca !== undefined) {
       const { name, to, as, uverbs } = step.hca;
       if (to === "gone") await host.removeHca(name);

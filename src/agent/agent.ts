@@ -11,10 +11,8 @@ import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hasFfi } from "../hca/ffi.ts";
 import { hostHas } from "../hca/files.ts";
-import { coveredBy } from "../hca/events/coverage.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
-import { nodeOwners } from "../pool/extra_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -22,9 +20,11 @@ import type { Log } from "../text/log.ts";
 import type { DraSettings } from "../dra/open.ts";
 import { CdiSpecs } from "./cdi.ts";
 import { DraSide } from "./dra_side.ts";
+import { ErrorWatch } from "./error_watch.ts";
 import { advance, type Inventory } from "./inventory.ts";
 import { type KubeletRecord, kubeletRecord, NetdevKeeper } from "./kept.ts";
 import { type AgentObserver, type AgentState, Observers } from "./observer.ts";
+import { pollOf } from "./port_poll.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
@@ -64,6 +64,7 @@ export class Agent {
   readonly #record: KubeletRecord;
   readonly #netdevs: NetdevKeeper;
   readonly #resources: Resources;
+  readonly #errors: ErrorWatch;
   readonly #observers = new Observers();
   readonly #report: ScanReport;
   /** Pending work that {@link close} waits for; entries are removed when they end. */
@@ -89,13 +90,16 @@ export class Agent {
     this.#rescans = new RescanLoop({
       discovery,
       rescanMs: options.rescanMs,
-      poll: {
-        poll: () => discovery.poll(),
-        eventsLive: ({ hcas }) => coveredBy(options.sources, hcas, options.machine.roots.sysfs),
-      },
+      poll: pollOf(discovery, options.sources, options.machine.roots.sysfs),
       onScan: (scan) => this.#applyScan(scan),
       onError: (error) => this.#failures.failed(error),
       ...options.collectMs === undefined ? {} : { collectMs: options.collectMs },
+    });
+    this.#errors = new ErrorWatch({
+      sysfs: options.machine.roots.sysfs,
+      onChange: (what) => this.#rescans.trigger(trigger("counters", what)),
+      onCounts: () => this.#observers.onState(),
+      log: options.log,
     });
     this.#dra = new DraSide(options.dra ?? null, {
       log: options.log,
@@ -145,6 +149,7 @@ export class Agent {
       inventory: this.#inventory,
       sessions: this.#resources.sessions,
       changes: this.#report.changes,
+      errors: this.#errors,
     };
   }
 
@@ -180,6 +185,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#wake);
+    this.#errors.close();
     await this.#rescans.close();
     await this.#resources.close();
     await Promise.all(this.#background);
@@ -220,20 +226,22 @@ export class Agent {
     const now = performance.now();
     const { snapshot } = scan;
     const claimed = this.#dra.claimed(snapshot);
-    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed);
+    const { exceeded } = this.#errors;
+    const step = advance(before, snapshot, this.#specs, this.#record, now, this.#has, claimed, exceeded);
     const { inventory, changes, wakeAt } = step;
     this.#netdevs.keep();
     this.#inventory = inventory;
     if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
     const changed = inventory !== before;
     if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
-    this.#cdi.tend(nodeOwners(inventory.snapshot.hcas));
+    this.#cdi.tend(inventory.ownersOf);
     clearTimeout(this.#wake);
     if (wakeAt !== null) {
       const wait = Math.max(1, Math.ceil(wakeAt - now));
       this.#wake = setTimeout(() => this.#rescans.trigger(trigger("deadline", "a settle or grace time is over")), wait);
     }
     this.#report.scanned(scan, changes, before === null, changed);
+    this.#errors.scanned(inventory);
   }
 
   /** Logs notes about the network namespace mode that affect pods. */

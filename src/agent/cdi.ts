@@ -23,18 +23,29 @@ interface Assumed {
   readonly optional: readonly { readonly hostPath: string; readonly exists: boolean }[];
 }
 
+/**
+ * How long the kubelet may need to record an answer in its checkpoint, in milliseconds: it does so when the container
+ * has the devices of all its resources, and other plugins may be slow.
+ */
+const UNRECORDED_MS = 30_000;
+
 /** The CDI specs of one plugin. */
 export class CdiSpecs {
   readonly #files: CdiFiles;
   readonly #kubeletDir: string;
   readonly #log: Log;
   readonly #assumed = new Map<string, Assumed>();
+  /** Device IDs of answers, by resource, with the time of the last one. */
+  readonly #answered = new Map<string, Map<string, number>>();
+  readonly #now: () => number;
   /** Resources whose spec could not be written. */
   readonly #failed = new Set<string>();
   /** Resources that this plugin no longer has, with specs that are kept because containers hold their devices. */
   readonly #orphans = new Set<string>();
 
-  constructor(cdiDir: string, kubeletDir: string, log: Log) {
+  /** @param now milliseconds of a monotonic clock */
+  constructor(cdiDir: string, kubeletDir: string, log: Log, now = () => performance.now()) {
+    this.#now = now;
     this.#files = new CdiFiles(cdiDir);
     this.#kubeletDir = kubeletDir;
     this.#log = log;
@@ -57,6 +68,13 @@ export class CdiSpecs {
       this.#failed.add(spec.name);
       return message;
     }
+  }
+
+  /** Allocate has answered with names of the resource's spec for these device IDs. */
+  answered(resource: string, ids: readonly string[]): void {
+    const known = this.#answered.get(resource) ?? new Map<string, number>();
+    for (const id of ids) known.set(id, this.#now());
+    this.#answered.set(resource, known);
   }
 
   /** Whether the resource's spec is on disk unchanged, and still correct about optional nodes. */
@@ -132,13 +150,20 @@ export class CdiSpecs {
    * If unknown, devices count as held: an extra spec does no harm, while a missing one keeps a container from starting.
    */
   #anyHeld(resource: string): boolean {
-    return (heldDevices(this.#kubeletDir).get(resource)?.size ?? 0) > 0 || isUnreadable(this.#kubeletDir);
+    return this.#held(resource).length > 0 || isUnreadable(this.#kubeletDir);
+  }
+
+  /** Device IDs that containers hold by the checkpoint, or by answers that it may not have yet. */
+  #held(resource: string): readonly string[] {
+    const since = this.#now() - UNRECORDED_MS;
+    const answered = [...this.#answered.get(resource) ?? []].filter(([, at]) => at >= since).map(([id]) => id);
+    return [...heldDevices(this.#kubeletDir).get(resource) ?? [], ...answered];
   }
 
   /** Whether a container may hold the HCA. Where IDs are not HCA names, any held ID may refer to it. */
   #isHeld(spec: ResourceSpec, hca: string): boolean {
     if (isUnreadable(this.#kubeletDir)) return true;
-    const ids = [...heldDevices(this.#kubeletDir).get(spec.name) ?? []];
+    const ids = this.#held(spec.name);
     if (spec.ids === "pci" || (spec.mode.kind === "shared" && spec.mode.of === "all")) return ids.length > 0;
     return ids.some((id) => id === hca || id.startsWith(`${hca}${SHARE_MARK}`));
   }

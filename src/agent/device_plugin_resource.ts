@@ -5,7 +5,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { readLine, readOnce } from "../hca/files.ts";
+import { readLine } from "../hca/files.ts";
 import type { Codec, ContainerAnswer } from "../device_plugin/codec.ts";
 import { type DeviceSource, RequestError } from "../device_plugin/source.ts";
 import { allocate, type Check, type Grant, type HostFacts } from "../pool/allocate.ts";
@@ -179,7 +179,7 @@ export class DevicePluginResource implements DeviceSource {
 
   #isMet(check: Check): boolean {
     if ("exists" in check) return this.#host.has(check.hostPath) === check.exists;
-    return readOnce(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
+    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
   }
 
   /** Why nothing can be answered now: the result of the last scan is already out of date. */

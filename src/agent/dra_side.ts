@@ -1,6 +1,6 @@
 /**
- * The agent's DRA side: loaded with the first resource that has `api: dra`, or where claims of an earlier configuration
- * are still prepared. An agent without either loads none of it.
+ * The agent's DRA side. The driver is loaded with the first resource that has `api: dra`, or if claims of an earlier
+ * configuration are still prepared; otherwise not at all.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export class DraSide {
     this.#hooks = hooks;
   }
 
-  /** Loads what these resources need; call it before the scan that offers them. */
+  /** Loads the driver if these resources need it; call it before the scan that offers them. */
   async load(specs: readonly ResourceSpec[]): Promise<void> {
     const wanted = specs.some((spec) => spec.api === "dra");
     const settings = this.#settings;
@@ -42,7 +42,7 @@ export class DraSide {
     const claims = join(settings.pluginsDir, settings.driver);
     if (!wanted && !isDirectory(claims)) return;
     this.#module ??= await import("../dra/open.ts");
-    // Claims of before need a driver, too: their pods cannot end without one.
+    // Claims that are still prepared need a driver as well: their pods cannot terminate without one.
     const needed = wanted || this.#module.preparedClaims(settings).length > 0;
     if (!needed || this.#door !== null) return;
     try {
@@ -61,13 +61,13 @@ export class DraSide {
     return this.#door !== null;
   }
 
-  /** HCAs that claims have: the device plugin must not hand them out. */
+  /** HCAs held by claims: the device plugin must not allocate them. */
   claimed(snapshot: Snapshot): ClaimedHcas {
     if (this.#module === null) return NONE;
     return this.#module.claimedHcas(this.#module.preparedClaims(this.#settings!), snapshot);
   }
 
-  /** Takes over the state of a scan. */
+  /** Takes the result of a scan. */
   update(states: PoolStates, snapshot: Snapshot, host: HostFacts): void {
     this.#names = [...states.values()].filter(({ spec }) => spec.api === "dra").map(({ spec }) => spec.name);
     this.#door?.update(states, snapshot, host);
@@ -80,7 +80,7 @@ export class DraSide {
     this.#door?.kubeletDirChanged();
   }
 
-  /** The driver's state, once for each of its resources, in the words of the device plugin's sessions. */
+  /** The driver's state for each of its resources, in the form of a device plugin session's. */
   get sessions(): readonly SessionStatus[] {
     const status = this.#door?.status;
     return this.#names.map((resource): SessionStatus => {
@@ -91,9 +91,10 @@ export class DraSide {
         phase: ready ? "registered" : "registering",
         via: "watcher",
         socket: status?.socket ?? "",
-        // A kubelet without the health service follows nothing, and all is well.
+        // A kubelet that does not support the health service opens no stream.
         streams: ready ? Math.max(1, status.healthStreams) : 0,
         registrations: status?.registrations ?? 0,
+        code: ready ? "registered" : "driver-not-ready",
         reason: ready ? null : reason ?? "the kubelet has not come yet",
       };
     });

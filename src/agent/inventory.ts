@@ -5,7 +5,8 @@
  * @module
  */
 import type { Snapshot } from "../hca/types.ts";
-import { missingNode, nodeOwners } from "../pool/extra_nodes.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "../pool/errors.ts";
+import { missingNode, type NodeFacts, nodeOwners } from "../pool/extra_nodes.ts";
 import { type ClaimedHcas, type LeftOut, select } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import { type Change, type MissingNode, type PoolStates, track } from "../pool/states.ts";
@@ -16,6 +17,8 @@ export interface Inventory {
   readonly specs: readonly ResourceSpec[];
   readonly states: PoolStates;
   readonly leftOut: readonly LeftOut[];
+  /** The HCAs that a device node belongs to, for this snapshot. */
+  readonly ownersOf: NodeFacts["ownersOf"];
 }
 
 /** The inventory after one scan. */
@@ -35,6 +38,7 @@ export interface InventoryStep {
  * @param now milliseconds of a monotonic clock
  * @param has whether the host has a path
  * @param claimed HCAs that ResourceClaims have
+ * @param exceeded the rules that counters exceed
  */
 export function advance(
   before: Inventory | null,
@@ -44,16 +48,18 @@ export function advance(
   now: number,
   has: (hostPath: string) => boolean = () => true,
   claimed: ClaimedHcas = new Map(),
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): InventoryStep {
   const last = before?.states ?? new Map();
   const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
   const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
-  const facts = { has, ownersOf: nodeOwners(snapshot.hcas) };
+  const ownersOf = before?.snapshot === snapshot ? before.ownersOf : nodeOwners(snapshot.hcas);
+  const facts = { has, ownersOf };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);
-  const { states, changes, wakeAt } = track(last, selection, held, now, missing);
+  const { states, changes, wakeAt } = track(last, selection, held, now, missing, exceeded);
   const unchanged = before !== null && before.snapshot === snapshot && before.specs === specs &&
     before.states === states;
-  const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut };
+  const inventory = unchanged ? before : { snapshot, specs, states, leftOut: selection.leftOut, ownersOf };
   return { inventory, changes, wakeAt };
 }
 

@@ -39,7 +39,7 @@ export function kubeletRecord(kubeletDir: string): KubeletRecord {
 /** A kubelet without a checkpoint. */
 export const NO_RECORD: KubeletRecord = { held: () => new Map(), former: () => new Map() };
 
-/** Members of device IDs. A device that stands for a whole pool names no member. */
+/** Members of device IDs. The ID of a device of a whole pool contains no member. */
 export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): MemberIds {
   return new Map(specs.map(({ name, mode }) => {
     const ids = mode.kind === "shared" && mode.of === "all" ? [] : [...devices.get(name) ?? []];

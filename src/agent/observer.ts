@@ -7,6 +7,7 @@
 import type { SessionStatus } from "../device_plugin/session.ts";
 import type { Grant } from "../pool/allocate.ts";
 import type { Change } from "../pool/states.ts";
+import type { ErrorWatch } from "./error_watch.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Scan } from "./rescan_loop.ts";
 
@@ -17,6 +18,8 @@ export interface AgentState {
   readonly sessions: readonly SessionStatus[];
   /** The last changes, newest last, with wall-clock time (ms since the epoch). */
   readonly changes: readonly (Change & { readonly time: number })[];
+  /** The counters that have error rules. */
+  readonly errors?: Pick<ErrorWatch, "watched" | "skipped">;
 }
 
 export interface AgentObserver {

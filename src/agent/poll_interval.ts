@@ -1,5 +1,5 @@
 /**
- * How often the states of ports are asked for between scans, where no event tells of them.
+ * How often the states of ports are polled between scans, where no event reports them.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export interface PollFacts {
   readonly rescanMs: number;
 }
 
-/** No port is asked more often, however cheap it is. Milliseconds. */
+/** The shortest interval, however cheap a poll is. Milliseconds. */
 const LEAST_MS = 250;
 
 /** Part of one core that polls may take. */

@@ -1,10 +1,13 @@
 /**
  * Polls between scans: a few cheap questions about names and port states, as often as they may cost, where no event
- * tells of ports. A poll changes nothing and says nothing; what it finds is a reason to scan.
+ * reports ports. A poll changes and logs nothing; a difference that it finds causes a scan.
  *
  * @module
  */
 import { cpuUsage } from "node:process";
+import type { Discovery } from "../hca/discover.ts";
+import { coveredBy } from "../hca/events/coverage.ts";
+import type { EventSource } from "../hca/events/trigger.ts";
 import type { Snapshot } from "../hca/types.ts";
 import { averageCost, expectedCost, type PollCost, pollInterval } from "./poll_interval.ts";
 
@@ -13,6 +16,14 @@ export interface PortPollOptions {
   readonly poll: () => Promise<string | null>;
   /** Whether events tell of every port of the snapshot. */
   readonly eventsLive: (snapshot: Snapshot) => boolean;
+}
+
+/** Polls of a machine, where these sources do not tell of its ports. */
+export function pollOf(discovery: Discovery, sources: readonly EventSource[], sysfsRoot: string): PortPollOptions {
+  return {
+    poll: () => discovery.poll(),
+    eventsLive: ({ hcas }) => coveredBy(sources, hcas, sysfsRoot),
+  };
 }
 
 /** For so long a judgement about events holds while the machine stays as it is: a source may end. Milliseconds. */
@@ -88,7 +99,7 @@ export class PortPoll {
     try {
       change = await this.#options.poll();
     } catch {
-      return; // what stops a poll stops the next scan, which says so and is tried again
+      return; // what fails a poll fails the next scan as well, which is logged and retried
     }
     const { user, system } = cpuUsage(cpu);
     const now = { cpuMs: (user + system) / 1e3, elapsedMs: performance.now() - start };

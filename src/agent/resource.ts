@@ -44,13 +44,16 @@ export class Resource {
       sysfsRoot: options.sysfsRoot,
       rescan: () => options.rescan(`an Allocate of ${resource} cannot be answered from the last scan`),
       cdiInPlace: () => options.cdi.isInPlace(resource),
-      onAllocated: (name, ids, grant) => observers.onAllocated(name, ids, grant),
+      onAllocated: (name, ids, grant) => {
+        options.cdi.answered(name, ids);
+        observers.onAllocated(name, ids, grant);
+      },
     });
     this.#session = new Session(this.#answers, {
       kubeletDir: options.kubeletDir,
       registryDir: options.registryDir,
       mode: options.registration,
-      note: ({ level, message }) => log[level](message, { resource }),
+      note: ({ level, code, message }) => log[level](message, { resource, code }),
       onStatus: (status) => {
         observers.onSession(status);
         observers.onState();

@@ -1,12 +1,11 @@
 /**
- * The resources of an agent: one for each pool of the device plugin API, and the DRA side for the others. Created, updated
- * and closed so that they are what the inventory says.
+ * The resources of an agent: one for each pool of the device plugin API, and the DRA side for the others. Created,
+ * updated and closed so that they are what the inventory says.
  *
  * @module
  */
 import type { SessionStatus } from "../device_plugin/session.ts";
 import type { HostFacts } from "../pool/allocate.ts";
-import { nodeOwners } from "../pool/extra_nodes.ts";
 import type { DraSide } from "./dra_side.ts";
 import type { Inventory } from "./inventory.ts";
 import { Resource, type ResourceOptions } from "./resource.ts";
@@ -39,13 +38,8 @@ export class Resources {
     return [...this.#byName.values()].some((one) => one.hasPendingWork);
   }
 
-  update({ snapshot, states }: Inventory): void {
-    const host: HostFacts = {
-      rdmaCm: snapshot.rdmaCm,
-      knem: snapshot.knem,
-      has: this.#has,
-      ownersOf: nodeOwners(snapshot.hcas),
-    };
+  update({ snapshot, states, ownersOf }: Inventory): void {
+    const host: HostFacts = { rdmaCm: snapshot.rdmaCm, knem: snapshot.knem, has: this.#has, ownersOf };
     for (const [name, resource] of this.#byName) {
       if (states.get(name)?.spec.api === "device-plugin") continue;
       this.#byName.delete(name);

@@ -32,9 +32,9 @@ export class ScanReport {
    */
   scanned(scan: Scan, changes: readonly Change[], first: boolean, changed: boolean): void {
     const time = Date.now();
-    for (const { resource, device, hca, port, from, to, reason } of changes) {
+    for (const { resource, device, hca, port, from, to, code, reason } of changes) {
       const level = first ? "debug" : to === "Healthy" ? "info" : "warn";
-      this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port });
+      this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port, code });
     }
     this.#changes = [...this.#changes, ...changes.map((one) => ({ ...one, time }))].slice(-CHANGES_KEPT);
     this.#observers.onScan(scan, changed);

@@ -1,25 +1,48 @@
 /**
- * Gives memory back when there is nothing to do. V8 collects when it wants more memory, so a plugin that has started, or
- * has answered a burst of calls, keeps what that took until the next one: a third of all that it holds.
+ * Gives memory back when there is nothing to do. V8 collects when it wants more memory, so a plugin that has started,
+ * or has answered a burst of calls, keeps what that took until the next one: a third of all that it holds.
  *
  * @module
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { hasFfi, loadLibc } from "../hca/ffi.ts";
 
 /** So long nothing must have happened. */
 const REST_MS = 1_000;
 /** Fewer calls and scans than this leave nothing behind that is worth a collection, which takes some 20 ms. */
 const WORTHWHILE = 200;
 
-/** V8's collector; null where the runtime does not let go of it. */
-export function openCollector(): (() => void) | null {
+/** V8's collector, and glibc's for what was given back to it. Nothing where neither is to be had. */
+export function openCollector(): () => void {
+  // Opened at the first call, when the start is over.
+  let collect: (() => void) | null = null;
+  return () => {
+    collect ??= openGc();
+    collect();
+    trim();
+  };
+}
+
+function openGc(): () => void {
   try {
     setFlagsFromString("--expose-gc");
     const collect: unknown = runInNewContext("gc");
-    return typeof collect === "function" ? () => void collect() : null;
+    return typeof collect === "function" ? () => void collect() : () => {};
   } catch {
-    return null;
+    return () => {};
+  }
+}
+
+/** glibc keeps what is freed below memory that is still used, in the arena of every thread. musl does not. */
+function trim(): void {
+  if (!hasFfi()) return;
+  try {
+    const libc = loadLibc({ malloc_trim: { parameters: ["usize" /* size_t pad */], result: "i32" } });
+    libc.symbols.malloc_trim(0n);
+    libc.close();
+  } catch {
+    // No FFI permitted, or a libc without this function: nothing to be gained.
   }
 }
 

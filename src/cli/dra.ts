@@ -1,5 +1,5 @@
 /**
- * From flags to what the DRA driver has to know.
+ * Settings of the DRA driver from the flags.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export function draSettings(values: Values): DraSettings {
   };
 }
 
-/** Null outside a cluster, unless the flags name an API server. */
+/** Null outside a cluster, unless an API server is given by a flag. */
 export function apiAccess(values: Values): ApiAccess | null {
   const server = values["kube-api"] ?? inClusterServer(process.env);
   if (server === null) return null;

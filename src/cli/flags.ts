@@ -4,10 +4,17 @@
  * @module
  */
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
-import { nameProblem } from "../config/name.ts";
 import { nearest } from "../text/nearest.ts";
 import { printable } from "../text/printable.ts";
-import { parseAddress } from "../observe/address.ts";
+import {
+  badAddress,
+  badApi,
+  badDriverName,
+  badInterface,
+  badPath,
+  badResourceName,
+  badSeconds,
+} from "./flag_values.ts";
 
 /** One flag. */
 interface Flag {
@@ -24,7 +31,7 @@ interface Flag {
   readonly commands?: readonly Command[];
 }
 
-export const COMMANDS = ["run", "list", "doctor", "validate", "version"] as const;
+export const COMMANDS = ["run", "list", "doctor", "fleet", "validate", "version"] as const;
 export type Command = typeof COMMANDS[number];
 
 /** Description of each command for the help. */
@@ -32,6 +39,7 @@ const COMMAND_HELP: Readonly<Record<Command, string>> = {
   run: "find the HCAs, register with the kubelet, serve pods (the default)",
   list: "print the HCAs with their resources, or why they have none",
   doctor: "check the requirements of a working setup; change nothing",
+  fleet: "print the adapters of all nodes of a cluster, and what is down where, since when, under which pods",
   validate: "check a configuration file: validate FILE",
   version: "print the version",
 };
@@ -149,7 +157,7 @@ export const FLAGS = {
     default: "rdma.tencent.com",
     check: badDriverName,
     help: "name of the DRA driver: what DeviceClasses select by",
-    commands: ["run", "list", "doctor"],
+    commands: ["run", "list", "doctor", "fleet"],
   },
   "node-name": {
     type: "string",
@@ -176,7 +184,7 @@ export const FLAGS = {
     value: "URL",
     check: badApi,
     help: "the API server, for DRA, events and labels (default: that of the cluster the pod runs in)",
-    commands: ["run", "doctor"],
+    commands: ["run", "doctor", "fleet"],
   },
   "kube-token-file": {
     type: "string",
@@ -184,7 +192,7 @@ export const FLAGS = {
     default: "/var/run/secrets/kubernetes.io/serviceaccount/token",
     check: badPath,
     help: "bearer token for the API server",
-    commands: ["run", "doctor"],
+    commands: ["run", "doctor", "fleet"],
   },
   "kube-ca-file": {
     type: "string",
@@ -192,7 +200,7 @@ export const FLAGS = {
     default: "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
     check: badPath,
     help: "authority that signed the API server's certificate",
-    commands: ["run", "doctor"],
+    commands: ["run", "doctor", "fleet"],
   },
   "kubernetes-events": {
     type: "boolean",
@@ -211,12 +219,30 @@ export const FLAGS = {
     help: "write the same labels into this directory of node-feature-discovery's local features",
     commands: ["run", "doctor"],
   },
+  "kubeconfig": {
+    type: "string",
+    value: "FILE",
+    check: badPath,
+    help: "which cluster, and as whom (default: $KUBECONFIG, else ~/.kube/config, else the pod's own cluster)",
+    commands: ["fleet"],
+  },
+  "context": { type: "string", value: "NAME", help: "context of the kubeconfig", commands: ["fleet"] },
+  "nodes": { type: "string", value: "NAMES", help: "only these nodes, such as gpu-*,login-1", commands: ["fleet"] },
+  "selector": { type: "string", value: "LABELS", help: "only nodes with these labels", commands: ["fleet"] },
+  "resource": {
+    type: "string",
+    value: "NAMES",
+    help:
+      "only these resources, such as rdma/* (default: those of the plugin, and names with rdma, roce, hca, infiniband)",
+    commands: ["fleet"],
+  },
+  "down": { type: "boolean", help: "only nodes on which something is down", commands: ["fleet"] },
   "json": {
     type: "boolean",
     help: "print one JSON object, for scripts",
-    commands: ["list", "doctor"],
+    commands: ["list", "doctor", "fleet"],
   },
-  "watch": { type: "boolean", help: "go on, and print again whenever something changed", commands: ["list"] },
+  "watch": { type: "boolean", help: "keep running, and print again after every change", commands: ["list", "fleet"] },
   "help": { type: "boolean", help: "print this text" },
   "version": { type: "boolean", help: "print the version" },
 } as const satisfies Readonly<Record<string, Flag>>;
@@ -361,40 +387,4 @@ export function flagTable(): string {
     } | ${flag.help}${only} |`;
   });
   return ["| flag | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
-}
-
-function badResourceName(value: string): string | null {
-  const problem = nameProblem(value);
-  return problem === null ? null : `which ${problem}; the kubelet would reject it`;
-}
-
-function badInterface(value: string): string | null {
-  return /^[^\s/:]{1,15}$/.test(value) && value !== "." && value !== ".."
-    ? null
-    : "which is not a valid interface name (1 to 15 characters without slash, colon or space)";
-}
-
-function badDriverName(value: string): string | null {
-  const good = value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(value);
-  return good ? null : "but takes a DNS name of at most 63 characters, such as rdma.tencent.com";
-}
-
-function badApi(value: string): string | null {
-  try {
-    return new URL(value).protocol === "https:" ? null : "but takes an address that begins with https://";
-  } catch {
-    return "but takes an address such as https://10.96.0.1:443";
-  }
-}
-
-function badPath(value: string): string | null {
-  return value.includes("\0") ? "which is no path" : null;
-}
-
-function badAddress(value: string): string | null {
-  return parseAddress(value) === null ? "which is not an address such as 127.0.0.1:9178, [::1]:9178 or :9178" : null;
-}
-
-function badSeconds(value: string): string | null {
-  return /^\d{1,6}(\.\d+)?$/.test(value) ? null : "but takes a number of seconds, such as 30";
 }

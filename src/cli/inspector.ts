@@ -5,6 +5,7 @@
  */
 import { join, resolve } from "node:path";
 import { inspect, type Inventory } from "../agent/inventory.ts";
+import { readRuleCounters, type RuleCounters } from "../agent/rule_counters.ts";
 import { kubeletRecord, restoreNetdevs } from "../agent/kept.ts";
 import { Discovery } from "../hca/discover.ts";
 import type { Depth } from "../hca/events/trigger.ts";
@@ -51,6 +52,11 @@ export class Inspector implements Disposable {
   of(snapshot: Snapshot): Inventory {
     const claimed = this.#claimsOf?.claimedHcas(this.#claims(), snapshot);
     return inspect(snapshot, this.#specs, kubeletRecord(this.#kubeletDir), hostHas(this.#machine.roots.dev), claimed);
+  }
+
+  /** The counters that `health.errors` names. */
+  errorCounters(inventory: Inventory): Promise<RuleCounters> {
+    return readRuleCounters(this.#machine.roots.sysfs, inventory);
   }
 
   /** "namespace/name" of the claims that have an HCA, by the HCA's name. */

@@ -10,19 +10,24 @@ import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
 import { trigger } from "../hca/events/trigger.ts";
+import { pollOf } from "../agent/port_poll.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
 import { devices, membersOf } from "../pool/devices.ts";
-import { policyFor } from "../pool/health.ts";
+import { isRaisedInPod, policyFor } from "../pool/health.ts";
 import type { Values } from "./flags.ts";
 import { wanted } from "./machine.ts";
 import { eventSources } from "./sources.ts";
 import type { Inventory } from "../agent/inventory.ts";
+import { type RuleCounters, ruleNotes } from "../agent/rule_counters.ts";
 import { claimsModule, Inspector } from "./inspector.ts";
 
 /** ResourceClaims by the name of an HCA that they have. */
 type ClaimsByHca = ReadonlyMap<string, readonly string[]>;
+
+/** Where no resource has error rules. */
+const NO_COUNTERS: RuleCounters = { found: [], missing: [], skipped: [] };
 
 /** Width of the narrowest supported terminal. */
 const COLUMNS = 80;
@@ -46,10 +51,12 @@ export async function listCommand(values: Values): Promise<number> {
   using inspector = new Inspector(values, specs, await claimsModule(values, specs));
   const show = async (inventory: Inventory) => {
     const pods = values["pod-resources"] ? await podsByDevice(resolve(values["pod-resources-socket"])) : null;
+    const counters = await inspector.errorCounters(inventory);
+    const claims = inspector.claimsOn(inventory.snapshot);
     return print(
       values.json
-        ? `${JSON.stringify(asJson(inventory, pods, inspector.claimsOn(inventory.snapshot)))}\n`
-        : asText(inventory, pods, painter(process.stdout, process.env), inspector.claimsOn(inventory.snapshot)),
+        ? `${JSON.stringify(asJson(inventory, pods, claims, counters))}\n`
+        : asText(inventory, pods, painter(process.stdout, process.env), claims, counters),
     );
   };
   if (!values.watch) {
@@ -71,9 +78,12 @@ async function watch(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let last: unknown = null;
   let printing: Promise<void> = Promise.resolve();
+  const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
+  const sources = eventSources(values.events, say);
   const rescans = new RescanLoop({
     discovery: inspector.discovery,
     rescanMs,
+    poll: pollOf(inspector.discovery, sources, resolve(values["sysfs-root"])),
     onScan: ({ snapshot }) => {
       if (snapshot === last) return;
       last = snapshot;
@@ -83,8 +93,7 @@ async function watch(
       });
     },
   });
-  const say = (sentence: string) => void writeSync(2, `${sentence}\n`);
-  const running = eventSources(values.events, say).map((source) =>
+  const running = sources.map((source) =>
     source.run((one) => rescans.trigger(one), stop.signal).catch((error: unknown) => say((error as Error).message))
   );
   rescans.trigger(trigger("start", "start", { depth: "full" }));
@@ -98,6 +107,7 @@ export function asText(
   pods: PodsAnswer | null,
   paint: Painter,
   claims: ClaimsByHca = new Map(),
+  counters: RuleCounters = NO_COUNTERS,
 ): string {
   const { snapshot } = inventory;
   const all = [...snapshot.hcas, ...snapshot.inPodNetns];
@@ -132,7 +142,8 @@ export function asText(
       const words = describePort(hca, port);
       out.push(`  ${paint(port.state === "ACTIVE" ? "green" : "red", words)}`);
     }
-    for (const note of notesOn(inventory, hca, pods, claims)) out.push(...wrap(note, COLUMNS, "  "));
+    const notes = [...notesOn(inventory, hca, pods, claims), ...ruleNotes(counters, hca.name)];
+    for (const note of notes) out.push(...wrap(note, COLUMNS, "  "));
   });
   for (const poolState of inventory.states.values()) {
     const list = devices(poolState);
@@ -175,7 +186,7 @@ function notesOn(inventory: Inventory, hca: Hca, pods: PodsAnswer | null, claims
   for (const { reason, healthy, policy } of resourcesOf(inventory, hca)) {
     if (reason !== "") notes.push(`Unhealthy: ${reason}`);
     else if (healthy && policy === "present" && hca.ports.length > 0 && hca.ports.every(isDown)) {
-      const why = hca.kind === "vf" ? "a VF's link is raised inside the pod that gets it" : "as its resource says";
+      const why = isRaisedInPod(hca) ? "its link is set up inside the pod that gets it" : "as its resource says";
       notes.push(`Healthy while it is present (${why})`);
     }
   }
@@ -199,11 +210,12 @@ function offeredAs(inventory: Inventory, hca: Hca): string {
 function resourcesOf(inventory: Inventory, hca: Hca) {
   return [...inventory.states].flatMap(([resource, { spec, deviceStates }]) =>
     [...deviceStates.values()].filter((one) => one.member.hcas.includes(hca))
-      .map(({ healthy, reason, member }) => ({
+      .map(({ healthy, code, reason, member }) => ({
         resource,
         device: member.id,
         healthy,
         policy: policyFor(hca, spec.health),
+        code,
         reason,
       }))
   );
@@ -221,14 +233,25 @@ function holdersOf(inventory: Inventory, hca: Hca, pods: PodsAnswer | null): str
 }
 
 /** The same for scripts: every field of {@link Hca} under its own name, with its resources. */
-export function asJson(inventory: Inventory, pods: PodsAnswer | null, claims: ClaimsByHca = new Map()) {
+export function asJson(
+  inventory: Inventory,
+  pods: PodsAnswer | null,
+  claims: ClaimsByHca = new Map(),
+  counters: RuleCounters = NO_COUNTERS,
+) {
   const { snapshot, states, leftOut } = inventory;
   const describe = (hca: Hca) => ({
     ...hca,
     resources: resourcesOf(inventory, hca),
-    leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({ resource, reason })),
+    leftOut: leftOut.filter((one) => one.hca === hca.name).map(({ hca: _, ...rest }) => rest),
     pods: holdersOf(inventory, hca, pods),
     claims: claims.get(hca.name) ?? [],
+    errors: counters.found.filter((one) => one.hca === hca.name).map(({ port, rule, value, full }) => ({
+      ...rule,
+      port,
+      value: Number(value),
+      full,
+    })),
   });
   return {
     hcas: snapshot.hcas.map(describe),

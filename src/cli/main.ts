@@ -30,6 +30,8 @@ export async function main(argv: readonly string[]): Promise<number> {
         return await (await import("./list.ts")).listCommand(values);
       case "doctor":
         return await (await import("./doctor.ts")).doctorCommand(values);
+      case "fleet":
+        return await (await import("./fleet.ts")).fleetCommand(values);
     }
   } catch (error) {
     if (error instanceof UsageError) return refuse(error.message);

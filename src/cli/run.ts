@@ -60,9 +60,8 @@ export async function run(values: Values): Promise<number> {
   const reports = await reportsOf(values, log);
   reports?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
-  const collect = openCollector();
-  using rest = collect === null ? null : new CollectAtRest(collect);
-  if (rest !== null) agent.observe({ onCall: rest.worked, onScan: rest.worked });
+  using rest = new CollectAtRest(openCollector());
+  agent.observe({ onCall: rest.worked, onScan: rest.worked });
   const stopFollowing = new AbortController();
   const { signal } = stopFollowing;
   if (values.config !== undefined) followConfig({ values, agent, log, hangups, signal, known });

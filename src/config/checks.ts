@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
+import { errorRuleProblems, errorRuleWarnings } from "./error_rules.ts";
 import type { Path } from "./mistakes.ts";
 import { asList, toSelector } from "./own.ts";
 import type { ResourceInput } from "./schema.ts";
@@ -29,6 +30,7 @@ export function resourceProblems(input: ResourceInput): readonly Finding[] {
     ...modeProblems(input),
     ...selectionProblems(input),
     ...healthProblems(input),
+    ...errorRuleProblems(input.health.errors ?? {}),
     ...exposeProblems(input),
     ...apiProblems(input),
   ];
@@ -165,8 +167,10 @@ export function specWarnings(spec: ResourceSpec): readonly Finding[] {
       found.push({ path: ["shares"], message });
     }
   }
-  if (health.policy === "present" && (health.ports !== null || health.require === "all")) {
+  if (
+    health.policy === "present" && health.errors.length === 0 && (health.ports !== null || health.require === "all")
+  ) {
     found.push({ path: ["health", "ports"], message: `has no effect with policy: present, which checks no port` });
   }
-  return found;
+  return [...found, ...errorRuleWarnings(health.errors)];
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import type { EnvPolicy, ExtraDevice, ExtraMount, HealthPolicy, Mode, ResourceSpec, Selector } from "../pool/spec.ts";
-import { parseDuration } from "./duration.ts";
+import { toErrorRules } from "./error_rules.ts";
+import { parseDuration } from "../text/duration.ts";
 import type { ResourceInput, SelectorInput } from "./schema.ts";
 import { toPfRange } from "./vf_ranges.ts";
 
@@ -69,8 +70,12 @@ export function without<T extends object>(value: { [K in keyof T]: T[K] | undefi
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
 }
 
-function toHealth({ policy, ports, require, settle, grace }: ResourceInput["health"]): HealthPolicy {
-  const times = { settleMs: milliseconds(settle), graceMs: milliseconds(grace) };
+function toHealth({ policy, ports, require, settle, grace, errors }: ResourceInput["health"]): HealthPolicy {
+  const times = {
+    settleMs: milliseconds(settle),
+    graceMs: milliseconds(grace),
+    errors: toErrorRules(errors ?? {}),
+  };
   if (typeof ports === "string") return { policy, ports: null, require: ports, ...times };
   return { policy, ports: [...new Set(ports)].sort((a, b) => a - b), require: require ?? "any", ...times };
 }

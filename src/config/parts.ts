@@ -5,7 +5,7 @@
  * @module
  */
 import * as z from "zod";
-import { DURATION, durationText, parseDuration } from "./duration.ts";
+import { DURATION, durationText, parseDuration } from "../text/duration.ts";
 
 /** Longer lists are a bug of whatever generated them. */
 const LONGEST_LIST = 1_024;

@@ -6,8 +6,10 @@
  */
 import * as z from "zod";
 import { DEFAULT_SPEC } from "../pool/spec.ts";
+import { COUNTER_NAME } from "../hca/counter_facts.ts";
+import { ERROR_RATE, errorRateProblem } from "./error_rules.ts";
 import { devicePathProblem, mountPathProblem } from "./device_path.ts";
-import { durationText } from "./duration.ts";
+import { durationText } from "../text/duration.ts";
 import { nameProblem } from "./name.ts";
 import { quote } from "../text/printable.ts";
 import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
@@ -66,7 +68,10 @@ export const Selector = object({
   netdevs: list(NETDEV, "a list of net device names").optional()
     .describe("Net devices; one of the HCA's net devices has to match."),
   pfs: list(PF, "a list of PFs").optional()
-    .describe("PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only."),
+    .describe(
+      "PFs by net device name or PCI address. `eth1`: the PF and all its VFs; `eth1#0-7,9`: those VFs only. " +
+        "With `kinds: [sf]`: their sub-functions.",
+    ),
   masters: list(NETDEV, "a list of net device names of PFs").optional()
     .describe("Net devices of PFs: their VFs, never the PF itself."),
   linkLayers: list(word(["InfiniBand", "Ethernet"]), "a list of InfiniBand, Ethernet").optional()
@@ -85,10 +90,17 @@ export const Selector = object({
   pfWithVfs: flag().optional().describe("`true`: only PFs that have VFs now. `false`: everything else."),
 }, "a mapping of selector keys").meta({ id: "Selector" });
 
+/** A file name in `counters` or `hw_counters`. */
+const COUNTER = text(COUNTER_NAME, `a counter's file name such as "link_downed"`);
+const RATE = z.string({ error: `a limit and a window such as "5 per 10m"` }).superRefine((value, context) => {
+  const problem = errorRateProblem(value);
+  if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(value.slice(0, 60))}: ${problem}` });
+}).meta({ pattern: ERROR_RATE.source });
+
 const Health = object({
   policy: word(["auto", "port-active", "link-up", "present"]).default(D.health.policy)
     .describe(
-      "`auto`: `present` for VFs, whose link is set up inside the pod, `port-active` for the rest; " +
+      "`auto`: `present` for VFs and sub-functions, whose link is set up inside the pod, `port-active` for the rest; " +
         "`port-active`: port state ACTIVE; `link-up`: physical state LinkUp; `present`: HCA and uverbs node exist.",
     ),
   ports: either(
@@ -103,6 +115,11 @@ const Health = object({
     .describe("How long all requirements must hold before a device becomes Healthy."),
   grace: duration(0, LONGEST_MS).default(durationText(D.health.graceMs))
     .describe("How long the devices of a removed HCA stay in the list as Unhealthy."),
+  errors: z.record(COUNTER, RATE, { error: `a mapping of counters to limits such as "5 per 10m"` }).optional()
+    .describe(
+      'Counters and how many errors within which time make a device Unhealthy: `link_downed: "5 per 10m"`. ' +
+        "Without it no counter is read for health.",
+    ),
 }, "a mapping of health settings").meta({ id: "Health" });
 
 const DeviceObject = object({
@@ -197,7 +214,10 @@ export const Resource = object({
         "`one`: `shares` devices per HCA; each gives the pod that HCA.",
     ),
   ids: word(["name", "pci"]).default(D.ids)
-    .describe("Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs)."),
+    .describe(
+      "Device IDs: HCA names, or PCI addresses (one device per PCI function, as Multus expects for VFs; for sub-functions the " +
+        "names of their auxiliary devices).",
+    ),
   select: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()
     .describe("HCAs of the resource. One selector of the list has to match; without selectors, every HCA does."),
   exclude: either(Selector, list(Selector, "a list of selectors"), "a selector or a list of selectors").optional()

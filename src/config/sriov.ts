@@ -82,11 +82,10 @@ type SriovInput = z.infer<typeof SriovFile>;
 type ItemInput = SriovInput["resourceList"][number];
 type SelectorsInput = z.infer<typeof Selectors>;
 
-/** Selectors that this plugin does not support; ignoring them would select other devices than the file asks for. */
+/** Selectors that this plugin does not support; ignoring them would select other devices than the file means. */
 const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, string>>> = {
   acpiIndexes: "selecting by ACPI index is not supported; use pfNames, rootDevices or pciAddresses",
   ddpProfiles: "selecting by DDP profile is not supported; use pfNames, rootDevices or pciAddresses",
-  auxTypes: `auxiliary devices are selected with kinds: ["sf"] in a config file of this plugin's own format`,
   vdpaType: "vDPA devices are not RDMA devices (that plugin refuses vdpaType together with isRdma, too)",
 };
 
@@ -124,14 +123,18 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
       });
       return [];
     }
-    if (item.deviceType !== undefined && item.deviceType !== "netDevice") {
-      problems.push({ path: [...path, "deviceType"], message: cannotServe(item.deviceType) });
+    if (item.deviceType === "accelerator") {
+      const message = "accelerators are not RDMA devices; this resource must stay with the other plugin";
+      problems.push({ path: [...path, "deviceType"], message });
     }
     all.forEach((selectors, i) => {
       const here = [...path, "selectors", ...Array.isArray(item.selectors) ? [i] : []];
       if (selectors.isRdma !== true) {
         warnings.push({ path: here, message: `has no isRdma: true, so this selector of ${name} is ignored` });
-      } else problems.push(...selectorProblems(selectors, here, withinBudget));
+      } else {
+        problems.push(...selectorProblems(selectors, here, withinBudget));
+        problems.push(...auxTypeProblems(selectors, item.deviceType, here));
+      }
     });
     return problems.length > 0 ? [] : [{ index, spec: toSriovSpec(name, rdma, item) }];
   });
@@ -142,14 +145,6 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
     return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
   }
   return { resources, rescanSeconds: null, problems, warnings };
-}
-
-function cannotServe(type: string): string {
-  if (type === "accelerator") {
-    return "accelerators are not RDMA devices; this resource must stay with the other plugin";
-  }
-  return `deviceType ${type} cannot be served under its device names; select sub-functions with kinds: ["sf"] in a config ` +
-    "file of this plugin's own format";
 }
 
 function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: ReturnType<typeof vfBudget>): Finding[] {
@@ -170,6 +165,16 @@ function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: R
   return found;
 }
 
+/** Of auxiliary devices, only sub-functions carry an RDMA device. */
+function auxTypeProblems({ auxTypes = [] }: SelectorsInput, type: ItemInput["deviceType"], path: Path): Finding[] {
+  if (auxTypes.length === 0 || (type === "auxNetDevice" && auxTypes.includes("sf"))) return [];
+  const message = type === "auxNetDevice"
+    ? `found ${auxTypes.map((one) => JSON.stringify(one.slice(0, 40))).join(", ")}, expected sf: no other auxiliary ` +
+      "device carries an RDMA device"
+    : "auxTypes needs deviceType: auxNetDevice";
+  return [{ path: [...path, "auxTypes"], message }];
+}
+
 function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemInput): ResourceSpec {
   const vhostNet = rdma.some((selectors) => selectors.needVhostNet === true);
   const info = Object.entries(item.additionalInfo ?? {}).map(([address, keys]) =>
@@ -180,9 +185,10 @@ function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemIn
     name,
     mode: { kind: "exclusive" },
     ids: "pci",
-    select: rdma.map(toSelector),
-    // That plugin never offers a PF that has VFs: moving it into a pod would take the parent of the VFs away.
-    exclude: [{ pfWithVfs: true }],
+    select: rdma.map((selectors) => toSelector(selectors, item.deviceType)),
+    // That plugin never offers a PF that has VFs: moving it into a pod would take the parent of the VFs away. Devices
+    // without a PCI function of their own are not among its netDevices.
+    exclude: item.deviceType === "auxNetDevice" ? [] : [{ pfWithVfs: true }, { kinds: ["sf", "virtual"] }],
     // That plugin offers devices regardless of their link: the link of a VF is set up inside the pod.
     health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false, devices: vhostNet ? VHOST_NET : [] },
@@ -191,7 +197,7 @@ function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemIn
   };
 }
 
-function toSelector(selectors: SelectorsInput): Selector {
+function toSelector(selectors: SelectorsInput, type: ItemInput["deviceType"]): Selector {
   const pfs = [...selectors.pfNames ?? [], ...(selectors.rootDevices ?? []).map((address) => address.toLowerCase())];
   return without({
     vendors: given(selectors.vendors)?.map(hexId),
@@ -199,6 +205,7 @@ function toSelector(selectors: SelectorsInput): Selector {
     drivers: given(selectors.drivers),
     pciAddresses: given(selectors.pciAddresses)?.map((address) => address.toLowerCase()),
     pfs: given(pfs)?.map(toPfRange),
+    kinds: type === "auxNetDevice" ? ["sf" as const] : undefined,
     linkLayers: given(selectors.linkTypes)?.map(linkLayer),
     pkeys: given(selectors.pKeys)?.map((key) => `0x${hexId(key)}`),
   });

@@ -12,7 +12,7 @@ import type { State, Step } from "./session_state.ts";
 export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFacts, now: number, plan: Plan): Step {
   const { stage } = state;
   if (stage.kind === "announced" && server.streams > 0) {
-    return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
+    return then(reporting(state, "registered", "registered", null), { do: "wait", until: Infinity });
   }
   const { kubelet } = facts;
   if (kubelet !== null && !facts.served.has(kubelet)) {
@@ -22,18 +22,25 @@ export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFac
   if (facts.kubeletDir && (kubelet === null || facts.served.get(kubelet) === false)) {
     // A kubelet that starts finds every existing socket.
     const shown: State = { ...state, stage: { kind: "announced", kubelet: null, since: now } };
-    return waiting(shown, `no one answers on ${kubeletPath(plan)}; the kubelet is down`, now, plan);
+    return waiting(
+      shown,
+      "kubelet-not-answering",
+      `no one answers on ${kubeletPath(plan)}; the kubelet is down`,
+      now,
+      plan,
+    );
   }
   if (stage.kind !== "announced") {
     return afterBriefStreams(state, now, plan) ?? then(
       state,
       { do: "release", lingerMs: plan.timing.handOverTimeoutMs },
-      { level: "debug", message: "making a new socket for the plugin watcher to find" },
+      { level: "debug", code: "socket-renewed", message: "making a new socket for the plugin watcher to find" },
     );
   }
   const until = stage.since + plan.timing.streamTimeoutMs;
   if (now < until) {
-    return then(stillRegistering(state, "the plugin watcher has not connected yet"), { do: "wait", until });
+    const reason = "the plugin watcher has not connected yet";
+    return then(stillRegistering(state, "no-plugin-watcher", reason), { do: "wait", until });
   }
   return notFound({ ...state, stage: { kind: "unregistered" } }, facts, now, plan);
 }
@@ -42,11 +49,16 @@ function notFound(state: State, facts: Facts, now: number, plan: Plan): Step {
   const path = socketPath(plan, state.mode);
   if (plan.fallback && facts.kubelet !== null) {
     const message = `no plugin watcher connected to ${path}; registering on ${kubeletPath(plan)} instead`;
-    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, { level: "warn", message });
+    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, {
+      level: "warn",
+      code: "no-plugin-watcher",
+      message,
+    });
   }
   const failure = failed(
     state,
     "info",
+    "no-plugin-watcher",
     `no plugin watcher connected to ${path}; check that the kubelet is running`,
     now,
     plan,

@@ -14,6 +14,7 @@ export function registerWithKubelet(before: State, facts: Facts, server: ServerF
     const state: State = { ...before, stage: { kind: "unregistered" } };
     return waiting(
       state,
+      "no-kubelet-socket",
       `${kubeletPath(plan)} does not exist; the kubelet is down, or uses another directory`,
       now,
       plan,
@@ -31,14 +32,17 @@ export function registerWithKubelet(before: State, facts: Facts, server: ServerF
 
 /** The kubelet never opens a second stream on its own: without a stream we register again. */
 function followed(state: State, since: number, kubelet: string, server: ServerFacts, now: number, plan: Plan): Step {
-  if (server.streams > 0) return then(reporting(state, "registered", null), { do: "wait", until: Infinity });
+  if (server.streams > 0) {
+    return then(reporting(state, "registered", "registered", null), { do: "wait", until: Infinity });
+  }
   const until = since + plan.timing.streamTimeoutMs;
   if (now < until) {
-    return then(reporting(state, "registering", "the kubelet has not asked for the list yet"), { do: "wait", until });
+    const reason = "the kubelet has not asked for the list yet";
+    return then(reporting(state, "registering", "no-stream", reason), { do: "wait", until });
   }
   const step = call({ ...state, stage: { kind: "unregistered" } }, kubelet, now, plan);
   const message = "the kubelet accepted the registration, but never asked for the list; registering again";
-  return { ...step, notes: [{ level: "warn", message }, ...step.notes] };
+  return { ...step, notes: [{ level: "warn", code: "no-stream", message }, ...step.notes] };
 }
 
 function call(state: State, kubelet: string, now: number, plan: Plan): Step {
@@ -49,8 +53,8 @@ function call(state: State, kubelet: string, now: number, plan: Plan): Step {
   if (later !== null) return later;
   const number = history.calls + 1;
   // The reason of an earlier failure is kept, and is not logged again when the call fails in the same way.
-  const reason = state.phase === "registering" ? state.reason : null;
-  const reported = stillRegistering(state, reason ?? "a Register call is in progress");
+  const isRetry = state.phase === "registering" && state.reason !== null;
+  const reported = isRetry ? state : stillRegistering(state, "registering", "a Register call is in progress");
   return then({
     ...reported,
     stage: { kind: "calling", kubelet, call: number, superseded: false },

@@ -217,7 +217,7 @@ function answers(source: DeviceSource): Readonly<Record<string, Answer>> {
     GetDevicePluginOptions: () => OPTIONS,
     GetPreferredAllocation: (request) => source.prefer(checkContainers(request)),
     Allocate: (request) => source.allocate(checkContainers(request)),
-    // Never asked for (pre_start_required is false), but answered: a kubelet that calls it means no harm.
+    // Not required (pre_start_required is false), but answered in case a kubelet calls it.
     PreStartContainer: () => NOTHING,
   };
 }

@@ -83,7 +83,7 @@ export class Session {
     await Promise.all([this.#executor.close(), this.#running]);
     // A socket may have been created in the meantime.
     await this.#executor.close();
-    this.#state = { ...this.#state, phase: "stopped", reason: null };
+    this.#state = { ...this.#state, phase: "stopped", code: "stopped", reason: null };
     this.#report();
   }
 
@@ -140,7 +140,7 @@ export class Session {
   }
 
   #describe(): SessionStatus {
-    const { mode, phase, reason, history } = this.#state;
+    const { mode, phase, code, reason, history } = this.#state;
     return {
       resource: this.#plan.resource,
       phase,
@@ -148,6 +148,7 @@ export class Session {
       socket: socketPath(this.#plan, mode),
       streams: this.#executor.server?.streams ?? 0,
       registrations: history.registrations,
+      code,
       reason,
     };
   }

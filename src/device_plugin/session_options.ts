@@ -4,6 +4,7 @@
  * @module
  */
 import type { ServerEvents } from "./server.ts";
+import type { SessionCode } from "./session_codes.ts";
 
 /** How to register. `auto`: by the plugin watcher where its directory exists, otherwise by Register. */
 export type RegistrationMode = "auto" | "socket" | "watcher";
@@ -30,6 +31,7 @@ export interface SessionStatus {
   readonly streams: number;
   /** Registrations that the kubelet accepted since the start. */
   readonly registrations: number;
+  readonly code: SessionCode;
   /** The reason why it is not registered; null when it is. */
   readonly reason: string | null;
 }
@@ -37,6 +39,7 @@ export interface SessionStatus {
 /** One line for the log. */
 export interface SessionNote {
   readonly level: "debug" | "info" | "warn" | "error";
+  readonly code: SessionCode;
   readonly message: string;
 }
 

@@ -37,7 +37,7 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
           : withoutServer(state),
       );
     case "broken":
-      return failed(state, "error", outcome.reason, now, plan);
+      return failed(state, "error", "socket-failed", outcome.reason, now, plan);
     case "accepted": {
       const { stage } = state;
       if (stage.kind !== "calling" || stage.call !== outcome.call) return silently(state);
@@ -52,13 +52,28 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
       if (stage.kind !== "calling" || stage.call !== outcome.call) return silently(state);
       const next: State = { ...state, stage: { kind: "unregistered" } };
       return outcome.unreachable
-        ? failed(next, "info", `no one answers on ${kubeletPath(plan)}; waiting for the kubelet`, now, plan)
-        : failed(next, "warn", `the kubelet rejected the registration: ${outcome.reason}`, now, plan);
+        ? failed(
+          next,
+          "info",
+          "kubelet-not-answering",
+          `no one answers on ${kubeletPath(plan)}; waiting for the kubelet`,
+          now,
+          plan,
+        )
+        : failed(
+          next,
+          "warn",
+          "registration-rejected",
+          `the kubelet rejected the registration: ${outcome.reason}`,
+          now,
+          plan,
+        );
     }
     case "watched": {
       if (outcome.refusal === null) return accepted(state, now);
       const reason = `the kubelet's plugin watcher rejected the registration: ${outcome.refusal}`;
-      return failed({ ...state, stage: { kind: "unregistered" } }, "warn", reason, now, plan);
+      const next: State = { ...state, stage: { kind: "unregistered" } };
+      return failed(next, "warn", "registration-rejected", reason, now, plan);
     }
     case "streams":
       return silently(afterStreams(state, outcome, now, plan));
@@ -75,13 +90,17 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
   }
 }
 
+/**
+ * Any stream that ends voids the registration, also while others are open: another program may have one of them, and a
+ * kubelet that has lost one of several disconnects the newest (kubelet `runClient` in devicemanager/plugin/v1beta1).
+ */
 function afterStreams(
   state: State,
   { open, before }: { open: number; before: number },
   now: number,
   plan: Plan,
 ): State {
-  if (open === 0) {
+  if (open < before) {
     const { history } = state;
     const isBrief = now - history.registeredAt < plan.timing.streamTimeoutMs;
     return withoutServer({ ...state, history: { ...history, briefStreams: isBrief ? history.briefStreams + 1 : 0 } });
@@ -105,7 +124,9 @@ function accepted(state: State, now: number): Omit<Step, "action"> {
         retryAt: -Infinity,
       },
     },
-    notes: [{ level: "info", message: `registered with the kubelet${tries}` } satisfies SessionNote],
+    notes: [
+      { level: "info", code: "registered", message: `registered with the kubelet${tries}` } satisfies SessionNote,
+    ],
   };
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SessionCode } from "./session_codes.ts";
 import type { Plan } from "./session_facts.ts";
 import type { Phase, SessionNote } from "./session_options.ts";
 import { type Action, pause, type State, type Step } from "./session_state.ts";
@@ -16,26 +17,27 @@ export function then(state: State, action: Action, ...notes: readonly SessionNot
 }
 
 /** The state with another reported phase and reason. */
-export function reporting(state: State, phase: Phase, reason: string | null): State {
-  return { ...state, phase, reason };
+export function reporting(state: State, phase: Phase, code: SessionCode, reason: string | null): State {
+  return { ...state, phase, code, reason };
 }
 
 /** As {@link reporting}, but a kubelet that is down stays reported until it has answered. */
-export function stillRegistering(state: State, reason: string): State {
-  return state.phase === "waiting" ? state : reporting(state, "registering", reason);
+export function stillRegistering(state: State, code: SessionCode, reason: string): State {
+  return state.phase === "waiting" ? state : reporting(state, "registering", code, reason);
 }
 
 /** The kubelet is not running. It is polled, because its directory may be replaced without an event. */
-export function waiting(state: State, reason: string, now: number, { timing }: Plan): Step {
+export function waiting(state: State, code: SessionCode, reason: string, now: number, { timing }: Plan): Step {
   const isNew = state.phase !== "waiting" || state.reason !== reason;
-  const notes: SessionNote[] = isNew ? [{ level: "info", message: `waiting for the kubelet: ${reason}` }] : [];
-  return then(reporting(state, "waiting", reason), { do: "wait", until: now + timing.pollMs }, ...notes);
+  const notes: SessionNote[] = isNew ? [{ level: "info", code, message: `waiting for the kubelet: ${reason}` }] : [];
+  return then(reporting(state, "waiting", code, reason), { do: "wait", until: now + timing.pollMs }, ...notes);
 }
 
 /** Something failed and is retried after a growing pause. The same reason is logged again only at debug level. */
 export function failed(
   state: State,
   level: "info" | "warn" | "error",
+  code: SessionCode,
   reason: string,
   now: number,
   { timing }: Plan,
@@ -43,11 +45,11 @@ export function failed(
   const failures = state.history.failures + 1;
   const retryAt = now + pause(timing, failures - 1);
   const note: SessionNote = state.reason === reason
-    ? { level: "debug", message: `${reason}; try ${failures}` }
-    : { level, message: `${reason}; will be retried` };
+    ? { level: "debug", code, message: `${reason}; try ${failures}` }
+    : { level, code, message: `${reason}; will be retried` };
   return {
     state: {
-      ...reporting(state, level === "info" ? "waiting" : "registering", reason),
+      ...reporting(state, level === "info" ? "waiting" : "registering", code, reason),
       history: { ...state.history, failures, retryAt },
     },
     notes: [note],
@@ -64,12 +66,13 @@ export function afterBriefStreams(state: State, now: number, { timing }: Plan): 
   if (briefStreams === 0) return null;
   const until = registeredAt + pause(timing, briefStreams - 1);
   if (now >= until) return null;
+  const code = "brief-streams";
   const reason = briefStreams < MAX_BRIEF_STREAMS
     ? "the kubelet has ended its stream"
     : "the kubelet accepts the registration but keeps ending its stream at once; see its log for the reason. " +
       "Registration is retried with growing pauses";
   const notes: SessionNote[] = briefStreams === MAX_BRIEF_STREAMS && state.reason !== reason
-    ? [{ level: "warn", message: reason }]
+    ? [{ level: "warn", code, message: reason }]
     : [];
-  return then(reporting(state, "registering", reason), { do: "wait", until }, ...notes);
+  return then(reporting(state, "registering", code, reason), { do: "wait", until }, ...notes);
 }

@@ -68,10 +68,10 @@ export class SessionServer {
     this.release(0);
     mine = server;
     this.#current = { server, probedAt: performance.now() };
-    this.#options.note({ level: "debug", message: `serving on ${path}` });
+    this.#options.note({ level: "debug", code: "serving", message: `serving on ${path}` });
     if (server.swept === 0) return;
     const message = `removed ${server.swept} unfinished sockets of killed plugins`;
-    this.#options.note({ level: "info", message });
+    this.#options.note({ level: "info", code: "sockets-swept", message });
   }
 
   /** Makes the next step probe the server, even if it was probed recently. */
@@ -112,7 +112,8 @@ export class SessionServer {
       await server.close(this.#timing.drainTimeoutMs);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#options.note({ level: "error", message: `Cannot close ${server.path} cleanly: ${reason}` });
+      const message = `Cannot close ${server.path} cleanly: ${reason}`;
+      this.#options.note({ level: "error", code: "socket-failed", message });
     }
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { FileIdentity } from "../kubelet/socket_file.ts";
+import type { SessionCode } from "./session_codes.ts";
 import type { Mode } from "./session_facts.ts";
 import type { Phase, SessionNote, Timing } from "./session_options.ts";
 
@@ -42,6 +43,7 @@ export interface State {
   readonly stage: Stage;
   /** The reported phase and reason. A reason is logged when it changes. */
   readonly phase: Phase;
+  readonly code: SessionCode;
   readonly reason: string | null;
   readonly history: History;
 }
@@ -72,6 +74,7 @@ export function initialState(mode: Mode): State {
     mode,
     stage: { kind: "unregistered" },
     phase: "waiting",
+    code: "starting",
     reason: "it has not started",
     history: {
       kubelet: null,

@@ -10,7 +10,7 @@ import { dirname } from "node:path";
 import { awaitPluginWatcher } from "./await_plugin_watcher.ts";
 import { registerWithKubelet } from "./register_with_kubelet.ts";
 import { type Facts, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
-import { then, waiting } from "./session_report.ts";
+import { reporting, then, waiting } from "./session_report.ts";
 import { type Action, type State, type Step, withoutServer } from "./session_state.ts";
 
 /** Returns the next action. `now` and all times are milliseconds of the monotonic clock. */
@@ -39,7 +39,7 @@ function inPlace(state: State, facts: Facts, server: ServerFacts, now: number, p
     // Not closed at once: the kubelet's stream may still work.
     const action: Action = { do: "release", lingerMs: plan.timing.handOverTimeoutMs };
     const message = `${socketPath(plan, state.mode)} no longer accepts connections; serving on a new socket`;
-    return then(withoutServer(state), action, { level: "warn", message });
+    return then(withoutServer(state), action, { level: "warn", code: "socket-dead", message });
   }
   if (now - server.probedAt >= plan.timing.probeIntervalMs) {
     return then(state, { do: "probe", target: "server", identity });
@@ -62,13 +62,13 @@ function displaced(state: State, facts: Facts, socket: string, plan: Plan): Step
   if (!served) return then({ ...state, stage: { kind: "unregistered" } }, action);
   const path = socketPath(plan, state.mode);
   const message = `another process now serves ${path} and the resource; this one is on standby`;
-  return then({ ...state, stage: { kind: "standby" } }, action, { level: "warn", message });
+  return then({ ...state, stage: { kind: "standby" } }, action, { level: "warn", code: "standby", message });
 }
 
 /** A killed process leaves its socket file unchanged, so its end causes no event and it is probed regularly. */
 function standby(state: State, now: number, plan: Plan): Step {
   const reason = `${socketPath(plan, state.mode)} is served by another process`;
-  return then({ ...state, phase: "standby", reason }, { do: "wait", until: now + plan.timing.pollMs });
+  return then(reporting(state, "standby", "standby", reason), { do: "wait", until: now + plan.timing.pollMs });
 }
 
 /** There is no server, or its socket was removed. */
@@ -81,9 +81,9 @@ function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
     if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });
     const missing = `${dirname(path)} does not exist`;
     const reason = `${missing}; the kubelet creates it, so it is down or uses another directory`;
-    return waiting(state, reason, now, plan);
+    return waiting(state, "no-kubelet-dir", reason, now, plan);
   }
   if (facts.server === null || failures > 0) return then(state, { do: "listen" });
   const message = `${path} was removed, as a kubelet does when it starts; serving again`;
-  return then(state, { do: "listen" }, { level: "info", message });
+  return then(state, { do: "listen" }, { level: "info", code: "socket-removed", message });
 }

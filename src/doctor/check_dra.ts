@@ -1,6 +1,6 @@
 /**
- * Checks of dynamic resource allocation: can the driver reach the API server, may it do there what it must, does the server
- * keep what it is given, and is every claim as it should be.
+ * Checks of dynamic resource allocation: access to the API server, permissions, feature gates, ResourceSlices,
+ * DeviceClasses, and prepared claims.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
 const DOES_NOTHING = "nothing is published, and pods with claims stay pending or in ContainerCreating";
 
-/** The facts, where a resource asks for DRA. */
+/** The facts, if a resource has `api: dra`. */
 function wanted({ dra }: Facts): DraFacts | null {
   return dra?.wanted ? dra : null;
 }
@@ -80,7 +80,7 @@ export function slices(facts: Facts): Finding[] {
   )];
 }
 
-/** Two answers to one name: what the scheduler does then is decided node by node. */
+/** A name that is both a DeviceClass's extended resource and a device plugin's: the scheduler then decides per node. */
 export function classes(facts: Facts): Finding[] {
   const dra = wanted(facts);
   if (dra === null || dra.classes === null) return [];

@@ -29,7 +29,9 @@ function withoutEntry({ inventory, modules }: Facts): Finding[] {
 }
 
 function withoutNode({ inventory, devRoot, devDirectory, refused }: Facts): Finding[] {
-  const absent = inventory.snapshot.hcas.filter((hca) => hca.uverbs?.present === false);
+  const absent = inventory.snapshot.hcas.filter((hca) =>
+    hca.uverbs?.present === false && hca.uverbs.stale === undefined
+  );
   if (absent.length === 0 || refused.includes(devRoot)) return [];
   const paths = absent.map((hca) => `${devRoot}/infiniband/${hca.uverbs!.name}`).join(", ");
   return [problem(

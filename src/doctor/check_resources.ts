@@ -13,7 +13,9 @@ import { remedyFor } from "./remedies.ts";
 export function health({ inventory, links }: Facts): Finding[] {
   const bad = unhealthy(inventory);
   // Missing nodes are separate findings.
-  const ports = bad.filter(({ one }) => !one.lacksNode && one.member.hcas.every((hca) => hca.uverbs?.present));
+  const ports = bad.filter(({ one }) =>
+    one.code !== "node-missing" && one.member.hcas.every((hca) => hca.uverbs?.present)
+  );
   const findings = ports.map(({ spec, one }) => {
     const fixes = [...new Set(one.member.hcas.map((hca) => remedyFor(spec, hca, links)))];
     return warning(
@@ -32,7 +34,7 @@ export function health({ inventory, links }: Facts): Finding[] {
 export function extraNodes({ inventory, devRoot, refused }: Facts): Finding[] {
   if (refused.includes(devRoot)) return [];
   const byReason = new Map<string, string[]>();
-  for (const { spec, one } of unhealthy(inventory).filter(({ one }) => one.lacksNode)) {
+  for (const { spec, one } of unhealthy(inventory).filter(({ one }) => one.code === "node-missing")) {
     const key = `${spec.name}: ${one.reason}`;
     byReason.set(key, [...byReason.get(key) ?? [], one.member.id]);
   }

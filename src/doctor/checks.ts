@@ -7,6 +7,7 @@
 import { runtime } from "./check_runtime.ts";
 import { configuration, sandbox } from "./check_setting.ts";
 import { kubelet, names, selinux } from "./check_kubelet.ts";
+import { errorCounters } from "./check_errors.ts";
 import { cdi, limits } from "./check_limits.ts";
 import { hcas, modules } from "./check_machine.ts";
 import { connectionManager, mads, nodes } from "./check_nodes.ts";
@@ -30,6 +31,7 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   verbs,
   connectionManager,
   health,
+  errorCounters,
   resources,
   netns,
   kubelet,

@@ -1,6 +1,6 @@
 /**
- * What the doctor knows of DRA: the API server, the service account's rights there, feature gates, slices, classes, and prepared
- * claims. Changes nothing: what has to be tried is tried by a dry run.
+ * Facts about DRA for the doctor: the API server, the service account's permissions, feature gates, slices, classes,
+ * and prepared claims. Changes nothing; writes are dry runs.
  *
  * @module
  */
@@ -28,33 +28,33 @@ import {
 export interface DraFacts {
   readonly driver: string;
   readonly node: string;
-  /** Whether a resource has `api: dra`; else only claims of before matter. */
+  /** Whether a resource has `api: dra`; otherwise only claims that are still prepared matter. */
   readonly wanted: boolean;
   readonly registryDir: string;
   readonly registryThere: boolean;
   /** Null when no API server is known. */
   readonly server: string | null;
-  /** Why the API server cannot be asked; null when it answered. */
+  /** Why the API server did not answer; null when it did. */
   readonly reason: string | null;
-  /** "create resourceslices": a right that the service account lacks. */
+  /** Permissions that the service account lacks: "create resourceslices". */
   readonly missing: readonly string[];
-  /** Feature gates without which the server drops fields that are needed. */
+  /** Feature gates that are off, so that the API server drops fields the driver needs. */
   readonly gatesOff: readonly string[];
-  /** Devices in the slices of this node; null when that is not known. */
+  /** Devices in the slices of this node; null when unknown. */
   readonly published: number | null;
-  /** Devices that there should be. */
+  /** Number of devices expected there. */
   readonly expected: number;
-  /** Null when they may not be listed. */
+  /** Null when the service account may not list them. */
   readonly classes: readonly { readonly name: string; readonly extendedResourceName: string | null }[] | null;
-  /** What the node offers through device plugins: resources with more than 0 allocatable. */
+  /** Resources of device plugins with more than 0 allocatable. */
   readonly allocatable: readonly string[];
   readonly claims: readonly string[];
-  /** Claims whose CDI file is not there: their containers cannot restart. */
+  /** Claims whose CDI file is missing: their containers cannot restart. */
   readonly withoutCdi: readonly string[];
   readonly unreadable: readonly string[];
 }
 
-/** What the driver does with the API server. */
+/** The driver's requests to the API server. */
 const NEEDED: readonly Right[] = [
   ...["get", "list", "watch", "create", "update", "delete"].map((verb) => (
     { verb, resource: "resourceslices", group: "resource.k8s.io" }
@@ -92,7 +92,7 @@ export async function readDra(settings: DraSettings, { states, specs }: Inventor
   }
 }
 
-/** The sandbox may keep the environment from it; then none is known. */
+/** Null as well if Deno's permissions do not allow reading the environment. */
 function known(access: DraSettings["access"]): ReturnType<DraSettings["access"]> {
   try {
     return access();

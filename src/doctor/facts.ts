@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { runtimeName } from "../text/runtime_name.ts";
 import type { Inventory } from "../agent/inventory.ts";
+import { readRuleCounters, type RuleCounters } from "../agent/rule_counters.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import type { DraFacts } from "./dra_facts.ts";
@@ -41,6 +42,8 @@ export interface Facts {
   readonly functions: readonly WantedFunction[];
   /** Net devices of HCAs that are Unhealthy. */
   readonly links: ReadonlyMap<string, Link>;
+  /** The counters that `health.errors` names. */
+  readonly ruleCounters: RuleCounters;
   readonly kubelet: KubeletFacts;
   /** RLIMIT_MEMLOCK of this process, bytes; Infinity for unlimited, null when unknown. */
   readonly memlock: number | null;
@@ -101,6 +104,7 @@ export async function gatherFacts(
     providers,
     functions: readWantedFunctions(inventory.specs, sysfsRoot),
     links: readLinks(sysfsRoot, inventory),
+    ruleCounters: await readRuleCounters(sysfsRoot, inventory),
     kubelet,
     memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
     selinux: selinuxContext(textOf("/proc/self/attr/current")),

@@ -22,6 +22,7 @@ export const FINDING_IDS = [
   "verbs",
   "rdma-cm",
   "hca-unhealthy",
+  "error-counters",
   "no-vfs",
   "selects-nothing",
   "netns-mode",

@@ -5,7 +5,7 @@
  */
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { list } from "../hca/files.ts";
+import { deviceNumber, list } from "../hca/files.ts";
 
 /** A file in /dev/infiniband. */
 export interface NodeFile {
@@ -30,11 +30,4 @@ export function readNodeFiles(devRoot: string): ReadonlyMap<string, NodeFile> {
     }
   }
   return files;
-}
-
-/** Formats the `dev_t` of stat(2) (gnu_dev_major and gnu_dev_minor of sys/sysmacros.h, for numbers below 2^32). */
-export function deviceNumber(rdev: number): string {
-  const major = (rdev >>> 8) & 0xfff;
-  const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
-  return `${major}:${minor}`;
 }

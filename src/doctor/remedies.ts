@@ -9,6 +9,7 @@
  */
 import type { Hca, Port } from "../hca/types.ts";
 import { carriesRdma } from "../pool/match.ts";
+import { isRaisedInPod } from "../pool/health.ts";
 import { selectedPorts } from "../pool/ports.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Link } from "./links.ts";
@@ -32,6 +33,7 @@ function remedy(hca: Hca, port: Port, links: ReadonlyMap<string, Link>): string 
   if (port.state === "unknown") {
     return `see dmesg: the driver or firmware of ${hca.name} does not answer; a reset of the adapter or of the node helps`;
   }
+  if (port.linkLayer === "InfiniBand" && hca.nodeGuid === null) return withoutGuid(hca);
   if (port.state === "INIT" || port.state === "ARMED") return notConfigured(hca, port);
   switch (port.physState) {
     case "Disabled":
@@ -46,8 +48,15 @@ function remedy(hca: Hca, port: Port, links: ReadonlyMap<string, Link>): string 
       return `${hca.name} port ${port.number} cannot agree with the other end: check speed, FEC and the quality of the ` +
         "cable (mlxlink, ethtool, ibdiagnet)";
     default:
-      return hca.kind === "vf" ? vfIsDown(names) : ethernetDown(names, links);
+      return isRaisedInPod(hca) ? linkIsDown(names) : ethernetDown(names, links);
   }
+}
+
+/** A VF of an InfiniBand adapter has no GUID until the host of its PF sets one. */
+function withoutGuid(hca: Hca): string {
+  const vf = hca.pci?.vfIndex ?? "N", pf = hca.pci?.pfNetdevs[0] ?? "PF";
+  return `${hca.name} has no GUID, so no subnet manager configures its port: set both on the host that has its PF ` +
+    `(ip link set ${pf} vf ${vf} node_guid GUID, the same with port_guid), then bind its driver again`;
 }
 
 function notConfigured(hca: Hca, port: Port): string {
@@ -60,14 +69,14 @@ function notConfigured(hca: Hca, port: Port): string {
 
 /** The administrator disabled the port, or the driver reports this for a net device that does not run. */
 function disabled(hca: Hca, port: Port, names: readonly string[], links: ReadonlyMap<string, Link>): string {
-  if (hca.kind === "vf") return vfIsDown(names);
+  if (isRaisedInPod(hca)) return linkIsDown(names);
   if (port.linkLayer === "Ethernet") return ethernetDown(names, links);
   return `${hca.name} port ${port.number} is switched off, here or at the switch: enable it (ibportstate, or mlxlink -d ` +
     `${hca.name} --port_state UP); a cable would say Polling`;
 }
 
-function vfIsDown(names: readonly string[]): string {
-  return `this is normal: the CNI plugin sets up a VF's link inside the pod. Remove health.policy ` +
+function linkIsDown(names: readonly string[]): string {
+  return `this is normal: the CNI plugin sets up the link of a VF or sub-function inside the pod. Remove health.policy ` +
     `or set policy: present${names.length === 0 ? "" : `; to set it up by hand: ip link set ${names[0]} up`}`;
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a ResourceSlice says of a device: only facts that stay. State of ports, GIDs and addresses are no attributes,
- * because each change of a slice wakes the scheduler; a link that is down is a taint. Pure.
+ * The attributes and capacities of a device in a ResourceSlice: only facts that rarely change. Port states, GIDs and
+ * addresses are not attributes, because every change of a slice wakes the scheduler; a link that is down is a taint.
+ * Pure.
  *
  * @module
  */
@@ -16,12 +17,12 @@ const LONGEST_STRING = 64;
 const SEMVER = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$/;
 
 /**
- * Facts that a scan may miss although they hold: a CNI moves the net device into a pod, a port that is down has no rate
- * to speak of, firmware does not answer. What was once known of them stays.
+ * Attributes that keep their last known value when a scan cannot read them: a CNI plugin moves the net device into a
+ * pod, a port that is down reports no usable rate, the firmware does not answer.
  */
 const REMEMBERED = ["netdev", "rateGbps", "firmware", "firmwareVersion", "nodeGuid", "linkLayer"];
 
-/** Attributes of a device. Names without a domain belong to the driver's. */
+/** Attributes of a device. Names without a domain are in the driver's domain. */
 export function attributes(
   spec: ResourceSpec,
   member: Member,
@@ -52,12 +53,14 @@ export function attributes(
     netnsMode: text(netnsMode === "unknown" ? null : netnsMode),
     "resource.kubernetes.io/pciBusID": hca.kind === "sf" ? null : text(pci?.address ?? null),
     "resource.kubernetes.io/pcieRoot": text(pci?.path.find((part) => part.startsWith("pci")) ?? null),
-    // What claims written for dranet select by.
+    // For claims that were written for dranet.
     "dra.net/rdma": { bool: true },
     "dra.net/rdmaDevice": text(hca.name),
     "dra.net/numaNode": number(pci?.numaNode ?? null),
   };
-  for (const name of REMEMBERED) found[name] ??= known[name] ?? null;
+  // Another adapter in the same slot has facts of its own.
+  const same = hca.nodeGuid === null || known.nodeGuid === undefined || known.nodeGuid.string === hca.nodeGuid;
+  if (same) { for (const name of REMEMBERED) found[name] ??= known[name] ?? null; }
   return Object.fromEntries(
     Object.entries(found).filter((entry): entry is [string, AttributeValue] => entry[1] !== null),
   );
@@ -71,9 +74,9 @@ export function rateOf(hcas: readonly Hca[]): number | null {
 }
 
 /**
- * What can be taken in parts: shares of a device that several claims may have, and its bandwidth.
+ * Capacities that a claim can consume in part: the shares of a device, and its bandwidth.
  *
- * @param shared whether several claims may have the device; without it a policy is refused by the API server
+ * @param shared whether several claims may share the device; otherwise the API server rejects a request policy
  */
 export function capacities(
   spec: ResourceSpec,
@@ -95,7 +98,7 @@ export function capacities(
 }
 
 function text(value: string | null): AttributeValue | null {
-  // One value that is too long would have the server refuse the whole slice.
+  // The API server would reject the whole slice because of one value that is too long.
   return value === null || value === "" || new TextEncoder().encode(value).length > LONGEST_STRING
     ? null
     : { string: value };

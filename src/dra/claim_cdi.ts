@@ -1,5 +1,5 @@
 /**
- * The CDI file of a claim: a device for each device of the claim, and what all containers of the claim get. Pure.
+ * The CDI spec of a claim: one CDI device per device of the claim, and the edits common to all its containers. Pure.
  *
  * @module
  */
@@ -10,21 +10,24 @@ import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
 
-/** 0.6.0 has everything that is used here, and every runtime that knows DRA reads it. */
+/** CDI annotation with the devices of the claim, so that they are known when the record is invalid. */
+export const DEVICES_ANNOTATION = "rdma-device-plugin/devices";
+
+/** 0.6.0 has every field used here, and every container runtime that supports DRA reads it. */
 const CDI_VERSION = "0.6.0";
 
 export type CdiDevice = CdiSpec["devices"][number];
 
-/** What a record comes to on the machine as it is now. */
+/** The CDI spec of a record on the machine as it is now. */
 export interface Rendered {
   readonly cdi: CdiSpec;
-  /** What must hold for the nodes to be right. */
+  /** Conditions under which the device nodes are correct. */
   readonly checks: readonly Check[];
 }
 
 /**
- * @param hcas of the machine now; of one that is not there the last known nodes stay
- * @param host facts that do not belong to one HCA
+ * @param hcas the HCAs of the machine now; a device whose HCA is missing gets a node that does not exist
+ * @param host facts about the host as a whole
  */
 export function renderClaim(
   record: Pick<ClaimRecord, "uid" | "driver" | "devices"> & { readonly cdi?: CdiSpec },
@@ -46,7 +49,7 @@ export function renderClaim(
     const mine = found.get(held);
     if (mine === undefined) {
       const old = before.get(held.cdiName);
-      if (old !== undefined) devices.push(old);
+      if (old !== undefined) devices.push(withoutNodes(old, held));
       continue;
     }
     const spec = specOf(held);
@@ -66,7 +69,10 @@ export function renderClaim(
     cdi: {
       cdiVersion: CDI_VERSION,
       kind: claimKind(record.driver),
-      annotations: { "rdma-device-plugin/claim": record.uid },
+      annotations: {
+        "rdma-device-plugin/claim": record.uid,
+        [DEVICES_ANNOTATION]: record.devices.filter((one) => !one.admin).map((one) => one.device).join(),
+      },
       devices,
       containerEdits: kept ? record.cdi!.containerEdits : {
         ...edits([...common.values()], byRequest.size === 1 ? joint : {}),
@@ -83,15 +89,27 @@ export function renderClaim(
   };
 }
 
+/**
+ * The CDI device of an HCA that is missing. The kernel reuses the numbers of its nodes for the next HCA, which another
+ * claim may hold. They are replaced by a path that does not exist: the runtime then refuses to start the container, and
+ * its error has the HCA's name.
+ */
+function withoutNodes({ name, containerEdits }: CdiDevice, held: HeldDevice): CdiDevice {
+  const { deviceNodes, ...rest } = containerEdits;
+  if (deviceNodes === undefined) return { name, containerEdits };
+  const hostPath = `/dev/infiniband/${held.hcas.map((one) => one.name).join("-")}-is-gone`;
+  return { name, containerEdits: { ...rest, deviceNodes: deviceNodes.map((one) => ({ ...one, hostPath })) } };
+}
+
 /** "rdma.tencent.com/hca" */
 export function claimKind(driver: string): string {
   return `${driver}/hca`;
 }
 
 /**
- * The variables of a request. Each CDI device sets those that carry the request's name, with every HCA of the request:
- * a container gets all devices of a request or none. The short names would be overwritten by the next claim of the
- * container, so they are set only where the claim has one request.
+ * The variables of a request. Each CDI device sets the variables that contain the request's name, with every HCA of the
+ * request, because a container gets all devices of a request or none. The short names are set only if the claim has a
+ * single request; otherwise requests would overwrite each other's variables.
  */
 function variables(
   held: HeldDevice,
@@ -110,7 +128,7 @@ function variables(
   return { short: Object.fromEntries(short), long: Object.fromEntries(long) };
 }
 
-/** One variable an HCA: whatever else a container has, these never overwrite each other. */
+/** One variable per HCA; these never overwrite each other, whatever other claims the container has. */
 function ownVariables(held: HeldDevice, hcas: readonly Hca[]): Record<string, string> {
   if (!held.env.rdma) return {};
   return Object.fromEntries(

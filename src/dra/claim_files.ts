@@ -1,6 +1,6 @@
 /**
- * Claims on disk: a record for each claim in the driver's directory, and the CDI file that is made of it. A record is there
- * before anything is answered, so whoever is killed at any moment, and whoever takes over, knows what is held.
+ * Claims on disk: a record per claim in the driver's directory, and the CDI file generated from it. The record is
+ * written before the kubelet gets its answer, so after a crash the next process knows which devices are held.
  *
  * @module
  */
@@ -16,10 +16,13 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { CdiSpec } from "../pool/cdi.ts";
+import { DEVICES_ANNOTATION } from "./claim_cdi.ts";
+import { withLock } from "./claim_lock.ts";
 import type { ClaimRecord } from "./claim_record.ts";
 
-/** The writing operations, so that a test can end the process between any two of them. */
+/** The write operations, so that a test can end the process between any two of them. */
 export interface Disk {
   /** @param durable whether to wait until it has reached the disk */
   write(path: string, text: string, mode: number, durable: boolean): void;
@@ -61,22 +64,31 @@ export class ClaimFiles {
     this.#disk = disk;
   }
 
-  /** Every record, also those of another process; one that cannot be read is named in `unreadable`. */
-  read(): { readonly records: readonly ClaimRecord[]; readonly unreadable: readonly string[] } {
+  /** All records, including those of other processes of the driver; `unreadable` has the paths of invalid ones. */
+  read(): ClaimsOnDisk {
     return readClaims(this.#dir);
   }
 
+  /** Runs `work` under the lock of all processes of the driver. */
+  alone<T>(work: () => T): Promise<T> {
+    return withLock(join(dirname(this.#dir), ".lock"), work);
+  }
+
   /**
-   * Writes a record, and nothing else.
+   * Writes a record unless it is there in these words, and nothing else.
    * @throws when the directory cannot be written to
    */
   writeRecord(record: ClaimRecord): void {
+    if (textIn(join(this.#dir, `${record.uid}.json`)) === textOf(record)) return;
     this.#disk.makeDirectory(this.#dir, 0o700);
-    // What is pending has not been answered: when the machine dies the kubelet asks again.
+    // A pending record need not survive a power failure: the kubelet has no answer yet and will call again.
     this.#replace(this.#dir, `${record.uid}.json`, record, 0o600, record.state === "prepared");
   }
 
-  /** Writes the CDI file of a record unless it is there in these words. */
+  /**
+   * Writes the CDI file of a record.
+   * @returns false when the file already has this content
+   */
   writeCdi({ uid, cdi }: ClaimRecord): boolean {
     const text = textOf(cdi);
     if (textIn(this.cdiPath(uid)) === text) return false;
@@ -85,21 +97,38 @@ export class ClaimFiles {
     return true;
   }
 
-  /** Forgets a claim. The CDI file goes first: a record without one is repaired at the next start, one without a record is not. */
+  /**
+   * Removes a claim, the CDI file first: a record without a CDI file is repaired at the next start, the reverse is not.
+   */
   remove(uid: string): void {
     if (existsSync(this.cdiPath(uid))) this.#disk.remove(this.cdiPath(uid));
     const path = join(this.#dir, `${uid}.json`);
     if (existsSync(path)) this.#disk.remove(path);
   }
 
-  /** UIDs that have a CDI file. */
+  hasRecord(uid: string): boolean {
+    return existsSync(join(this.#dir, `${uid}.json`));
+  }
+
+  /** UIDs of the claims that have a CDI file. */
   cdiUids(): readonly string[] {
     const prefix = `${this.#driver}-claim_`;
     return namesIn(this.#cdiDir).filter((name) => name.startsWith(prefix) && name.endsWith(".json"))
       .map((name) => name.slice(prefix.length, -".json".length));
   }
 
-  /** Half-written files of processes that were killed. */
+  /** The devices that are named in the CDI file of a claim; null when there is no valid file. */
+  cdiDevices(uid: string): readonly string[] | null {
+    try {
+      const { annotations } = JSON.parse(textIn(this.cdiPath(uid)) ?? "null") as Pick<CdiSpec, "annotations">;
+      const devices = annotations?.[DEVICES_ANNOTATION];
+      return devices === undefined ? null : devices.split(",");
+    } catch {
+      return null;
+    }
+  }
+
+  /** Removes temporary files of processes that were killed. */
   removeLitter(): void {
     for (const dir of [this.#dir, this.#cdiDir]) {
       for (const name of namesIn(dir)) {
@@ -117,7 +146,7 @@ export class ClaimFiles {
   }
 
   #replace(dir: string, name: string, value: object, mode: number, durable: boolean): void {
-    // Runtimes read every *.json in the directory, so a half-written file must have another name.
+    // Container runtimes read every *.json in the directory, so a partly written file must have another extension.
     const temporary = join(dir, `.${this.#driver}-${Math.random().toString(36).slice(2)}.tmp`);
     try {
       this.#disk.write(temporary, textOf(value), mode, durable);
@@ -133,16 +162,20 @@ export class ClaimFiles {
   }
 }
 
-/** UIDs are made by the API server and become file names here: anything else is refused before it is one. */
+/** Whether a text is safe as a file name: UIDs of claims are, and nothing else is accepted. */
 export function isUid(text: string): boolean {
   return /^[A-Za-z0-9]([A-Za-z0-9-]{0,126}[A-Za-z0-9])?$/.test(text);
 }
 
-/** The records in a directory; none when there is no such directory. */
-export function readClaims(dir: string): {
+/** The content of a directory of records. */
+export interface ClaimsOnDisk {
   readonly records: readonly ClaimRecord[];
+  /** Paths of invalid records. */
   readonly unreadable: readonly string[];
-} {
+}
+
+/** The records in a directory; none when the directory does not exist. */
+export function readClaims(dir: string): ClaimsOnDisk {
   const records: ClaimRecord[] = [];
   const unreadable: string[] = [];
   for (const name of namesIn(dir)) {
@@ -154,6 +187,11 @@ export function readClaims(dir: string): {
     else records.push(record);
   }
   return { records, unreadable };
+}
+
+/** The UID in the path of a record. */
+export function uidOfFile(path: string): string {
+  return basename(path, ".json");
 }
 
 /** Directory with the records of a driver. */

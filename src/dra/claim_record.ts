@@ -1,5 +1,5 @@
 /**
- * What is kept of a claim that was prepared, in a form that outlives this process and its configuration.
+ * The record of a prepared claim, independent of this process and its configuration.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface ClaimRef {
   readonly uid: string;
 }
 
-/** An HCA by what survives a rename or a reboot. */
+/** Identifies an HCA across renames and reboots. */
 export interface HcaKey {
   readonly name: string;
   readonly pci: string | null;
@@ -30,11 +30,11 @@ export interface HeldDevice extends Exposure {
   readonly device: string;
   readonly shareID: string | null;
   readonly admin: boolean;
-  /** Name in the CDI file; the kubelet remembers it, so it stays although the HCA may be renamed. */
+  /** Name of the CDI device. The kubelet stores it, so it does not change when the HCA is renamed. */
   readonly cdiName: string;
-  /** The resource that it was taken from. */
+  /** The resource whose device it is. */
   readonly resource: string;
-  /** Which of the HCA's ports that resource means. */
+  /** The selectors of that resource, which choose the ports of the HCA. */
   readonly select: readonly Selector[];
   readonly exclude: readonly Selector[];
   readonly hcas: readonly HcaKey[];
@@ -42,7 +42,9 @@ export interface HeldDevice extends Exposure {
 
 export interface ClaimRecord extends ClaimRef {
   readonly version: 1;
-  /** `pending` while it is checked whether anybody else has a device; it counts as held from the beginning. */
+  /**
+   * `pending` until no other claim is found to hold one of the devices; a pending record counts as a holder as well.
+   */
   readonly state: "pending" | "prepared";
   readonly driver: string;
   readonly devices: readonly HeldDevice[];
@@ -54,12 +56,12 @@ export function keyOf(hca: Hca): HcaKey {
   return { name: hca.name, pci: hca.pci?.address ?? null, sf: hca.kind === "sf" ? hca.sfNumber : null };
 }
 
-/** The HCA that a key means now; null while it is not there. */
+/** The HCA that a key identifies; null while it is missing. */
 export function findHca(hcas: readonly Hca[], key: HcaKey): Hca | null {
   const same = hcas.filter((hca) =>
     key.pci === null ? hca.name === key.name : hca.pci?.address === key.pci && keyOf(hca).sf === key.sf
   );
-  // A function can carry several RDMA devices; the name tells them apart as long as it stays.
+  // A PCI function can have several RDMA devices, which only their names distinguish.
   return same.find((hca) => hca.name === key.name) ?? (same.length === 1 ? same[0]! : null);
 }
 

@@ -1,26 +1,27 @@
 /**
- * Preparing and unpreparing claims: what the pure decisions of this folder need from the API server, the kubelet and the
- * disk, in an order in which the process may be killed between any two steps.
+ * Prepares and unprepares claims. The order of the steps allows the process to be killed between any two of them:
  *
- *     GET claim ─► decide ─► record "pending" ─► does anybody else have a device? ─► CDI file ─► record "prepared" ─► answer
+ *     GET claim ─► decide ─► record "pending" ─► conflicting claim? ─► CDI file ─► record "prepared" ─► answer
  *
  * @module
  */
 import { readLine } from "../hca/files.ts";
 import type { Hca } from "../hca/types.ts";
-import type { ApiResult } from "../kubernetes/client.ts";
+import type { ClaimedDevice } from "../kubelet/pod_resources.ts";
+import type { ApiError, ApiResult } from "../kubernetes/client.ts";
 import type { ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { Check, HostFacts } from "../pool/allocate.ts";
 import type { Log } from "../text/log.ts";
+import { Abandoned } from "./abandoned.ts";
 import { renderClaim } from "./claim_cdi.ts";
-import { type ClaimFiles, isUid } from "./claim_files.ts";
+import { type ClaimFiles, isUid, uidOfFile } from "./claim_files.ts";
 import { type ClaimRecord, type ClaimRef, nameOf } from "./claim_record.ts";
 import { claimKind } from "./claim_cdi.ts";
 import type { DraDevice } from "./devices.ts";
-import { claimMismatch, conflict, decide } from "./prepare.ts";
+import { claimMismatch, conflict, decide, hiddenConflict } from "./prepare.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
-/** What the kubelet gets for a device of a claim. */
+/** The answer to the kubelet for one device of a claim. */
 export interface PreparedDevice {
   readonly requests: readonly string[];
   readonly pool: string;
@@ -31,9 +32,18 @@ export interface PreparedDevice {
 
 export type PrepareAnswer =
   | { readonly ok: true; readonly devices: readonly PreparedDevice[] }
-  | { readonly ok: false; readonly reason: string; readonly held?: true };
+  /** `passing`: the reason may be temporary, so it is worth trying again. */
+  | { readonly ok: false; readonly reason: string; readonly passing?: true };
 
-/** The machine as the last scan saw it. */
+/** The call of the kubelet that a prepare belongs to. */
+export interface PrepareCall {
+  /** Aborts when the kubelet cancels the call. */
+  readonly signal: AbortSignal;
+  /** Start of the call, in milliseconds of `performance.now()`. */
+  readonly begun: number;
+}
+
+/** The machine according to the last scan. */
 export interface Machine {
   readonly devices: ReadonlyMap<string, DraDevice>;
   readonly hcas: readonly Hca[];
@@ -47,43 +57,64 @@ export interface ClaimsOptions {
   readonly files: ClaimFiles;
   readonly log: Log;
   readonly getClaim: (ref: Pick<ClaimRef, "namespace" | "name">) => Promise<ApiResult<ResourceClaim>>;
-  /** Holders through the device plugin API by HCA name, asked now; a sentence when that is not known. */
+  /** Asks the kubelet for the holders through the device plugin API, by HCA name; the reason when they are unknown. */
   readonly heldBy: () => Promise<{ ok: true; held: ReadonlyMap<string, string> } | { ok: false; reason: string }>;
   readonly machine: () => Machine;
   /** Scans the machine now. */
   readonly rescan: (detail: string) => Promise<void>;
-  /** A claim came or went. */
+  /** Called when a claim was prepared or unprepared. */
   readonly onChange: () => void;
   /**
-   * How long a prepare waits for an HCA that somebody has, in milliseconds. A pod that is deleted without grace is gone for
-   * the scheduler before the kubelet has unprepared its claim, and a kubelet that was refused asks again only at its next
-   * resync, a minute later.
+   * How long a call retries when the reason may be temporary, in milliseconds: another pod holds the HCA, or the API server
+   * or the kubelet do not answer. When a pod is force-deleted, the scheduler reuses its devices before the kubelet has
+   * unprepared its claim. After an error the kubelet calls again only at its next resync, a minute later (syncFrequency):
+   * SyncPod in pkg/kubelet/kuberuntime does not return this error.
    */
   readonly patienceMs?: number;
+  /** Milliseconds of a monotonic clock. */
+  readonly now?: () => number;
 }
 
-const PATIENCE_MS = 10_000;
-/** How often it is checked whether it was given back; of a claim's end this process knows at once, as a rule. */
-const RECHECK_MS = 500;
-
+/** The kubelet's deadline is 45 s, and the last attempt may take 10 s. */
+const PATIENCE_MS = 25_000;
+/** Shortest and longest interval of attempts; usually this process unprepares the claim itself and need not wait for one. */
+const RECHECK_MS = 250;
+const LONGEST_RECHECK_MS = 2_000;
 /** The claims of one driver on this node. */
 export class Claims {
   readonly #options: ClaimsOptions;
-  /** What touches the disk happens one after the other; calls to the API server do not wait for it. */
+  /** Serializes access to the disk; calls to the API server do not wait for it. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Prepares that wait for an HCA. */
+  /** Wakes the prepares that wait for an HCA. */
   readonly #waiting = new Set<() => void>();
+  /** Running prepares by claim UID. */
+  readonly #underway = new Map<string, Set<AbortController>>();
+  readonly #abandoned: Abandoned;
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
+    this.#abandoned = new Abandoned(options);
   }
 
-  /** Never rejects; the reason names the claim and the device. */
-  async prepare(ref: ClaimRef): Promise<PrepareAnswer> {
-    const { log } = this.#options;
-    if (!isUid(ref.uid)) return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is no UID` };
+  /**
+   * Never rejects; the reason names the claim and the device.
+   *
+   * @param call nothing is written after it was cancelled, because the kubelet may have unprepared the claim already
+   */
+  async prepare(ref: ClaimRef, call?: PrepareCall): Promise<PrepareAnswer> {
+    const { log, patienceMs = PATIENCE_MS } = this.#options;
+    const { signal, begun = performance.now() } = call ?? {};
+    if (!isUid(ref.uid)) {
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${JSON.stringify(ref.uid)} is not a valid UID` };
+    }
+    const control = new AbortController();
+    const abort = () => this.#abort(control);
+    const same = this.#underway.get(ref.uid) ?? new Set();
+    this.#underway.set(ref.uid, same.add(control));
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
     try {
-      const answer = await this.#prepareInTime(ref);
+      const answer = await this.#prepareInTime(ref, control.signal, begun + patienceMs);
       if (answer.ok) log.info(`claim ${nameOf(ref)} is prepared: ${names(answer.devices)}`, { claim: ref.uid });
       else log.warn(`prepare refused: ${answer.reason}`, { claim: ref.uid });
       return answer;
@@ -91,13 +122,28 @@ export class Claims {
       const reason = `claim ${nameOf(ref)}: ${error instanceof Error ? error.message : error}`;
       log.error(`prepare failed: ${reason}`, { claim: ref.uid });
       return { ok: false, reason };
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      same.delete(control);
+      if (same.size === 0 && this.#underway.get(ref.uid) === same) this.#underway.delete(ref.uid);
     }
+  }
+
+  /** Cancels all running prepares. */
+  close(): void {
+    for (const control of [...this.#underway.values()].flatMap((one) => [...one])) this.#abort(control);
+  }
+
+  #abort(control: AbortController): void {
+    control.abort();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /** Succeeds for claims that were never prepared. Needs neither the API server nor the claim's object. */
   unprepare(ref: ClaimRef): Promise<string | null> {
     const { files, log, onChange } = this.#options;
-    if (!isUid(ref.uid)) return Promise.resolve(null); // never was a file's name, so there is none
+    if (!isUid(ref.uid)) return Promise.resolve(null); // it cannot have been prepared
+    for (const control of this.#underway.get(ref.uid) ?? []) this.#abort(control);
     return this.#inTurn(() => {
       try {
         const known = files.read().records.some((one) => one.uid === ref.uid);
@@ -114,7 +160,7 @@ export class Claims {
     });
   }
 
-  /** Makes CDI files what their records and the machine say: after a reboot, or when nodes were renumbered. */
+  /** Rewrites the CDI files that are missing or outdated: after a reboot, or when device nodes were renumbered. */
   refresh(): Promise<void> {
     const { files, log } = this.#options;
     return this.#inTurn(() => {
@@ -123,10 +169,11 @@ export class Claims {
         try {
           const { cdi } = renderClaim(record, hcas, host);
           const next = { ...record, cdi };
-          if (JSON.stringify(cdi) !== JSON.stringify(record.cdi)) files.writeRecord(next);
+          // The CDI file first: containers need it, and it may be writable when the disk of the records is full.
           if (files.writeCdi(next)) {
-            log.info(`the CDI file of claim ${nameOf(record)} is written again`, { claim: record.uid });
+            log.info(`the CDI file of claim ${nameOf(record)} was rewritten`, { claim: record.uid });
           }
+          files.writeRecord(next);
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
           log.error(`Cannot write the CDI file of claim ${nameOf(record)}: ${reason}; its containers cannot restart`);
@@ -136,106 +183,115 @@ export class Claims {
   }
 
   /**
-   * Removes what is left of claims that are gone: the API server does not have them, and no pod does either. Without an
-   * answer of both nothing is removed.
+   * Removes the records and CDI files of claims that do not exist any more (abandoned.ts). To be called periodically.
    *
-   * @param inUse "namespace/name" of claims that pods have; null when that is not known
+   * @param claimed the devices of all claims that pods use; null when they are unknown, and then nothing is removed
    */
-  async removeAbandoned(inUse: ReadonlySet<string> | null): Promise<void> {
-    if (inUse === null) return;
-    const { files, log, getClaim } = this.#options;
-    const { records } = files.read();
-    for (const record of records) {
-      if (inUse.has(nameOf(record))) continue;
-      const claim = await getClaim(record);
-      const gone = claim.ok ? claim.value.metadata.uid !== record.uid : claim.error.status === 404;
-      if (!gone) continue;
+  async removeAbandoned(claimed: readonly ClaimedDevice[] | null): Promise<void> {
+    if (claimed === null) return;
+    const { files, log } = this.#options;
+    const { claims, withoutRecord } = await this.#abandoned.find(claimed);
+    for (const record of claims) {
       await this.unprepare(record);
-      log.info(`claim ${nameOf(record)} is gone, and so is what was kept of it`, { claim: record.uid });
+      log.info(`claim ${nameOf(record)} does not exist any more; its record and CDI file were removed`, {
+        claim: record.uid,
+      });
     }
-    // A CDI file without a record: somebody removed the driver's directory under it. Whose it was is not known any more.
-    const known = new Set(records.map((one) => one.uid));
-    if (inUse.size > 0) return;
-    for (const uid of files.cdiUids()) if (!known.has(uid)) await this.#inTurn(() => files.remove(uid));
+    for (const uid of withoutRecord) {
+      await this.#inTurn(() => {
+        if (!files.hasRecord(uid)) files.remove(uid);
+      });
+    }
   }
 
-  /** Tries until the HCA is free or patience is over. */
-  async #prepareInTime(ref: ClaimRef): Promise<PrepareAnswer> {
-    const { patienceMs = PATIENCE_MS, log } = this.#options;
-    const end = performance.now() + patienceMs;
-    for (let waited = false;; waited = true) {
-      const answer = await this.#prepare(ref);
+  /** Retries until the prepare succeeds, fails for good, or the time is up. */
+  async #prepareInTime(ref: ClaimRef, signal: AbortSignal, end: number): Promise<PrepareAnswer> {
+    const { log } = this.#options;
+    for (let tries = 0;; tries++) {
+      const answer = await this.#prepare(ref, signal);
       const left = end - performance.now();
-      if (answer.ok || answer.held !== true || left <= 0) return answer;
-      if (!waited) log.info(`${answer.reason}; waiting for it to be given back`, { claim: ref.uid });
+      if (answer.ok || answer.passing !== true || left <= 0) return answer;
+      if (signal.aborted) return withdrawn(ref);
+      if (tries === 0) log.info(`${answer.reason}; retrying for ${(left / 1e3).toFixed(0)} s`, { claim: ref.uid });
       await new Promise<void>((resolve) => {
         const wake = () => {
           clearTimeout(timer);
           this.#waiting.delete(wake);
           resolve();
         };
-        const timer = setTimeout(wake, Math.min(RECHECK_MS, left));
+        const recheck = Math.min(LONGEST_RECHECK_MS, RECHECK_MS * 2 ** Math.min(tries, 10));
+        // With jitter: two processes that withdraw for each other must not do so again and again.
+        const timer = setTimeout(wake, Math.min(recheck * (0.5 + Math.random() / 2), left));
         this.#waiting.add(wake);
       });
     }
   }
 
-  async #prepare(ref: ClaimRef): Promise<PrepareAnswer> {
+  async #prepare(ref: ClaimRef, signal: AbortSignal): Promise<PrepareAnswer> {
     const { getClaim, heldBy } = this.#options;
     const [claim, holders] = await Promise.all([getClaim(ref), heldBy()]);
     if (!claim.ok) {
-      // The API server may be away for an hour: what was prepared can be prepared again without it.
-      const unreachable = claim.error.status === null || claim.error.status >= 500 || claim.error.status === 429;
-      if (unreachable) return await this.#again(ref, claim.error.message);
-      return { ok: false, reason: `claim ${nameOf(ref)}: ${claim.error.message}` };
+      // A claim that was prepared before can be prepared again without the API server, however long it is unreachable.
+      const { status, message } = claim.error;
+      if (status !== 404) return await this.#checked(ref, (last) => this.#again(ref, claim.error, signal, last));
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${message}` };
     }
     const mismatch = claimMismatch(ref, claim.value);
     if (mismatch !== null) return { ok: false, reason: `claim ${mismatch}` };
     if (!holders.ok) {
       const reason = `which HCAs pods have through the device plugin API is not known: ${holders.reason}`;
-      return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
+      return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}`, passing: true };
     }
     const parse = await this.#reader(claim.value);
-    const first = await this.#decideAndWrite(ref, claim.value, holders.held, parse, false);
-    if (first !== null) return first;
-    // Nodes were renumbered since the last scan. The machine is asked, not believed from memory.
-    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} are not as in the last scan`);
-    return (await this.#decideAndWrite(ref, claim.value, holders.held, parse, true))!;
+    return await this.#checked(
+      ref,
+      (last) => this.#decideAndWrite(ref, claim.value, holders.held, parse, signal, last),
+    );
   }
 
-  /** Null when sysfs says something else than the last scan, and may be asked again. */
+  /** Calls `work`, and once more after a scan when it returns null because the nodes differ from the last scan. */
+  async #checked(
+    ref: ClaimRef,
+    work: (last: boolean) => Promise<PrepareAnswer | null>,
+  ): Promise<PrepareAnswer> {
+    const first = await work(false);
+    if (first !== null) return first;
+    // The device nodes were renumbered after the last scan.
+    await this.#options.rescan(`the nodes of claim ${nameOf(ref)} differ from the last scan`);
+    return (await work(true))!;
+  }
+
+  /** Null when sysfs differs from the last scan and this is not the last attempt: the caller scans and tries again. */
   #decideAndWrite(
     ref: ClaimRef,
     claim: ResourceClaim,
     heldBy: ReadonlyMap<string, string>,
     parse: (parameters: unknown) => ParsedConfig,
+    signal: AbortSignal,
     last: boolean,
   ): Promise<PrepareAnswer | null> {
     const { files, machine, driver, pool } = this.#options;
     return this.#inTurn((): PrepareAnswer | null => {
+      if (signal.aborted) return withdrawn(ref);
       const { devices, hcas, host } = machine();
       const before = files.read().records.find((one) => one.uid === ref.uid) ?? null;
       const decision = decide(ref, claim, { driver, pool, devices, hcas, host, heldBy, parse, before });
       if (!decision.ok) return decision;
       const { record, checks } = decision;
-      const wrong = checks.find((one) => !this.#verify(one));
-      if (wrong !== undefined) {
-        if (!last) return null;
-        const what = "hostPath" in wrong
-          ? `${wrong.hostPath} comes and goes`
-          : `the nodes of ${wrong.hca} are changing`;
-        return { ok: false, reason: `claim ${nameOf(ref)}: ${what} right now` };
-      }
+      const wrong = this.#wrong(checks);
+      if (wrong !== null) return last ? { ok: false, reason: `claim ${nameOf(ref)}: ${wrong} right now` } : null;
       // Another process of this driver may be doing the same for another claim at this moment. Each writes down what it
       // wants before it reads what others want, so at least one of the two sees the other and steps back.
       const again = before?.state === "prepared" && sameDevices(before, record);
       if (!again) files.writeRecord(record);
-      const others = files.read().records.filter((one) => !again || one.state === "prepared");
-      const reason = conflict(record, others);
+      const { records, unreadable } = files.read();
+      const others = records.filter((one) => !again || one.state === "prepared");
+      const torn = unreadable.map((path) => ({ path, devices: files.cdiDevices(uidOfFile(path)) }));
+      const reason = conflict(record, others) ?? hiddenConflict(record, torn);
       if (reason !== null) {
         if (before === null) files.remove(ref.uid);
         else files.writeRecord(before);
-        return { ok: false, reason, held: true };
+        return { ok: false, reason, passing: true };
       }
       const prepared: ClaimRecord = { ...record, state: "prepared" };
       files.writeCdi(prepared);
@@ -245,22 +301,30 @@ export class Claims {
     });
   }
 
-  /** Prepares from the record what was prepared before; its UID says that it is the same claim. */
-  #again(ref: ClaimRef, reason: string): Promise<PrepareAnswer> {
+  /** Prepares a claim from its record; the UID identifies it. */
+  #again(ref: ClaimRef, error: ApiError, signal: AbortSignal, last: boolean): Promise<PrepareAnswer | null> {
     const { files, machine, log } = this.#options;
-    return this.#inTurn((): PrepareAnswer => {
+    return this.#inTurn((): PrepareAnswer | null => {
+      if (signal.aborted) return withdrawn(ref);
       const record = files.read().records.find((one) => one.uid === ref.uid && one.state === "prepared");
-      if (record === undefined) return { ok: false, reason: `claim ${nameOf(ref)}: ${reason}` };
+      if (record === undefined) {
+        const { status, message } = error;
+        const passing = status === null || status >= 500 || status === 429;
+        return { ok: false, reason: `claim ${nameOf(ref)}: ${message}`, ...passing ? { passing } : {} };
+      }
       const { hcas, host } = machine();
-      const next = { ...record, cdi: renderClaim(record, hcas, host).cdi };
-      files.writeRecord(next);
+      const { cdi, checks } = renderClaim(record, hcas, host);
+      const wrong = this.#wrong(checks);
+      if (wrong !== null) return last ? { ok: false, reason: `claim ${nameOf(ref)}: ${wrong} right now` } : null;
+      const next = { ...record, cdi };
       files.writeCdi(next);
-      log.warn(`claim ${nameOf(ref)} is prepared as before: ${reason}`, { claim: ref.uid });
+      files.writeRecord(next);
+      log.warn(`claim ${nameOf(ref)} is prepared from its record: ${error.message}`, { claim: ref.uid });
       return { ok: true, devices: answerOf(next) };
     });
   }
 
-  /** The schema of opaque parameters is loaded by the first claim that has any. */
+  /** Loads the schema of opaque parameters with the first claim that has some for this driver. */
   async #reader(claim: ResourceClaim): Promise<(parameters: unknown) => ParsedConfig> {
     const ours = (claim.status?.allocation?.devices?.config ?? []).some((one) =>
       one.opaque?.driver === this.#options.driver
@@ -269,16 +333,27 @@ export class Claims {
     return (await import("./rdma_config.ts")).parseRdmaConfig;
   }
 
-  #verify(check: Check): boolean {
-    if ("hostPath" in check) return this.#options.machine().host.has(check.hostPath) === check.exists;
-    return readLine(`${this.#options.sysfsRoot}/${check.path}`) === check.expected;
+  /** The first node that differs from the last scan, in words; null when none does. */
+  #wrong(checks: readonly Check[]): string | null {
+    const { machine, sysfsRoot } = this.#options;
+    const wrong = checks.find((one) =>
+      "hostPath" in one
+        ? machine().host.has(one.hostPath) !== one.exists
+        : readLine(`${sysfsRoot}/${one.path}`) !== one.expected
+    );
+    if (wrong === undefined) return null;
+    return "hostPath" in wrong ? `${wrong.hostPath} comes and goes` : `the nodes of ${wrong.hca} are changing`;
   }
 
   #inTurn<T>(work: () => T): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined); // the caller gets the error; the next one has its turn all the same
+    const done = this.#turn.then(() => this.#options.files.alone(work));
+    this.#turn = done.catch(() => undefined); // the caller gets the error; the next operation runs regardless
     return done;
   }
+}
+
+function withdrawn(ref: ClaimRef): PrepareAnswer {
+  return { ok: false, reason: `claim ${nameOf(ref)}: the kubelet has cancelled the prepare` };
 }
 
 function sameDevices(a: ClaimRecord, b: ClaimRecord): boolean {

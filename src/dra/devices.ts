@@ -1,5 +1,5 @@
 /**
- * From pool states to the devices of ResourceSlices: names, attributes, capacities, taints and counters. Pure.
+ * Converts pool states to devices of ResourceSlices: names, attributes, capacities, taints and counters. Pure.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { DeviceState, PoolStates } from "../pool/states.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import { dashes, deviceName } from "./names.ts";
 
-/** Fields that the API server keeps only with their feature gate. */
+/** Fields that the API server drops unless their feature gate is on. */
 export interface Features {
   readonly taints: boolean;
   readonly sharing: boolean;
@@ -20,31 +20,31 @@ export interface Features {
 
 export const ALL_FEATURES: Features = { taints: true, sharing: true, counters: true };
 
-/** A device that claims can get, and what is behind it. */
+/** A device that can be allocated to claims. */
 export interface DraDevice {
   readonly name: string;
   readonly spec: ResourceSpec;
   readonly state: DeviceState;
-  /** Who holds it through the device plugin API, for people; null when no one does. */
+  /** The pod that holds it through the device plugin API, as a phrase; null for none. */
   readonly heldBy: string | null;
-  /** It is up, and its taint stays for a while: it went down too often lately. */
+  /** True while it keeps its taint although it is up, because it went down too often recently. */
   readonly flapping: boolean;
 }
 
-/** Everything that the content of the slices follows from. */
+/** Everything that determines the content of the slices. */
 export interface PublishedState {
   readonly devices: readonly DraDevice[];
   readonly netnsMode: NetnsMode;
   readonly features: Features;
-  /** What was published before, by device name: facts that a scan may miss stay. */
+  /** Published attributes by device name, for values that a scan may not find. */
   readonly known: ReadonlyMap<string, Attributes>;
 }
 
-/** Devices, and the counters that they draw from. */
+/** Devices, and the counters that they consume. */
 export interface Published {
   readonly devices: readonly SliceDevice[];
   readonly counters: readonly CounterSet[];
-  /** What is not offered, or not as asked, with the reason. */
+  /** One sentence for each device that is left out or restricted, with the reason. */
   readonly notes: readonly string[];
 }
 
@@ -74,7 +74,7 @@ export function draDevices(
   return { devices: [...byName.values()], notes };
 }
 
-/** What the slices shall say. */
+/** The content of the slices. */
 export function publish({ devices, netnsMode, features, known }: PublishedState): Published {
   const notes: string[] = [];
   const groups = features.counters ? functionGroups(devices) : new Map<string, FunctionGroup>();
@@ -141,18 +141,19 @@ function sliceDevice(
 /** Keys of taints, below the driver's domain. */
 export const TAINT_DOMAIN = "rdma.tencent.com";
 
-/** Why no new pod should get the device, as taints; empty when nothing speaks against it. */
+/** The taints of a device: the reasons why no new pod should get it. */
 export function taintsOf({ spec, state, heldBy, flapping }: DraDevice): readonly DeviceTaint[] {
   const { taint: effect } = spec.dra;
   const found: DeviceTaint[] = [];
   if (!state.present) found.push({ key: `${TAINT_DOMAIN}/gone`, effect });
   else if (!state.healthy) {
     const noNode = state.member.hcas.some((hca) => !hca.uverbs?.present);
-    found.push({ key: `${TAINT_DOMAIN}/${noNode ? "no-device-node" : "link-down"}`, effect });
+    const key = noNode ? "no-device-node" : state.counter !== null ? "counter-errors" : "link-down";
+    found.push({ key: `${TAINT_DOMAIN}/${key}`, effect });
   } else if (flapping) {
     found.push({ key: `${TAINT_DOMAIN}/link-down`, effect: effect === "NoExecute" ? "NoSchedule" : effect });
   }
-  // Whoever holds it must not be deleted because of it, and two holders are never right.
+  // The holder must not be evicted because of this taint.
   if (heldBy !== null) found.push({ key: `${TAINT_DOMAIN}/held-by-device-plugin`, effect: "NoSchedule" });
   return found;
 }
@@ -164,8 +165,8 @@ interface FunctionGroup {
 }
 
 /**
- * PFs that are offered together with VFs of theirs, where the resource wants them to exclude each other; by PCI address.
- * Devices that several claims may have are not counted: the configuration refuses the two together.
+ * PFs that are offered together with their VFs and exclude them (`pfExcludesVfs`), by PCI address. Shared devices are
+ * not counted: the configuration does not allow sharing together with `pfExcludesVfs`.
  */
 function functionGroups(all: readonly DraDevice[]): ReadonlyMap<string, FunctionGroup> {
   const devices = all.filter(({ spec }) => spec.mode.kind === "exclusive");

@@ -1,13 +1,13 @@
 /**
- * The DRA door: the same HCAs, selection and health as the device plugin's, offered as ResourceSlices and prepared as
- * claims. Wiring and life cycle.
+ * The DRA driver: offers HCAs as ResourceSlices and prepares claims, with the same selection and health as the device
+ * plugin. Wiring and life cycle.
  *
  *     inventory ─► devices ─► publisher ─► API server        kubelet ─► server ─► claims ─► records, CDI files
  *                     └─────► health streams ─► kubelet
  *
  * @module
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
@@ -18,7 +18,7 @@ import type { HostFacts } from "../pool/allocate.ts";
 import type { PoolStates } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
 import { ClaimFiles } from "./claim_files.ts";
-import { type ClaimRecord, nameOf } from "./claim_record.ts";
+import type { ClaimRecord } from "./claim_record.ts";
 import { Claims, type Machine } from "./claims.ts";
 import { type DraDevice, draDevices } from "./devices.ts";
 import { FlapMemory } from "./flaps.ts";
@@ -34,35 +34,38 @@ export interface DraOptions {
   readonly pluginsDir: string;
   readonly registryDir: string;
   readonly cdiDir: string;
-  /** Not empty: two processes of the driver may serve at once, as in a rolling update, and their sockets have this in their names. */
+  /** Part of the socket names if not empty, so that two processes can serve at once during a rolling update. */
   readonly podUid: string;
   readonly sysfsRoot: string;
   readonly client: ApiClient;
-  /** Asks the kubelet which pod has what, now. */
+  /** Asks the kubelet which pods hold which devices. */
   readonly listPods: () => Promise<PodsAnswer>;
   readonly log: Log;
   /** Scans the machine now; {@link DraDoor.update} has been called when it resolves. */
   readonly rescan: (detail: string) => Promise<void>;
   readonly onStatus?: () => void;
-  /** A claim came or went. */
+  /** Called when a claim was prepared or unprepared. */
   readonly onClaims?: () => void;
   readonly timing?: Partial<DraTiming>;
 }
 
 export interface DraTiming extends PublisherTiming {
-  /** How often the kubelet is asked who holds what: when something is held, and else. */
+  /** Intervals of asking the kubelet which pods hold devices: while some do, and otherwise. */
   readonly heldMs: number;
   readonly podsMs: number;
   readonly retryMs: number;
   readonly drainMs: number;
   readonly resendMs: number;
-  /** How long a prepare waits for an HCA that somebody has. */
+  /** How long a prepare retries when the reason may be temporary. */
   readonly patienceMs: number;
 }
 
-const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 10_000 };
+const TIMING = { heldMs: 5_000, podsMs: 30_000, retryMs: 2_000, drainMs: 1_500, resendMs: 10_000, patienceMs: 25_000 };
 
-/** What can be seen of the door from outside. */
+/** Names of the sockets of the driver's processes in its directory. */
+const SOCKET = /^dra.*\.sock$/;
+
+/** The observable state of the driver. */
 export interface DraStatus {
   readonly driver: string;
   readonly pool: string;
@@ -72,7 +75,7 @@ export interface DraStatus {
   readonly registrations: number;
   /** The kubelet's open health streams. */
   readonly healthStreams: number;
-  /** Why it is not registered, or pods cannot be asked for; null when all is well. */
+  /** Why it is not registered, or why the pods are unknown; null when neither is the case. */
   readonly reason: string | null;
   readonly publisher: PublisherStatus;
 }
@@ -110,7 +113,10 @@ export class DraDoor {
     this.#timing = { ...TIMING, ...options.timing };
     const { driver, pool, log, client } = options;
     this.#files = new ClaimFiles(join(options.pluginsDir, driver), options.cdiDir, driver);
-    this.#health = new HealthStreams(() => healthList(this.#devices, pool, Date.now()), this.#timing.resendMs);
+    this.#health = new HealthStreams(
+      () => healthList(this.#devices, pool, Date.now(), this.claims),
+      this.#timing.resendMs,
+    );
     this.#publisher = new Publisher({
       client,
       driver,
@@ -118,6 +124,7 @@ export class DraDoor {
       pool,
       log,
       onStatus: () => this.#report(),
+      successor: () => newerSocket(join(options.pluginsDir, driver), this.#dra?.path ?? null),
       timing: options.timing ?? {},
     });
     this.#claims = new Claims({
@@ -142,7 +149,7 @@ export class DraDoor {
     });
   }
 
-  /** Begins to work; {@link update} must have been called. */
+  /** Starts the driver; {@link update} must have been called before. */
   start(): void {
     this.#inBackground(this.#publisher.run(this.#stop.signal));
     this.#inBackground(this.#askPods());
@@ -163,34 +170,38 @@ export class DraDoor {
     };
   }
 
-  /** Claims that are prepared on this node, by whichever process of the driver. */
+  /** Claims prepared on this node by any process of the driver. */
   get claims(): readonly ClaimRecord[] {
     return this.#files.read().records;
   }
 
-  /** Takes over what a scan found. */
+  /** Takes the result of a scan. */
   update(states: PoolStates, snapshot: Snapshot, host: HostFacts): void {
     const machineChanged = snapshot !== this.#snapshot;
     this.#states = states;
     this.#snapshot = snapshot;
     this.#host = host;
     this.#derive();
-    // After a reboot or a driver's reload the nodes have other numbers, and containers of live claims may restart.
+    // Device nodes may have been renumbered by a reboot or driver reload, and containers of prepared claims may
+    // restart.
     if (machineChanged) this.#inBackground(this.#claims.refresh());
   }
 
-  /** The kubelet's directories may have changed: sockets that are gone are made again. */
+  /** Creates sockets that are missing; called when the kubelet's directories may have changed. */
   kubeletDirChanged(): void {
     if (this.#stop.signal.aborted) return;
     this.#serving ??= this.#serve().finally(() => this.#serving = null);
   }
 
-  /** Removes the sockets and finishes calls in flight. Slices, records and CDI files stay: pods still use what they have. */
+  /**
+   * Removes the sockets and finishes calls in flight. Slices, records and CDI files stay, because pods still use them.
+   */
   async close(): Promise<void> {
     this.#stop.abort();
     for (const timer of [this.#podsTimer, this.#retryTimer, this.#flapTimer]) clearTimeout(timer);
     await this.#serving;
     this.#health.close();
+    this.#claims.close();
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
     await Promise.all(this.#background);
@@ -208,7 +219,7 @@ export class DraDoor {
     return [...this.#snapshot?.hcas ?? [], ...this.#snapshot?.inPodNetns ?? []];
   }
 
-  /** Devices, taints and health from what is known now. */
+  /** Computes devices, taints and health, and publishes them. */
   #derive(): void {
     if (this.#snapshot === null) return;
     const { devices, notes } = draDevices(this.#states, this.#heldBy);
@@ -221,7 +232,7 @@ export class DraDoor {
       this.#flapTimer = setTimeout(() => this.#derive(), Math.max(1, held.wakeAt - now));
     }
     this.#health.send();
-    // Not before it is known which HCAs pods have already: they would be on offer a second time.
+    // Nothing is published until it is known which HCAs pods already hold: they would be offered a second time.
     if (this.#pods === null) return;
     this.#publisher.want({ devices: this.#devices, netnsMode: this.#snapshot.netnsMode });
   }
@@ -238,11 +249,9 @@ export class DraDoor {
       if (first) {
         this.#say(null);
         await this.#claims.refresh();
-        await this.#claims.removeAbandoned(
-          new Set(answer.claimed.map((one) => nameOf({ namespace: one.claimNamespace, name: one.claim }))),
-        );
-        if (this.#stop.signal.aborted) return;
       }
+      await this.#claims.removeAbandoned(answer.claimed);
+      if (this.#stop.signal.aborted) return;
     } else if (this.#pods === null) {
       this.#say(`nothing is published before the kubelet has reported which HCAs pods have: ${answer.reason}`);
     }
@@ -255,7 +264,7 @@ export class DraDoor {
     return heldHcas(answer.holders, this.#states, this.#hcas);
   }
 
-  /** Both sockets, or what is missing of them. */
+  /** Creates the sockets that are missing. */
   async #serve(): Promise<void> {
     const { driver, registryDir, log } = this.#options;
     const endpoint = this.#endpoint;
@@ -266,12 +275,12 @@ export class DraDoor {
       if (this.#dra?.inPlace !== true) {
         const old = this.#dra;
         this.#dra = await listenDra(endpoint, {
-          prepare: (ref) => this.#claims.prepare(ref),
+          prepare: (ref, call) => this.#claims.prepare(ref, call),
           unprepare: (ref) => this.#claims.unprepare(ref),
           watchHealth: (stream) => this.#health.add(stream),
         });
         if (old !== null) this.#inBackground(old.close(0));
-        // The kubelet has to find the new one.
+        // Registering again makes the kubelet connect to the new socket.
         const registration = this.#registration;
         this.#registration = null;
         await registration?.close(0);
@@ -299,15 +308,15 @@ export class DraDoor {
     }
   }
 
-  /** Sockets of processes that were killed: the kubelet would dial them for ever. */
+  /** Removes sockets of processes that were killed: the kubelet would keep dialling them. */
   async #sweep(): Promise<void> {
     const { driver, pluginsDir, registryDir } = this.#options;
     this.#swept = true;
-    this.#files.removeLitter();
+    await this.#files.alone(() => this.#files.removeLitter());
     const found = [
-      ...namesIn(registryDir).filter((name) => name.startsWith(driver) && name.endsWith("-reg.sock"))
+      ...namesIn(registryDir).filter((name) => name.startsWith(`${driver}-`) && name.endsWith("-reg.sock"))
         .map((name) => join(registryDir, name)),
-      ...namesIn(join(pluginsDir, driver)).filter((name) => /^dra.*\.sock$/.test(name))
+      ...namesIn(join(pluginsDir, driver)).filter((name) => SOCKET.test(name))
         .map((name) => join(pluginsDir, driver, name)),
     ];
     for (const path of found) if (!await isServed(path)) rmSync(path, { force: true });
@@ -336,6 +345,19 @@ export class DraDoor {
     }).finally(() => this.#background.delete(done));
     this.#background.add(done);
   }
+}
+
+/** Path of a socket of another process of the driver that is newer than this one's and served; null when there is none. */
+async function newerSocket(dir: string, own: string | null): Promise<string | null> {
+  if (own === null) return null;
+  const madeAt = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+  for (const name of namesIn(dir).filter((one) => SOCKET.test(one))) {
+    const path = join(dir, name);
+    // The name decides when both have the same time.
+    const newer = madeAt(path) - madeAt(own) || (path > own ? 1 : -1);
+    if (path !== own && newer > 0 && await isServed(path)) return path;
+  }
+  return null;
 }
 
 function namesIn(dir: string): readonly string[] {

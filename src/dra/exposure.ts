@@ -1,6 +1,6 @@
 /**
- * Which device nodes and variables a request gets: what the node's configuration allows, narrowed by the class, narrowed by
- * the claim. Pure.
+ * The device nodes and variables of a request: those of the node's configuration, restricted by the DeviceClass and
+ * then by the claim. Pure.
  *
  * @module
  */
@@ -13,10 +13,12 @@ export interface Exposure {
   readonly env: EnvPolicy;
 }
 
-/** Without a word of the class: what every program needs and nothing that manages the fabric. */
+/**
+ * The default if the DeviceClass says nothing: the nodes that every program needs, and none that manages the fabric.
+ */
 const UNPRIVILEGED: readonly NodeKind[] = ["uverbs", "rdma_cm"];
 
-/** The entries of a claim's configuration that are meant for this driver and this request. */
+/** The entries of a claim's configuration for this driver and request. */
 export function configFor(
   config: readonly AllocationConfig[],
   driver: string,
@@ -26,13 +28,13 @@ export function configFor(
   const concerns = ({ requests = [] }: AllocationConfig) =>
     requests.length === 0 || requests.includes(request) || requests.includes(main);
   const ours = config.filter((one) => one.opaque?.driver === driver && concerns(one));
-  // The class is the cluster's administrator, and comes first whatever the order in the object.
+  // The DeviceClass is written by the cluster's administrator and is applied first, whatever the order in the object.
   return [...ours.filter((one) => one.source === "FromClass"), ...ours.filter((one) => one.source !== "FromClass")];
 }
 
 /**
  * @param parse reads the parameters of an entry
- * @returns a sentence when the claim asks for what it must not have, or in a way that is not understood
+ * @returns the reason when the claim requests nodes that it may not have, or its parameters are invalid
  */
 export function exposure(
   spec: ResourceSpec,

@@ -1,13 +1,14 @@
 /**
- * Links that go up and down again and again: each change of a taint is a write to the API server and wakes the scheduler,
- * so a device that has been down several times has to be up for a while before its taint goes. Going down counts at once.
+ * Damps flapping links: each change of a taint is a write to the API server and wakes the scheduler, so a device that
+ * went down several times must stay up for a while before its taint is removed. A link that goes down is tainted at
+ * once.
  *
  * @module
  */
 
-/** Times that a device went down are counted over so many milliseconds. */
+/** Period over which a device's link failures are counted, in milliseconds. */
 const WINDOW_MS = 600_000;
-/** So many cost nothing. */
+/** Link failures without a penalty. */
 const FREE = 2;
 const FIRST_HOLD_MS = 30_000;
 
@@ -18,15 +19,15 @@ interface Link {
   upSince: number;
 }
 
-/** What follows from one scan of the devices. */
+/** The result for one scan. */
 export interface Held {
-  /** Healthy devices whose taint stays for now, with the number of times they went down lately. */
+  /** Healthy devices that keep their taint for now, with their number of recent failures. */
   readonly names: ReadonlyMap<string, number>;
-  /** When the next one of them is let go; null when there is none. */
+  /** Time at which the next of them loses its taint; null for none. */
   readonly wakeAt: number | null;
 }
 
-/** The memory of one process. */
+/** The link failures seen by this process. */
 export class FlapMemory {
   readonly #links = new Map<string, Link>();
 
@@ -53,7 +54,7 @@ export class FlapMemory {
   }
 }
 
-/** How long a device has to be up before its taint goes. */
+/** How long a device must be up before its taint is removed, in milliseconds. */
 export function holdMs(downs: number): number {
   return downs <= FREE ? 0 : Math.min(WINDOW_MS, FIRST_HOLD_MS * 2 ** (downs - FREE - 1));
 }

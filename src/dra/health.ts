@@ -1,36 +1,56 @@
 /**
- * Health of devices for the status of pods: complete lists, sent again before the kubelet takes them for stale. Pure but
- * for the streams.
+ * Device health for the status of pods: the full list is sent after every change, and repeated before the kubelet
+ * considers it stale.
  *
  * @module
  */
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { NodeWatchResourcesResponse } from "../gen/v1alpha1/NodeWatchResourcesResponse.ts";
+import type { ClaimRecord } from "./claim_record.ts";
 import type { DraDevice } from "./devices.ts";
 
-/** The kubelet's own default, said so that its default does not matter. */
+/** The kubelet's default, sent explicitly so as not to depend on it. */
 const TIMEOUT_SECONDS = 30;
-/** Three lists may be lost before a device counts as unknown. */
+/** Two lists may be lost before the kubelet reports a device as unknown. */
 const RESEND_MS = 10_000;
-/** What the kubelet cuts off itself, with dots. */
+/** The kubelet truncates longer messages. */
 const LONGEST_MESSAGE = 1_024;
 
 type Stream = ServerWritableStream<object, NodeWatchResourcesResponse>;
 
-/** The list of all devices of a pool. */
+/**
+ * The list of all devices of a pool.
+ *
+ * @param claims prepared claims; their devices are reported as unhealthy when the node does not offer them any more (the HCA
+ *   is missing, or the configuration changed), because the pods' status would show them as unknown
+ */
 export function healthList(
   devices: readonly DraDevice[],
   pool: string,
   now: number,
+  claims: readonly ClaimRecord[] = [],
 ): NodeWatchResourcesResponse {
+  const report = (device_name: string, message: string | null) => ({
+    device: { pool_name: pool, device_name },
+    health: message === null ? "HEALTHY" as const : "UNHEALTHY" as const,
+    last_updated_time: Math.floor(now / 1_000),
+    health_check_timeout_seconds: TIMEOUT_SECONDS,
+    message: message ?? "",
+  });
+  const names = new Set(devices.map((one) => one.name));
+  const gone = new Map(
+    claims.flatMap((one) => one.devices).filter((one) => one.pool === pool && !names.has(one.device))
+      .map((one) => [one.device, one.hcas.map((hca) => hca.name)]),
+  );
   return {
-    devices: devices.map(({ name, state }) => ({
-      device: { pool_name: pool, device_name: name },
-      health: state.healthy ? "HEALTHY" : "UNHEALTHY",
-      last_updated_time: Math.floor(now / 1_000),
-      health_check_timeout_seconds: TIMEOUT_SECONDS,
-      message: state.healthy ? "" : healthMessage(name, state.reason, state.member.hcas.map((hca) => hca.name)),
-    })),
+    devices: [
+      ...devices.map(({ name, state }) =>
+        report(name, state.healthy ? null : healthMessage(name, state.reason, state.member.hcas.map((hca) => hca.name)))
+      ),
+      ...[...gone].map(([name, hcas]) =>
+        report(name, healthMessage(name, "the node does not offer it any more", hcas))
+      ),
+    ],
   };
 }
 
@@ -44,7 +64,7 @@ export class HealthStreams {
   readonly #list: () => NodeWatchResourcesResponse;
   readonly #resendMs: number;
   readonly #open = new Set<Stream>();
-  /** Streams whose reader is behind: they get the list of the moment in which they can take one. */
+  /** Streams with backpressure; each gets the current list once it drains. */
   readonly #full = new Set<Stream>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -73,14 +93,16 @@ export class HealthStreams {
     this.#write(stream, this.#list());
   }
 
-  /** Something may have changed. */
+  /** Sends the current list to all streams. */
   send(): void {
     if (this.#open.size === 0) return;
     const list = this.#list();
     for (const stream of this.#open) if (!this.#full.has(stream)) this.#write(stream, list);
   }
 
-  /** Ends all streams; the kubelet then shows the devices as unknown until another driver's process reports. */
+  /**
+   * Ends all streams; the kubelet then reports the devices as unknown until another process of the driver serves it.
+   */
   close(): void {
     for (const stream of [...this.#open]) stream.end();
     this.#open.clear();

@@ -1,5 +1,5 @@
 /**
- * Who has an HCA already, as the kubelet tells it: containers that got it through the device plugin API. Pure.
+ * The containers that hold HCAs through the device plugin API, according to the kubelet. Pure.
  *
  * @module
  */
@@ -8,16 +8,16 @@ import type { Holder } from "../kubelet/pod_resources.ts";
 import { membersOf, SHARE_MARK } from "../pool/devices.ts";
 import type { PoolState, PoolStates } from "../pool/states.ts";
 
-/** Devices by resource and ID, with the containers that have them. */
+/** The containers that hold devices, by resource and device ID. */
 export type Holders = ReadonlyMap<string, ReadonlyMap<string, readonly Holder[]>>;
 
 /**
- * Holders by HCA name, in words: "pod ns/name through tencent.com/rdma".
+ * Holders by HCA name, as phrases: "pod ns/name through tencent.com/rdma".
  *
- * A resource that this configuration offers through the device plugin is read by its own rules. Of any other, which may be
- * what this node offered before it was switched to DRA, or another plugin's, the device ID tells: it is the HCA's name or
- * its PCI address, with or without the number of a share. Numbers alone stand for every HCA of the resource that has the
- * same name now; of a resource that is not known here they say nothing.
+ * For a resource that this configuration offers through the device plugin API, its pool maps device IDs to HCAs. Other
+ * resources belong to another plugin, or were offered by this node before it was switched to DRA: their device IDs are
+ * the HCA's name or PCI address, with or without a share number. An ID that is only a number stands for every HCA of
+ * the resource of the same name, and for nothing if there is no such resource.
  */
 export function heldHcas(holders: Holders, states: PoolStates, hcas: readonly Hca[]): ReadonlyMap<string, string> {
   const held = new Map<string, string>();

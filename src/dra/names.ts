@@ -1,5 +1,5 @@
 /**
- * Names of devices in ResourceSlices: DNS labels made of what survives a rename and a reboot. Pure.
+ * Names of devices in ResourceSlices: DNS labels that survive a rename and a reboot. Pure.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import type { Member } from "../pool/select.ts";
 const LONGEST = 63;
 
 /**
- * "pci-0000-3b-00-0" for a PCI function, "sf-0000-3b-00-0-4" for a sub-function of it, "rdma-rxe0" for software. The
- * kernel's own name (mlx5_0) is an attribute: it is no DNS label, and udev may change it.
+ * "pci-0000-3b-00-0" for a PCI function, "sf-0000-3b-00-0-4" for its sub-function, "rdma-rxe0" for a software device.
+ * The kernel's name (mlx5_0) is an attribute instead: it is not a DNS label, and udev may change it.
  */
 export function deviceName(member: Member): string {
   const hca = member.hcas[0];
@@ -24,7 +24,7 @@ export function deviceName(member: Member): string {
   return label(`rdma-${dashes(hca?.name ?? member.id)}`);
 }
 
-/** Everything that no label may have becomes a dash. */
+/** Replaces every character that is not allowed in a label by a dash. */
 export function dashes(text: string): string {
   return text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
 }

@@ -1,5 +1,5 @@
 /**
- * What the DRA driver has to know at its start, as the command line says it; and the way from there to a running driver.
+ * Settings of the DRA driver from the command line, and the creation of a driver from them.
  *
  * @module
  */
@@ -21,13 +21,13 @@ export interface DraSettings {
   readonly podUid: string;
   readonly podResourcesSocket: string;
   readonly sysfsRoot: string;
-  /** Asked only when it is needed: without DRA the environment is not even read. Null when no API server is known. */
+  /** Called only with DRA, since it reads the environment. Null when no API server is known. */
   readonly access: () => ApiAccess | null;
   /** For tests. */
   readonly timing?: Partial<DraTiming>;
 }
 
-/** What the driver asks of the agent. */
+/** Callbacks of the driver into the agent. */
 export interface DraHooks {
   readonly log: Log;
   readonly rescan: (detail: string) => Promise<void>;
@@ -36,8 +36,8 @@ export interface DraHooks {
 }
 
 /**
- * A driver that does nothing until its `start()`.
- * @throws when there is no API server to work with
+ * Creates a driver without starting it.
+ * @throws when no API server is known
  */
 export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
   const { access: find, podResourcesSocket, ...rest } = settings;
@@ -52,7 +52,8 @@ export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
     ...hooks,
     pool: settings.node,
     client: new ApiClient(access),
-    // A connection for each question: an answer that was on its way already may be older than what is asked about.
+    // Every call has its own connection and answer: one already under way may be older than the event that caused this
+    // call.
     listPods: () => podsByDevice(podResourcesSocket),
   });
 }
@@ -64,7 +65,9 @@ export function preparedClaims(
   return readClaims(claimsDir(pluginsDir, driver)).records;
 }
 
-/** "claim ns/name" by the name of the HCA that it has, one of several; whoever has admin access only watches. */
+/**
+ * "claim ns/name" by the name of the HCA that it holds, the first of several; claims with admin access do not count.
+ */
 export function claimedHcas(
   claims: readonly ClaimRecord[],
   snapshot: Pick<Snapshot, "hcas" | "inPodNetns">,
@@ -72,7 +75,7 @@ export function claimedHcas(
   return new Map([...claimsByHca(claims, snapshot)].map(([hca, all]) => [hca, `claim ${all[0]}`]));
 }
 
-/** "ns/name" of every claim by the name of the HCA that it has. */
+/** "ns/name" of every claim, by the name of the HCA that it holds. */
 export function claimsByHca(
   claims: readonly ClaimRecord[],
   { hcas, inPodNetns }: Pick<Snapshot, "hcas" | "inPodNetns">,

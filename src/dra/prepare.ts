@@ -1,6 +1,6 @@
 /**
- * Whether a claim can have the devices that the scheduler gave it, and what it gets. Pure: the claim, the devices of the
- * node, the claims that are prepared and the holders by the device plugin give a record to write, or a sentence.
+ * Decides whether a claim can be prepared with the devices that the scheduler allocated to it, and computes its record.
+ * Pure.
  *
  * @module
  */
@@ -13,27 +13,27 @@ import type { DraDevice } from "./devices.ts";
 import { configFor, exposure } from "./exposure.ts";
 import type { ParsedConfig } from "./rdma_config.ts";
 
-/** The node at the moment of the decision. */
+/** The state of the node that a decision depends on. */
 export interface NodeView {
   readonly driver: string;
   readonly pool: string;
   readonly devices: ReadonlyMap<string, DraDevice>;
   readonly hcas: readonly Hca[];
   readonly host: HostFacts;
-  /** Holders through the device plugin API by HCA name, asked just now. */
+  /** Current holders through the device plugin API, by HCA name. */
   readonly heldBy: ReadonlyMap<string, string>;
-  /** What is kept of the same claim from an earlier time. */
+  /** The record of the same claim, if it was prepared before. */
   readonly before: ClaimRecord | null;
-  /** Reads opaque parameters. */
+  /** Parses opaque parameters. */
   readonly parse: (parameters: unknown) => ParsedConfig;
 }
 
 export type Decision =
   | { readonly ok: true; readonly record: ClaimRecord; readonly checks: readonly Check[] }
-  /** `held`: by somebody who may be giving it back at this moment. */
-  | { readonly ok: false; readonly reason: string; readonly held?: true };
+  /** `passing`: another pod holds a device and may be about to release it, so it is worth waiting. */
+  | { readonly ok: false; readonly reason: string; readonly passing?: true };
 
-/** What is wrong with the object that the API server has for a claim; null when it is the one that is meant. */
+/** Why the API server's object is not the claim to be prepared; null when it is. */
 export function claimMismatch(ref: ClaimRef, claim: ResourceClaim): string | null {
   if (claim.metadata.uid !== ref.uid) {
     return `${nameOf(ref)} was replaced: the API server has UID ${claim.metadata.uid}, the pod's claim is ${ref.uid}`;
@@ -59,7 +59,7 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
     if (state.member.hcas.some((hca) => !hca.uverbs?.present)) return no(`${words} cannot be used: ${state.reason}`);
     const admin = result.adminAccess === true;
     const holder = state.member.hcas.map((hca) => view.heldBy.get(hca.name)).find((one) => one !== undefined);
-    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), held: true };
+    if (holder !== undefined && !admin) return { ...no(`${words} is held by ${holder}`), passing: true };
     const request = result.request.split("/")[0]!;
     const given = exposure(spec, configFor(config, view.driver, result.request), view.parse);
     if (!given.ok) return no(`request ${request}: ${given.reason}`);
@@ -84,8 +84,8 @@ export function decide(ref: ClaimRef, claim: ResourceClaim, view: NodeView): Dec
 }
 
 /**
- * Why a claim must not have its devices: another one has them. Shares of one device may be had by several claims, and
- * whoever has admin access only watches.
+ * The reason when another claim holds a device of this claim; otherwise null. Several claims can hold shares of one
+ * device, and admin access conflicts with nothing.
  */
 export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): string | null {
   for (const mine of record.devices) {
@@ -96,21 +96,43 @@ export function conflict(record: ClaimRecord, others: readonly ClaimRecord[]): s
         one.device === mine.device && !one.admin && (one.shareID === null || mine.shareID === null)
       );
       if (theirs === undefined) continue;
-      const words = `${mine.device} (${mine.hcas.map((one) => one.name).join(", ")})`;
-      return `claim ${nameOf(record)}: ${words} is held by claim ${nameOf(other)}`;
+      const again = nameOf(other) === nameOf(record) ? ` of before (UID ${other.uid})` : "";
+      return `claim ${nameOf(record)}: ${wordsOf(mine)} is held by claim ${nameOf(other)}${again}`;
     }
   }
   return null;
 }
 
-/** The name that the kubelet has been given for it before: its HCA may have been renamed meanwhile. */
+/**
+ * The conflict with an invalid record: the devices of its claim are held, although the claim's name is unknown.
+ *
+ * @param torn paths of invalid records with the devices in their CDI files; null when these are unknown, too
+ */
+export function hiddenConflict(
+  record: ClaimRecord,
+  torn: readonly { readonly path: string; readonly devices: readonly string[] | null }[],
+): string | null {
+  for (const mine of record.devices) {
+    const found = mine.admin ? undefined : torn.find(({ devices }) => devices?.includes(mine.device) ?? true);
+    if (found === undefined) continue;
+    const may = found.devices === null ? "may be" : "is";
+    return `claim ${nameOf(record)}: ${wordsOf(mine)} ${may} held by the claim of ${found.path}, which cannot be read`;
+  }
+  return null;
+}
+
+function wordsOf({ device, hcas }: HeldDevice): string {
+  return `${device} (${hcas.map((one) => one.name).join(", ")})`;
+}
+
+/** The name that the kubelet already has for this device; the HCA may have been renamed since. */
 function knownName(before: ClaimRecord | null, request: string, device: string, shareID: string | undefined) {
   return before?.devices.find((one) =>
     one.request === request && one.device === device && one.shareID === (shareID ?? null)
   )?.cdiName;
 }
 
-/** The kubelet shows this name in the pod's status, so it says which HCA it is. */
+/** The kubelet shows this name in the pod's status, so it contains the HCA's name. */
 function cdiName(ref: ClaimRef, device: DraDevice, shareID: string | undefined, before: readonly HeldDevice[]): string {
   const hca = device.state.member.hcas[0]!.name.replace(/[^A-Za-z0-9_.-]/g, "_");
   const name = `${ref.uid}-${hca}${shareID === undefined ? "" : `-${shareID}`}`;

@@ -1,9 +1,10 @@
 /**
- * Keeps the ResourceSlices of this node what they should be. Level-triggered, one writer: whatever happens, the difference
- * between what the server has and what is wanted is made out again and written.
+ * Reconciles the ResourceSlices of this node. Level-triggered, with one writer: after every change, the slices of the
+ * API server are compared with the wanted ones, and the difference is written.
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import { Backoff, pause } from "../kubernetes/backoff.ts";
 import type { ApiClient, ApiError, WatchEvent } from "../kubernetes/client.ts";
 import {
@@ -14,6 +15,7 @@ import {
   SLICES_PATH,
 } from "../kubernetes/resource_api.ts";
 import type { Log } from "../text/log.ts";
+import type { Attributes } from "./attributes.ts";
 import { ALL_FEATURES, type Features, publish, type PublishedState } from "./devices.ts";
 import {
   contents,
@@ -32,28 +34,44 @@ export interface PublisherOptions {
   readonly pool: string;
   readonly log: Log;
   readonly onStatus: (status: PublisherStatus) => void;
+  /**
+   * Returns the socket of a newer process of the driver, or null. Two processes with different configurations, as in a
+   * rolling update, would otherwise overwrite each other's slices as long as both run.
+   */
+  readonly successor?: () => Promise<string | null>;
   readonly timing?: Partial<PublisherTiming>;
 }
 
 export interface PublisherTiming {
-  /** At most one round of writes in so many milliseconds. */
+  /** Least time between two rounds of writes, in milliseconds. */
   readonly roundMs: number;
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
-  /** How long the server keeps a watch open, in seconds. */
+  /** How long the server is asked to keep a watch open, in seconds. */
   readonly watchSeconds: number;
+  /** Longest silence of a watch before it is restarted; the server sends a bookmark about once a minute. */
+  readonly silentMs: number;
+  /** Interval of the checks whether the newer process still runs. */
+  readonly standbyMs: number;
 }
 
-const TIMING: PublisherTiming = { roundMs: 1_000, firstRetryMs: 1_000, longestRetryMs: 60_000, watchSeconds: 480 };
+const TIMING: PublisherTiming = {
+  roundMs: 1_000,
+  firstRetryMs: 1_000,
+  longestRetryMs: 60_000,
+  watchSeconds: 480,
+  silentMs: 150_000,
+  standbyMs: 5_000,
+};
 
 export interface PublisherStatus {
-  /** Whether the server has what is wanted. */
+  /** Whether the API server has the wanted slices. */
   readonly published: boolean;
   readonly devices: number;
   readonly features: Features;
-  /** What is not offered, or not as asked. */
+  /** One sentence for each device that is left out or restricted, with the reason. */
   readonly notes: readonly string[];
-  /** Why it is not published; null when it is. */
+  /** Why the slices are not published; null when they are. */
   readonly reason: string | null;
   readonly writes: number;
 }
@@ -69,9 +87,13 @@ export class Publisher {
   #features: Features = ALL_FEATURES;
   #listed = false;
   #probed = false;
-  /** Resource version up to which everything was seen. */
+  /** Resource version of the last event. */
   #version = "";
-  /** Replaced with each change, so that a writer that waits for one can tell. */
+  /** Last published attributes by device; facts that a scan misses are kept even if the slices were deleted. */
+  readonly #known = new Map<string, Attributes>();
+  #successor: string | null = null;
+  #standby: Promise<void> | null = null;
+  /** Resolved by each change to wake the writer. */
   #kick = Promise.withResolvers<void>();
   #status: PublisherStatus;
 
@@ -92,13 +114,15 @@ export class Publisher {
     return this.#status;
   }
 
-  /** This is what the slices shall say. */
+  /** Sets the wanted content of the slices. */
   want(wanted: Wanted): void {
     this.#wanted = wanted;
     this.#changed();
   }
 
-  /** Works until `signal` aborts. The slices stay: a successor takes them over, and else the kubelet removes them. */
+  /**
+   * Runs until `signal` aborts. The slices stay: the next process takes them over, or else the kubelet removes them.
+   */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => this.#changed(), { once: true });
     await Promise.all([this.#follow(signal), this.#write(signal)]);
@@ -108,13 +132,15 @@ export class Publisher {
     this.#kick.resolve();
   }
 
-  /** Lists and watches; what was seen is in {@link #existing}. */
+  /** Lists and watches the slices into {@link #existing}. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { driver, node } = this.#options;
     const backoff = new Backoff(this.#timing.firstRetryMs, this.#timing.longestRetryMs);
     const query = { fieldSelector: `spec.driver=${driver},spec.nodeName=${node}` };
     while (!signal.aborted) {
-      const error = await this.#introduce(signal) ?? await this.#probe(signal) ?? await this.#list(query, signal);
+      const error = await this.#guard(async () =>
+        await this.#introduce(signal) ?? await this.#probe(signal) ?? await this.#list(query, signal)
+      );
       if (error !== null) {
         if (signal.aborted) return;
         this.#report({ published: false, reason: error.message });
@@ -124,20 +150,21 @@ export class Publisher {
       backoff.reset();
       const ended = await this.#watch(query, signal);
       if (signal.aborted) return;
-      // A server that was away may be another one, with other gates.
+      // The API server may have been replaced by one with other feature gates.
       if (ended.status !== 410) this.#probed = false;
       this.#options.log.debug(`the watch of ResourceSlices ended: ${ended.message}`);
       await pause(backoff.next(), signal);
     }
   }
 
-  /** The Node's UID is needed once: slices are owned by it. */
+  /** Reads the UID of the Node, which owns the slices. */
   async #introduce(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#identity !== null) return null;
     const { client, driver, node, pool } = this.#options;
     const found = await client.call<KubernetesNode>("GET", nodePath(node), { signal });
     if (!found.ok) return found.error;
     const { uid = "" } = found.value.metadata;
+    if (uid === "") throw new Error(`${nodePath(node)} has no UID`);
     this.#identity = {
       driver,
       node,
@@ -148,8 +175,8 @@ export class Publisher {
   }
 
   /**
-   * Asks what the server would keep, by a dry run that stores nothing: with a gate off it drops fields without a word, and
-   * a device that is down would be on offer as if it were not.
+   * Finds out by a dry run which fields the API server keeps. It silently drops fields whose feature gate is off, and a
+   * device that is down would then be offered without its taint.
    */
   async #probe(signal: AbortSignal): Promise<ApiError | null> {
     if (this.#probed) return null;
@@ -157,25 +184,24 @@ export class Publisher {
     const query = { dryRun: "All" };
     const made = await this.#options.client.call<ResourceSlice>("POST", SLICES_PATH, { query, body, signal });
     if (!made.ok) return made.error;
+    this.#setFeatures(without(ALL_FEATURES, droppedFields(body.spec, made.value.spec)));
     this.#probed = true;
-    const dropped = droppedFields(body.spec, made.value.spec);
-    if (dropped.size === 0) this.#features = ALL_FEATURES;
-    this.#notice(dropped);
     return null;
   }
 
   async #list(query: Record<string, string>, signal: AbortSignal): Promise<ApiError | null> {
     const listed = await this.#options.client.call<ObjectList<ResourceSlice>>("GET", SLICES_PATH, { query, signal });
     if (!listed.ok) return listed.error;
+    const found = listed.value.items.map((one) => [one.metadata.name!, one] as const);
     this.#existing.clear();
-    for (const slice of listed.value.items) this.#existing.set(slice.metadata.name!, slice);
+    for (const [name, slice] of found) this.#existing.set(name, slice);
     this.#version = listed.value.metadata.resourceVersion ?? "";
     this.#listed = true;
     this.#changed();
     return null;
   }
 
-  /** Watches again and again from where the last watch was, until one fails. */
+  /** Watches, each time from where the last watch ended, until a watch fails. */
   async #watch(query: Record<string, string>, signal: AbortSignal): Promise<ApiError> {
     const onEvent = ({ type, object }: WatchEvent<ResourceSlice>) => {
       this.#version = object.metadata.resourceVersion ?? this.#version;
@@ -183,21 +209,24 @@ export class Publisher {
       const name = object.metadata.name!;
       const known = this.#existing.get(name);
       if (type !== "DELETED") this.#existing.set(name, object);
-      // A deletion that was seen late must not take away what has been made since.
+      // A late DELETED event must not remove a slice that was created since.
       else if (known === undefined || known.metadata.uid === object.metadata.uid) {
         this.#existing.delete(name);
-        this.#options.log.info(`ResourceSlice ${name} was deleted; a kubelet does so when it starts`);
+        // The garbage collector does it when the Node was deleted and created again; the owner's UID is another one then.
+        this.#identity = null;
+        this.#options.log.info(`ResourceSlice ${name} was deleted; the kubelet does that when it starts`);
       }
       this.#changed();
     };
     while (true) {
-      const { watchSeconds } = this.#timing;
+      const { watchSeconds, silentMs } = this.#timing;
       const full = { ...query, resourceVersion: this.#version, allowWatchBookmarks: true };
       const started = performance.now();
-      const error = await this.#options.client.watch<ResourceSlice>(SLICES_PATH, full, watchSeconds, onEvent, signal);
+      const { client } = this.#options;
+      const error = await client.watch<ResourceSlice>(SLICES_PATH, full, watchSeconds, onEvent, signal, silentMs);
       if (error !== null) return error;
       if (signal.aborted) return { status: null, reason: "Stopped", message: "stopped", retryAfterMs: null };
-      // A server that ends each watch at once is not asked as fast as it can answer.
+      // Limits the rate of requests to a server that ends each watch at once.
       const lasted = performance.now() - started;
       if (lasted < this.#timing.firstRetryMs) await pause(this.#timing.firstRetryMs - lasted, signal);
     }
@@ -209,8 +238,11 @@ export class Publisher {
       await this.#kick.promise;
       if (signal.aborted) return;
       this.#kick = Promise.withResolvers<void>();
-      if (!this.#listed || this.#wanted === null || this.#identity === null) continue;
-      const error = await this.#round(this.#wanted, this.#identity, signal);
+      if (!this.#listed || this.#wanted === null) continue;
+      const wanted = this.#wanted;
+      const error = await this.#guard(async () =>
+        await this.#introduce(signal) ?? await this.#round(wanted, this.#identity!, signal)
+      );
       if (error === null) {
         backoff.reset();
         await pause(this.#timing.roundMs, signal);
@@ -223,20 +255,53 @@ export class Publisher {
     }
   }
 
-  /** One comparison and the writes that follow from it. */
+  /** Compares the slices and makes the necessary writes. */
   async #round(wanted: Wanted, identity: PoolIdentity, signal: AbortSignal): Promise<ApiError | null> {
     const existing = [...this.#existing.values()];
-    const made = publish({ ...wanted, features: this.#features, known: publishedAttributes(existing) });
-    for (const write of planWrites(existing, contents(made), identity)) {
+    const known = new Map([...publishedAttributes(existing), ...this.#known]);
+    const made = publish({ ...wanted, features: this.#features, known });
+    for (const { name, attributes = {} } of made.devices) this.#known.set(name, attributes);
+    const writes = planWrites(existing, contents(made), identity);
+    if (writes.length > 0 && await this.#standsBy(signal)) return null;
+    for (const write of writes) {
       const error = await this.#apply(write, signal);
+      // The plan is out of date; its remaining writes would mix two states of the pool.
+      if (error === "stale" || signal.aborted) return null;
       if (error !== null) return error;
-      if (signal.aborted) return null;
     }
     this.#report({ published: true, reason: null, devices: made.devices.length, notes: made.notes });
     return null;
   }
 
-  async #apply(write: Write, signal: AbortSignal): Promise<ApiError | null> {
+  /** Whether a newer process writes the slices; checks again later. */
+  async #standsBy(signal: AbortSignal): Promise<boolean> {
+    const before = this.#successor;
+    this.#successor = await this.#options.successor?.() ?? null;
+    if (this.#successor === null) return false;
+    if (this.#successor !== before) {
+      this.#options.log.info(
+        `a newer process of the driver serves on ${this.#successor}: it writes the ResourceSlices`,
+      );
+    }
+    this.#standby ??= pause(this.#timing.standbyMs, signal).then(() => {
+      this.#standby = null;
+      this.#changed();
+    });
+    return true;
+  }
+
+  /** Turns exceptions into errors, which are retried: something else than an API server may answer. */
+  async #guard(work: () => Promise<ApiError | null>): Promise<ApiError | null> {
+    try {
+      return await work();
+    } catch (error) {
+      const words = error instanceof Error ? error.message : String(error);
+      const message = `${this.#options.client.server} sent an answer that no API server sends: ${words}`;
+      return { status: null, reason: "Malformed", message, retryAfterMs: null };
+    }
+  }
+
+  async #apply(write: Write, signal: AbortSignal): Promise<ApiError | "stale" | null> {
     const { client, log } = this.#options;
     if (write.kind === "delete") {
       const deleted = await client.call("DELETE", `${SLICES_PATH}/${write.name}`, { signal });
@@ -251,35 +316,37 @@ export class Publisher {
     const written = await client.call<ResourceSlice>(method, path, { body: write.slice, signal });
     this.#report({ writes: this.#status.writes + 1 });
     if (written.ok) {
-      this.#existing.set(name, written.value);
-      this.#notice(droppedFields(write.slice.spec, written.value.spec));
+      const dropped = droppedFields(write.slice.spec, written.value.spec);
+      this.#existing.set(written.value.metadata.name!, written.value);
+      this.#setFeatures(without(this.#features, dropped));
       log.debug(`ResourceSlice ${name} ${write.kind === "create" ? "created" : "updated"}`);
       return null;
     }
-    // Somebody else was faster, another process of this driver as a rule: what is there now is compared again.
+    // Another client wrote the slice first, usually another process of this driver: read it and compare again.
     if (written.error.status !== 409 && written.error.status !== 404) return written.error;
     const there = await client.call<ResourceSlice>("GET", `${SLICES_PATH}/${name}`, { signal });
     if (there.ok) this.#existing.set(name, there.value);
     else if (there.error.status === 404) this.#existing.delete(name);
     else return there.error;
     this.#changed();
-    return null;
+    return "stale";
   }
 
-  /** The server took the slice and dropped fields without a word: the next round makes do without them. */
-  #notice(dropped: ReadonlySet<keyof Features>): void {
+  /** Records which fields the API server keeps, so that the next round does not rely on the others. */
+  #setFeatures(features: Features): void {
     const before = this.#features;
-    if ([...dropped].every((one) => !before[one])) return;
-    this.#features = {
-      taints: before.taints && !dropped.has("taints"),
-      sharing: before.sharing && !dropped.has("sharing"),
-      counters: before.counters && !dropped.has("counters"),
-    };
-    this.#report({ features: this.#features });
-    this.#options.log.warn(
-      `the API server drops fields of ResourceSlices (${[...dropped].map((one) => GATES[one]).join(", ")} off): ` +
-        "devices that would be on offer wrongly without them are left out",
-    );
+    if (isDeepStrictEqual(features, before)) return;
+    this.#features = features;
+    this.#report({ features });
+    const off = namesOf(features).filter((one) => !features[one]).map((one) => GATES[one]);
+    const { log } = this.#options;
+    if (off.length === 0) log.info("the API server keeps all fields of ResourceSlices now");
+    else {
+      log.warn(
+        `the API server drops fields of ResourceSlices (${off.join(", ")} off): ` +
+          "devices that must not be offered without them are left out",
+      );
+    }
     this.#changed();
   }
 
@@ -288,13 +355,25 @@ export class Publisher {
     if (JSON.stringify(next) === JSON.stringify(this.#status)) return;
     const { log, onStatus } = this.#options;
     if (next.reason !== this.#status.reason) {
-      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; it is tried again`);
-      else log.info(`${next.devices} devices are published in ResourceSlices of pool ${this.#options.pool}`);
+      if (next.reason !== null) log.warn(`the ResourceSlices are not up to date: ${next.reason}; will be retried`);
+      else log.info(`${next.devices} devices are published in the ResourceSlices of pool ${this.#options.pool}`);
     }
     for (const note of next.notes) if (!this.#status.notes.includes(note)) log.warn(note);
     this.#status = next;
     onStatus(next);
   }
+}
+
+function without(features: Features, dropped: ReadonlySet<keyof Features>): Features {
+  return {
+    taints: features.taints && !dropped.has("taints"),
+    sharing: features.sharing && !dropped.has("sharing"),
+    counters: features.counters && !dropped.has("counters"),
+  };
+}
+
+function namesOf(features: Features): readonly (keyof Features)[] {
+  return Object.keys(features) as (keyof Features)[];
 }
 
 /** The feature gates behind the features. */

@@ -1,12 +1,12 @@
 /**
- * `RdmaConfig`, the parameters that a DeviceClass or a ResourceClaim gives to this driver. Strict: what is not understood
- * keeps the pod from starting, with a sentence, instead of giving it something else than it asked for.
+ * `RdmaConfig`, the opaque parameters of a DeviceClass or ResourceClaim for this driver. Strict: unknown fields are an
+ * error that keeps the pod from starting, rather than being ignored.
  *
  * @module
  */
 import * as z from "zod";
 
-/** Kinds of device nodes that a container can be given besides the resource's own extras. */
+/** Kinds of device nodes that the parameters can choose. */
 export type NodeKind = "uverbs" | "umad" | "issm" | "rdma_cm";
 
 export const CONFIG_API_VERSION = "rdma.tencent.com/v1alpha1";

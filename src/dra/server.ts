@@ -1,6 +1,6 @@
 /**
- * The driver's two sockets: DRAPlugin and DRAResourceHealth for the kubelet to call, and Registration in the plugin
- * watcher's directory, by which the kubelet finds the first.
+ * The driver's two sockets: one serves DRAPlugin and DRAResourceHealth; the other serves Registration in the plugin
+ * watcher's directory, where the kubelet discovers the driver.
  *
  * @module
  */
@@ -30,21 +30,23 @@ import {
   removeIfOurs,
   temporaryPath,
 } from "../kubelet/socket_file.ts";
-import type { PrepareAnswer } from "./claims.ts";
+import type { PrepareAnswer, PrepareCall } from "./claims.ts";
 import { type ClaimRef, nameOf } from "./claim_record.ts";
 
-/** What the kubelet's calls lead to. */
+/** Handles the kubelet's calls. */
 export interface DraHandler {
-  prepare(ref: ClaimRef): Promise<PrepareAnswer>;
-  /** Null, or why not. */
+  prepare(ref: ClaimRef, call: PrepareCall): Promise<PrepareAnswer>;
+  /** Returns null on success, otherwise the reason. */
   unprepare(ref: ClaimRef): Promise<string | null>;
   watchHealth(stream: ServerWritableStream<object, NodeWatchResourcesResponse>): void;
 }
 
-/** The kubelet takes the first that it knows; `v1` exists since Kubernetes 1.34, and health is not negotiated. */
+/**
+ * The kubelet uses the first DRAPlugin version that it supports (`v1` since Kubernetes 1.34); health is not negotiated.
+ */
 export const DRA_VERSIONS = ["v1.DRAPlugin", "v1alpha1.DRAResourceHealth"];
 
-/** How long the last answer may take to leave the process. */
+/** Time to flush the last answer, in milliseconds. */
 const FLUSH_MS = 200;
 
 /** Calls under way. */
@@ -80,7 +82,7 @@ export class SocketServer {
     this.#identity = identity;
   }
 
-  /** @throws with a sentence when the path cannot be served on */
+  /** @throws when the socket cannot be created; the message says why */
   static async listen(path: string, add: (server: Server, calls: Calls) => void): Promise<SocketServer> {
     checkSocketPath(path);
     const server = new Server({ "grpc.enable_channelz": 0 });
@@ -96,18 +98,18 @@ export class SocketServer {
     }
   }
 
-  /** Whether the file at the path is still this server's. */
+  /** Whether the socket file is still the one that this server created. */
   get inPlace(): boolean {
     return identityOf(this.path) === this.#identity;
   }
 
-  /** Removes the socket if it is still this server's and lets calls in flight finish, so long. */
+  /** Removes the socket file if it is still in place, and waits up to `graceMs` for calls in flight. */
   async close(graceMs: number): Promise<void> {
     try {
       removeIfOurs(this.path, this.#identity);
     } finally {
       await this.#calls.ended(graceMs);
-      // The kubelet may keep an idle connection: what is left then is only the last answer on its way.
+      // The kubelet may keep its connection open, so do not wait for its end, only for the last answer to be sent.
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<false>((resolve) =>
         timer = setTimeout(() => resolve(false), Math.min(graceMs, FLUSH_MS))
@@ -128,8 +130,11 @@ export function listenDra(path: string, handler: DraHandler): Promise<SocketServ
         call: ServerUnaryCall<NodePrepareResourcesRequest__Output, NodePrepareResourcesResponse>,
         callback: sendUnaryData<NodePrepareResourcesResponse>,
       ) => {
-        // One after the other: of two claims of a pod the second has to see what the first got.
-        calls.track(prepareAll(call.request.claims, handler)).then(
+        const cancelled = new AbortController();
+        call.on("cancelled", () => cancelled.abort());
+        // Sequential: the second claim of a pod must see what the first one holds.
+        const { signal } = cancelled;
+        calls.track(prepareAll(call.request.claims, handler, { signal, begun: performance.now() })).then(
           (claims) => callback(null, { claims }),
           fail(callback),
         );
@@ -168,22 +173,22 @@ export function listenRegistration(
         callback: sendUnaryData<object>,
       ) => {
         callback(null, {});
-        onStatus(call.request.plugin_registered ? null : call.request.error || "without a word");
+        onStatus(call.request.plugin_registered ? null : call.request.error || "no reason given");
       },
     });
   });
 }
 
-async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
+async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, call: PrepareCall) {
   const answers: NonNullable<NodePrepareResourcesResponse["claims"]> = {};
   let refused: ClaimRef | null = null;
   for (const ref of claims.map(({ namespace, name, uid }) => ({ namespace, name, uid }))) {
-    // The pod cannot start without it; the kubelet asks for all of them again.
+    // The pod cannot start without the refused claim, and the kubelet will ask for all of its claims again.
     if (refused !== null) {
       answers[ref.uid] = { error: `not tried, because claim ${nameOf(refused)} of the same pod was refused` };
       continue;
     }
-    const answer = await handler.prepare(ref);
+    const answer = await handler.prepare(ref, call);
     if (!answer.ok) refused = ref;
     answers[ref.uid] = !answer.ok ? { error: answer.reason } : {
       devices: answer.devices.map((one) => ({
@@ -207,7 +212,7 @@ async function unprepareAll(claims: readonly ClaimRef[], handler: DraHandler) {
   return answers;
 }
 
-/** What no handler foresaw still is an answer. */
+/** Answers unexpected errors with status INTERNAL. */
 function fail<T>(callback: sendUnaryData<T>) {
   return (error: unknown) => callback({ code: 13, details: error instanceof Error ? error.message : String(error) });
 }

@@ -1,5 +1,5 @@
 /**
- * From devices to ResourceSlices, and from what the API server has to the writes that are missing. Pure.
+ * Computes the ResourceSlices of the devices, and the writes that bring the API server up to date. Pure.
  *
  * @module
  */
@@ -10,41 +10,41 @@ import { RESOURCE_API } from "../kubernetes/resource_api.ts";
 import type { Attributes } from "./attributes.ts";
 import type { Published } from "./devices.ts";
 
-/** With a taint or a counter on one device a slice may have 64, else 128: a link that goes down must not be refused. */
+/** The limit is 128, or 64 if any device has a taint or counter; a taint must always fit, so 64 is used. */
 export const MOST_DEVICES = 64;
 const MOST_COUNTER_SETS = 8;
 
-/** Whose slices they are. */
+/** Identifies the slices of one pool. */
 export interface PoolIdentity {
   readonly driver: string;
   readonly node: string;
   readonly pool: string;
-  /** The Node object, with which the slices go. */
+  /** The Node object: the slices are garbage-collected with it. */
   readonly owner: OwnerReference;
 }
 
-/** One slice without generation and count. */
+/** The content of one slice, without generation and slice count. */
 export type SliceContent = Pick<SliceSpec, "devices" | "sharedCounters">;
 
-/** Something to be done at the API server. */
+/** A write to the API server. */
 export type Write =
   | { readonly kind: "create"; readonly slice: ResourceSlice }
   | { readonly kind: "update"; readonly slice: ResourceSlice }
   | { readonly kind: "delete"; readonly name: string };
 
-/** The slices of a pool; at least one, so that a pool without devices is known to have none. */
+/** The slices of a pool; at least one, which says that a pool is empty. */
 export function contents({ devices, counters }: Published): readonly SliceContent[] {
   const parts: SliceContent[] = chunks(devices, MOST_DEVICES).map((part) => ({ devices: part }));
-  // Counters and devices sit in separate slices of one pool (validation of resource.k8s.io/v1).
+  // Counters and devices must be in separate slices of a pool (validation of resource.k8s.io/v1).
   const sets: SliceContent[] = chunks(counters, MOST_COUNTER_SETS).map((part) => ({ sharedCounters: part }));
   return parts.length + sets.length === 0 ? [{ devices: [] }] : [...parts, ...sets];
 }
 
 /**
- * What has to be written so that the server has exactly these slices; empty when it has.
+ * The writes after which the API server has exactly the wanted slices; empty when it already has.
  *
- * While the same devices are in the same slices each one is replaced in place. Otherwise the pool gets another
- * generation: consumers then wait until they see all its slices, and never take half of two states.
+ * While every slice contains the same devices as before, slices are updated in place. Otherwise the pool gets a new
+ * generation: consumers then wait for all of its slices, and never see a mixture of two states.
  */
 export function planWrites(
   existing: readonly ResourceSlice[],
@@ -78,7 +78,7 @@ export function planWrites(
   return [...writes, ...obsolete.map(({ metadata }): Write => ({ kind: "delete", name: metadata.name! }))];
 }
 
-/** "n1-rdma.tencent.com-00": the scheduler takes slices by name, so the number keeps the order. */
+/** "n1-rdma.tencent.com-00": the scheduler sorts slices by name, so the number keeps their order. */
 export function sliceName({ node, driver }: PoolIdentity, index: number): string {
   const tail = `-${driver}-${index.toString(16).padStart(2, "0")}`;
   const longest = 253 - tail.length;
@@ -87,12 +87,12 @@ export function sliceName({ node, driver }: PoolIdentity, index: number): string
   return `${node.slice(0, longest - 9).replace(/[-.]+$/, "")}-${digest}${tail}`;
 }
 
-/** Whether two specs say the same; when a taint was added does not count, the server fills it in. */
+/** Whether two specs are equal, apart from `timeAdded` of taints, which the API server sets. */
 export function sameSpec(a: SliceSpec, b: SliceSpec): boolean {
   return isDeepStrictEqual(comparable(a), comparable(b));
 }
 
-/** Fields that were sent and that the server did not keep: their feature gate is off. */
+/** Features whose fields the API server dropped, because their feature gate is off. */
 export function droppedFields(sent: SliceSpec, got: SliceSpec): ReadonlySet<"taints" | "sharing" | "counters"> {
   const dropped = new Set<"taints" | "sharing" | "counters">();
   const kept = new Map((got.devices ?? []).map((one) => [one.name, one]));
@@ -106,7 +106,7 @@ export function droppedFields(sent: SliceSpec, got: SliceSpec): ReadonlySet<"tai
   return dropped;
 }
 
-/** A slice with each field that depends on a feature gate, for a dry run. */
+/** A slice with every field that depends on a feature gate, for a dry run. */
 export function probeSlice(identity: PoolIdentity): ResourceSlice {
   const devices: SliceDevice[] = [
     {
@@ -118,10 +118,10 @@ export function probeSlice(identity: PoolIdentity): ResourceSlice {
   ];
   const pool = { name: identity.pool, generation: 1, resourceSliceCount: 1 };
   const spec = { driver: identity.driver, nodeName: identity.node, pool, devices };
-  return newSlice(`${sliceName(identity, 0)}-probe`.slice(-253), spec, identity);
+  return newSlice(sliceName({ ...identity, driver: `${identity.driver}-probe` }, 0), spec, identity);
 }
 
-/** Attributes by device name, of slices that an earlier process or this one published. */
+/** Attributes by device name, as published by this or an earlier process. */
 export function publishedAttributes(slices: readonly ResourceSlice[]): ReadonlyMap<string, Attributes> {
   return new Map(slices.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.attributes ?? {}]));
 }
@@ -130,7 +130,7 @@ function newSlice(name: string, spec: SliceSpec, { owner }: PoolIdentity): Resou
   return { apiVersion: RESOURCE_API, kind: "ResourceSlice", metadata: { name, ownerReferences: [owner] }, spec };
 }
 
-/** The content, with the times of taints that are there already: an update must not make an old taint appear new. */
+/** Keeps `timeAdded` of existing taints: an update must not change the age of a taint. */
 function withTimes(content: SliceContent, before: ResourceSlice | undefined): SliceContent {
   if (content.devices === undefined || before === undefined) return content;
   const known = new Map((before.spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));

@@ -8,6 +8,7 @@
 import { basename, dirname } from "node:path";
 import { printable } from "../text/printable.ts";
 import { directories, entries, exists, lines, list, readLine, resolve } from "./files.ts";
+import { staleNode } from "./nodes.ts";
 import { isPciAddress, parseDev } from "./parse.ts";
 import type { ClassNode, HcaKind } from "./types.ts";
 
@@ -52,8 +53,32 @@ interface Owner {
   readonly pci: { readonly address: string; readonly driver: string | null } | null;
 }
 
+/** Names in the classes of companions. Valid for one scan, and read once for all of its HCAs: most classes are missing. */
+export class ClassNames {
+  readonly #sysfsRoot: string;
+  readonly #names = new Map<string, readonly string[]>();
+
+  constructor(sysfsRoot: string) {
+    this.#sysfsRoot = sysfsRoot;
+  }
+
+  of(kind: string): readonly string[] {
+    let names = this.#names.get(kind);
+    if (names === undefined) {
+      names = entries(`${this.#sysfsRoot}/class/${kind}`) ?? [];
+      this.#names.set(kind, names);
+    }
+    return names;
+  }
+}
+
 /** The nodes of the HCA's PCI function, in natural order of class and name. */
-export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): readonly ClassNode[] {
+export function readClassNodes(
+  sysfsRoot: string,
+  devRoot: string,
+  hca: Owner,
+  classNames = new ClassNames(sysfsRoot),
+): readonly ClassNode[] {
   // A sub-function's parent is the PF, whose nodes do not belong to the sub-function. Software HCAs have no PCI
   // function.
   if (hca.pci === null || hca.kind === "sf" || hca.kind === "virtual") return [];
@@ -69,7 +94,7 @@ export function readClassNodes(sysfsRoot: string, devRoot: string, hca: Owner): 
     for (const name of list(`${dir}/${kind}`)) add(kind, name, `bus/pci/devices/${hca.pci.address}/${kind}/${name}`);
   }
   for (const [kind, names] of COMPANIONS) {
-    for (const name of entries(`${sysfsRoot}/class/${kind}`) ?? []) {
+    for (const name of classNames.of(kind)) {
       if (names.test(name) && isOf(sysfsRoot, kind, name, hca.name, hca.pci.address)) {
         add(kind, name, `class/${kind}/${name}`);
       }
@@ -87,11 +112,13 @@ export function refreshClassNodes(
   sysfsRoot: string,
   devRoot: string,
   hca: Owner & { readonly classNodes: readonly ClassNode[] },
+  classNames = new ClassNames(sysfsRoot),
 ): readonly ClassNode[] {
   const moved = hca.classNodes.some(({ entry, dev }) => parseDev(readLine(`${sysfsRoot}/${entry}/dev`)) !== dev);
-  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca);
+  if (moved || lackingClass(hca) !== null) return readClassNodes(sysfsRoot, devRoot, hca, classNames);
+  if (hca.classNodes.length === 0) return hca.classNodes;
   const next = hca.classNodes.map((node) => {
-    const present = isThere(devRoot, node.path);
+    const present = isThere(devRoot, node.path, node.dev);
     return present === node.present ? node : { ...node, present };
   });
   return next.every((node, i) => node === hca.classNodes[i]) ? hca.classNodes : next;
@@ -120,7 +147,7 @@ function read(sysfsRoot: string, devRoot: string, kind: string, name: string, en
   // In other classes, only entries with device numbers are device nodes: hwmon and the like have none.
   if (dev === null && !(COMPANIONS.get(kind)?.test(name) ?? false)) return null;
   const path = nodePath(`${sysfsRoot}/${entry}`) ?? `/dev/${printable(name)}`;
-  return { class: kind, name, path, dev, entry, present: isThere(devRoot, path) };
+  return { class: kind, name, path, dev, entry, present: isThere(devRoot, path, dev) };
 }
 
 /** DEVNAME of the uevent file: the path of the node relative to /dev. */
@@ -129,6 +156,8 @@ function nodePath(entry: string): string | null {
   return /^[\w.:-]+(\/[\w.:-]+)*$/.test(name) && !name.split("/").includes("..") ? `/dev/${name}` : null;
 }
 
-function isThere(devRoot: string, path: string): boolean {
-  return exists(`${devRoot}${path.slice("/dev".length)}`);
+/** Whether /dev has the node, and not another device under its name. */
+function isThere(devRoot: string, path: string, dev: string | null): boolean {
+  const file = `${devRoot}${path.slice("/dev".length)}`;
+  return exists(file) && staleNode(file, dev) === null;
 }

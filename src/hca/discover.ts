@@ -63,8 +63,8 @@ export class Discovery {
   }
 
   /**
-   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added or
-   * removed. Null when nothing does. Changes nothing itself: a scan follows.
+   * What differs from the last scan, as far as a few cheap reads can tell: the state of a port, a name that was added
+   * or removed. Null when nothing does. Changes nothing itself: a scan follows.
    */
   poll(): Promise<string | null> {
     return this.#scanner.poll();
@@ -123,6 +123,12 @@ function notesOn(hca: Hca, verbs: VerbsAnswer): string[] {
     return [
       `${hca.name} has no uverbs node in sysfs, so user space cannot use it; ` +
       "load the module (modprobe ib_uverbs) or check dmesg for errors of its driver",
+    ];
+  }
+  if (hca.uverbs.stale !== undefined) {
+    return [
+      `${hca.name} is ${hca.uverbs.name} (${hca.uverbs.dev}) in sysfs, but /dev/infiniband/${hca.uverbs.name} is ` +
+      `${hca.uverbs.stale}: remove it, then udevadm trigger; in a container mount the host's /dev instead of a copy`,
     ];
   }
   if (!hca.uverbs.present) {

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import type { Hca } from "./types.ts";
+import type { Hca, NodeType } from "./types.ts";
 
 /** A provider library. */
 export interface Provider {
@@ -56,15 +56,15 @@ const BY_DRIVER: Readonly<Record<string, Driver>> = {
   enic: { rdma: ["usnic_verbs"], provider: null },
 };
 
-/** Software HCAs have no PCI driver and are recognised by a prefix of their name. */
-const BY_NAME: readonly [RegExp, Driver][] = [
-  [/^rxe/, { rdma: ["rdma_rxe"], provider: { name: "rxe", abi: [1, 2] } }],
-  [/^siw/, { rdma: ["siw"], provider: { name: "siw", abi: [1, 1] } }],
-];
+/** Software HCAs have no PCI driver. Their names are free; soft-RoCE is a CA, soft-iWARP an RNIC. */
+const SOFTWARE: Readonly<Partial<Record<NodeType, Driver>>> = {
+  CA: { rdma: ["rdma_rxe"], provider: { name: "rxe", abi: [1, 2] } },
+  RNIC: { rdma: ["siw"], provider: { name: "siw", abi: [1, 1] } },
+};
 
 /** The table entry for the HCA's driver; null when there is none. */
 export function driverOf(hca: Hca): Driver | null {
-  if (hca.kind === "virtual") return BY_NAME.find(([pattern]) => pattern.test(hca.name))?.[1] ?? null;
+  if (hca.kind === "virtual") return SOFTWARE[hca.nodeType] ?? null;
   const name = hca.pci?.driver ?? null;
   return name !== null && Object.hasOwn(BY_DRIVER, name) ? BY_DRIVER[name]! : null;
 }
@@ -75,8 +75,13 @@ export function driverNames(hca: Hca): readonly string[] {
   return [...new Set([pci, driverOf(hca)?.rdma ?? []].flat())];
 }
 
+/** Names of the drivers of software HCAs. */
+export function softwareDrivers(): readonly string[] {
+  return Object.values(SOFTWARE).flatMap(({ rdma }) => rdma);
+}
+
 /** All providers in the table. */
 export function providerNames(): readonly string[] {
-  const all = [...Object.values(BY_DRIVER), ...BY_NAME.map(([, driver]) => driver)];
+  const all = [...Object.values(BY_DRIVER), ...Object.values(SOFTWARE)];
   return [...new Set(all.flatMap(({ provider }) => provider?.name ?? []))];
 }

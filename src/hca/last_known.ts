@@ -32,6 +32,7 @@ function remembered(now: Hca, last: Hca, software: boolean): Hca {
     nodeType: now.nodeType === "unknown" ? last.nodeType : now.nodeType,
     kind: lost || (now.kind === "pf" && last.kind === "vf") ? last.kind : now.kind,
     sfNumber: lost ? last.sfNumber : now.sfNumber,
+    sfDevice: lost ? last.sfDevice : now.sfDevice,
     pci: lost ? last.pci : samePci(now.pci, last.pci),
     ports: now.ports.length === 0 ? last.ports : now.ports,
     bondNetdevs: last.bondNetdevs,

@@ -10,7 +10,7 @@ import { printable } from "../text/printable.ts";
 import { entries, exists, isDirectory, linkName, list, readLine, readSlow, resolve } from "./files.ts";
 import { natural } from "../text/natural.ts";
 import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
-import { parseNumber } from "./parse.ts";
+import { isPciAddress, parseNumber } from "./parse.ts";
 import type { Port } from "./types.ts";
 
 /** The net devices of a function in this network namespace. */
@@ -56,7 +56,7 @@ export class NetdevReader {
    * @param dirs directories that may contain a `net` directory; the first that does is used
    */
   own(dirs: readonly string[]): Promise<OwnNetdevs> {
-    const key = basename(dirs[0] ?? "");
+    const key = deviceKey(dirs[0] ?? "");
     const known = this.#own.get(key);
     if (known !== undefined) return known;
     const read = this.#read(key, dirs);
@@ -143,8 +143,9 @@ export class NetdevReader {
     for (let i = 0; i < HIGHEST && level.length > 0; i++) {
       level = level.flatMap((name) => {
         const dir = `${this.#net}/${name}`;
-        const master = linkName(`${dir}/master`);
-        const upper = (entries(dir) ?? []).flatMap((one) => one.startsWith("upper_") ? [one.slice(6)] : []);
+        const here = entries(dir) ?? [];
+        const master = here.includes("master") ? linkName(`${dir}/master`) : null;
+        const upper = here.flatMap((one) => one.startsWith("upper_") ? [one.slice(6)] : []);
         return master === null ? upper : [master, ...upper];
       }).filter((name) => !found.has(name));
       for (const name of level) found.add(name);
@@ -182,15 +183,37 @@ export class NetdevReader {
     return slot(dir) === slot(functionDir) && !isDirectory(`${dir}/infiniband`);
   }
 
+  /**
+   * Whether it is a net device of a function of the same driver and model without an HCA: in a virtual machine the two
+   * functions of a LAG are on buses of their own.
+   */
+  #isTwin(name: string, functionDir: string | null): boolean {
+    const dir = resolve(`${this.#net}/${name}/device`);
+    if (dir === null || functionDir === null || dir === functionDir || isDirectory(`${dir}/infiniband`)) return false;
+    const model = (of: string) => [linkName(`${of}/driver`), readLine(`${of}/vendor`), readLine(`${of}/device`)];
+    const mine = model(functionDir);
+    return !mine.includes(null) && model(dir).every((value, i) => value === mine[i]);
+  }
+
   #bond(netdevs: readonly string[], above: ReadonlySet<string>, functionDir: string | null): readonly string[] {
     const bonds = [...above].filter((name) => isDirectory(`${this.#net}/${name}/bonding`) || netdevs.includes(name));
     if (bonds.length === 0) return [];
     const slaves = list(this.#net).filter((name) => {
       const master = linkName(`${this.#net}/${name}/master`);
-      return master !== null && bonds.includes(master) && this.#isSibling(name, functionDir);
+      return master !== null && bonds.includes(master) &&
+        (this.#isSibling(name, functionDir) || this.#isTwin(name, functionDir));
     });
     return [...new Set([...bonds, ...slaves])].filter((name) => !netdevs.includes(name)).map(printable).sort(natural);
   }
+}
+
+/**
+ * A device's name is unique on its bus, and the same wherever sysfs is mounted. The names of other directories, to
+ * which a `device` entry that is no link may lead, are not unique.
+ */
+function deviceKey(dir: string): string {
+  const name = basename(dir);
+  return isPciAddress(name) || /\.\d+$/.test(name) ? name : dir;
 }
 
 /** Names in the `net` directories, with their paths. */

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { entries, list, readLine } from "./files.ts";
+import { entries, fileNumber, list, readLine } from "./files.ts";
 import { parseDev, parseNumber } from "./parse.ts";
+import type { Turn } from "./turn.ts";
 import type { UverbsNode } from "./types.ts";
 
 /** umad and issm names of one port. */
@@ -24,30 +25,47 @@ export function readDevNodes(devRoot: string): ReadonlySet<string> {
 }
 
 /**
+ * What a file in /dev is instead of the device with this number; null when it is that device, or cannot be examined. A
+ * /dev that is a copy keeps nodes whose numbers another HCA has by now, and a container runtime leaves a directory where
+ * it mounted a missing file. An ordinary file stands for a device on a simulated host.
+ */
+export function staleNode(path: string, number: string | null): string | null {
+  const is = fileNumber(path);
+  if (is === "directory") return "a directory";
+  return is === null || number === null || is === number ? null : `device ${is}`;
+}
+
+/**
  * uverbs nodes by HCA name. `ibdev` is always read again, because the kernel reuses the lowest free number for a new
  * HCA. The rest is reused while the pair of names is unchanged.
  *
  * @param known the previous result, or an empty map to read everything
+ * @param turn ends in between where there are many
  */
-export function readUverbs(
+export async function readUverbs(
   sysfsRoot: string,
+  devRoot: string,
   dev: ReadonlySet<string>,
   known: ReadonlyMap<string, UverbsNode>,
-): ReadonlyMap<string, UverbsNode> {
+  turn: Turn,
+): Promise<ReadonlyMap<string, UverbsNode>> {
   const dir = `${sysfsRoot}/class/infiniband_verbs`;
   const found = new Map<string, UverbsNode>();
   for (const name of entries(dir) ?? []) {
     if (!/^uverbs\d{1,6}$/.test(name)) continue; // abi_version is in the same directory
+    if (turn.isOver) await turn.next();
     const hca = readLine(`${dir}/${name}/ibdev`);
     if (hca === null) continue;
     const before = known.get(hca);
-    const present = dev.has(name);
-    if (before?.name === name) {
-      found.set(hca, before.present === present ? before : { ...before, present });
-    } else {
-      const abiVersion = parseNumber(readLine(`${dir}/${name}/abi_version`));
-      found.set(hca, { name, dev: parseDev(readLine(`${dir}/${name}/dev`)), abiVersion, present });
+    if (before?.name === name && dev.has(name) === (before.present || before.stale !== undefined)) {
+      found.set(hca, before);
+      continue;
     }
+    const abiVersion = before?.name === name ? before.abiVersion : parseNumber(readLine(`${dir}/${name}/abi_version`));
+    const number = parseDev(readLine(`${dir}/${name}/dev`));
+    const stale = dev.has(name) ? staleNode(`${devRoot}/infiniband/${name}`, number) : null;
+    const present = dev.has(name) && stale === null;
+    found.set(hca, { name, dev: number, abiVersion, present, ...stale === null ? {} : { stale } });
   }
   return found;
 }
@@ -57,12 +75,19 @@ export function readUverbs(
  * Either may be missing without a fault: RoCE ports have no issm, iWARP and EFA ports have neither
  * (kernel drivers/infiniband/core/user_mad.c).
  */
-export function readMads(sysfsRoot: string, dev: ReadonlySet<string>): ReadonlyMap<string, MadNodes> {
+export async function readMads(
+  sysfsRoot: string,
+  devRoot: string,
+  dev: ReadonlySet<string>,
+  turn: Turn,
+): Promise<ReadonlyMap<string, MadNodes>> {
   const dir = `${sysfsRoot}/class/infiniband_mad`;
   const found = new Map<string, MadNodes>();
   for (const name of list(dir)) {
     const kind = name.match(/^(umad|issm)\d{1,6}$/)?.[1];
     if (kind === undefined || !dev.has(name)) continue;
+    if (turn.isOver) await turn.next();
+    if (staleNode(`${devRoot}/infiniband/${name}`, parseDev(readLine(`${dir}/${name}/dev`))) !== null) continue;
     const hca = readLine(`${dir}/${name}/ibdev`);
     const port = parseNumber(readLine(`${dir}/${name}/port`));
     if (hca === null || port === null) continue;

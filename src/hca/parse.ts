@@ -94,12 +94,13 @@ const NO_RNIC = new Set(["mlx4_core", "mlx5_core", "bnxt_en", "hns3", "efa", "hf
 
 /**
  * Whether an RDMA device is software although it has a `device` link: before kernel 5.11 the link of soft-RoCE and
- * soft-iWARP led to the NIC below. Only soft-RoCE has `parent`; soft-iWARP is recognised by its description, or as an
- * RNIC on a driver without iWARP support.
+ * soft-iWARP led to the NIC below. Only soft-RoCE has `parent`; soft-iWARP is recognised by its description (which
+ * rdma-ndd may have changed), as an RNIC on a driver without iWARP support, or as an RNIC of its usual name.
  */
 export function isSoftware(
-  facts: { parent: string | null; nodeDesc: string | null; nodeType: NodeType; driver: string | null },
+  facts: { name: string; parent: string | null; nodeDesc: string | null; nodeType: NodeType; driver: string | null },
 ): boolean {
   if (facts.parent !== null || /^(rxe|siw)\w*$|^software iwarp/i.test(facts.nodeDesc ?? "")) return true;
-  return facts.nodeType === "RNIC" && facts.driver !== null && NO_RNIC.has(facts.driver);
+  if (facts.nodeType !== "RNIC") return false;
+  return /^siw/.test(facts.name) || (facts.driver !== null && NO_RNIC.has(facts.driver));
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { exists, linkName, list, readLine, resolve } from "./files.ts";
+import { exists, linkName, list, readLine, readOptional, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
@@ -36,11 +36,12 @@ export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDe
   while (!isPciAddress(basename(functionDir)) && dirname(functionDir) !== functionDir) {
     functionDir = dirname(functionDir);
   }
-  const pf = resolve(join(functionDir, "physfn"));
+  const physfn = join(functionDir, "physfn");
+  const pf = exists(physfn) ? resolve(physfn) : null;
   // A function without SR-IOV, or the VF itself, is not a PF.
-  const pfDir = pf !== null && pf !== functionDir && isPciAddress(basename(pf)) && exists(join(pf, "sriov_totalvfs"))
-    ? pf
-    : null;
+  const isPf = pf !== null && pf !== functionDir && isPciAddress(basename(pf)) &&
+    (exists(join(pf, "sriov_totalvfs")) || vfIndices.of(pf, basename(functionDir)) !== null);
+  const pfDir = isPf ? pf : null;
   const pci = isPciAddress(basename(functionDir)) ? readFunction(functionDir, pfDir, vfIndices) : null;
   const found = { pci, dir, functionDir: pci === null ? null : functionDir, pfDir };
   const sfNumber = functionDir === dir ? null : parseNumber(readLine(join(dir, "sfnum")));
@@ -65,8 +66,8 @@ function readFunction(dir: string, pf: string | null, vfIndices: VfIndices): Pci
     physfn: pf === null ? null : basename(pf),
     vfIndex: pf === null ? null : vfIndices.of(pf, address),
     pfNetdevs: [],
-    sriovNumVfs: parseNumber(readLine(join(dir, "sriov_numvfs"))),
-    sriovTotalVfs: parseNumber(readLine(join(dir, "sriov_totalvfs"))),
+    sriovNumVfs: parseNumber(readOptional(join(dir, "sriov_numvfs"))),
+    sriovTotalVfs: parseNumber(readOptional(join(dir, "sriov_totalvfs"))),
   };
 }
 

@@ -8,11 +8,11 @@ import { entries, list, readLine, readSlow } from "./files.ts";
 import { parseGid, parseLinkLayer, parseNumber, parsePhysState, parsePortState, parseRate } from "./parse.ts";
 import type { Gid, Port } from "./types.ts";
 
-/** The part of a port that its driver or firmware can change at any time, as text. */
-export interface LivePort {
-  readonly state: string | null;
-  readonly physState: string | null;
-}
+/** The part of a port that its driver or firmware can change at any time. */
+export type LivePort = Pick<Port, "state" | "physState">;
+
+/** What is known of a port that could not be asked. */
+export const NO_ANSWER: LivePort = { state: "unknown", physState: null };
 
 /**
  * Number of empty slots in a row that end a GID table. The kernel fills the lowest free slot first
@@ -25,10 +25,31 @@ export function portNumbers(hcaDir: string): readonly number[] {
   return list(join(hcaDir, "ports")).filter((name) => /^\d{1,3}$/.test(name)).map(Number);
 }
 
-/** State and physical state. On several drivers each read asks the adapter's firmware. */
-export async function readLive(portDir: string): Promise<LivePort> {
-  const [state, physState] = await Promise.all([readSlow(`${portDir}/state`), readSlow(`${portDir}/phys_state`)]);
-  return { state, physState };
+/**
+ * State and physical state. On several drivers each read asks the adapter's firmware.
+ *
+ * @param last as known; the physical state of a port that was up and is still ACTIVE is not asked again: an active port
+ *   without a link does not exist (InfiniBand Architecture Specification, volume 1, 7.2.7)
+ */
+export async function readLive(portDir: string, last: LivePort): Promise<LivePort> {
+  if (!isUp(last)) {
+    const [state, physState] = await Promise.all([readState(portDir), readPhysState(portDir)]);
+    return { state, physState };
+  }
+  const state = await readState(portDir);
+  return state === last.state ? last : { state, physState: await readPhysState(portDir) };
+}
+
+function isUp({ state, physState }: LivePort): boolean {
+  return state === "ACTIVE" && physState === "LinkUp";
+}
+
+async function readState(portDir: string): Promise<Port["state"]> {
+  return parsePortState(await readSlow(`${portDir}/state`));
+}
+
+async function readPhysState(portDir: string): Promise<Port["physState"]> {
+  return parsePhysState(await readSlow(`${portDir}/phys_state`));
 }
 
 /**
@@ -36,8 +57,8 @@ export async function readLive(portDir: string): Promise<LivePort> {
  * link is up then; of others the physical state as well.
  */
 export async function hasChanged(port: Port, portDir: string): Promise<boolean> {
-  if (parsePortState(await readSlow(`${portDir}/state`)) !== port.state) return true;
-  return port.state !== "ACTIVE" && parsePhysState(await readSlow(`${portDir}/phys_state`)) !== port.physState;
+  if (await readState(portDir) !== port.state) return true;
+  return port.state !== "ACTIVE" && await readPhysState(portDir) !== port.physState;
 }
 
 /**
@@ -88,9 +109,7 @@ export function emptyPort(portDir: string, number: number, last: Port | undefine
 }
 
 /** Updates the port with its live part; returns the same object when nothing changed. */
-export function withLive(port: Port, live: LivePort): Port {
-  const state = parsePortState(live.state);
-  const physState = parsePhysState(live.physState);
+export function withLive(port: Port, { state, physState }: LivePort): Port {
   return port.state === state && port.physState === physState ? port : { ...port, state, physState };
 }
 

@@ -7,11 +7,11 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { printable } from "../text/printable.ts";
+import { basename, join } from "node:path";
 import { natural } from "../text/natural.ts";
-import { readClassNodes, refreshClassNodes } from "./class_nodes.ts";
-import { entries, incarnation, isDirectory, readLine } from "./files.ts";
+import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
+import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
+import { HCA_NAME, notAName } from "./hca_name.ts";
 import { withLastKnown } from "./last_known.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
@@ -22,6 +22,7 @@ import {
   emptyPort,
   hasChanged,
   type LivePort,
+  NO_ANSWER,
   portNumbers,
   readDetails,
   readGids,
@@ -29,6 +30,7 @@ import {
   withLive,
 } from "./port.ts";
 import { markSubdevices } from "./subdevices.ts";
+import { Turn } from "./turn.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
 
@@ -62,6 +64,7 @@ export interface SysfsView {
 interface ScanPass {
   readonly depth: Depth;
   readonly vfIndices: VfIndices;
+  readonly classNames: ClassNames;
   readonly netdevs: NetdevReader;
   /** Resolves when the deadline for firmware has passed; one timer for several HCAs. */
   readonly deadline: Promise<null>;
@@ -86,11 +89,8 @@ interface Carrier extends Pick<ParentDevice, "dir" | "functionDir" | "pfDir"> {
 /** HCAs whose slow attributes are read at the same time. Deno reads files on 32 threads, and some must stay free. */
 const AT_ONCE = 8;
 
-/** The same for polls, which ask one file a port: every chunk wakes the process up, and there are many polls. */
-const POLLED_AT_ONCE = 24;
-
-/** `IB_DEVICE_NAME_MAX` is 64; the characters are those that drivers and udev's rdma_rename use. */
-const HCA_NAME = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
+/** The same where mostly one file a port is asked, in quick scans and polls: every chunk wakes the process up. */
+const ASKED_AT_ONCE = 24;
 
 /** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
@@ -128,30 +128,37 @@ export class SysfsScanner {
   async scan(depth: Depth): Promise<SysfsView> {
     const { sysfs, dev } = this.#roots;
     const classDir = `${sysfs}/class/infiniband`;
+    const turn = new Turn();
     const raw = entries(classDir);
     const all = this.#sorted(raw ?? []);
     const named = all.filter((name) => HCA_NAME.test(name));
     const names = named.slice(0, MOST_HCAS);
     const nodes = readDevNodes(dev);
     this.#nodes = [...nodes];
-    this.#uverbs = readUverbs(sysfs, nodes, depth === "full" ? new Map() : this.#uverbs);
-    const marks = new Map(names.map((name) => [name, incarnation(`${classDir}/${name}`)] as const));
-    this.#refreshMads(nodes, depth, marks);
+    this.#uverbs = await readUverbs(sysfs, dev, nodes, depth === "full" ? new Map() : this.#uverbs, turn);
+    const marks = new Map<string, string | null>();
+    for (const name of names) {
+      if (turn.isOver) await turn.next();
+      marks.set(name, incarnation(`${classDir}/${name}`));
+    }
+    await this.#refreshMads(nodes, depth, marks, turn);
 
     const vfIndices = new VfIndices();
+    const classNames = new ClassNames(sysfs);
     const netdevs = new NetdevReader(sysfs, this.memory);
     const known = new Map<string, Known>();
     const unreadable = [
       ...all.length === named.length ? [] : all.filter((name) => !HCA_NAME.test(name)).map(notAName),
       ...named.slice(MOST_HCAS).map((name) => ({ name, reason: `there are more than ${MOST_HCAS} RDMA devices` })),
     ];
-    for (let from = 0; from < names.length; from += AT_ONCE) {
+    const atOnce = depth === "full" ? AT_ONCE : ASKED_AT_ONCE;
+    for (let from = 0; from < names.length; from += atOnce) {
       // An Allocate that comes meanwhile waits for one chunk, not for the machine.
-      if (from > 0) await new Promise((next) => setImmediate(next));
-      const chunk = names.slice(from, from + AT_ONCE);
+      if (turn.isOver) await turn.next();
+      const chunk = names.slice(from, from + atOnce);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
-      const scan: ScanPass = { depth, vfIndices, netdevs, deadline };
+      const scan: ScanPass = { depth, vfIndices, classNames, netdevs, deadline };
       const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, scan)))
         .finally(() => clearTimeout(timer));
       chunk.forEach((name, i) => {
@@ -175,12 +182,12 @@ export class SysfsScanner {
   /** The few questions of {@link Discovery.poll}: names, and the states of ports. @throws {OutOfFiles} */
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
-    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs came or went";
-    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes came or went";
+    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
+    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     const all = [...this.#known.values()];
-    for (let from = 0; from < all.length; from += POLLED_AT_ONCE) {
+    for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
-      const chunk = all.slice(from, from + POLLED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
+      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
       let timer: ReturnType<typeof setTimeout> | undefined;
       const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
       const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
@@ -207,12 +214,19 @@ export class SysfsScanner {
   }
 
   /** Reads umad and issm nodes again when their names, or the HCAs they could belong to, have changed. */
-  #refreshMads(nodes: ReadonlySet<string>, depth: Depth, marks: ReadonlyMap<string, string | null>): void {
+  async #refreshMads(
+    nodes: ReadonlySet<string>,
+    depth: Depth,
+    marks: ReadonlyMap<string, string | null>,
+    turn: Turn,
+  ): Promise<void> {
     const here = [...nodes].filter((name) => /^(umad|issm)/.test(name)).join(" ") + "|" +
       (entries(`${this.#roots.sysfs}/class/infiniband_mad`) ?? []).join(" ");
     const sameHcas = marks.size === this.#known.size &&
       [...marks].every(([name, mark]) => this.#known.get(name)?.incarnation === mark);
-    if (depth === "full" || here !== this.#madNames || !sameHcas) this.#mads = readMads(this.#roots.sysfs, nodes);
+    if (depth === "full" || here !== this.#madNames || !sameHcas) {
+      this.#mads = await readMads(this.#roots.sysfs, this.#roots.dev, nodes, turn);
+    }
     this.#madNames = here;
   }
 
@@ -226,9 +240,9 @@ export class SysfsScanner {
       return "its directory disappeared while it was being read";
     }
 
-    const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass.vfIndices, same) : null;
+    const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass, same) : null;
     const carrier = whole !== null && (whole.carrier.dir !== null || same === null) ? whole.carrier : last!.carrier;
-    const base = whole?.hca ?? this.#refresh(same!);
+    const base = whole?.hca ?? this.#refresh(same!, pass.classNames);
     const live = await this.#readPorts(name, dir, now, base.ports, deadline);
     const merged = await this.#merge(base, same, dir, live, depth);
     const mark = netdevMark(carrier.netDirs);
@@ -241,28 +255,28 @@ export class SysfsScanner {
   }
 
   /** Reads the few attributes of an HCA that a quick scan updates. */
-  #refresh(hca: Hca): Hca {
+  #refresh(hca: Hca, classNames: ClassNames): Hca {
     let { pci } = hca;
     if (pci?.sriovTotalVfs) {
       // Uses the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
       const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
-    const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca);
+    const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca, classNames);
     return { ...hca, pci, classNodes, uverbs: this.#uverbs.get(hca.name) ?? null };
   }
 
   #readWhole(
     name: string,
     dir: string,
-    vfIndices: VfIndices,
+    { vfIndices, classNames }: ScanPass,
     same: Hca | null,
   ): { readonly hca: Hca; readonly carrier: Carrier } {
     const read = readParentDevice(dir, vfIndices);
     const nodeType = parseNodeType(readLine(`${dir}/node_type`));
-    const parent = readLine(`${dir}/parent`);
+    const parent = readOptional(`${dir}/parent`);
     const nodeDesc = readLine(`${dir}/node_desc`);
-    const software = isSoftware({ parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
+    const software = isSoftware({ name, parent, nodeDesc, nodeType, driver: read.pci?.driver ?? null });
     const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
     const before = new Map(same?.ports.map((port) => [port.number, port]));
     const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
@@ -280,13 +294,19 @@ export class SysfsScanner {
       transport: "unknown",
       pci: below.pci,
       sfNumber: below.sfNumber,
+      sfDevice: below.kind === "sf" && below.dir !== null ? basename(below.dir) : null,
       ports,
       netdevs: [],
       bondNetdevs: [],
       switchdev: false,
       subdeviceOf: null,
       uverbs: this.#uverbs.get(name) ?? null,
-      classNodes: readClassNodes(this.#roots.sysfs, this.#roots.dev, { name, kind: below.kind, pci: below.pci }),
+      classNodes: readClassNodes(
+        this.#roots.sysfs,
+        this.#roots.dev,
+        { name, kind: below.kind, pci: below.pci },
+        classNames,
+      ),
       inVerbs: null,
       notes: [],
     };
@@ -302,7 +322,7 @@ export class SysfsScanner {
     deadline: Promise<null>,
   ): Promise<readonly LivePort[] | null> {
     if (this.#waiting.has(incarnation)) return null;
-    const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`)));
+    const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`, port)));
     return await this.#inTime(name, incarnation, answer, deadline);
   }
 
@@ -330,7 +350,7 @@ export class SysfsScanner {
     return await Promise.all(base.ports.map(async (port, i) => {
       const mads = this.#mads.get(portKey(base.name, port.number)) ?? { umad: null, issm: null };
       const before = same?.ports.find((one) => one.number === port.number);
-      let next = withLive(port, live?.[i] ?? { state: null, physState: null });
+      let next = withLive(port, live?.[i] ?? NO_ANSWER);
       if (live !== null && (depth === "full" || before === undefined || next.state !== before.state)) {
         const portDir = `${dir}/ports/${port.number}`;
         next = { ...next, ...await readDetails(portDir), ...readGids(portDir) };
@@ -349,7 +369,8 @@ export class SysfsScanner {
       : carrier.netDirs.length > 0
       ? await reader.own(carrier.netDirs)
       : NO_NETDEVS;
-    const pf = carrier.pfDir === null || isSoft ? NO_NETDEVS : await reader.own([carrier.pfDir]);
+    const pfDir = hca.kind === "sf" ? carrier.pfDir ?? carrier.functionDir : carrier.pfDir;
+    const pf = pfDir === null || isSoft ? NO_NETDEVS : await reader.own([pfDir]);
     const sorted = reader.sort(hca.ports, own, isSoft ? null : carrier.functionDir, !isSoft);
     const pfNetdevs = pf.netdevs.map((one) => one.name);
     const samePf = hca.pci === null || JSON.stringify(hca.pci.pfNetdevs) === JSON.stringify(pfNetdevs);
@@ -361,11 +382,6 @@ const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i]);
-}
-
-/** The name is untrusted input and must not reach a terminal unescaped. */
-function notAName(name: string): { readonly name: string; readonly reason: string } {
-  return { name: printable(name), reason: "this is not a valid name of an RDMA device" };
 }
 
 /** Whether two readings of an HCA are equal. */

@@ -90,7 +90,7 @@ export interface PciFunction {
   readonly physfn: string | null;
   /** The N of the PF's `virtfnN` link to this function. */
   readonly vfIndex: number | null;
-  /** Net devices of the PF when this is a VF. */
+  /** Net devices of the PF when this is a VF, or carries the sub-function. */
   readonly pfNetdevs: readonly string[];
   readonly sriovNumVfs: number | null;
   readonly sriovTotalVfs: number | null;
@@ -104,8 +104,10 @@ export interface UverbsNode {
   readonly dev: string | null;
   /** Driver ABI version, which the libibverbs provider must support. */
   readonly abiVersion: number | null;
-  /** False when `DEV_ROOT/infiniband/NAME` does not exist; libibverbs then hides the HCA. */
+  /** False when `DEV_ROOT/infiniband/NAME` does not exist, or is another device; libibverbs then hides the HCA. */
   readonly present: boolean;
+  /** What is there instead: "device 231:193", "a directory". Absent when nothing is, or the node itself. */
+  readonly stale?: string;
 }
 
 /** A character device of the HCA's PCI function beside verbs: Omni-Path's hfi1_0, Slingshot's cxi0, a PTP clock. */
@@ -140,6 +142,8 @@ export interface Hca {
   readonly pci: PciFunction | null;
   /** Sub-function number when `kind` is "sf". */
   readonly sfNumber: number | null;
+  /** Name of a sub-function's auxiliary device, "mlx5_core.sf.4": its address, as the SR-IOV plugin and CNIs use it. */
+  readonly sfDevice: string | null;
   readonly ports: readonly Port[];
   /** Net devices of all ports. Sorted. */
   readonly netdevs: readonly string[];

@@ -56,12 +56,26 @@ export function noVerbs(answer: VerbsAnswer): Verbs {
 }
 
 /**
- * Loads libibverbs. A missing library or a runtime without FFI is an answer, not an error.
+ * libibverbs, which is loaded by the first question: where its answer would say nothing it is never asked. A missing
+ * library or a runtime without FFI is an answer, not an error.
  *
  * @param library file or soname; tests pass a library of their own
  * @param deadlineMs how long one call may take, in milliseconds
  */
 export function openVerbs(library = SONAME, deadlineMs = 5_000): Verbs {
+  let verbs: Verbs | null = null;
+  return {
+    list: () => (verbs ??= load(library, deadlineMs)).list(),
+    [Symbol.dispose]: () => {
+      verbs ??= noVerbs(CLOSED);
+      verbs[Symbol.dispose]();
+    },
+  };
+}
+
+const CLOSED: VerbsAnswer = { kind: "not-asked", detail: "the library has been closed" };
+
+function load(library: string, deadlineMs: number): Verbs {
   if (!hasFfi()) {
     return noVerbs({ kind: "not-asked", detail: "this runtime cannot call shared libraries" });
   }
@@ -92,7 +106,7 @@ class LoadedVerbs implements Verbs {
   }
 
   async list(): Promise<VerbsAnswer> {
-    if (this.#disposed) return { kind: "not-asked", detail: "the library has been closed" };
+    if (this.#disposed) return CLOSED;
     this.#pending ??= this.#call().finally(() => {
       this.#pending = null;
       if (this.#disposed) this.#close();

@@ -1,7 +1,7 @@
 /**
  * Whether libibverbs can see what sysfs shows. It looks for device nodes in /dev/infiniband and nowhere else, so in a
  * container that has the host's /dev mounted aside (`--dev-root`) it would list nothing, on every node and for ever.
- * Such an answer says nothing about the machine, and the library is not asked for it.
+ * Such an answer says nothing about the machine, so the library is not called.
  *
  * @module
  */

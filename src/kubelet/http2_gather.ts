@@ -38,7 +38,7 @@ export function gatherFrames(socket: Socket): void {
     scheduled = false;
     flush();
   };
-  // The first of two, because trailers are made by a callback like this one that was asked for after it.
+  // The first of two turns: the trailers are created by a callback like this one that was queued after it.
   const nextTurn = () => {
     if (waiting.length > 0) setImmediate(atTheEndOfTheTurn);
     else scheduled = false;
@@ -55,7 +55,7 @@ export function gatherFrames(socket: Socket): void {
     }
     return !socket.writableNeedDrain;
   }) as Socket["write"];
-  // Whoever closes the socket must not leave behind what was written before.
+  // Data written before the socket is closed must not be lost.
   for (const name of ["end", "destroy", "destroySoon"] as const) {
     const close = socket[name].bind(socket) as (...args: unknown[]) => Socket;
     Reflect.set(socket, name, (...args: unknown[]) => {

@@ -14,8 +14,8 @@ const LONGEST_PATH = 107;
 
 /**
  * Identifies the file at a path: device, inode, and the creation time of the inode, since inode numbers are reused. On
- * file systems without creation time the mtime is used: a socket's is its creation time, which chmod, rename and link do
- * not change.
+ * file systems without creation time the mtime is used: a socket's is its creation time, which chmod, rename and link
+ * do not change.
  */
 export type FileIdentity = string;
 
@@ -57,8 +57,8 @@ export function temporaryPath(path: string): string {
 }
 
 /**
- * Creates a hard link to the socket at `path`, with a {@link temporaryPath} as its name: connecting to it reaches the same
- * listener. A link that a killed plugin left is removed by the next {@link sweep}.
+ * Creates a hard link to the socket at `path`, with a {@link temporaryPath} as its name: connecting to it reaches the
+ * same listener. A link that a killed plugin left is removed by the next {@link sweep}.
  *
  * @returns path of the link; null when it cannot be created, as on a file system without hard links
  */
@@ -81,9 +81,9 @@ function fourDigits(n: number): string {
 }
 
 /**
- * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a {@link
- * temporaryPath} of the same endpoint, of the same user, without a listener. A plugin that is between bind and listen
- * at that moment loses its socket, logs that, and creates another.
+ * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a
+ * {@link temporaryPath} of the same endpoint, of the same user, without a listener. A plugin that is between bind and
+ * listen at that moment loses its socket, logs that, and creates another.
  *
  * @returns the number of removed sockets
  */

@@ -15,6 +15,39 @@ export interface ApiAccess {
   readonly tokenFile: string;
 }
 
+/** What makes a connection trusted, in the words of `node:tls`. */
+export interface TlsSettings {
+  /** PEM; the system's authorities without it. */
+  readonly ca?: string;
+  /** PEM of a client certificate with its key. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name that the server's certificate must have, where it is not that of the address. */
+  readonly servername?: string;
+  readonly rejectUnauthorized?: false;
+}
+
+/** What one request is sent with. */
+export interface Credentials {
+  readonly tls: TlsSettings;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Access whose credentials are more than a token in a file, such as a kubeconfig's. */
+export interface CredentialSource {
+  /** "https://10.96.0.1:443"; it may have a path, below which the API is. */
+  readonly server: string;
+  /** Whether answers shall be compressed on their way. */
+  readonly compressed: boolean;
+  /**
+   * Asked before each request.
+   *
+   * @param refused whether the server has refused the last ones with 401
+   * @throws with a sentence for people when there are none
+   */
+  credentials(refused: boolean): Promise<Credentials>;
+}
+
 /** Where the kubelet mounts a pod's service account. */
 const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 export const DEFAULT_CA_FILE = `${SERVICE_ACCOUNT}/ca.crt`;

@@ -1,10 +1,13 @@
 /**
- * Growing pauses between tries that fail.
+ * Exponential backoff between failed attempts.
  *
  * @module
  */
 
-/** Pauses that double from `firstMs` up to `longestMs`, each shortened by up to a quarter so that nodes do not march in step. */
+/**
+ * Pauses double from `firstMs` up to `longestMs`; up to a quarter is subtracted at random, so that nodes do not
+ * synchronize.
+ */
 export class Backoff {
   readonly #firstMs: number;
   readonly #longestMs: number;
@@ -33,7 +36,7 @@ export class Backoff {
   }
 }
 
-/** Waits; ends early when the signal aborts. Never rejects. */
+/** Waits for `ms`, or until the signal aborts. Never rejects. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {

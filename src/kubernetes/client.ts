@@ -1,23 +1,29 @@
 /**
- * A small client of the Kubernetes API: JSON over HTTPS with a bearer token. Errors are values: that the API server
- * is away, slow or unwilling is an ordinary state of a node, and nothing may end because of it.
+ * A small client of the Kubernetes API: JSON over HTTPS. Errors are values, because an API server
+ * that is unreachable, slow or refuses a request is an ordinary condition on a node.
  *
  * @module
  */
 import { readFileSync } from "node:fs";
-import type { IncomingMessage } from "node:http";
+import { Agent as PlainAgent, type IncomingMessage, request as requestPlain } from "node:http";
 import { Agent, request } from "node:https";
-import type { ApiAccess } from "./access.ts";
+import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { ItemSplitter } from "./list_items.ts";
+import type { ApiAccess, Credentials, CredentialSource } from "./access.ts";
 
-/** Why there is no answer. */
+/** Why a request failed. */
 export interface ApiError {
   /** HTTP status; null when the server could not be reached or did not answer in time. */
   readonly status: number | null;
-  /** `Status.reason` of the server ("NotFound", "Conflict", "Forbidden"); "Unreachable" when there was no answer. */
+  /**
+   * `Status.reason` of the server ("NotFound", "Conflict", "Forbidden"); when there was no answer "Untrusted" for a
+   * certificate that cannot be verified, "NoCredentials", or "Unreachable".
+   */
   readonly reason: string;
   /** A sentence for people. */
   readonly message: string;
-  /** What the server asked for with Retry-After, in milliseconds. */
+  /** The server's Retry-After, in milliseconds. */
   readonly retryAfterMs: number | null;
 }
 
@@ -44,23 +50,24 @@ export interface WatchEvent<T> {
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** How long one answer may take. The kubelet gives a prepare 45 s, so several calls fit. */
+/** Timeout of a request. The kubelet's timeout for a prepare is 45 s, so several requests fit. */
 const TIMEOUT_MS = 10_000;
-/** An answer that is longer is none of ours: a slice has at most 64 devices. */
+/** Limit on the size of a response; lists of slices with at most 64 devices each are far smaller. */
 const LONGEST_ANSWER = 32 * 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;
-/** A watch whose server says nothing for so long after its end is half-open. */
+/** A watch that lasts this much longer than requested has a half-open connection. */
 const WATCH_SLACK_MS = 30_000;
 
 /** Talks to one API server. */
 export class ApiClient {
-  readonly #access: ApiAccess;
-  #agent: Agent | null = null;
-  #ca: string | null = null;
-  /** Requests under way, so that {@link close} can end them. */
+  readonly #access: ApiAccess | CredentialSource;
+  #agent: Agent | PlainAgent | null = null;
+  /** The TLS settings of the agent's connections. */
+  #tls: string | null = null;
+  /** Aborts requests in flight when the client is closed. */
   readonly #closing = new AbortController();
 
-  constructor(access: ApiAccess) {
+  constructor(access: ApiAccess | CredentialSource) {
     this.#access = access;
   }
 
@@ -68,17 +75,30 @@ export class ApiClient {
     return this.#access.server;
   }
 
-  /** One call. Never rejects; a 401 is tried once more with the token that is in the file then. */
+  /** Makes one request. Never rejects; after a 401 it is retried once with the credentials that there are by then. */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
     const first = await this.#once<T>(method, path, options);
-    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options);
+    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options, true);
+  }
+
+  /**
+   * One page of a collection, object by object as they arrive. Never rejects; when the connection breaks in the middle,
+   * some have been given.
+   *
+   * @returns the list without its items
+   */
+  async list<T, L>(path: string, options: CallOptions, onItem: (item: T) => void): Promise<ApiResult<L>> {
+    const first = await this.#list<T, L>(path, options, onItem, false);
+    return first.ok || first.error.status !== 401 ? first : await this.#list<T, L>(path, options, onItem, true);
   }
 
   /**
    * Follows a collection until the server ends the watch, the connection breaks, or `signal` aborts. Never rejects.
    *
-   * @param seconds how long the server shall keep the watch open
-   * @returns null for an ordinary end, else why there is no more
+   * @param seconds how long the server is asked to keep the watch open
+   * @param silentMs longest time without an event before the connection is taken for lost, for watches with bookmarks; the
+   *   server sends one about once a minute
+   * @returns null for an ordinary end, otherwise the error
    */
   async watch<T>(
     path: string,
@@ -86,6 +106,7 @@ export class ApiClient {
     seconds: number,
     onEvent: (event: WatchEvent<T>) => void,
     signal: AbortSignal,
+    silentMs?: number,
   ): Promise<ApiError | null> {
     const full = { ...query, watch: true, timeoutSeconds: seconds };
     const patienceMs = seconds * 1_000 + WATCH_SLACK_MS;
@@ -96,14 +117,17 @@ export class ApiClient {
     if (response.statusCode !== 200) {
       const text = await textOf(response).catch(() => "");
       done();
-      return refused(response, text);
+      return refusal(response, text);
     }
     let rest = "";
     const decoder = new TextDecoder();
+    const words = `nothing came on the watch for ${(silentMs ?? 0) / 1e3} s`;
+    const silence = silentMs === undefined ? undefined : setTimeout(() => response.destroy(new Error(words)), silentMs);
     try {
       for await (const chunk of response) {
+        silence?.refresh();
         rest += decoder.decode(chunk as Uint8Array, { stream: true });
-        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch has no end");
+        if (rest.length > LONGEST_ANSWER) throw new Error("an event of the watch is too long");
         const lines = rest.split("\n");
         rest = lines.pop() ?? "";
         for (const line of lines) {
@@ -117,6 +141,7 @@ export class ApiClient {
     } catch (error) {
       failure = signal.aborted ? null : unreachable(this.server, error);
     } finally {
+      clearTimeout(silence);
       response.destroy();
       done();
     }
@@ -129,14 +154,14 @@ export class ApiClient {
     this.#agent?.destroy();
   }
 
-  async #once<T>(method: Method, path: string, options: CallOptions): Promise<ApiResult<T>> {
-    const opened = await this.#open(method, path, options);
+  async #once<T>(method: Method, path: string, options: CallOptions, refused = false): Promise<ApiResult<T>> {
+    const opened = await this.#open(method, path, options, refused);
     if (!opened.ok) return opened;
     const { response, done } = opened.value;
     try {
       const text = await textOf(response);
       const status = response.statusCode ?? 0;
-      if (status < 200 || status > 299) return { ok: false, error: refused(response, text) };
+      if (status < 200 || status > 299) return { ok: false, error: refusal(response, text) };
       return { ok: true, value: JSON.parse(text) as T };
     } catch (error) {
       return { ok: false, error: unreachable(this.server, error) };
@@ -145,22 +170,46 @@ export class ApiClient {
     }
   }
 
+  async #list<T, L>(
+    path: string,
+    options: CallOptions,
+    onItem: (item: T) => void,
+    refused: boolean,
+  ): Promise<ApiResult<L>> {
+    const opened = await this.#open("GET", path, options, refused);
+    if (!opened.ok) return opened;
+    const { response, done } = opened.value;
+    try {
+      if (response.statusCode !== 200) return { ok: false, error: refusal(response, await textOf(response)) };
+      const items = new ItemSplitter((text) => onItem(JSON.parse(text) as T));
+      for await (const chunk of bodyOf(response)) items.push(chunk as Uint8Array);
+      return { ok: true, value: JSON.parse(items.around()) as L };
+    } catch (error) {
+      response.destroy();
+      return { ok: false, error: unreachable(this.server, error) };
+    } finally {
+      done();
+    }
+  }
+
   /** Sends the request; `done` must be called when the response has been read. */
-  #open(
+  async #open(
     method: Method,
     path: string,
     options: CallOptions,
+    refused = false,
   ): Promise<ApiResult<{ response: IncomingMessage; done: () => void }>> {
     const { query = {}, body, contentType = "application/json", timeoutMs = TIMEOUT_MS } = options;
-    let token: string;
-    let agent: Agent;
+    const url = new URL(this.#access.server.replace(/\/+$/, "") + path);
+    const secure = url.protocol === "https:";
+    let credentials: Credentials;
+    let agent: Agent | PlainAgent;
     try {
-      token = readFileSync(this.#access.tokenFile, "utf8").trim();
-      agent = this.#connections();
+      credentials = "credentials" in this.#access ? await this.#access.credentials(refused) : fromFiles(this.#access);
+      agent = this.#connections(credentials, secure);
     } catch (error) {
-      return Promise.resolve({ ok: false, error: unreachable(this.server, error) });
+      return { ok: false, error: { ...unreachable(this.server, error), reason: "NoCredentials" } };
     }
-    const url = new URL(path, this.#access.server);
     for (const [key, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(key, String(value));
     }
@@ -177,14 +226,15 @@ export class ApiClient {
       clearTimeout(late);
       for (const one of signals) one.removeEventListener("abort", abort);
     };
-    return new Promise((resolve) => {
+    const compressed = "compressed" in this.#access && this.#access.compressed;
+    return await new Promise((resolve) => {
       const fail = (error: unknown) => {
         done();
         const reason: unknown = control.signal.aborted ? control.signal.reason : error;
         resolve({ ok: false, error: unreachable(this.server, reason) });
       };
       if (control.signal.aborted) return fail(control.signal.reason);
-      const asked = request({
+      const asked = (secure ? request : requestPlain)({
         protocol: url.protocol,
         hostname: url.hostname.replace(/^\[|\]$/g, ""),
         port: url.port === "" ? 443 : url.port,
@@ -192,8 +242,9 @@ export class ApiClient {
         method,
         agent,
         headers: {
-          authorization: `Bearer ${token}`,
+          ...credentials.headers,
           accept: "application/json",
+          ...compressed ? { "accept-encoding": "gzip" } : {},
           ...text === null ? {} : { "content-type": contentType, "content-length": String(text.length) },
         },
       }, (response) => {
@@ -211,31 +262,52 @@ export class ApiClient {
     });
   }
 
-  /** Connections are kept; a new authority file (the cluster's CA was rotated) needs new ones. */
-  #connections(): Agent {
-    const ca = readFileSync(this.#access.caFile, "utf8");
-    if (this.#agent !== null && this.#ca === ca) return this.#agent;
+  /** Reuses connections, until the TLS settings change because the cluster's CA was rotated or a certificate replaced. */
+  #connections({ tls }: Credentials, secure: boolean): Agent | PlainAgent {
+    const key = JSON.stringify(tls);
+    if (this.#agent !== null && this.#tls === key) return this.#agent;
     this.#agent?.destroy();
-    this.#ca = ca;
-    return this.#agent = new Agent({ keepAlive: true, maxSockets: 8, ca });
+    this.#tls = key;
+    const settings = { keepAlive: true, maxSockets: 8 };
+    return this.#agent = secure ? new Agent({ ...settings, ...tls }) : new PlainAgent(settings);
   }
 }
 
+function fromFiles({ caFile, tokenFile }: ApiAccess): Credentials {
+  const token = readFileSync(tokenFile, "utf8").trim();
+  return { tls: { ca: readFileSync(caFile, "utf8") }, headers: { authorization: `Bearer ${token}` } };
+}
+
+/** What the response carries, without its compression. */
+function bodyOf(response: IncomingMessage): Readable {
+  if (response.headers["content-encoding"] !== "gzip") return response;
+  const body = createGunzip();
+  response.on("error", (error) => body.destroy(error));
+  response.on("close", () => {
+    if (!response.complete) body.destroy(new Error("the connection was closed before the end of the response"));
+  });
+  return response.pipe(body);
+}
+
 function textOf(response: IncomingMessage): Promise<string> {
+  const body = bodyOf(response);
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let length = 0;
-    response.on("data", (chunk: Uint8Array) => {
+    body.on("data", (chunk: Uint8Array) => {
       chunks.push(chunk);
       length += chunk.length;
       if (length > LONGEST_ANSWER) response.destroy(new Error("the answer is too long"));
     });
-    response.on("end", () => {
+    body.on("error", reject);
+    body.on("end", () => {
       const decoder = new TextDecoder();
       resolve(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode());
     });
     response.on("error", reject);
-    response.on("close", () => reject(new Error("the connection was closed in the middle of an answer")));
+    response.on("close", () => {
+      if (!response.complete) reject(new Error("the connection was closed before the end of the response"));
+    });
   });
 }
 
@@ -244,27 +316,30 @@ function unreachable(server: string, error: unknown): ApiError {
     ? error as Error & { code?: string }
     : { code: undefined, message: String(error) };
   const words = code === undefined || message.includes(code) ? message : `${code}: ${message}`;
+  const untrusted = /CERT|ISSUER|SIGNATURE/.test(code ?? "");
   return {
     status: null,
-    reason: "Unreachable",
-    message: `the API server ${server} cannot be reached (${words})`,
+    reason: untrusted ? "Untrusted" : "Unreachable",
+    message: untrusted
+      ? `the certificate of the API server ${server} is not trusted (${words})`
+      : `the API server ${server} cannot be reached (${words})`,
     retryAfterMs: null,
   };
 }
 
-function refused(response: IncomingMessage, text: string): ApiError {
+function refusal(response: IncomingMessage, text: string): ApiError {
   const seconds = Number(response.headers["retry-after"]);
   const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : null;
   let status: unknown;
   try {
     status = JSON.parse(text);
   } catch {
-    status = { message: text.slice(0, 200) }; // a proxy on the way answers in a form of its own
+    status = { message: text.slice(0, 200) }; // not a Status: the answer of a proxy
   }
   return ofStatus(status, response.statusCode ?? 0, retryAfterMs);
 }
 
-/** A `meta/v1 Status`, or what stands in its place. */
+/** Converts a `meta/v1 Status`, or whatever was received instead. */
 function ofStatus(object: unknown, code: number, retryAfterMs: number | null): ApiError {
   const { message, reason, code: own } = (object ?? {}) as { message?: unknown; reason?: unknown; code?: unknown };
   const status = typeof own === "number" && own > 0 ? own : code;

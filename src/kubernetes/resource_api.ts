@@ -1,5 +1,5 @@
 /**
- * The objects of `resource.k8s.io/v1` as this project reads and writes them: the fields it uses, under their own names.
+ * The objects of `resource.k8s.io/v1`, with the fields that are used here.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export interface AttributeValue {
   readonly version?: string;
 }
 
-/** How a request may take a part of a capacity of a device that several claims can have. */
+/** How requests may consume part of a capacity of a shared device. */
 export interface RequestPolicy {
   readonly default?: string;
   readonly validRange?: { readonly min?: string; readonly max?: string; readonly step?: string };
@@ -92,7 +92,7 @@ export interface ResourceSlice {
   readonly spec: SliceSpec;
 }
 
-/** What the scheduler gave to one request of a claim. */
+/** The device that the scheduler allocated to one request of a claim. */
 export interface AllocationResult {
   readonly request: string;
   readonly driver: string;

@@ -10,13 +10,15 @@ import { setImmediate } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Inventory } from "../agent/inventory.ts";
 import type { AgentObserver, AgentState } from "../agent/observer.ts";
+import type { Snapshot } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
-import { devices } from "../pool/devices.ts";
+import { devices, membersOf } from "../pool/devices.ts";
+import { ruleText } from "../pool/errors.ts";
 import { runtimeName } from "../text/runtime_name.ts";
 import { portCounterText } from "./metrics_ports.ts";
 import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
-import type { PortCounters } from "./port_counters.ts";
+import type { PortCounters } from "../hca/port_counters.ts";
 import { unready } from "./readiness.ts";
 
 /** Sources of the metrics. */
@@ -51,6 +53,9 @@ export class Metrics {
   readonly #gauges: Readonly<Record<string, Gauge>>;
   readonly #histograms: Readonly<Record<string, Histogram>>;
   #lastChange: object | null = null;
+  #lastSnapshot: Snapshot | null = null;
+  /** Whether each port was ACTIVE in the last scan that had it, by "HCA/port". */
+  readonly #active = new Map<string, boolean>();
   #writing: Promise<string> | null = null;
 
   constructor(sources: MetricsSources) {
@@ -98,6 +103,7 @@ export class Metrics {
     if (inventory !== null) {
       await this.#hardware(inventory);
       this.#offers(inventory, state?.sessions ?? []);
+      this.#errors(state?.errors);
       if (pods !== null) this.#pods(inventory, pods);
     }
     const texts: string[] = [];
@@ -120,12 +126,16 @@ export class Metrics {
   }
 
   async #hardware({ snapshot, states }: Inventory): Promise<void> {
-    const gauges = ["hca", "hcaResources", "hcaNotes", "port", "portState", "portRate"] as const;
+    const gauges = ["hca", "hcaResources", "hcaUnhealthy", "hcaNotes", "port", "portState", "portRate"] as const;
     for (const key of gauges) this.#gauge(key).reset();
     const offered = new Map<string, number>();
     for (const { deviceStates } of states.values()) {
       const names = [...deviceStates.values()].flatMap(({ member }) => member.hcas.map((hca) => hca.name));
       for (const name of new Set(names)) offered.set(name, (offered.get(name) ?? 0) + 1);
+    }
+    for (const { code, member } of [...states.values()].flatMap((one) => [...one.deviceStates.values()])) {
+      if (code === null) continue;
+      for (const { name: hca } of member.hcas) this.#gauge("hcaUnhealthy").set({ hca, code }, 1);
     }
     this.#gauge("hcas").set(snapshot.hcas.length);
     this.#gauge("hcasUnreadable").set(snapshot.unreadable.length);
@@ -175,26 +185,73 @@ export class Metrics {
     }
   }
 
+  #errors(errors: AgentState["errors"]): void {
+    for (const key of ["watchedErrors", "errorsExceeded"] as const) this.#gauge(key).reset();
+    const seen = new Map<string, number>();
+    for (const { hca, port, rule, count, exceeded } of errors?.watched ?? []) {
+      const labels = { hca, port: String(port ?? ""), counter: rule.counter, rule: ruleText(rule) };
+      // The same name in two directories of a port is one series: the worse of the two.
+      const key = JSON.stringify(labels);
+      const worst = Math.max(count, seen.get(key) ?? 0);
+      seen.set(key, worst);
+      this.#gauge("watchedErrors").set(labels, worst);
+      if (exceeded !== null) this.#gauge("errorsExceeded").set(labels, 1);
+      else this.#gauge("errorsExceeded").inc(labels, 0);
+    }
+    const skipped = this.#counter("errorsSkipped");
+    skipped.reset();
+    for (const [hca, times] of errors?.skipped ?? []) skipped.inc({ hca }, times);
+  }
+
   /** Only resources of this plugin: the kubelet also reports those of other plugins. */
   #pods({ states }: Inventory, pods: PodsAnswer): void {
-    this.#gauge("inUse").reset();
-    this.#gauge("pod").reset();
+    for (const key of ["inUse", "pod", "hcaContainers"] as const) this.#gauge(key).reset();
     const errors = this.#counter("podErrors");
     errors.reset();
     errors.inc(this.#sources.pods?.failures ?? 0);
     if (!pods.ok) return;
-    for (const resource of states.keys()) {
+    for (const [resource, poolState] of states) {
+      for (const { member } of poolState.deviceStates.values()) {
+        for (const { name: hca } of member.hcas) this.#gauge("hcaContainers").inc({ hca }, 0);
+      }
       const held = pods.holders.get(resource) ?? new Map();
       this.#gauge("inUse").set({ resource }, held.size);
       for (const [device, holders] of held) {
         for (const holder of holders) this.#gauge("pod").set({ resource, device, ...holder }, 1);
+        for (const { member } of membersOf(poolState, device) ?? []) {
+          for (const { name: hca } of member.hcas) this.#gauge("hcaContainers").inc({ hca }, holders.length);
+        }
+      }
+    }
+  }
+
+  /** Ports that scans found ACTIVE or not, and differently before. A new port begins at zero. */
+  #countPortChanges(snapshot: Snapshot): void {
+    if (snapshot === this.#lastSnapshot) return;
+    this.#lastSnapshot = snapshot;
+    const there = new Set(snapshot.hcas.flatMap(({ name, ports }) => ports.map((port) => `${name}/${port.number}`)));
+    for (const key of this.#active.keys()) {
+      if (there.has(key)) continue;
+      this.#active.delete(key);
+      const [hca = "", port = ""] = key.split("/");
+      this.#counter("portChanges").remove({ hca, port });
+    }
+    for (const { name: hca, ports } of snapshot.hcas) {
+      for (const { number, state } of ports) {
+        const active = state === "ACTIVE" || state === "ACTIVE_DEFER";
+        const key = `${hca}/${number}`;
+        const was = this.#active.get(key);
+        if (was === active) continue;
+        this.#active.set(key, active);
+        this.#counter("portChanges").inc({ hca, port: String(number) }, was === undefined ? 0 : 1);
       }
     }
   }
 
   #observe(): AgentObserver {
     return {
-      onScan: ({ depth, seconds, triggers }, changed) => {
+      onScan: ({ depth, seconds, triggers, snapshot }, changed) => {
+        this.#countPortChanges(snapshot);
         this.#counter("scans").inc({ depth, changed: String(changed) });
         this.#histogram("scanSeconds").observe({ depth }, seconds);
         this.#gauge("lastScan").set(Date.now() / 1e3);

@@ -7,7 +7,7 @@
 import { setImmediate } from "node:timers/promises";
 import { Counter, Registry } from "prom-client";
 import { type Family, HARDWARE_FAMILIES, KERNEL_COUNTERS } from "./metrics_table.ts";
-import type { CounterReadings, Reading } from "./port_counters.ts";
+import type { CounterReadings, Reading } from "../hca/port_counters.ts";
 
 /** Series generated between two pauses, which takes about half a millisecond. */
 const PIECE = 150;

@@ -61,6 +61,16 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Resources that contain an HCA; 0 when it is left out (see the status page or `list` for the reason).",
   ),
+  hcaUnhealthy: gauge(
+    `${PREFIX}_hca_unhealthy`,
+    ["hca", "code"],
+    "1 for the code of each reason for which a device on an HCA is Unhealthy; no series when all are Healthy.",
+  ),
+  hcaContainers: gauge(
+    `${PREFIX}_hca_containers`,
+    ["hca"],
+    "Devices on an HCA that containers hold, each container counted, according to the kubelet; only with --pod-resources.",
+  ),
   hcaNotes: gauge(
     `${PREFIX}_hca_notes`,
     ["hca"],
@@ -149,6 +159,21 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Scrapes without the counters of an HCA that did not answer in time.",
   ),
+  watchedErrors: gauge(
+    `${PREFIX}_watched_errors`,
+    ["hca", "port", "counter", "rule"],
+    "Errors within the window of a rule of `health.errors`; `port` is empty for counters of the whole HCA.",
+  ),
+  errorsExceeded: gauge(
+    `${PREFIX}_errors_exceeded`,
+    ["hca", "port", "counter", "rule"],
+    "Whether a rule of `health.errors` is exceeded, so that the devices of its resources are Unhealthy.",
+  ),
+  errorsSkipped: counter(
+    `${PREFIX}_error_readings_skipped_total`,
+    ["hca"],
+    "Readings for `health.errors` without an HCA that did not answer in time.",
+  ),
   requests: counter(`${PREFIX}_http_requests_total`, ["path", "code"], "Requests to this server."),
   watchers: gauge(`${PREFIX}_http_event_streams`, [], "Open event streams of status pages."),
 
@@ -166,6 +191,11 @@ export const PLUGIN_FAMILIES = {
     "rdma_port_state",
     ["hca", "port"],
     "Port state (the kernel's ib_port_state): 0 NOP, 1 DOWN, 2 INIT, 3 ARMED, 4 ACTIVE, 5 ACTIVE_DEFER.",
+  ),
+  portChanges: counter(
+    "rdma_port_state_changes_total",
+    ["hca", "port"],
+    "Changes of a port's state to or from ACTIVE that scans have found; a link that flaps between two scans counts once.",
   ),
   portRate: gauge("rdma_port_rate_bytes_per_second", ["hca", "port"], "Signalling rate of a port."),
 } as const satisfies Readonly<Record<string, Family>>;

@@ -61,11 +61,11 @@ export async function fragment(model: StatusModel): Promise<string> {
   return String(
     await html`${readiness(model)}
 <section aria-labelledby="resources"><h2 id="resources">Resources</h2>
-${model.podsReason === null ? "" : html`<p class="warn">▲ Pods are not known: ${model.podsReason}</p>`}
+${model.podsReason === null ? "" : html`<p class="warn">&#9650; Pods are not known: ${model.podsReason}</p>`}
 ${model.resources.length === 0 ? html`<p>No resource is offered yet.</p>` : resourceTable(model.resources)}
 ${model.resources.map(deviceTable)}</section>
 <section aria-labelledby="machine"><h2 id="machine">Machine</h2>
-${model.notes.map((note) => html`<p class="warn">▲ ${note}</p>`)}
+${model.notes.map((note) => html`<p class="warn">&#9650; ${note}</p>`)}
 ${model.numa.length === 0 ? html`<p>No HCA was found.</p>` : model.numa.map(numaNode)}</section>
 <section aria-labelledby="changes"><h2 id="changes">Last changes</h2>${changeTable(model.changes)}</section>`,
   );
@@ -128,7 +128,7 @@ function deviceTable({ name, devices }: ResourceView): Html {
   const hidden = devices.length - shown.length;
   return html`<details id="details-${name}"><summary id="summary-${name}">Devices of ${name}</summary>
 ${table(`table-${name}`, `Devices of ${name}`, ["Device", "Health", "NUMA", "Pods", "Reason"], shown.map(deviceRow))}${
-    hidden > 0 ? html`<p>… and ${hidden} more, in <a href="state.json">state.json</a></p>` : ""
+    hidden > 0 ? html`<p>&hellip; and ${hidden} more, in <a href="state.json">state.json</a></p>` : ""
   }</details>`;
 }
 
@@ -167,14 +167,15 @@ function hcaCard(hca: HcaView): Html {
 <p class="soft">${what.join(" · ")}</p>
 ${hca.reasons.map((reason) => html`<p>${reason}</p>`)}
 ${hca.verdict === "gone" ? "" : html`<ul class="ports">${hca.ports.map(portLine)}</ul>`}
+${hca.errors.map(errorLine)}
 ${hca.resources.length === 0 ? "" : html`<p>In ${hca.resources.join(", ")}</p>`}
 ${hca.resources.length === 0 ? notIn(hca) : ""}
-${hca.notes.map((note) => html`<p class="warn">▲ ${note}</p>`)}
+${hca.notes.map((note) => html`<p class="warn">&#9650; ${note}</p>`)}
 ${
     pods.length === 0
       ? ""
       : html`<p>Held by</p><ul>${pods.map((pod) => html`<li>${pod}</li>`)}</ul>${
-        hca.pods.length > pods.length ? html`<p>… and ${hca.pods.length - pods.length} more</p>` : ""
+        hca.pods.length > pods.length ? html`<p>&hellip; and ${hca.pods.length - pods.length} more</p>` : ""
       }`
   }
 <details id="details-hca-${hca.name}"><summary id="summary-hca-${hca.name}">More about ${hca.name}</summary>
@@ -207,6 +208,11 @@ function portLine({ number, state, physState, linkLayer, rate }: HcaView["ports"
   const up = state === "ACTIVE" || state === "ACTIVE_DEFER";
   const rest = [physState, linkLayer, rate].filter((one) => one !== null).join(", ");
   return html`<li>${mark(up ? "▲" : "▼", `Port ${number} ${state}`, up ? "good" : "bad")} ${rest}</li>`;
+}
+
+function errorLine({ counter, port, count, rule, exceeded }: HcaView["errors"][number]): Html {
+  const text = `${port === null ? "" : `Port ${port} `}${counter}: ${count}, limit ${rule}`;
+  return exceeded ? html`<p class="warn">▲ ${text}</p>` : html`<p class="soft">${text}</p>`;
 }
 
 function changeTable(changes: StatusModel["changes"]): Html {

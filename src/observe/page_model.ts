@@ -11,6 +11,9 @@ import type { Hca, Port } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { SessionStatus } from "../device_plugin/session.ts";
 import { devices, membersOf } from "../pool/devices.ts";
+import { ruleText, type WatchedCounter } from "../pool/errors.ts";
+import type { UnhealthyCode } from "../pool/reasons.ts";
+import type { LeftOut } from "../pool/select.ts";
 import type { DeviceState, PoolState } from "../pool/states.ts";
 import { unready } from "./readiness.ts";
 
@@ -46,9 +49,18 @@ export interface HcaView {
   readonly netdevs: readonly string[];
   readonly ports: readonly Pick<Port, "number" | "state" | "physState" | "linkLayer" | "rate">[];
   readonly resources: readonly string[];
-  readonly leftOut: readonly { readonly resource: string; readonly reason: string }[];
+  readonly leftOut: readonly Omit<LeftOut, "hca">[];
   /** "namespace/pod (container)", without duplicates. */
   readonly pods: readonly string[];
+  /** The counters that have error rules, with their errors in the window. */
+  readonly errors: readonly {
+    readonly counter: string;
+    readonly port: number | null;
+    readonly count: number;
+    /** "5 per 10m" */
+    readonly rule: string;
+    readonly exceeded: boolean;
+  }[];
   readonly notes: readonly string[];
 }
 
@@ -67,6 +79,8 @@ export interface NumaView {
 export interface DeviceView {
   readonly id: string;
   readonly healthy: boolean;
+  /** Codes of the reasons why it is not healthy; empty when it is. */
+  readonly codes: readonly UnhealthyCode[];
   readonly reason: string;
   readonly numaNodes: readonly number[];
   readonly pods: readonly string[];
@@ -119,11 +133,15 @@ export function statusModel(
       healthy: all.filter((one) => one.healthy).length,
       total: all.length,
       inUse: pods?.ok ? held.size : null,
-      devices: all.map((one) => ({
-        ...one,
-        reason: one.healthy ? "" : reasons(membersOf(poolState, one.id) ?? []).join("; "),
-        pods: (held.get(one.id) ?? []).map(podName),
-      })),
+      devices: all.map((one) => {
+        const bad = one.healthy ? [] : membersOf(poolState, one.id) ?? [];
+        return {
+          ...one,
+          codes: [...new Set(bad.flatMap(({ code }) => code ?? []))],
+          reason: reasons(bad).join("; "),
+          pods: (held.get(one.id) ?? []).map(podName),
+        };
+      }),
     };
   });
   return {
@@ -131,7 +149,7 @@ export function statusModel(
     version: about.version,
     unready: unready(state?.sessions ?? null),
     resources,
-    numa: inventory === null ? [] : drawing(inventory, holders),
+    numa: inventory === null ? [] : drawing(inventory, holders, state?.errors?.watched ?? []),
     notes: [
       ...snapshot?.notes ?? [],
       ...(snapshot?.unreadable ?? []).map(({ name, reason }) => `${name} could not be read: ${reason}`),
@@ -151,7 +169,7 @@ interface Role {
 }
 
 /** HCAs by NUMA node and PCIe root, including removed ones and those in a pod. */
-function drawing(inventory: Inventory, holders: Holders): readonly NumaView[] {
+function drawing(inventory: Inventory, holders: Holders, watched: readonly WatchedCounter[]): readonly NumaView[] {
   const roles = rolesOf(inventory, holders);
   const here = [...inventory.snapshot.hcas, ...inventory.snapshot.inPodNetns];
   const names = new Set(here.map((hca) => hca.name));
@@ -165,7 +183,9 @@ function drawing(inventory: Inventory, holders: Holders): readonly NumaView[] {
       .sort(([a], [b]) => a === null ? 1 : b === null ? -1 : natural(a, b))
       .map(([root, hcas]) => ({
         root,
-        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) => view(hca, inventory, roles.get(hca.name))),
+        hcas: hcas.toSorted((a, b) => natural(a.name, b.name)).map((hca) =>
+          view(hca, inventory, roles.get(hca.name), watched)
+        ),
       })),
   }));
 }
@@ -193,7 +213,12 @@ function rolesOf(inventory: Inventory, holders: Holders): ReadonlyMap<string, Ro
   return roles;
 }
 
-function view(hca: Hca, inventory: Inventory, role: Role | undefined): HcaView {
+function view(
+  hca: Hca,
+  inventory: Inventory,
+  role: Role | undefined,
+  watched: readonly WatchedCounter[],
+): HcaView {
   const deviceStates = role?.deviceStates ?? [];
   return {
     name: hca.name,
@@ -216,11 +241,15 @@ function view(hca: Hca, inventory: Inventory, role: Role | undefined): HcaView {
       rate,
     })),
     resources: [...role?.resources ?? []],
-    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ resource, reason }) => ({
-      resource,
-      reason,
-    })),
+    leftOut: inventory.leftOut.filter((one) => one.hca === hca.name).map(({ hca: _, ...rest }) => rest),
     pods: [...role?.pods ?? []].sort(natural),
+    errors: watched.filter((one) => one.hca === hca.name).map(({ rule, port, count, exceeded }) => ({
+      counter: rule.counter,
+      port,
+      count,
+      rule: ruleText(rule),
+      exceeded: exceeded !== null,
+    })),
     notes: hca.notes,
   };
 }

@@ -15,7 +15,7 @@ import type { Log } from "../text/log.ts";
 import { Metrics } from "./metrics.ts";
 import { fragment, page } from "./page.ts";
 import { type StatusModel, statusModel } from "./page_model.ts";
-import { PortCounters } from "./port_counters.ts";
+import { PortCounters } from "../hca/port_counters.ts";
 import { dead, unready } from "./readiness.ts";
 
 export interface StatusServerOptions {

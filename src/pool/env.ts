@@ -89,7 +89,7 @@ function pcideviceInfo(
   const hasRdmaCm = nodes.some((node) => node.containerPath.endsWith("/rdma_cm"));
   for (const id of new Set(ids)) {
     const rdma: Record<string, string> = {};
-    for (const hca of hcas.filter((one) => one.pci?.address === id || one.name === id)) {
+    for (const hca of hcas.filter((one) => [one.name, one.sfDevice ?? one.pci?.address].includes(id))) {
       rdma.rdma_dev = hca.name;
       rdma.uverbs = `/dev/infiniband/${hca.uverbs?.name}`;
       for (const port of hca.ports) {

@@ -29,14 +29,22 @@ export function withoutPlaceholders(path: string): string {
 
 /** Facts about the host needed besides the HCA. */
 export interface NodeFacts {
-  /** Whether a path exists on the host; asked for the nodes of `expose.devices`. */
+  /** Whether a path exists on the host; used for the nodes of `expose.devices`. */
   readonly has: (hostPath: string) => boolean;
   /** The HCAs that a node belongs to; empty when it belongs to none in particular. */
   readonly ownersOf: (hostPath: string) => readonly string[];
 }
 
-/** Owners by node: from sysfs, and for other nodes by the HCA's name in /dev. */
+/**
+ * Owners by node: from sysfs, and for other nodes by the HCA's name in /dev. Computed at the first question, because
+ * most configurations never ask one and every scan comes by.
+ */
 export function nodeOwners(hcas: readonly Hca[]): NodeFacts["ownersOf"] {
+  let owners: ReadonlyMap<string, readonly string[]> | null = null;
+  return (path) => (owners ??= ownersByPath(hcas)).get(path) ?? [];
+}
+
+function ownersByPath(hcas: readonly Hca[]): ReadonlyMap<string, readonly string[]> {
   const owners = new Map<string, string[]>();
   for (const hca of hcas) {
     const verbs = [hca.uverbs?.name, ...hca.ports.flatMap((port) => [port.umad, port.issm])].filter((name) => name);
@@ -44,7 +52,7 @@ export function nodeOwners(hcas: readonly Hca[]): NodeFacts["ownersOf"] {
     for (const path of new Set(paths)) owners.set(path, [...owners.get(path) ?? [], hca.name]);
   }
   for (const { name } of hcas) if (!owners.has(`/dev/${name}`)) owners.set(`/dev/${name}`, [name]);
-  return (path) => owners.get(path) ?? [];
+  return owners;
 }
 
 /**

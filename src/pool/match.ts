@@ -36,7 +36,7 @@ export function match(selector: Selector, hca: Hca): Match {
     among("driver", selector.drivers, driverNames(hca), pci !== null) ??
     among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
     netdevMismatch(selector.netdevs, hca) ??
-    pfMismatch(selector.pfs, hca) ??
+    pfMismatch(selector, hca) ??
     masterMismatch(selector.masters, hca);
   if (of !== null) return of;
   const ports = portMatch(selector, hca);
@@ -121,7 +121,7 @@ function among(
 }
 
 /** Net device names that select an HCA: its own, and those of its bond that stand for it. */
-function namesOf(hca: Hca): readonly string[] {
+export function namesOf(hca: Hca): readonly string[] {
   return [...hca.netdevs, ...hca.bondNetdevs];
 }
 
@@ -136,8 +136,9 @@ function netdevMismatch(wanted: readonly string[] | undefined, hca: Hca): Mismat
   return hca.netdevs.length > 0 ? found : { ...found, unknown: true };
 }
 
-function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): Mismatch | null {
+function pfMismatch({ pfs: wanted, kinds }: Selector, hca: Hca): Mismatch | null {
   if (wanted === undefined) return null;
+  if (hca.kind === "sf" && kinds?.includes("sf")) return pfOfSfMismatch(wanted, hca);
   const vf = hca.pci?.vfIndex ?? null;
   const pf = hca.pci?.physfn ?? null;
   const isVf = pf !== null;
@@ -153,6 +154,21 @@ function pfMismatch(wanted: readonly PfRange[] | undefined, hca: Hca): Mismatch 
     ? `it is VF ${vf ?? "?"} of ${names.join(", ")}, wanted PFs: ${list}`
     : `it is no VF, and its own names are ${names.join(", ") || "none"}, wanted PFs: ${list}`;
   return { reason, unknown };
+}
+
+/** A selector that asks for sub-functions means by `pfs` the PF that carries them, and their numbers by its ranges. */
+function pfOfSfMismatch(wanted: readonly PfRange[], hca: Hca): Mismatch | null {
+  const pfNetdevs = hca.pci?.pfNetdevs ?? [];
+  const names = hca.pci === null ? pfNetdevs : [...pfNetdevs, hca.pci.physfn ?? hca.pci.address];
+  const number = hca.sfNumber;
+  const holds = wanted.some(({ pf, vfs }) =>
+    names.some((name) => glob(pf, name)) && (vfs === null || (number !== null && vfs.includes(number)))
+  );
+  if (holds) return null;
+  const reason = `it is sub-function ${number ?? "?"} of ${names.join(", ") || "an unknown PF"}, wanted PFs: ${
+    wanted.map(describePf).join(", ")
+  }`;
+  return { reason, unknown: pfNetdevs.length === 0 || number === null };
 }
 
 /** Describes a selector in the terms of the config file: "kinds: vf, minRate: 100". */

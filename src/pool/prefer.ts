@@ -58,28 +58,41 @@ export function prefer(poolState: PoolState, request: PreferenceRequest): readon
   const { available, mustInclude, size } = request;
   const needed = new Set(mustInclude);
   const must = [...needed];
-  const rest = [...new Set(available)].filter((id) => !needed.has(id)).sort(natural);
+  const free = new Set(available);
+  const rest = inOrder(poolState, free).filter((id) => !needed.has(id));
   const wanted = Math.max(0, size - must.length);
   const { mode } = poolState.spec;
   // Devices that each give the whole pool are equivalent.
   if (wanted === 0 || wanted >= rest.length || (mode.kind === "shared" && mode.of === "all")) {
     return [...must, ...rest.slice(0, wanted)];
   }
-  const sharesPerHca = mode.kind === "shared" ? mode.shares : 1;
-  const ids = [...must, ...rest];
-  const free = new Map<DeviceState, number>();
-  for (const id of available) for (const one of membersOf(poolState, id) ?? []) free.set(one, (free.get(one) ?? 0) + 1);
-  const places = ids.map((id) => place(id, membersOf(poolState, id)?.[0], sharesPerHca, free));
+  const stateOf = (id: string) => membersOf(poolState, id)?.[0];
+  const used = mode.kind === "shared" ? usedShares(mode.shares, available.map(stateOf)) : null;
+  const places = [...must, ...rest].map((id) => {
+    const deviceState = stateOf(id);
+    return place(id, deviceState, used === null || deviceState === undefined ? 0 : used(deviceState));
+  });
   const chosen = choose(poolState.spec.prefer, places, must.length, must.length + wanted);
   return [...must, ...chosen.filter((id) => !needed.has(id))];
 }
 
-function place(
-  id: string,
-  deviceState: DeviceState | undefined,
-  shares: number,
-  free: ReadonlyMap<DeviceState, number>,
-): Place {
+/** IDs in natural order. The states of an exclusive resource's devices are in that order, which saves comparing names. */
+function inOrder({ spec, deviceStates }: PoolState, ids: ReadonlySet<string>): readonly string[] {
+  if (spec.mode.kind === "exclusive") {
+    const known = [...deviceStates.keys()].filter((id) => ids.has(id));
+    if (known.length === ids.size) return known;
+  }
+  return [...ids].sort(natural);
+}
+
+/** How many of an HCA's shares are in use: all but the free ones. */
+function usedShares(shares: number, free: readonly (DeviceState | undefined)[]): (on: DeviceState) => number {
+  const count = new Map<DeviceState | undefined, number>();
+  for (const one of free) count.set(one, (count.get(one) ?? 0) + 1);
+  return (on) => Math.max(0, shares - (count.get(on) ?? 0));
+}
+
+function place(id: string, deviceState: DeviceState | undefined, used: number): Place {
   const pci = deviceState?.member.hcas[0]?.pci ?? null;
   const numa = pci?.numaNode ?? null;
   const hca = deviceState?.member.id ?? id;
@@ -90,15 +103,35 @@ function place(
     root: pci?.path[0] ?? `?${hca}`,
     pf: pci?.physfn ?? pci?.address ?? hca,
     hca,
-    used: deviceState === undefined ? 0 : Math.max(0, shares - (free.get(deviceState) ?? 0)),
+    used,
   };
 }
 
+/**
+ * A node of the tree, with the cheapest ways to take devices below it. Made by the thousand for one question: what it
+ * does not need is not made, since V8's collections were most of the time.
+ */
 interface TreeNode {
   readonly level: Level | "top";
-  readonly children: Map<string, TreeNode>;
+  readonly key: string;
+  /** Empty for an HCA, which has places. */
+  readonly children: TreeNode[];
+  /** The children by key once there are several. */
+  byKey: Map<string, TreeNode> | null;
   readonly places: Place[];
   must: number;
+  /** Lowest price of taking n devices; Infinity where impossible (fewer than required, or more than available). */
+  prices: readonly number[];
+  /** For every child, the number taken of it in the cheapest n of all children up to it. Null for one child, or none. */
+  shares: readonly (readonly number[])[] | null;
+}
+
+const NONE: never[] = [];
+
+function treeNode(level: TreeNode["level"], key: string): TreeNode {
+  const isLeaf = level === LEVELS.at(-1);
+  const [children, places] = [isLeaf ? NONE : [], isLeaf ? [] : NONE];
+  return { level, key, children, byKey: null, places, must: 0, prices: NONE, shares: null };
 }
 
 /**
@@ -107,82 +140,105 @@ interface TreeNode {
  * @returns IDs in the order of the places within each HCA
  */
 export function choose(policy: Prefer, places: readonly Place[], must: number, size: number): readonly string[] {
-  const top: TreeNode = { level: "top", children: new Map(), places: [], must: 0 };
+  const top = treeNode("top", "");
   places.forEach((one, i) => insert(top, one, i < must));
-  if (top.children.size * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
+  if (top.children.length * size * size > MOST_STEPS && places.length * size > MOST_STEPS) {
     return places.slice(0, size).map((one) => one.id);
   }
-  return solve(policy, top, size).take(size);
+  solve(policy, top, size, new Map());
+  const ids: string[] = [];
+  take(top, size, ids);
+  return ids;
 }
 
 function insert(top: TreeNode, one: Place, must: boolean): void {
   let node = top;
-  for (const level of LEVELS) {
-    let child = node.children.get(one[level]);
-    if (child === undefined) {
-      child = { level, children: new Map(), places: [], must: 0 };
-      node.children.set(one[level], child);
-    }
-    node = child;
-  }
+  for (const level of LEVELS) node = childOf(node, level, one[level]);
   node.places.push(one);
   if (must) node.must++;
 }
 
-interface Solution {
-  /** Lowest price of taking n devices; Infinity where impossible (fewer than required, or more than available). */
-  readonly prices: readonly number[];
-  readonly take: (count: number) => readonly string[];
+/** The child with this key, made when it is missing. */
+function childOf(node: TreeNode, level: Level, key: string): TreeNode {
+  const [first] = node.children;
+  if (first?.key === key) return first;
+  const known = node.byKey?.get(key);
+  if (known !== undefined) return known;
+  const child = treeNode(level, key);
+  node.children.push(child);
+  if (first !== undefined) (node.byKey ??= new Map()).set(key, child);
+  return child;
 }
 
-function solve(policy: Prefer, node: TreeNode, size: number): Solution {
-  const below = node.children.size === 0 ? leaf(node, size) : combine([...node.children.values()], policy, size);
-  if (node.level === "top") return below;
-  const used = node.places[0]?.used ?? 0;
+/** The levels at which a policy has a price; at the others {@link price} is 0. */
+const PRICED: Readonly<Record<Prefer, readonly Level[]>> = {
+  "pack": ["numa", "root", "hca"],
+  "spread": ["root", "pf"],
+  "least-used": ["numa", "hca"],
+};
+
+/** @param leaves prices of HCAs: most have the same */
+function solve(policy: Prefer, node: TreeNode, size: number, leaves: Map<string, readonly number[]>): void {
   const { level } = node;
-  return { prices: below.prices.map((sum, n) => sum + price(policy, level, n, used)), take: below.take };
-}
-
-function leaf(node: TreeNode, size: number): Solution {
-  const most = Math.min(size, node.places.length);
-  const prices = new Array<number>(most + 1).fill(0).fill(Infinity, 0, Math.min(node.must, most + 1));
-  return { prices, take: (count) => node.places.slice(0, count).map((one) => one.id) };
-}
-
-function combine(children: readonly TreeNode[], policy: Prefer, size: number): Solution {
-  const parts = children.map((child) => solve(policy, child, size));
-  // Most nodes have one child: an HCA with a function and a PCIe root of its own.
-  if (parts.length === 1) return parts[0]!;
-  // Plain arrays: they are short, and there are thousands, of which a typed one takes ten times as long to make.
-  let prices: readonly number[] = [0];
-  /** For every part, the number taken of it in the cheapest n of all parts up to it. */
-  const shares: (readonly number[])[] = [];
-  for (const part of parts) {
-    const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
-    const sums = new Array<number>(most + 1).fill(Infinity);
-    const share = new Array<number>(most + 1).fill(0);
-    for (let before = 0; before < prices.length; before++) {
-      for (let here = 0; here < part.prices.length && before + here <= most; here++) {
-        const sum = prices[before]! + part.prices[here]!;
-        // `<=` prefers the earlier part on a tie, so the first devices in natural order are taken first.
-        if (sum < sums[before + here]! || (sum === sums[before + here]! && here < share[before + here]!)) {
-          sums[before + here] = sum;
-          share[before + here] = here;
-        }
-      }
+  if (node.children.length > 0) {
+    for (const child of node.children) solve(policy, child, size, leaves);
+    combine(node, size);
+    if (level !== "top" && PRICED[policy].includes(level)) {
+      node.prices = node.prices.map((sum, n) => sum + price(policy, level, n, 0));
     }
-    prices = sums;
-    shares.push(share);
+    return;
   }
-  const take = (count: number): readonly string[] => {
-    if (count === 0) return [];
-    const ids: (readonly string[])[] = [];
-    for (let i = parts.length - 1, left = count; i >= 0; i--) {
-      const here = shares[i]![left]!;
-      ids.push(parts[i]!.take(here));
-      left -= here;
+  const most = Math.min(size, node.places.length);
+  const used = node.places[0]?.used ?? 0;
+  const key = `${most} ${node.must} ${used}`;
+  const known = leaves.get(key);
+  node.prices = known ??
+    Array.from({ length: most + 1 }, (_, n) => n < node.must ? Infinity : price(policy, "hca", n, used));
+  if (known === undefined) leaves.set(key, node.prices);
+}
+
+function combine(node: TreeNode, size: number): void {
+  const { children } = node;
+  // Most nodes have one child: an HCA with a function and a PCIe root of its own.
+  if (children.length === 1) {
+    node.prices = children[0]!.prices;
+    return;
+  }
+  // Plain arrays: they are short, and there are thousands, of which a typed one takes ten times as long to make.
+  const prices = [0];
+  node.shares = children.map((part) => {
+    const most = Math.min(size, prices.length - 1 + part.prices.length - 1);
+    while (prices.length <= most) prices.push(Infinity);
+    const share = new Array<number>(most + 1).fill(0);
+    // From the most down: what is taken of the parts before is looked up below, where nothing has been written yet.
+    for (let count = most; count >= 0; count--) {
+      let least = Infinity;
+      for (let here = 0; here < part.prices.length && here <= count; here++) {
+        const sum = prices[count - here]! + part.prices[here]!;
+        // `<` prefers the earlier parts on a tie, so the first devices in natural order are taken first.
+        if (sum >= least) continue;
+        least = sum;
+        share[count] = here;
+      }
+      prices[count] = least;
     }
-    return ids.reverse().flat();
-  };
-  return { prices, take };
+    return share;
+  });
+  node.prices = prices;
+}
+
+/** Adds the IDs of the cheapest `count` devices below the node, in the order of the places. */
+function take(node: TreeNode, count: number, ids: string[]): void {
+  if (count === 0) return;
+  if (node.children.length === 0) {
+    for (const { id } of node.places.slice(0, count)) ids.push(id);
+    return;
+  }
+  const counts: number[] = [];
+  for (let i = node.children.length - 1, left = count; i >= 0; i--) {
+    const here = node.shares === null ? left : node.shares[i]![left]!;
+    counts[i] = here;
+    left -= here;
+  }
+  node.children.forEach((child, i) => take(child, counts[i]!, ids));
 }

@@ -7,8 +7,10 @@
  * @module
  */
 import type { Hca, Snapshot } from "../hca/types.ts";
-import { carriesRdma, describeSelector, match } from "./match.ts";
-import type { ResourceSpec } from "./spec.ts";
+import { softwareDrivers } from "../hca/drivers.ts";
+import { carriesRdma, describeSelector, glob, match, namesOf } from "./match.ts";
+import type { LeftOutCode } from "./reasons.ts";
+import type { ResourceSpec, Selector } from "./spec.ts";
 
 /** The base of one exclusive device, or of several shared ones. */
 export interface Member {
@@ -37,6 +39,7 @@ export interface Pool {
 export interface LeftOut {
   readonly hca: string;
   readonly resource: string;
+  readonly code: LeftOutCode;
   /** A sentence without the HCA's name: "its link layer is Ethernet, not InfiniBand". */
   readonly reason: string;
 }
@@ -74,9 +77,10 @@ export function select(
   for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
     const chosen = all.filter((hca) => {
       const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
-      const reason = representorReason(hca, all) ?? whyNot(spec, hca, stays) ?? conflict(spec, owners.get(hca) ?? []);
-      if (reason !== null) leftOut.push({ hca: hca.name, resource: spec.name, reason });
-      return reason === null;
+      const found = representorReason(hca, all) ?? softwareReason(spec, hca, all) ?? whyNot(spec, hca, stays) ??
+        conflict(spec, owners.get(hca) ?? []);
+      if (found !== null) leftOut.push({ hca: hca.name, resource: spec.name, ...found });
+      return found === null;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
     pools.set(spec, { spec, members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed) });
@@ -84,22 +88,52 @@ export function select(
   return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
 }
 
+type LeftOutReason = Pick<LeftOut, "code" | "reason">;
+
+function reason(code: LeftOutCode, reason: string): LeftOutReason {
+  return { code, reason };
+}
+
 /**
  * Kernels before 5.3 create an RDMA device for each representor of a switchdev function. It carries no RDMA and would
  * make the function Unhealthy that also carries the adapter.
  */
-function representorReason(hca: Hca, all: readonly Hca[]): string | null {
+function representorReason(hca: Hca, all: readonly Hca[]): LeftOutReason | null {
   if (hca.pci === null || hca.kind === "sf" || hca.ports.length === 0 || hca.ports.some(carriesRdma)) return null;
   const main = all.find((other) =>
     other !== hca && other.kind === hca.kind && other.pci?.address === hca.pci!.address && other.ports.some(carriesRdma)
   );
-  return main === undefined ? null : `it has no GID table: it is a representor on the function of ${main.name}`;
+  if (main === undefined) return null;
+  return reason("representor", `it has no GID table: it is a representor on the function of ${main.name}`);
+}
+
+/**
+ * Soft-RoCE or soft-iWARP on a net device of an adapter is a second, slow way to the same link. Only a selector that
+ * names it, its driver or its kind means it.
+ */
+function softwareReason(spec: ResourceSpec, hca: Hca, all: readonly Hca[]): LeftOutReason | null {
+  if (hca.kind !== "virtual" || spec.select.some(meansSoftware)) return null;
+  const below = all.find((other) =>
+    other.kind !== "virtual" && hca.netdevs.some((name) => namesOf(other).includes(name))
+  );
+  if (below === undefined) return null;
+  const where = `${hca.netdevs.join(", ")} of ${below.name}`;
+  return reason("software", `it is software on ${where}; to select it anyway, name it or its kind, virtual`);
+}
+
+function meansSoftware({ hcas, kinds, drivers }: Selector): boolean {
+  return hcas !== undefined || kinds?.includes("virtual") === true ||
+    softwareDrivers().some((name) => drivers?.some((pattern) => glob(pattern, name)));
 }
 
 /** The reason why the resource does not select this HCA; null when it does. */
-function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
+function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): LeftOutReason | null {
   if (hca.subdeviceOf !== null) {
-    return `it is an SMI sub-device of ${hca.subdeviceOf}, which has the uverbs node of their PCI function`;
+    const parent = hca.subdeviceOf;
+    return reason(
+      "sub-device",
+      `it is an SMI sub-device of ${parent}, which has the uverbs node of their PCI function`,
+    );
   }
   // Conditions on ports exclude ports: the HCA is left out when no usable port remains.
   const able = hca.ports.filter(carriesRdma);
@@ -108,7 +142,10 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     .flatMap(({ selector, found }) => "ports" in found ? [{ selector, ports: found.ports }] : []);
   const left = all.filter((port) => !excluded.some(({ ports }) => ports.includes(port)));
   if (excluded.length > 0 && left.length === 0) {
-    return `it is excluded: ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`;
+    return reason(
+      "excluded",
+      `it is excluded: ${excluded.map(({ selector }) => describeSelector(selector)).join("; ")}`,
+    );
   }
   if (spec.select.length === 0) return null;
   const found = spec.select.map((selector) => match(selector, hca));
@@ -117,32 +154,33 @@ function whyNot(spec: ResourceSpec, hca: Hca, stays: boolean): string | null {
     const meant = found.flatMap((one) => "ports" in one ? one.ports : []);
     if (excluded.length === 0 || all.length === 0 || meant.some((port) => left.includes(port))) return null;
     const by = excluded.map(({ selector }) => describeSelector(selector)).join("; ");
-    return `its selected ports are excluded: ${by}`;
+    return reason("excluded", `its selected ports are excluded: ${by}`);
   }
   if (stays && wrong.some((one) => one.unknown)) return null;
-  return wrong.length === 1
-    ? wrong[0]!.reason
-    : `none of ${wrong.length} selectors matches: ${wrong.map((one) => one.reason).join("; ")}`;
+  const reasons = wrong.map((one) => one.reason).join("; ");
+  return reason("not-selected", wrong.length === 1 ? reasons : `none of ${wrong.length} selectors matches: ${reasons}`);
 }
 
-function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): string | null {
+function conflict(spec: ResourceSpec, owners: readonly ResourceSpec[]): LeftOutReason | null {
   const other = owners.find((owner) => owner.api !== spec.api);
   if (other !== undefined) {
-    return `${other.name} has it already, through the device plugin API; an HCA is offered through one API only`;
+    const api = "through the device plugin API; an HCA is offered through one API only";
+    return reason("other-api", `${other.name} has it already, ${api}`);
   }
   const first = owners.find((owner) =>
     owner.mode.kind === "exclusive" || spec.mode.kind === "exclusive" || !owner.overlap || !spec.overlap
   );
   if (first === undefined) return null;
-  if (first.mode.kind === "shared" && spec.mode.kind === "shared") {
-    return `it belongs to ${first.name}; two shared resources may have the same HCA only when both set overlap: true`;
-  }
-  return `it belongs to ${first.name}; when several resources select the same HCA, the first one gets it`;
+  const rule = first.mode.kind === "shared" && spec.mode.kind === "shared"
+    ? "two shared resources may have the same HCA only when both set overlap: true"
+    : "when several resources select the same HCA, the first one gets it";
+  return reason("other-resource", `it belongs to ${first.name}; ${rule}`);
 }
 
-/** A sub-function has no PCI address of its own, and that of its parent would be the same for all of them. */
+/** A sub-function has no PCI address of its own; the name of its auxiliary device stands for it. */
 function memberId(spec: ResourceSpec, hca: Hca): string {
-  return spec.ids === "pci" && hca.pci !== null && hca.kind !== "sf" ? hca.pci.address : hca.name;
+  if (spec.ids !== "pci") return hca.name;
+  return (hca.kind === "sf" ? hca.sfDevice : hca.pci?.address) ?? hca.name;
 }
 
 function members(

@@ -37,7 +37,7 @@ export interface Selector {
   readonly pciAddresses?: readonly string[];
   /** Net device names, globs; matches when one net device of the HCA does. */
   readonly netdevs?: readonly string[];
-  /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs). */
+  /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs); with `kinds: [sf]` their sub-functions. */
   readonly pfs?: readonly PfRange[];
   /** Net device names of PFs: their VFs, never the PF itself. */
   readonly masters?: readonly string[];
@@ -53,11 +53,20 @@ export interface Selector {
   readonly pfWithVfs?: boolean;
 }
 
+/** Errors in a counter that make a device Unhealthy: `limit` or more within the window. */
+export interface ErrorRule {
+  /** Name of the file in `ports/N/counters` or `hw_counters`: "link_downed". */
+  readonly counter: string;
+  readonly limit: number;
+  /** Milliseconds. */
+  readonly windowMs: number;
+}
+
 /** When a device of the resource is Healthy, besides its HCA and uverbs node being present. */
 export interface HealthPolicy {
   /**
    * `port-active`: port state ACTIVE. `link-up`: physical state LinkUp. `present`: nothing more. `auto`: `present` for
-   * VFs, whose link is set up inside the pod, and `port-active` otherwise.
+   * VFs and sub-functions, whose link is set up inside the pod, and `port-active` otherwise.
    */
   readonly policy: "auto" | "port-active" | "link-up" | "present";
   /** The ports that count; null for all ports of the HCA. */
@@ -68,6 +77,8 @@ export interface HealthPolicy {
   readonly settleMs: number;
   /** Milliseconds that the devices of a removed HCA stay in the list as Unhealthy. */
   readonly graceMs: number;
+  /** Empty: no counter is read. */
+  readonly errors: readonly ErrorRule[];
 }
 
 /**
@@ -166,7 +177,7 @@ export const DEFAULT_SPEC: ResourceSpec = {
   ids: "name",
   select: [],
   exclude: [],
-  health: { policy: "auto", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000 },
+  health: { policy: "auto", ports: null, require: "any", settleMs: 1_000, graceMs: 60_000, errors: [] },
   expose: { rdmaCm: true, umad: true, issm: true, knem: true, companions: true, devices: [], mounts: [] },
   env: { rdma: true, nccl: false, ucx: false, pcidevice: false, pcideviceInfo: {}, extra: {} },
   cdi: false,

@@ -10,7 +10,9 @@
  */
 import type { Hca } from "../hca/types.ts";
 import { natural } from "../text/natural.ts";
-import { unhealthyReason } from "./health.ts";
+import { type ExceededRules, NONE_EXCEEDED } from "./errors.ts";
+import { type UnhealthyReason, unhealthyReason } from "./health.ts";
+import type { ChangeCode, UnhealthyCode } from "./reasons.ts";
 import type { LeftOut, Member, Pool, Selection } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
 
@@ -21,12 +23,14 @@ export interface DeviceState {
   readonly healthy: boolean;
   /** False while it is gone and its grace time runs. */
   readonly present: boolean;
-  /** Why it is not healthy, for people; empty when it is healthy. */
+  /** Why it is not healthy; null when it is healthy. */
+  readonly code: UnhealthyCode | null;
+  /** The same for people; empty when it is healthy. */
   readonly reason: string;
   /** The port of the current or last reason; null for the whole HCA. */
   readonly port: number | null;
-  /** True when the reason is a node that its containers need and the host does not have. */
-  readonly lacksNode: boolean;
+  /** The counter whose errors are the reason, or were before the settle time; null for other reasons. */
+  readonly counter: string | null;
   /** Time (clock of `now`, ms) since which all requirements hold; null while one does not. */
   readonly fitSince: number | null;
   /** Time since which it is gone; null while it is present. */
@@ -50,6 +54,7 @@ export interface Change {
   readonly port: number | null;
   readonly from: "absent" | "Healthy" | "Unhealthy";
   readonly to: "absent" | "Healthy" | "Unhealthy";
+  readonly code: ChangeCode;
   readonly reason: string;
 }
 
@@ -70,6 +75,7 @@ export interface Tracked {
  *   namespace mode their devices stay although this machine's sysfs does not show them. Empty in shared mode.
  * @param now milliseconds of a monotonic clock
  * @param missing the node that a container on the HCA needs and the host does not have, as a sentence; null for none
+ * @param exceeded the rules that counters exceed
  */
 export function track(
   states: PoolStates,
@@ -77,14 +83,16 @@ export function track(
   held: ReadonlyMap<string, ReadonlySet<string>>,
   now: number,
   missing: MissingNode = () => null,
+  exceeded: ExceededRules = NONE_EXCEEDED,
 ): Tracked {
+  const facts = { now, missing, exceeded };
   const changes: Change[] = [];
   let wakeAt: number | null = null;
   const next = new Map<string, PoolState>();
   for (const pool of selection.pools) {
     const name = pool.spec.name;
     const before = states.get(name);
-    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), now, missing);
+    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), facts);
     const deviceStates = new Map<string, DeviceState>();
     for (const [id, deviceState] of steps) {
       const was = before?.deviceStates.get(id);
@@ -103,6 +111,13 @@ export function track(
   return { states: unchanged ? states : next, changes, wakeAt };
 }
 
+/** What devices are judged by besides their selection. */
+interface Judgement {
+  readonly now: number;
+  readonly missing: MissingNode;
+  readonly exceeded: ExceededRules;
+}
+
 /**
  * Each member that was known before or is selected now, in natural order, with its new state; null when it is removed.
  */
@@ -111,8 +126,7 @@ function step(
   pool: Pool,
   leftOut: readonly LeftOut[],
   held: ReadonlySet<string>,
-  now: number,
-  missing: MissingNode,
+  facts: Judgement,
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
@@ -121,10 +135,10 @@ function step(
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
-    if (member !== undefined) return [id, here(was, member, pool.spec, now, missing)] as const;
+    if (member !== undefined) return [id, here(was, member, pool.spec, facts)] as const;
     if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
-    return [id, gone(was, leftOut, pool.spec.name, graceMs, now)] as const;
+    return [id, gone(was, leftOut, pool.spec.name, graceMs, facts.now)] as const;
   });
 }
 
@@ -132,11 +146,9 @@ function here(
   was: DeviceState | undefined,
   member: Member,
   spec: ResourceSpec,
-  now: number,
-  missing: MissingNode,
+  { now, missing, exceeded }: Judgement,
 ): DeviceState {
-  const unfit = unhealthyReason(member, spec);
-  const found = unfit ?? withoutNode(member, spec, missing);
+  const found = unhealthyReason(member, spec, exceeded) ?? withoutNode(member, spec, missing);
   if (found !== null) {
     // The HCA is named only when the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -144,9 +156,10 @@ function here(
       member,
       healthy: false,
       present: true,
+      code: found.code,
       reason,
       port: found.port,
-      lacksNode: unfit === null,
+      counter: found.counter ?? null,
       fitSince: null,
       goneSince: null,
     });
@@ -155,31 +168,28 @@ function here(
   // A new device, or one that was healthy before, has no settle time.
   const healthy = was === undefined || was.healthy || now - fitSince >= spec.health.settleMs;
   const reason = healthy ? "" : `all requirements hold again, waiting ${spec.health.settleMs} ms for it to stay so`;
+  const code = healthy ? null : "settling";
   const port = was?.port ?? null;
-  return keep(was, { member, healthy, present: true, reason, port, lacksNode: false, fitSince, goneSince: null });
+  const counter = healthy ? null : was?.counter ?? null;
+  return keep(was, { member, healthy, present: true, code, reason, port, counter, fitSince, goneSince: null });
 }
 
 /** Each HCA of the member must have the nodes that its containers need. */
-function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode) {
+function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode): UnhealthyReason | null {
   if (member.inPodNetns) return null;
-  const found = member.hcas.map((hca) => ({ hca: hca.name, port: null, reason: missing(spec, hca) }));
-  return found.find((one): one is { hca: string; port: null; reason: string } => one.reason !== null) ?? null;
+  for (const hca of member.hcas) {
+    const reason = missing(spec, hca);
+    if (reason !== null) return { code: "node-missing", hca: hca.name, port: null, reason };
+  }
+  return null;
 }
 
 /** In a pod's network namespace and not seen since this process started: allocated, not gone. */
 function away(was: DeviceState | undefined, id: string): DeviceState {
   const member = was === undefined ? { id, hcas: [], inPodNetns: true } : { ...was.member, inPodNetns: true };
   if (was !== undefined && was.member.inPodNetns && was.present) return was;
-  return {
-    member,
-    healthy: true,
-    present: true,
-    reason: "",
-    port: null,
-    lacksNode: false,
-    fitSince: null,
-    goneSince: null,
-  };
+  const fine = { code: null, reason: "", port: null, counter: null, fitSince: null, goneSince: null };
+  return { member, healthy: true, present: true, ...fine };
 }
 
 function gone(
@@ -196,16 +206,18 @@ function gone(
   const reason = why === undefined
     ? "it disappeared from the machine"
     : `${why.hca} is not selected any more: ${why.reason}`;
-  const away = { healthy: false, present: false, reason, port: null, lacksNode: false, fitSince: null, goneSince };
-  return keep(was, { ...was, ...away });
+  const code = why === undefined ? "gone" : "not-selected";
+  const away = { healthy: false, present: false, code, reason, port: null, counter: null } as const;
+  return keep(was, { ...was, ...away, fitSince: null, goneSince });
 }
 
 /** Returns the old object when the new one is equal, so that unchanged pools are recognised by identity. */
 function keep(was: DeviceState | undefined, next: DeviceState): DeviceState {
   if (was === undefined) return next;
   const member = sameMember(was.member, next.member) ? was.member : next.member;
-  return was.healthy === next.healthy && was.present === next.present && was.reason === next.reason &&
-      was.port === next.port && was.fitSince === next.fitSince && was.goneSince === next.goneSince &&
+  return was.healthy === next.healthy && was.present === next.present && was.code === next.code &&
+      was.reason === next.reason && was.port === next.port && was.fitSince === next.fitSince &&
+      was.goneSince === next.goneSince &&
       was.member === member
     ? was
     : { ...next, member };
@@ -241,6 +253,7 @@ function difference(resource: string, id: string, was: DeviceState | undefined, 
     port: is?.port ?? null,
     from,
     to,
+    code: to === "Healthy" ? (from === "absent" ? "appeared" : "recovered") : is?.code ?? "grace-over",
     reason: to === "Healthy" ? whyHealthy(from, member) : is?.reason ?? "it did not come back within the grace time",
   };
 }

@@ -4,14 +4,14 @@
  * @module
  */
 
-// A fixed locale gives the same order on every machine; "variant" distinguishes letter case and accents. Made when it is
-// first needed, which takes some milliseconds.
+// A fixed locale gives the same order on every machine; "variant" distinguishes letter case and accents. Made when it
+// is first needed, which takes some milliseconds.
 let collator: Intl.Collator | null = null;
 
 /** For `sort()`. Names that the collator considers equal (mlx5_1 and mlx5_01) are ordered by their bytes. */
 export function natural(a: string, b: string): number {
-  const numbers = byLastNumber(a, b);
-  if (numbers !== null) return numbers;
+  const plain = byLastNumber(a, b) ?? byLetter(a, b);
+  if (plain !== null) return plain;
   collator ??= new Intl.Collator("en", { numeric: true, sensitivity: "variant" });
   return collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
 }
@@ -33,6 +33,23 @@ function byLastNumber(a: string, b: string): number | null {
   while (start > 0 && isDigit(a.charCodeAt(start - 1))) start--;
   if (!isPlainNumber(a, start) || !isPlainNumber(b, start)) return null;
   return a.length - b.length || (a < b ? -1 : 1);
+}
+
+/** The same for names that first differ in a small letter, such as issm0 and umad0; null for others. */
+function byLetter(a: string, b: string): number | null {
+  const end = Math.min(a.length, b.length);
+  for (let i = 0; i < end; i++) {
+    const here = a.charCodeAt(i);
+    const there = b.charCodeAt(i);
+    if (here !== there) return isSmallLetter(here) && isSmallLetter(there) ? here - there : null;
+    // Beyond ASCII a letter can be several characters.
+    if (here > 127) return null;
+  }
+  return null;
+}
+
+function isSmallLetter(code: number): boolean {
+  return code >= 97 && code <= 122;
 }
 
 /** Whether all that follows is one number without a leading zero. */

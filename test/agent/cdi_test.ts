@@ -2,16 +2,21 @@ import { deepEqual, equal, match, rejects } from "@std/assert";
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent } from "../../src/agent/agent.ts";
+import { CdiSpecs } from "../../src/agent/cdi.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { CdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { SILENT } from "../../src/text/log.ts";
+import { temporaryDir } from "../support/temp.ts";
 import { QUICK_HEALTH, type World, world } from "../support/world.ts";
 
 const NAME = DEFAULT_SPEC.name;
 const FILE = "rdma-device-plugin_tencent.com_rdma.json";
 const CDI: ResourceSpec = { ...DEFAULT_SPEC, health: QUICK_HEALTH, cdi: true };
+
+/** A host that has every path, and no HCA. */
+const HOST = { rdmaCm: true, knem: false, has: () => true, ownersOf: () => [] };
 
 const files = (one: World) => existsSync(join(one.dir, "cdi")) ? readdirSync(join(one.dir, "cdi")).sort() : [];
 const specOf = (one: World) => JSON.parse(readFileSync(join(one.dir, "cdi", FILE), "utf8")) as CdiSpec;
@@ -69,6 +74,34 @@ Deno.test(
     await second.close();
   },
 );
+
+Deno.test("a CDI spec stays while the kubelet may not have recorded the answer that names it", abandons, async () => {
+  await using one = await withCdi();
+  const [name] = deviceNames(one);
+  // Without an admission: the kubelet writes its checkpoint when the whole container has its devices.
+  await one.kubelet.allocate(NAME, [[name!]]);
+  await one.agent.close();
+  deepEqual(files(one), [FILE]);
+  match(one.log.join("\n"), /is kept: containers hold devices of tencent\.com\/rdma/);
+  const second = await successor(one, [{ ...CDI, name: "rdma/other", cdi: false }]);
+  deepEqual(files(one), [], "the next plugin goes by the checkpoint");
+  await second.close();
+});
+
+Deno.test("an answer counts as held for as long as the kubelet may need to record it", () => {
+  using dir = temporaryDir();
+  let now = 0;
+  const specs = new CdiSpecs(join(dir.path, "cdi"), dir.path, SILENT, () => now);
+  const ends = (after: number): boolean => {
+    equal(specs.write({ spec: CDI, deviceStates: new Map() }, HOST, "/socket", []), null);
+    specs.answered(NAME, ["mlx5_0"]);
+    now += after;
+    specs.end(NAME);
+    return readdirSync(join(dir.path, "cdi")).length === 0;
+  };
+  equal(ends(29_000), false);
+  equal(ends(31_000), true);
+});
 
 Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", abandons, async () => {
   await using one = await withCdi();

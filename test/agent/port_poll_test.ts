@@ -3,20 +3,11 @@ import { mock } from "node:test";
 import { RescanLoop, type Scan } from "../../src/agent/rescan_loop.ts";
 import type { Discovery } from "../../src/hca/discover.ts";
 import { type EventSource, trigger } from "../../src/hca/events/trigger.ts";
-import type { Snapshot } from "../../src/hca/types.ts";
+import { snapshot } from "../support/hcas.ts";
 import { QUICK_HEALTH, seen, world } from "../support/world.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 
-const SNAPSHOT: Snapshot = {
-  hcas: [],
-  inPodNetns: [],
-  verbs: { kind: "not-asked", detail: "test" },
-  rdmaCm: true,
-  knem: false,
-  netnsMode: "shared",
-  unreadable: [],
-  notes: [],
-};
+const SNAPSHOT = snapshot([]);
 
 /** A loop on a clock of the test's own, with polls that are counted. */
 class Bench implements AsyncDisposable {

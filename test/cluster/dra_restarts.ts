@@ -15,6 +15,7 @@ const ROLLOUTS = 10;
 export const DRA_RESTARTS: readonly Situation[] = [
   {
     name: "DRA: the kubelet restarts: slices come back, pods go on, a new one is served",
+    core: true,
     since: 34,
     async play(stage) {
       await useDra(stage);

@@ -1,5 +1,6 @@
 /**
- * The machine that the situations play on: four RoCE adapters, two on each of two NUMA nodes.
+ * The machine that the situations play on: four RoCE adapters, two on each of two NUMA nodes, the first two of them below
+ * one PCIe root.
  *
  * @module
  */
@@ -15,6 +16,7 @@ function adapter(number: number): HcaDescription {
     driver: "mlx5_core",
     nodeGuid: `0c42:a103:0000:0${number + 1}00`,
     pci: `0000:${3 + number}b:00.0`,
+    ...number < 2 ? { bridges: ["pci0000:3a", `0000:3a:0${number}.0`] } : {},
     numaNode: number < 2 ? 0 : 1,
     netdevs: [{ name: `ens${number + 1}f0np0`, ipv4: `192.168.${number}.1` }],
     ports: [{ linkLayer: "Ethernet" }],

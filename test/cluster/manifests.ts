@@ -17,19 +17,21 @@ const OVERLAYS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "cdi": { [RESOURCE]: 4 },
   "config": { [RESOURCE]: 0, "rdma/roce": 128 },
   "host-network": { [RESOURCE]: 4 },
+  "alerts": { [RESOURCE]: 4 },
   "metrics": { [RESOURCE]: 4 },
   "no-ffi": { [RESOURCE]: 4 },
   "watcher": { [RESOURCE]: 4 },
 };
 
-/** As the Prometheus operator brings it; the overlay `metrics` has an object of it. */
-const POD_MONITORS = {
+/** As the Prometheus operator brings them; the overlays `metrics` and `alerts` have objects of them. */
+const OPERATOR_KINDS = [["PodMonitor", "podmonitors"], ["PrometheusRule", "prometheusrules"]] as const;
+const definition = ([kind, plural]: typeof OPERATOR_KINDS[number]) => ({
   apiVersion: "apiextensions.k8s.io/v1",
   kind: "CustomResourceDefinition",
-  metadata: { name: "podmonitors.monitoring.coreos.com" },
+  metadata: { name: `${plural}.monitoring.coreos.com` },
   spec: {
     group: "monitoring.coreos.com",
-    names: { kind: "PodMonitor", plural: "podmonitors" },
+    names: { kind, plural },
     scope: "Namespaced",
     versions: [{
       name: "v1",
@@ -38,7 +40,7 @@ const POD_MONITORS = {
       schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
     }],
   },
-};
+});
 
 export const MANIFESTS: readonly Situation[] = [
   {
@@ -57,7 +59,7 @@ export const MANIFESTS: readonly Situation[] = [
     core: overlay === "watcher" || overlay === "cdi",
     async play(stage) {
       await stage.undeploy();
-      if (overlay === "metrics") definePodMonitors(stage);
+      if (overlay === "metrics" || overlay === "alerts") defineOperatorKinds(stage);
       stage.cluster.kubectl(["apply", "-k", join(ROOT, "deploy/kustomize/overlays", overlay)]);
       await stage.deployed();
       for (const [resource, count] of Object.entries(offered)) await stage.allocatable(resource, count);
@@ -94,9 +96,12 @@ export const MANIFESTS: readonly Situation[] = [
   },
 ];
 
-function definePodMonitors(stage: Stage): void {
-  stage.cluster.kubectl(["apply", "-f", "-"], JSON.stringify(POD_MONITORS));
-  stage.cluster.kubectl(["wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com"]);
+function defineOperatorKinds(stage: Stage): void {
+  for (const kind of OPERATOR_KINDS) {
+    const crd = definition(kind);
+    stage.cluster.kubectl(["apply", "-f", "-"], JSON.stringify(crd));
+    stage.cluster.kubectl(["wait", "--for=condition=Established", `crd/${crd.metadata.name}`]);
+  }
 }
 
 /** The kubelet found the plugin: its socket is in the watcher's directory. */

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { equal, match } from "@std/assert";
+import { deepEqual, equal, match } from "@std/assert";
 import { join } from "node:path";
+import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import { ROOT } from "./deployment.ts";
 import type { Situation } from "./situation.ts";
 
@@ -29,8 +30,76 @@ const SRIOV = {
       resourcePrefix: "example.com",
       selectors: { vendors: ["15b3"], devices: ["101b"], drivers: ["mlx5_core"], isRdma: true },
     },
+    // The first entry has them all already.
+    { resourceName: "first_rail", selectors: [{ pfNames: ["ens1f0np0#0-3"], linkTypes: ["ether"], isRdma: true }] },
+    // Plain networking, which stays with the other plugin.
+    { resourceName: "plain_vfs", selectors: { vendors: ["8086"], drivers: ["iavf"] } },
   ],
 };
+
+/** Two pods on the same pool, as that plugin's users start them. */
+const SHARED_PODS = `
+apiVersion: v1
+kind: Pod
+metadata: { name: shared-a }
+spec:
+  restartPolicy: OnFailure
+  containers:
+    - name: c0
+      image: ${SANDBOX_IMAGE}
+      securityContext: { capabilities: { add: ["IPC_LOCK"] } }
+      resources:
+        limits: { rdma/hca_pool_a: 1 }
+      command: ["sh", "-c", "ls -l /dev/infiniband /sys/class/net; sleep 1000000"]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: shared-b }
+spec:
+  restartPolicy: OnFailure
+  containers:
+    - name: c0
+      image: ${SANDBOX_IMAGE}
+      securityContext: { capabilities: { add: ["IPC_LOCK"] } }
+      resources:
+        requests: { rdma/hca_pool_a: 1 }
+        limits: { rdma/hca_pool_a: 1 }
+      command: ["sh", "-c", "ls -l /dev/infiniband /sys/class/net; sleep 1000000"]
+`;
+
+/** With the annotation by which Multus attaches a network, and requests beside limits. */
+const SRIOV_PODS = `
+apiVersion: v1
+kind: Pod
+metadata:
+  name: vf-test
+  annotations: { k8s.v1.cni.cncf.io/networks: sriov-net1 }
+spec:
+  containers:
+    - name: c0
+      image: ${SANDBOX_IMAGE}
+      command: ["/bin/sh", "-c", "--"]
+      args: ["while true; do sleep 300000; done;"]
+      securityContext: { capabilities: { add: ["IPC_LOCK"] } }
+      resources:
+        requests: { example.com/mlnx_rdma: "1" }
+        limits: { example.com/mlnx_rdma: "1" }
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: vf-rails
+  annotations: { k8s.v1.cni.cncf.io/networks: "sriov-net1,sriov-net1,sriov-net1" }
+spec:
+  containers:
+    - name: c0
+      image: ${SANDBOX_IMAGE}
+      command: ["/bin/sh", "-c", "--"]
+      args: ["while true; do sleep 300000; done;"]
+      resources:
+        requests: { example.com/mlnx_rdma: "3", memory: 16Mi }
+        limits: { example.com/mlnx_rdma: "3", memory: 16Mi }
+`;
 
 export const PEERS: readonly Situation[] = [
   {
@@ -42,9 +111,11 @@ export const PEERS: readonly Situation[] = [
       await stage.deployed();
       await stage.allocatable("rdma/hca_pool_a", 63);
       await stage.allocatable("example.com/hca_pool_b", 5);
-      const pod = await stage.run({ limits: { "rdma/hca_pool_a": 1 }, capabilities: ["IPC_LOCK"] });
-      equal(stage.exec(pod, "ls /dev/infiniband | grep -c uverbs"), "2");
-      match(stage.exec(pod, "ls /dev/infiniband"), /rdma_cm/);
+      await stage.apply(SHARED_PODS, "shared-a", "shared-b");
+      for (const pod of ["shared-a", "shared-b"]) {
+        match(stage.exec(pod, "ls /dev/infiniband"), /rdma_cm\n.*uverbs0\nuverbs1$/s);
+        equal(stage.exec(pod, "ulimit -l; echo $RDMA_NETDEVS").split("\n").at(-1), "ens1f0np0,ens2f0np0");
+      }
     },
   },
   {
@@ -55,9 +126,16 @@ export const PEERS: readonly Situation[] = [
       stage.cluster.kubectl(["apply", "-k", join(ROOT, "deploy/kustomize/overlays/migrate-sriov-device-plugin")]);
       await stage.deployed();
       await stage.allocatable("example.com/mlnx_rdma", 4);
-      const pod = await stage.run({ limits: { "example.com/mlnx_rdma": 1 }, capabilities: ["IPC_LOCK"] });
-      match(stage.exec(pod, "echo $PCIDEVICE_EXAMPLE_COM_MLNX_RDMA"), /^0000:[3-6]b:00\.0$/);
-      equal(stage.exec(pod, "ls /dev/infiniband | grep -c uverbs"), "1");
+      await stage.allocatable("intel.com/first_rail", 0);
+      await stage.apply(SRIOV_PODS, "vf-test", "vf-rails");
+      const addresses = (pod: string) => stage.exec(pod, "echo $PCIDEVICE_EXAMPLE_COM_MLNX_RDMA").split(",");
+      const all = [...addresses("vf-test"), ...addresses("vf-rails")];
+      deepEqual(all.toSorted(), ["0000:3b:00.0", "0000:4b:00.0", "0000:5b:00.0", "0000:6b:00.0"]);
+      equal(stage.exec("vf-rails", "ls /dev/infiniband | grep -c uverbs"), "3");
+      const [own] = addresses("vf-test");
+      const info = JSON.parse(stage.exec("vf-test", "echo $PCIDEVICE_EXAMPLE_COM_MLNX_RDMA_INFO"));
+      deepEqual(info[own!].generic, { deviceID: own });
+      equal(stage.exec("vf-test", "ls /dev/infiniband/uverbs*"), info[own!].rdma.uverbs);
     },
   },
 ];

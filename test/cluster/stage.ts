@@ -93,6 +93,14 @@ export class Stage {
     return name;
   }
 
+  /** Applies manifests as a user does, and waits until these pods of them run. */
+  async apply(manifests: string, ...names: readonly string[]): Promise<void> {
+    this.cluster.kubectl(["apply", "-f", "-"], manifests);
+    for (const name of names) {
+      await this.untilPod(name, (pod) => pod?.status.phase === "Running" && allRun(pod), "a running pod");
+    }
+  }
+
   untilPod<T>(
     name: string,
     wanted: (pod: PodObject | null) => T | false | null | undefined,

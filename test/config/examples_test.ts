@@ -51,7 +51,17 @@ Deno.test("loadConfig() reads shares per HCA with their health and nodes", async
     mode: { kind: "shared", shares: 32, of: "one" },
     prefer: "least-used",
     select: [{ transports: ["RoCE"] }],
-    health: { policy: "auto", ports: null, require: "all", settleMs: 5_000, graceMs: 120_000 },
+    health: {
+      policy: "auto",
+      ports: null,
+      require: "all",
+      settleMs: 5_000,
+      graceMs: 120_000,
+      errors: [
+        { counter: "out_of_sequence", limit: 1_000_000, windowMs: 300_000 },
+        { counter: "rx_icrc_encapsulated", limit: 10, windowMs: 3_600_000 },
+      ],
+    },
     expose: { ...DEFAULT_SPEC.expose, issm: false, knem: false },
   }]);
 });
@@ -102,7 +112,7 @@ Deno.test("loadConfig() reads the SR-IOV plugin's config as far as RDMA goes", a
   const common = {
     ...DEFAULT_SPEC,
     ids: "pci",
-    exclude: [{ pfWithVfs: true }],
+    exclude: [{ pfWithVfs: true }, { kinds: ["sf", "virtual"] }],
     health: { ...DEFAULT_SPEC.health, policy: "present" },
     expose: { ...DEFAULT_SPEC.expose, knem: false },
   };

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "@std/assert";
 import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
 import type { Config } from "../../src/config/mod.ts";
-import { parseDuration } from "../../src/config/duration.ts";
+import { parseDuration } from "../../src/text/duration.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
 
@@ -71,10 +71,27 @@ Deno.test("parseConfig() reads ports, require and durations of health", () => {
     require: "all",
     settleMs: 500,
     graceMs: 0,
+    errors: [],
   });
   equal(health("{ports: [1]}").require, "any");
   deepEqual(health("{ports: all}"), { ...DEFAULT_SPEC.health, require: "all" });
   deepEqual(health("{}"), DEFAULT_SPEC.health);
+});
+
+Deno.test("parseConfig() reads limits of errors, and warns of counters that never reach them", () => {
+  const text = (errors: string) => `resources: [{name: rdma/a, health: {errors: ${errors}}}]`;
+  deepEqual(spec("health: {errors: {link_downed: 5 per 10m, out_of_sequence: 100 per 1.5s}}").health.errors, [
+    { counter: "link_downed", limit: 5, windowMs: 600_000 },
+    { counter: "out_of_sequence", limit: 100, windowMs: 1_500 },
+  ]);
+  deepEqual(spec("health: {errors: {}}").health, DEFAULT_SPEC.health);
+  deepEqual(config(text("{link_downed: 255 per 1h, rcvd_seq_err: 1 per 1s}"), "c.yaml").warnings, []);
+  deepEqual(
+    config(text("{link_downd: 5 per 1h, link_downed: 256 per 1h, vendor_drops: 1 per 1h}"), "c.yaml").warnings.map((
+      one,
+    ) => [/errors\.(\w+):/.exec(one)?.[1], /did you mean "(\w+)"/.exec(one)?.[1] ?? null]),
+    [["link_downd", "link_downed"], ["link_downed", null], ["vendor_drops", null]],
+  );
 });
 
 Deno.test("parseConfig() reads devices and mounts, short and long", () => {

@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
 import { devicePathProblem, mountPathProblem } from "../../src/config/device_path.ts";
-import { durationText, parseDuration } from "../../src/config/duration.ts";
+import { durationText, parseDuration } from "../../src/text/duration.ts";
 import { formatMistakes, inOrder, pathText } from "../../src/config/mistakes.ts";
 import { nameProblem } from "../../src/config/name.ts";
 import { nearest } from "../../src/text/nearest.ts";

@@ -43,7 +43,14 @@ export const STANDBY: Stage = { kind: "standby" };
 /** A state, given by what is not as at the start. */
 export function state(stage: Stage, mode: Mode = "socket", history: Partial<State["history"]> = {}): State {
   const initial = initialState(mode);
-  return { ...initial, stage, phase: "registering", reason: "a test", history: { ...initial.history, ...history } };
+  return {
+    ...initial,
+    stage,
+    phase: "registering",
+    code: "registering",
+    reason: "a test",
+    history: { ...initial.history, ...history },
+  };
 }
 
 /** The action of waiting until then. */

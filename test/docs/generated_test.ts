@@ -8,14 +8,29 @@ import { deepEqual } from "@std/assert";
 import { flagTable } from "../../src/cli/flags.ts";
 import { jsonSchema, referenceTables } from "../../src/config/reference.ts";
 import { metricsTable } from "../../src/observe/metrics_table.ts";
+import { LEFT_OUT_CODES, UNHEALTHY_CODES } from "../../src/pool/reasons.ts";
+import { SESSION_CODES } from "../../src/device_plugin/session_codes.ts";
 import { reliabilityTables, unproven } from "../faults/reliability.ts";
 import { goldenFile } from "../support/golden.ts";
 import { goldenSection } from "../support/section.ts";
+
+function codeTables(): string {
+  const table = (title: string, codes: Readonly<Record<string, string>>) => {
+    const rows = Object.entries(codes).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
+    return [`${title}:`, "", "| code | meaning |", "| --- | --- |", ...rows, ""].join("\n");
+  };
+  return [
+    table("Devices that are Unhealthy", UNHEALTHY_CODES),
+    table("HCAs that are left out of a resource", LEFT_OUT_CODES),
+    table("Sessions with the kubelet", SESSION_CODES),
+  ].join("\n");
+}
 
 const SECTIONS = [
   ["README.md", "flags", flagTable],
   ["docs/configuration.md", "reference", referenceTables],
   ["docs/metrics.md", "metrics", metricsTable],
+  ["docs/troubleshooting.md", "codes", codeTables],
   ["docs/reliability.md", "tables", reliabilityTables],
 ] as const;
 

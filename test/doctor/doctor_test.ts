@@ -7,6 +7,7 @@ import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
 import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
+import { BROKEN_COUNTERS } from "./broken_counters.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 import { BROKEN_REPORTS, reports } from "./broken_reports.ts";
 
@@ -27,7 +28,9 @@ for (const name of Object.keys(PRESETS)) {
 }
 
 const known = new Set<string>();
-for (const { what, finds, says, over, specs, host, change, verbs } of [...BROKEN, ...BROKEN_REPORTS]) {
+for (
+  const { what, finds, says, over, specs, host, change, verbs } of [...BROKEN, ...BROKEN_COUNTERS, ...BROKEN_REPORTS]
+) {
   for (const found of finds) known.add(found.split(" ")[1]!);
   Deno.test(`doctor finds exactly: ${what}`, async () => {
     const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", specs, change, verbs), over));
@@ -110,6 +113,7 @@ Deno.test("an SMI sub-device is named, and raises no alarm", () => {
     snapshot: snapshot([hca(0), smi]),
     specs: [spec()],
     leftOut: [],
+    ownersOf: () => [],
     states: after(new Map(), [spec()], [hca(0), smi], 0).states,
   };
   const findings = examine(facts(inventory));

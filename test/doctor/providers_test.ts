@@ -12,7 +12,13 @@ const abi = (abiVersion: number | null) => ({ name: "uverbs0", dev: "231:192", a
 /** What doctor says about providers of these HCAs, with every provider library installed. */
 function said(hcas: readonly Hca[]) {
   const specs = [spec()];
-  const inventory = { snapshot: snapshot(hcas), specs, leftOut: [], states: after(new Map(), specs, hcas, 0).states };
+  const inventory = {
+    snapshot: snapshot(hcas),
+    specs,
+    leftOut: [],
+    ownersOf: () => [],
+    states: after(new Map(), specs, hcas, 0).states,
+  };
   const names = ["mlx5", "irdma", "ocrdma", "ionic", "bnxt_re"];
   const providers = {
     libraries: names.map((name) => `lib${name}-rdmav34.so`),

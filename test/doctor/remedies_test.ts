@@ -2,7 +2,7 @@ import { equal, match } from "@std/assert";
 import { remedyFor } from "../../src/doctor/remedies.ts";
 import type { Hca, Port } from "../../src/hca/types.ts";
 import type { HealthPolicy } from "../../src/pool/spec.ts";
-import { hca, port, spec } from "../support/hcas.ts";
+import { hca, pci, port, spec } from "../support/hcas.ts";
 
 const IB = { linkLayer: "InfiniBand", transport: "IB", netdevs: ["ib0"] } as const;
 const active: HealthPolicy = { ...spec().health, policy: "port-active" };
@@ -17,7 +17,7 @@ const CAUSES: readonly (readonly [cause: string, said: string, says: RegExp, not
   [
     "a VF that is down",
     remedy({ state: "DOWN", physState: "Disabled" }, { kind: "vf" }),
-    /this is normal: the CNI plugin sets up a VF's link inside the pod.*policy: present.*ip link set eth0 up/,
+    /this is normal: the CNI plugin sets up the link of a VF or sub-function inside the pod.*policy: present.*ip link set eth0 up/,
     /cable|subnet manager/,
   ],
   [
@@ -61,6 +61,16 @@ const CAUSES: readonly (readonly [cause: string, said: string, says: RegExp, not
     remedy({ ...IB, state: "ARMED", physState: "LinkUp" }),
     /has started to configure the port and has not finished: see its log/,
     /cable|ip link|Start/,
+  ],
+  [
+    "a VF without a GUID",
+    remedy({ ...IB, state: "INIT" }, {
+      kind: "vf",
+      nodeGuid: null,
+      pci: pci("0000:3b:00.2", { vfIndex: 3, pfNetdevs: ["ib0"] }),
+    }),
+    /has no GUID.*ip link set ib0 vf 3 node_guid GUID/,
+    /cable|Start/,
   ],
   [
     "the uplink of an embedded switch",

@@ -4,6 +4,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import type { Claims } from "../../src/dra/claims.ts";
 import { DISK, type Disk } from "../../src/dra/claim_files.ts";
 import type { Hca } from "../../src/hca/types.ts";
+import type { ClaimedDevice } from "../../src/kubelet/pod_resources.ts";
 import { claim, ClaimNode, result } from "../support/claims.ts";
 import { hca } from "../support/hcas.ts";
 
@@ -94,9 +95,20 @@ class World implements Disposable {
         this.#processes = [node.start(QUICK), node.start(QUICK)];
         return await this.#processes[0]!.refresh();
       case "delete claims":
-        // Somebody deletes the objects of claims that pods still use; nothing may follow from that here.
+        // The objects of claims that pods still use are deleted; nothing may follow from that here.
+        node.now += 200_000;
+        node.api.clear();
         return await this.#processes[1]!.removeAbandoned(
-          new Set([...this.tried].map((name) => `default/claim-${name}`)),
+          [...this.held].map(([name, device]): ClaimedDevice => ({
+            namespace: "default",
+            pod: "p",
+            container: "c",
+            claimNamespace: "default",
+            claim: `claim-${name}`,
+            driver: "rdma.tencent.com",
+            pool: "node-1",
+            device,
+          })),
         );
       case "api":
         node.apiDown = one.down;

@@ -1,22 +1,30 @@
 import { deepEqual, equal } from "@std/assert";
 import { join } from "node:path";
 import { draDevices } from "../../src/dra/devices.ts";
-import { Publisher } from "../../src/dra/publisher.ts";
+import { Publisher, type PublisherOptions } from "../../src/dra/publisher.ts";
 import { ApiClient } from "../../src/kubernetes/client.ts";
 import type { Hca } from "../../src/hca/types.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { FakeApiServer, NODES, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { draSpec, DRIVER } from "../support/dra.ts";
-import { after, hca } from "../support/hcas.ts";
+import { after, hca, port } from "../support/hcas.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
-const TIMING = { roundMs: 10, firstRetryMs: 10, longestRetryMs: 50, watchSeconds: 300 };
+const TIMING = {
+  roundMs: 10,
+  firstRetryMs: 10,
+  longestRetryMs: 50,
+  watchSeconds: 300,
+  silentMs: 60_000,
+  standbyMs: 20,
+};
 const SHARED = draSpec({ mode: { kind: "shared", shares: 2, of: "one" } });
 
 /** A publisher at a server of its own. */
 async function withPublisher(
   run: (api: FakeApiServer, publisher: Publisher, status: (holds: () => boolean) => Promise<void>) => Promise<void>,
+  over: Pick<Partial<PublisherOptions>, "successor" | "timing"> = {},
 ): Promise<void> {
   using dir = temporaryDir();
   await using api = await FakeApiServer.start(join(dir.path, "sa"));
@@ -29,7 +37,8 @@ async function withPublisher(
     pool: "n1",
     log: SILENT,
     onStatus: () => waiting.forEach((check) => check()),
-    timing: TIMING,
+    ...over,
+    timing: { ...TIMING, ...over.timing },
   });
   const waiting = new Set<() => void>();
   const status = (holds: () => boolean) => {
@@ -121,3 +130,129 @@ Deno.test("Publisher publishes an empty pool: a node without HCAs is known to ha
     await api.waitFor(() => api.slices.length === 1, "the slice");
     deepEqual(api.slices[0]!.spec.devices, []);
   }));
+
+Deno.test("Publisher keeps facts that a scan misses although a kubelet deleted the slices", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => names(api).length === 1, "the slice");
+    const before = api.slices[0]!.spec.devices![0]!.attributes!;
+    // A CNI has moved the net device into a pod and the port is down when the kubelet starts.
+    want(publisher, [hca(0, { netdevs: [], ports: [port(1, { state: "DOWN", rateGbps: 10 })] })]);
+    await api.waitFor(() => (api.slices[0]?.spec.devices?.[0]?.taints ?? []).length > 0, "the taint");
+    const old = api.slices[0]!.metadata.uid;
+    api.store.delete(SLICES, api.slices[0]!.metadata.name!);
+    await api.waitFor(() => api.slices.length === 1 && api.slices[0]!.metadata.uid !== old, "the slice again");
+    deepEqual(api.slices[0]!.spec.devices![0]!.attributes, before);
+    // Another adapter in the same slot.
+    want(publisher, [hca(0, { nodeGuid: "ec0d:9a03:0000:9999", netdevs: [] })]);
+    await api.waitFor(() => api.slices[0]!.spec.devices![0]!.attributes!.netdev === undefined, "its own facts");
+  }));
+
+Deno.test("Publisher owns its slices by the Node of now: a Node that was made again does not take them along for ever", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => api.slices.length === 1, "the slice");
+    api.store.delete(NODES, "n1");
+    const { metadata } = api.store.create(NODES, { metadata: { name: "n1" } });
+    // The garbage collector: the owner is gone.
+    api.store.delete(SLICES, api.slices[0]!.metadata.name!);
+    await api.waitFor(() => api.slices.length === 1, "the slice again");
+    equal(api.slices[0]!.metadata.ownerReferences?.[0]?.uid, metadata.uid);
+  }));
+
+Deno.test("Publisher lives through answers that are none of an API server's", () =>
+  withPublisher(async (api, publisher, status) => {
+    for (const body of [{}, [], "ok", 7, { metadata: {}, items: [{}] }, { metadata: { uid: "u" }, spec: 3 }]) {
+      api.fault = { kind: "odd", body };
+      api.cutWatches();
+      want(publisher, [hca(0), hca(1)]);
+      await status(() => publisher.status.reason !== null);
+      api.fault = null;
+      want(publisher, [hca(0)]);
+      await status(() => publisher.status.reason === null);
+      await api.waitFor(() => names(api).length === 1, "the slice");
+    }
+  }));
+
+Deno.test("Publisher notices by itself that a watch is half-open", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => names(api).length === 1 && api.watches > 0, "the slice and the watch");
+    api.freezeWatches();
+    api.store.delete(SLICES, api.slices[0]!.metadata.name!);
+    await api.waitFor(() => names(api).length === 1, "the slice again");
+  }, { timing: { silentMs: 200 } }));
+
+Deno.test("Publisher takes up what one gate of several that were off allows, and says so in its status", () =>
+  withPublisher(async (api, publisher, status) => {
+    await api.down();
+    api.gates = { DRADeviceTaints: false, DRAConsumableCapacity: false, DRAPartitionableDevices: true };
+    await api.up();
+    want(publisher, [hca(0)], SHARED);
+    await status(() => !publisher.status.features.taints && !publisher.status.features.sharing);
+    await api.waitFor(() => names(api).length === 1, "the slice");
+    await api.down();
+    api.gates = { ...api.gates, DRAConsumableCapacity: true };
+    await api.up();
+    await api.waitFor(() => api.slices[0]?.spec.devices?.[0]?.allowMultipleAllocations === true, "sharing");
+    deepEqual(publisher.status.features, { taints: false, sharing: true, counters: true });
+    await api.down();
+    api.gates = { ...api.gates, DRADeviceTaints: true };
+    await api.up();
+    await status(() => publisher.status.features.taints);
+  }));
+
+Deno.test("Publisher leaves the slices to a newer process of the driver, and takes them back when that is gone", () => {
+  let successor: string | null = null;
+  return withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => names(api).length === 1, "the slice");
+    successor = "/plugins/dra-2.sock";
+    const slice = api.slices[0]!;
+    const spec = { ...slice.spec, devices: [] };
+    api.store.update(SLICES, slice.metadata.name!, { ...slice, spec } as unknown as KubeObject);
+    const { length } = api.requests;
+    want(publisher, [hca(0), hca(1)]);
+    // It looks whether the other one is still there, and asks the API server nothing meanwhile.
+    await asked(4);
+    deepEqual([names(api), api.requests.length], [[], length]);
+    successor = null;
+    await api.waitFor(() => names(api).length === 2, "both devices");
+  }, { successor: () => Promise.resolve(ask(successor)) });
+});
+
+Deno.test("Publisher plans again when another process was faster: a complete pool never has halves of two states", () =>
+  withPublisher(async (api, publisher) => {
+    const many = (count: number) => Array.from({ length: count }, (_, i) => hca(i));
+    want(publisher, many(70));
+    await api.waitFor(() => api.slices.length === 2 && api.watches > 0, "two slices");
+    // Another process begins a new generation, and this one has not seen it yet.
+    api.freezeWatches();
+    const [first] = api.slices;
+    const pool = { ...first!.spec.pool, generation: 2 };
+    const theirs = { ...first!, spec: { ...first!.spec, pool, devices: [{ name: "theirs" }] } };
+    api.store.update(SLICES, first!.metadata.name!, theirs as unknown as KubeObject);
+    const mixed: string[] = [];
+    api.store.listen(() => {
+      const newest = Math.max(...api.slices.map(({ spec }) => spec.pool.generation));
+      const current = api.slices.filter(({ spec }) => spec.pool.generation === newest);
+      if (current.length < current[0]!.spec.pool.resourceSliceCount) return;
+      if (current.some((one) => one.spec.devices?.[0]?.name === "theirs")) mixed.push(String(newest));
+    });
+    want(publisher, many(80));
+    await api.waitFor(() => names(api).length === 80 && !names(api).includes("theirs"), "its own devices");
+    deepEqual(mixed, []);
+  }));
+
+let count = 0;
+let waiting: { readonly until: number; readonly resolve: () => void } | null = null;
+
+function ask<T>(value: T): T {
+  count++;
+  if (waiting !== null && count >= waiting.until) waiting.resolve();
+  return value;
+}
+
+function asked(times: number): Promise<void> {
+  return within(new Promise<void>((resolve) => waiting = { until: count + times, resolve }), "questions");
+}

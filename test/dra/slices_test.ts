@@ -1,15 +1,18 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import fc from "fast-check";
 import { ALL_FEATURES, draDevices, publish } from "../../src/dra/devices.ts";
+import { healthList } from "../../src/dra/health.ts";
 import { deviceName } from "../../src/dra/names.ts";
 import { contents, droppedFields, planWrites, sameSpec, sliceName, type Write } from "../../src/dra/slices.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import type { Hca } from "../../src/hca/types.ts";
+import { select } from "../../src/pool/select.ts";
+import { type PoolStates, track } from "../../src/pool/states.ts";
 import { admitSlice, ALL_GATES, sliceMistakes } from "../../sim/api_server/slices.ts";
 import { manyHcas, PRESETS } from "../../sim/host/presets.ts";
 import { draSpec, firstSlices, IDENTITY, published } from "../support/dra.ts";
 import { golden } from "../support/golden.ts";
-import { after, hca, pci, port } from "../support/hcas.ts";
+import { after, hca, pci, port, snapshot } from "../support/hcas.ts";
 import { inspected } from "../support/inspected.ts";
 
 const SHARED = draSpec({
@@ -61,6 +64,35 @@ Deno.test("draDevices() offers of two HCAs with one device name the first, and s
   const { devices, notes } = draDevices(state(two), new Map());
   equal(devices.length, 1);
   match(notes[0]!, /(rxe_0 is not offered: rxe-0|rxe-0 is not offered: rxe_0) has its device name rdma-rxe-0 already/);
+});
+
+Deno.test("publish() taints what has too many errors in a counter by a key of its own, until it is Healthy", () => {
+  const rule = { counter: "link_downed", limit: 5, windowMs: 600_000 };
+  const errors = new Map([["mlx5_0", [{
+    ...{ rule, hca: "mlx5_0", identity: "", port: 1, group: "port", value: 7n, readAt: 0, slots: [], count: 7 },
+    exceeded: { count: 7, at: 0 },
+  }]]]);
+  const of = draSpec({ health: { ...draSpec().health, errors: [rule] } });
+  const host = [hca(0), hca(1)];
+  const step = (before: PoolStates, now: number, exceeded: typeof errors) =>
+    track(before, select([of], snapshot(host)), new Map(), now, () => null, exceeded).states;
+  const taints = (states: PoolStates) =>
+    publish({
+      devices: draDevices(states, new Map()).devices,
+      netnsMode: "shared",
+      features: ALL_FEATURES,
+      known: new Map(),
+    })
+      .devices.map((one) => (one.taints ?? []).map((taint) => taint.key).join());
+  const bad = step(new Map(), 0, errors);
+  deepEqual(taints(bad), ["rdma.tencent.com/counter-errors", ""]);
+  match(
+    healthList(draDevices(bad, new Map()).devices, "node-1", 0).devices![0]!.message ?? "",
+    /link_downed went up by 7/,
+  );
+  const settling = step(bad, 10, new Map());
+  deepEqual(taints(settling), ["rdma.tencent.com/counter-errors", ""]);
+  deepEqual(taints(step(settling, 5_000, new Map())), ["", ""]);
 });
 
 Deno.test("publish() taints what is down, without its node, gone, or held through the device plugin", () => {

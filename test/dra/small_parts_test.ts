@@ -4,6 +4,7 @@ import { healthList } from "../../src/dra/health.ts";
 import { heldHcas } from "../../src/dra/holders.ts";
 import { draDevices } from "../../src/dra/devices.ts";
 import { parseRdmaConfig } from "../../src/dra/rdma_config.ts";
+import { claim, ClaimNode, POOL, result } from "../support/claims.ts";
 import { draSpec } from "../support/dra.ts";
 import { after, hca, pci, port, spec } from "../support/hcas.ts";
 
@@ -49,7 +50,7 @@ Deno.test("FlapMemory lets a link go twice for free, and then holds its taint lo
   equal(memory.update([], 702_000).wakeAt, null);
 });
 
-Deno.test("healthList() is complete, says why in at most 1024 characters, and how long it is good for", () => {
+Deno.test("healthList() is complete, says why in at most 1024 characters, and how long it is good for", async () => {
   const down = hca(1, { ports: [port(1, { state: "DOWN", physState: "x".repeat(2_000) })] });
   const { devices } = draDevices(after(new Map(), [draSpec()], [hca(0), down], 0).states, new Map());
   const list = healthList(devices, "n1", 1_700_000_000_500).devices!;
@@ -63,6 +64,12 @@ Deno.test("healthList() is complete, says why in at most 1024 characters, and ho
   });
   ok(list[1]!.message!.length <= 1_024);
   ok(list[1]!.message!.startsWith("mlx5_1: port 1 is DOWN"));
+  // A claim has an HCA that left the pool after its grace time.
+  using node = new ClaimNode([hca(0), hca(2)]);
+  ok((await node.start().prepare(node.put(claim("u-1", [result("pci-0000-02-00-0")])))).ok);
+  const left = healthList(devices, POOL, 0, node.files().read().records).devices!;
+  deepEqual(left.slice(2).map((one) => [one.device!.device_name, one.health]), [["pci-0000-02-00-0", "UNHEALTHY"]]);
+  ok(left[2]!.message!.startsWith("mlx5_2: "));
 });
 
 Deno.test("parseRdmaConfig() takes exactly what it knows", () => {

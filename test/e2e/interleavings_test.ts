@@ -52,10 +52,11 @@ function truth(host: FakeHost) {
   return {
     nodes: new Map(now.map((one): [string, string] => [`/dev/infiniband/${one.uverbs}`, one.name])),
     devices: now.map((one) => {
-      // Of a VF nothing more is asked than that it is there: its link is raised inside a pod.
+      // Of a VF or sub-function nothing more is asked than that it is there: its link is raised inside a pod.
       // Of an Ethernet port whose net device is in a pod nothing is asked at all.
       const inPod = one.netdevs.length === 0 && one.ports.every((port) => port.linkLayer === "Ethernet");
-      const up = one.kind === "vf" || inPod || one.ports.some((port) => port.state === "4: ACTIVE");
+      const up = one.kind === "vf" || one.kind === "sf" || inPod ||
+        one.ports.some((port) => port.state === "4: ACTIVE");
       const healthy = one.uverbs !== null && one.uverbsNode && up;
       return `${one.name}:${healthy ? "Healthy" : "Unhealthy"}`;
     }).sort(),

@@ -30,7 +30,7 @@ Deno.test("A plugin that restarts while an HCA is in a pod's namespace still off
   await kubelet.start();
   const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) => state.resources[NAME]?.allocatable === n;
   const first = place.start();
-  await kubelet.waitFor(devices(10), { what: "ten HCAs", timeoutMs: 20_000 });
+  await kubelet.waitFor(devices(10), { what: "ten HCAs" });
   const pod = await kubelet.admit({ name: "rdma", resource: NAME, count: 1 });
   await first.stop();
   // What moving the HCA into the pod leaves of it in this machine's sysfs: nothing.
@@ -40,7 +40,6 @@ Deno.test("A plugin that restarts while an HCA is in a pod's namespace still off
     (state) => (state.resources[NAME]?.lists ?? 0) >= 2 && state.resources[NAME]?.endpoint !== null,
     {
       what: "a list of the second plugin",
-      timeoutMs: 20_000,
     },
   );
   deepEqual(seen(kubelet).filter((device) => device.startsWith(`${pod.ids[0]}:`)), [`${pod.ids[0]}:Healthy`]);

@@ -78,7 +78,7 @@ Deno.test("A ConfigMap update swaps a link and is followed; one with mistakes ch
     const plugin = place.start("--config", join(volume, "config.yaml"));
     const has = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
       state.resources["rdma/rails"]?.allocatable === n;
-    await kubelet.waitFor(has(9), { what: "all nine", timeoutMs: 20_000 });
+    await kubelet.waitFor(has(9), { what: "all nine" });
     update("..2", config("mlx5_0"));
     await kubelet.waitFor(has(1), { what: "one" });
     update("..3", "resources:\n  - name: rdma/rails\n    selekt: {}\n");
@@ -105,7 +105,7 @@ Deno.test(
     };
     try {
       write("0");
-      const plugin = place.start("--config", path, "--events", "poll", "--log-level", "debug");
+      const plugin = place.ask("run", "--config", path, "--events", "poll", "--log-level", "debug");
       await plugin.logged(/registered/i);
       write("1s");
       match(await plugin.logged(/is active/), /rescan="?1 s \(the configuration\)/);

@@ -54,7 +54,7 @@ export function openFiles(pid: number): readonly string[] {
  *
  * @throws Error that names `what` after `timeoutMs`
  */
-export async function eventually<T>(look: () => T | undefined | false, what: string, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(look: () => T | undefined | false, what: string, timeoutMs = 60_000): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const found = look();

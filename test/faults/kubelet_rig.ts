@@ -27,7 +27,7 @@ export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptio
 
 /** Waits until pods could be given `n` devices. */
 export function offered(kubelet: FakeKubelet, n: number, what = `${n} devices`): Promise<true> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what, timeoutMs: 20_000 });
+  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what });
 }
 
 /** How many times the kubelet saw something. */
@@ -59,7 +59,7 @@ export async function goKubelet(dir: string): Promise<GoKubelet> {
 /** A plugin that is registered with a Go kubelet, and at rest. */
 export async function registeredWith(go: GoKubelet, place: OnHost, ...flags: string[]): Promise<PluginProcess> {
   const plugin = place.start(...flags);
-  await plugin.logged(/registered with the kubelet/);
+  await plugin.logged(/code=registered/);
   await go.kubelet.waitFor((event) => event.event === "list", { what: "the first list" });
   return plugin;
 }

@@ -37,7 +37,7 @@ function inotify(what: "instances" | "watches"): Fault {
       await kubelet.start();
       const plugin = startIn(wrapper, place, []);
       await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
-      const told = () => count(plugin.log, /registered with the kubelet/);
+      const told = () => count(plugin.log, /code=registered/);
       const registered = async (what: string, knew: number) => {
         await kubelet.waitFor(
           // Once or twice: a kubelet may empty its directory after the plugin has told it the first time.
@@ -136,7 +136,7 @@ export const LIMITS: readonly Fault[] = [
         );
         equal(said().filter((line) => /found no HCAs|no RDMA driver/.test(line)).join(), "");
         limitFiles(plugin.pid, before);
-        await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
+        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
@@ -164,7 +164,7 @@ export const LIMITS: readonly Fault[] = [
           () => count(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
           "the words",
         );
-        await eventually(() => count(said(), /registered with the kubelet/) === 1, "the registration");
+        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
         await devices(1);
         equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);
         using _connection = await RawConnection.speaking(socket);

@@ -231,6 +231,19 @@ Deno.test("Discovery survives links that dangle and loop, and names that no kern
   deepEqual(unreadable.map((one) => one.name).toSorted(), ["$(reboot)", "dangling", "loop"]);
 });
 
+Deno.test("Discovery never gives an HCA another's net devices because what their device entries lead to has one name", async () => {
+  using looked = on("connectx-roce-vfs");
+  const before = (await looked.discovery.scan("full")).hcas.map((hca) => [hca.name, hca.netdevs]);
+  for (const name of ["mlx5_0", "mlx5_1"]) {
+    rmSync(join(looked.host.hcaPath(name), "device"));
+    Deno.mkdirSync(join(looked.host.hcaPath(name), "device"));
+  }
+  for (let i = 0; i < 3; i++) {
+    const { hcas } = await looked.discovery.scan("full");
+    deepEqual(hcas.map((hca) => [hca.name, hca.netdevs]), before);
+  }
+});
+
 Deno.test("Discovery waits no longer than its deadline for an HCA whose firmware hangs, and hears when it answers", async () => {
   using looked = on("connectx-roce-vfs", { deadlineMs: 500 });
   await looked.discovery.scan("full");

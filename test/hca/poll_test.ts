@@ -48,15 +48,15 @@ Deno.test("Discovery.poll() finds HCAs and device nodes that come and go", async
   const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
   const node = join(host.devRoot, "infiniband/uverbs7");
   writeFileSync(node, "");
-  equal(await discovery.poll(), "device nodes came or went");
+  equal(await discovery.poll(), "device nodes were added or removed");
   rmSync(node);
   equal(await discovery.poll(), null);
   await host.removeHca("mlx5_0");
-  equal(await discovery.poll(), "HCAs came or went");
+  equal(await discovery.poll(), "HCAs were added or removed");
   await discovery.scan("quick");
   equal(await discovery.poll(), null);
   await host.restoreHca("mlx5_0");
-  equal(await discovery.poll(), "HCAs came or went");
+  equal(await discovery.poll(), "HCAs were added or removed");
 });
 
 Deno.test("Discovery.poll() is quiet on every host that is odd and stays as it is", async () => {

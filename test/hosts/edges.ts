@@ -68,33 +68,6 @@ export const EDGES: readonly Row[] = [
       { ...second, nodes: [...verbs(1), "cxi0", "infiniband/rdma_cm"] },
     ],
   },
-  {
-    what: "9: a device that the host lacks reaches no container",
-    host: "9/host.json",
-    config: "9/missing-device.yaml",
-    devices: { "rdma/h": "2/0" },
-    reasons: { hfi1_0: /\/dev\/hfi1_7, which expose\.devices asks for, does not exist on this host/ },
-  },
-  {
-    what: "11: Intel's VFs by their RDMA driver",
-    host: "11/host.json",
-    config: "11/own.yaml",
-    devices: { "rdma/irdma-vf": "2/2" },
-    members: { "rdma/irdma-vf": "rocep94s1f0,rocep94s1f1" },
-  },
-  {
-    what: "11: Intel's PF and VFs by their RDMA driver",
-    host: "11/host.json",
-    config: "11/irdma.yaml",
-    devices: { "rdma/irdma": "3/3" },
-  },
-  {
-    what: "11: Intel's VFs by their PCI driver",
-    host: "11/host.json",
-    config: "11/sriov.json",
-    devices: { "intel.com/intel_sriov_rdma": "2/2" },
-    reasons: { rocep94s0f0: /it is excluded: a PF that has VFs/ },
-  },
 ];
 
 function ib(name: string): string {

@@ -12,12 +12,10 @@ import { Inspector } from "../../src/cli/inspector.ts";
 import { parseCommandLine, type Values } from "../../src/cli/flags.ts";
 import { asJson } from "../../src/cli/list.ts";
 import { wanted } from "../../src/cli/machine.ts";
-import { readNetnsMode } from "../../src/hca/netns_mode.ts";
-import { noVerbs } from "../../src/hca/verbs.ts";
-import { SILENT } from "../../src/text/log.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { temporaryDir } from "../support/temp.ts";
+import { agentOptions } from "../support/world.ts";
 import { buildHost, type BuiltHost, type HostPlan, readPlan } from "./build.ts";
 
 /** A machine and a kubelet; the plugin on it can be started again and again. */
@@ -83,25 +81,8 @@ export async function node(options: NodeOptions): Promise<Node> {
   const kubelet = new FakeKubelet({ dir: kubeletDir, cdiDirs: [join(dir.path, "cdi")] });
   await kubelet.start();
   const log: string[] = [];
-  const say = (message: string) => void log.push(message);
   const start = () =>
-    Agent.start({
-      specs,
-      kubeletDir,
-      registryDir: join(dir.path, "kubelet/plugins_registry"),
-      registration: "socket",
-      cdiDir: join(dir.path, "cdi"),
-      rescanMs: 0,
-      machine: {
-        roots: { sysfs: host.sysfs, dev: host.dev },
-        verbs: noVerbs({ kind: "not-asked", detail: "test" }),
-        netnsMode: () => readNetnsMode(host.sysfs, { fake: true }),
-      },
-      sources: [],
-      log: { ...SILENT, info: say, warn: say, error: say },
-      timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
-      collectMs: 20,
-    });
+    Agent.start({ ...agentOptions(dir.path, { sysfs: host.sysfs, dev: host.dev }, log), specs, sources: [] });
   let agent = await start();
   return {
     dir: dir.path,

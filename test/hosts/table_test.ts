@@ -4,13 +4,14 @@
  *
  * @module
  */
-import { deepEqual, match } from "@std/assert";
+import { deepEqual, ok } from "@std/assert";
 import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { EDGES } from "./edges.ts";
 import { NEIGHBOURS } from "./neighbours.ts";
+import { RELATIVES } from "./relatives.ts";
 import { type Given, type Row, ROWS } from "./rows.ts";
 
-for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS]) {
+for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS, ...RELATIVES]) {
   Deno.test(`host ${row.what}`, ABANDONS, async () => {
     await using one = await node(row);
     const json = await one.list();
@@ -19,9 +20,9 @@ for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS]) {
       const members = json.hcas.filter((hca) => hca.resources.some((in_) => in_.resource === resource));
       deepEqual(members.map((hca) => hca.name).join(","), names, `members of ${resource}`);
     }
-    for (const [name, reason] of Object.entries(row.reasons ?? {})) {
+    for (const [name, code] of Object.entries(row.reasons ?? {})) {
       const hca = json.hcas.find((one) => one.name === name)!;
-      match([...hca.resources, ...hca.leftOut].map((one) => one.reason).join("; "), reason);
+      ok([...hca.resources, ...hca.leftOut].some((one) => one.code === code), JSON.stringify(hca));
     }
     await throughKubelet(one, row);
     await one.restart();

@@ -51,10 +51,10 @@ Deno.test("probeSocket() that waits for a server's words tells one that speaks f
     socketAt(at("deaf"), (socket) => connections.add(socket)),
     socketAt(at("hangs up"), (socket) => socket.end()),
   ]);
-  equal(await probeSocket(at("speaks"), { speaksWithinMs: 10_000 }), "answers");
+  equal(await probeSocket(at("speaks"), { speaksWithinMs: 60_000 }), "answers");
   equal(await probeSocket(at("deaf"), { speaksWithinMs: 50 }), "silent");
-  equal(await probeSocket(at("hangs up"), { speaksWithinMs: 10_000 }), "silent");
-  equal(await probeSocket(at("nothing"), { speaksWithinMs: 10_000 }), "missing");
+  equal(await probeSocket(at("hangs up"), { speaksWithinMs: 60_000 }), "silent");
+  equal(await probeSocket(at("nothing"), { speaksWithinMs: 60_000 }), "missing");
   for (const one of connections) one.destroy();
   await Promise.all(servers.map(closed));
 });

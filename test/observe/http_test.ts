@@ -33,6 +33,7 @@ Deno.test("unready() has a line per resource that is not registered, and for sta
     socket: "",
     streams: 1,
     registrations: 1,
+    code: "standby" as const,
     reason: "x",
   };
   deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, reason: null }]), [

@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PRESETS } from "../../sim/host/host.ts";
 import { FAMILIES, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
-import { PortCounters } from "../../src/observe/port_counters.ts";
+import { PortCounters } from "../../src/hca/port_counters.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
@@ -59,6 +59,10 @@ Deno.test("/metrics tells of HCAs, ports, devices, the kubelet and the process",
   is(`rdma_device_plugin_devices{resource="${RESOURCE}",health="Unhealthy"}`, 1);
   is(`rdma_device_plugin_device_changes_total{resource="${RESOURCE}",to="Healthy"}`, 10);
   is(`rdma_device_plugin_device_changes_total{resource="${RESOURCE}",to="Unhealthy"}`, 1);
+  is('rdma_device_plugin_hca_unhealthy{hca="mlx5_1",code="port-down"}', 1);
+  equal([...series.keys()].filter((name) => name.startsWith("rdma_device_plugin_hca_unhealthy{")).length, 1);
+  is('rdma_port_state_changes_total{hca="mlx5_0",port="1"}', 0);
+  is('rdma_port_state_changes_total{hca="mlx5_1",port="1"}', 1);
   is(`rdma_device_plugin_registered{resource="${RESOURCE}"}`, 1);
   is(`rdma_device_plugin_session_phase{resource="${RESOURCE}",phase="registered"}`, 1);
   is(`rdma_device_plugin_session_phase{resource="${RESOURCE}",phase="waiting"}`, 0);
@@ -147,6 +151,37 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
     `rdma_device_plugin_device_pod_info{resource="${RESOURCE}",device="mlx5_1",namespace="ns",pod="mpi-0",container="main"}`,
   ]);
   equal(series.get(`rdma_device_plugin_devices_in_use{resource="${RESOURCE}"}`), 2);
+  const held = [...series].filter(([name]) => name.startsWith("rdma_device_plugin_hca_containers{"));
+  equal(held.length, 10, "every HCA of a resource has its series");
+  deepEqual(held.filter(([, value]) => value > 0), [
+    ['rdma_device_plugin_hca_containers{hca="mlx5_0"}', 1],
+    ['rdma_device_plugin_hca_containers{hca="mlx5_1"}', 1],
+  ]);
+});
+
+Deno.test("a share counts for its HCA's containers, and a port that goes down and up counts twice", async () => {
+  using dir = temporaryDir();
+  const socket = join(dir.path, "pods.sock");
+  const shared = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 4, of: "one" } } as const;
+  await using _pods = await servePods(socket, () => ({
+    pod_resources: [pod("ns", "a", ["mlx5_0::0", "mlx5_0::1"]), pod("ns", "b", ["mlx5_0::2"])],
+  }));
+  await using plugin = await rig({ host: withCounters(2), podResources: socket, specs: [shared] });
+  await plugin.registered();
+  const port = (state: string) => ({ inventory }: typeof plugin.agent.state) =>
+    inventory?.snapshot.hcas[0]?.ports[0]?.state === state;
+  await plugin.host.portDown("mlx5_0", 1);
+  await plugin.state(port("DOWN"), "the port is down");
+  await plugin.host.portUp("mlx5_0", 1);
+  await plugin.state(port("ACTIVE"), "the port is up");
+  const { series } = parse((await plugin.get("/metrics")).body);
+  equal(series.get('rdma_device_plugin_hca_containers{hca="mlx5_0"}'), 3);
+  equal(series.get('rdma_device_plugin_hca_containers{hca="mlx5_1"}'), 0);
+  equal(series.get('rdma_port_state_changes_total{hca="mlx5_0",port="1"}'), 2);
+  await plugin.host.removeHca("mlx5_0");
+  await plugin.state(({ inventory }) => inventory?.snapshot.hcas.length === 1, "the HCA is gone");
+  const after = parse((await plugin.get("/metrics")).body).series;
+  equal(after.has('rdma_port_state_changes_total{hca="mlx5_0",port="1"}'), false);
 });
 
 Deno.test("an HCA whose counters hang is skipped and counted, and the others are there", async () => {

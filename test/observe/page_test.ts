@@ -33,7 +33,7 @@ Deno.test("statusModel() draws NUMA nodes, PCIe roots and HCAs, with what is lef
   const selection = select(specs, snapshot(hcas));
   const { states } = track(new Map(), selection, new Map(), 0);
   const { leftOut } = selection;
-  const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut };
+  const inventory = { snapshot: snapshot(hcas.slice(1)), specs, states, leftOut, ownersOf: () => [] };
   const later = { inventory, sessions: [], changes: [] };
   const holders = new Map([[RESOURCE, new Map([["mlx5_2", [{ namespace: "a", pod: "p", container: "c" }]]])]]);
   const model = statusModel(later, { ok: true, holders, claimed: [] }, { node: "n", version: "1" });
@@ -76,6 +76,7 @@ Deno.test("the page escapes everything from outside", async () => {
     port: 1,
     from: "Healthy" as const,
     to: "Unhealthy" as const,
+    code: "gone" as const,
     reason: HOSTILE,
     time: 0,
   };
@@ -86,6 +87,7 @@ Deno.test("the page escapes everything from outside", async () => {
     socket: HOSTILE,
     streams: 0,
     registrations: 0,
+    code: "starting" as const,
     reason: HOSTILE,
   };
   const state = {
@@ -93,7 +95,8 @@ Deno.test("the page escapes everything from outside", async () => {
       snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),
       specs: [],
       states,
-      leftOut: [{ hca: HOSTILE, resource: HOSTILE, reason: HOSTILE }],
+      leftOut: [{ hca: HOSTILE, resource: HOSTILE, code: "excluded" as const, reason: HOSTILE }],
+      ownersOf: () => [],
     },
     sessions: [session],
     changes: [change],

@@ -8,7 +8,7 @@ import { temporaryDir } from "../support/temp.ts";
 import { pod, RESOURCE, servePods } from "../support/rig.ts";
 
 async function holdersOf(socket: string) {
-  const answer = await podsByDevice(socket, 10_000);
+  const answer = await podsByDevice(socket, 60_000);
   if (!answer.ok) throw new Error(answer.reason);
   return answer.holders;
 }

@@ -43,7 +43,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
   await kubelet.start();
   const plugin = startBundle(program, [...env, ...traced(trace)], place, flags);
   await devices(kubelet, plugin, 1);
-  await plugin.logged(/registered with the kubelet/);
+  await plugin.logged(/code=registered/);
   equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
   await place.host.portDown("mlx5_0", 1);
   await devices(kubelet, plugin, 0);
@@ -52,7 +52,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
 }
 
 function devices(kubelet: FakeKubelet, plugin: PluginProcess, count: number): Promise<unknown> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count, { timeoutMs: 20_000 })
+  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count)
     .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
 }
 

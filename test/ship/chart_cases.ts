@@ -24,6 +24,11 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
     podResources: true,
     hostNetwork: true,
     podMonitor: { enabled: true, interval: "15s", labels: { release: "prometheus" } },
+    prometheusRule: {
+      enabled: true,
+      labels: { release: "prometheus" },
+      runbooks: "https://wiki.example.com/alerts",
+    },
     nodeSelector: { "feature.node.kubernetes.io/rdma.available": "true" },
     tolerations: [{ operator: "Exists" }],
     podAnnotations: { "example.com/owner": "hpc" },

@@ -5,6 +5,7 @@ import { FakeKubelet } from "../../sim/mod.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
 import { type Box, box, complaints } from "../support/box.ts";
+import { intrude } from "../support/intruder.ts";
 
 const RESOURCE = "tencent.com/rdma";
 const SETS = ["image", "no-ffi"] as const;
@@ -110,57 +111,16 @@ Deno.test({
   },
 });
 
-/** What somebody would try who can run code in the process. Prints a line "what: allowed" or "what: refused" for each. */
-const INTRUDER = `
-import { connect } from "node:net";
-import { readFileSync, writeFileSync } from "node:fs";
-import { spawnSync } from "node:child_process";
-const attempts = {
-  "read the host's HCAs": () => Deno.readDirSync("/host/sys/class/infiniband").next(),
-  "see the host's nodes": () => Deno.statSync("/host/dev/infiniband/uverbs0"),
-  "read /etc/shadow": () => Deno.readTextFileSync("/etc/shadow"),
-  "read /etc/shadow as Node does": () => readFileSync("/etc/shadow"),
-  "make a link and read through it": () => {
-    Deno.symlinkSync("/etc/shadow", "/var/run/cdi/link");
-    return Deno.readTextFileSync("/var/run/cdi/link");
-  },
-  "read its own program's directory": () => Deno.readTextFileSync("/app/deno.json"),
-  "read /proc": () => Deno.readTextFileSync("/proc/self/environ"),
-  "read the container's /sys": () => Deno.readTextFileSync("/sys/kernel/uevent_seqnum"),
-  "write to sysfs": () => Deno.writeTextFileSync("/host/sys/class/infiniband/x", ""),
-  "write to /tmp": () => writeFileSync("/tmp/x", ""),
-  "start a program": () => new Deno.Command("/bin/sh").outputSync(),
-  "start a program as Node does": () => { const { error } = spawnSync("/bin/true"); if (error) throw error; },
-  "read the environment": () => Deno.env.get("PATH"),
-  "ask for the host's memory": () => Deno.systemMemoryInfo(),
-  "connect somewhere": () => Deno.connect({ hostname: "192.0.2.1", port: 80 }),
-  "connect somewhere as Node does": () => new Promise((done, fail) => connect(80, "192.0.2.1").once("error", fail).once("connect", done)),
-  "fetch": () => fetch("http://192.0.2.1/"),
-  "reach a socket elsewhere": () => Deno.connect({ transport: "unix", path: "/run/containerd/containerd.sock" }),
-  "load a library": () => Deno.dlopen("libc.so.6", {}).close(),
-};
-for (const [what, attempt] of Object.entries(attempts)) {
-  let result = "allowed";
-  try { await attempt(); } catch (error) { result = error.name === "NotCapable" || error.code === "ERR_ACCESS_DENIED" ? "refused" : "error " + error; }
-  console.log(what + ": " + result);
-}
-Deno.exit(0);
-`;
-
 for (const set of SETS) {
   Deno.test({
     name: `within the permission set ${set} nothing else can be read, written, started or reached`,
     ...needs("root", "unshare"),
     async fn() {
-      await using room = await box("connectx-ib-dual");
-      room.put("/app/intruder.mjs", INTRUDER);
-      const { ended, output } = room.deno("run", "--quiet", `-P=${set}`, "/app/intruder.mjs");
-      equal(await within(ended, "the intruder's end"), 0, output());
-      const lines = output().trim().split("\n");
+      const lines = await intrude([`-P=${set}`]);
       // FFI is all or nothing, and who may call libc needs no other permission: docs/security.md says so.
       const allowed = ["read the host's HCAs", "see the host's nodes", ...set === "image" ? ["load a library"] : []];
       deepEqual(lines.filter((line) => !line.endsWith(": refused")), allowed.map((what) => `${what}: allowed`));
-      ok(lines.includes("load a library: " + (set === "image" ? "allowed" : "refused")), output());
+      ok(lines.includes("load a library: " + (set === "image" ? "allowed" : "refused")), lines.join());
     },
   });
 }

@@ -86,7 +86,6 @@ async function registers(kubelet: FakeKubelet, command: readonly string[], progr
   try {
     await kubelet.waitFor((state) => state.resources["tencent.com/rdma"]?.allocatable === 1, {
       what: "the HCA",
-      timeoutMs: 20_000,
     });
     const words = readFileSync(`/proc/${plugin.pid}/cmdline`, "utf8").split("\0");
     ok(words.includes(`--v8-flags=${V8_FLAGS}`), words.join(" "));

@@ -137,10 +137,12 @@ for (
   Deno.test(`all devices are unhealthy when the stream ends because ${how}, and the resource goes later`, async () => {
     await using at = await bench({ endpointTtlMs: 40 });
     const stub = await at.plugin();
-    await end(stub, at.kubelet);
-    const ended = await at.kubelet.waitFor((state, history) =>
+    // Waited for from the start: the resource is gone 40 ms later, however long the plugin's end takes.
+    const waiting = at.kubelet.waitFor((state, history) =>
       history.some((event) => event.kind === "stream-ended") && state.resources[RESOURCE]
     );
+    await end(stub, at.kubelet);
+    const ended = await waiting;
     equal(ended.capacity, 2);
     equal(ended.allocatable, 0);
     equal(ended.endpoint, null);

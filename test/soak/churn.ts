@@ -280,7 +280,7 @@ class Watcher {
   async has(healthy: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`a watcher has ${this.#healthy} and not ${healthy} devices`)), 20_000);
+      timer = setTimeout(() => reject(new Error(`a watcher has ${this.#healthy} and not ${healthy} devices`)), 60_000);
       this.#check = () => {
         if (this.#failed !== null) reject(this.#failed);
         else if (this.#healthy === healthy) resolve();

@@ -25,7 +25,7 @@ export interface Resource {
 export type Registration = "socket" | "watcher";
 
 /** Milliseconds that the kubelet may take to see something; generous, since nothing here is a benchmark. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 /** Milliseconds without a descriptor coming or going after which connections are taken for closed, and between scans. */
 const STILL = 100;

@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { stop, transform } from "esbuild";
+import { everyAddressBut } from "./addresses.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** What is started. */
@@ -27,23 +28,35 @@ export const PROGRAM = "rdma-device-plugin.cjs";
 export const CODE_CACHE = "rdma-device-plugin.cache";
 
 /**
- * What `require` would do, with a code cache. A cache of another V8, other flags or another program is refused by V8,
- * which then compiles as if there were none.
+ * What `require` would do, with a code cache; for what is started and for what records the cache, because V8 takes a
+ * cache for the same text only. Modules of the runtime come by `getBuiltinModule`: an `import` of node:fs loads all that
+ * it could ever need. The program is ASCII, so that V8 keeps one byte for each of its characters and not two.
  */
-const STARTER = `import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
-import { Script } from "node:vm";
-const program = fileURLToPath(new URL("./${PROGRAM}", import.meta.url));
+export const LOADER = `const { readFileSync } = process.getBuiltinModule("node:fs");
+const { Script } = process.getBuiltinModule("node:vm");
+function load(program, cachedData) {
+  const source = "(function (exports, require, module, __filename) {" + readFileSync(program, "latin1") + "\\n})";
+  return new Script(source, { filename: program, cachedData });
+}
+function builtin(name) {
+  const found = process.getBuiltinModule(name);
+  if (found === undefined) throw new Error("Cannot find module " + name);
+  return found;
+}
+function start(script, program) {
+  const module = { exports: {} };
+  script.runInThisContext().call(module.exports, module.exports, builtin, module, program);
+}
+`;
+
+/** A cache of another V8, other flags or another program is refused by V8, which then compiles as if there were none. */
+const STARTER = `${LOADER}const program = import.meta.dirname + "/${PROGRAM}";
 let cachedData;
 try {
-  cachedData = readFileSync(fileURLToPath(new URL("./${CODE_CACHE}", import.meta.url)));
-} catch {}
-const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(program, "utf8") + "\\n})";
-const script = new Script(source, { filename: program, cachedData });
-const module = { exports: {} };
-script.runInThisContext().call(module.exports, module.exports, createRequire(program), module, program, dirname(program));
+  cachedData = readFileSync(import.meta.dirname + "/${CODE_CACHE}");
+} catch {} // without the cache the program is compiled, which only takes longer
+const script = load(program, cachedData);
+start(script, program);
 `;
 
 /** Node.js 20 lacks Promise.withResolvers, which came with 22. */
@@ -57,7 +70,7 @@ return{promise,resolve,reject}};
  *
  * @param interpreter goes into the first line of what is started, which is made executable
  * @returns the path of what is started
- * @throws with the bundler's own words
+ * @throws with the bundler's own words, and when the program is not ASCII
  */
 export async function bundle(directory: string, interpreter: string | null = null): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), "rdma-bundle-"));
@@ -79,6 +92,9 @@ export async function bundle(directory: string, interpreter: string | null = nul
       minifySyntax: true,
       legalComments: "none",
     });
+    // Template strings and regular expressions are the only places whose characters the bundler does not escape.
+    const foreign = code.match(/.{0,60}[^\0-\x7f].{0,20}/s);
+    if (foreign !== null) throw new Error(`The program must be ASCII; write an escape: ${foreign[0]}`);
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, PROGRAM), `${PREAMBLE}${code}`);
     writeFileSync(output, `${interpreter === null ? "" : `#!${interpreter}\n`}${STARTER}`);
@@ -94,55 +110,16 @@ export async function bundle(directory: string, interpreter: string | null = nul
 /** Names of the permission sets that are shipped. */
 export type PermissionSet = "image" | "no-ffi" | "image-api" | "image-dra";
 
+/** Loopback, the kernel's own, and the private ranges, in one of which the API server's service address is. */
+const PRIVATE = ["0.0.0.0/8", "127.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
+
 /**
- * Every IPv4 address but loopback and the private ranges, in which the API server's service address is: Deno refuses by
- * prefix, and cannot allow one address and unix sockets at the same time without naming each socket.
+ * A flag for the command of the image that lets the plugin reach these addresses and loopback, and nothing else; it
+ * replaces what the permission set says. For an API server whose address is known.
  */
-const PUBLIC_ADDRESSES = [
-  "1.0.0.0/8",
-  "2.0.0.0/7",
-  "4.0.0.0/6",
-  "8.0.0.0/7",
-  "11.0.0.0/8",
-  "12.0.0.0/6",
-  "16.0.0.0/4",
-  "32.0.0.0/3",
-  "64.0.0.0/3",
-  "96.0.0.0/6",
-  "100.0.0.0/10",
-  "100.128.0.0/9",
-  "101.0.0.0/8",
-  "102.0.0.0/7",
-  "104.0.0.0/5",
-  "112.0.0.0/5",
-  "120.0.0.0/6",
-  "124.0.0.0/7",
-  "126.0.0.0/8",
-  "128.0.0.0/3",
-  "160.0.0.0/5",
-  "168.0.0.0/6",
-  "172.0.0.0/12",
-  "172.32.0.0/11",
-  "172.64.0.0/10",
-  "172.128.0.0/9",
-  "173.0.0.0/8",
-  "174.0.0.0/7",
-  "176.0.0.0/4",
-  "192.0.0.0/9",
-  "192.128.0.0/11",
-  "192.160.0.0/13",
-  "192.169.0.0/16",
-  "192.170.0.0/15",
-  "192.172.0.0/14",
-  "192.176.0.0/12",
-  "192.192.0.0/10",
-  "193.0.0.0/8",
-  "194.0.0.0/7",
-  "196.0.0.0/6",
-  "200.0.0.0/5",
-  "208.0.0.0/4",
-  "224.0.0.0/3",
-];
+export function denyAllBut(addresses: readonly string[]): string {
+  return `--deny-net=${everyAddressBut("0.0.0.0/8", "127.0.0.0/8", ...addresses).join()}`;
+}
 
 /**
  * The permission sets that are shipped: `image` of deno.json, the same without foreign functions, the same with the
@@ -158,7 +135,7 @@ export function permissions(): Readonly<Record<PermissionSet, Readonly<Record<st
     ...image,
     read: [...image.read, "/var/run/secrets/kubernetes.io/serviceaccount"],
     env: [...image.env, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"],
-    net: { allow: true, deny: PUBLIC_ADDRESSES },
+    net: { allow: true, deny: everyAddressBut(...PRIVATE) },
   };
   const driver = "/var/lib/kubelet/plugins/rdma.tencent.com";
   const dra = { ...api, read: [...api.read, driver], write: [...api.write, driver] };

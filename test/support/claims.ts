@@ -51,6 +51,13 @@ export class ClaimNode implements Disposable {
   readonly sysfsRoot = join(this.#temporary.path, "sys");
   readonly api = new Map<string, ResourceClaim>();
   apiDown = false;
+  /** Status with which the API server refuses everything; null when it does not. */
+  apiRefuses: number | null = null;
+  #answered = () => {};
+  /** What an answer of the API server waits for. */
+  delay: Promise<void> = Promise.resolve();
+  /** Milliseconds of a monotonic clock. */
+  now = 0;
   podsKnown = true;
   heldBy = new Map<string, string>();
   hcas: readonly Hca[];
@@ -87,7 +94,7 @@ export class ClaimNode implements Disposable {
       sysfsRoot: this.sysfsRoot,
       files: this.files(disk),
       log: SILENT,
-      getClaim: ({ namespace, name }) => Promise.resolve(this.#get(namespace, name)),
+      getClaim: ({ namespace, name }) => this.delay.then(() => this.#get(namespace, name)).finally(this.#answered),
       heldBy: () =>
         Promise.resolve(
           this.podsKnown ? { ok: true, held: this.heldBy } : { ok: false, reason: "the socket is not there" },
@@ -108,7 +115,13 @@ export class ClaimNode implements Disposable {
       },
       onChange: () => {},
       patienceMs: this.patienceMs,
+      now: () => this.now,
     });
+  }
+
+  /** Resolves with the API server's next answer. */
+  get asked(): Promise<void> {
+    return new Promise((resolve) => this.#answered = resolve);
   }
 
   files(disk: Disk = DISK): ClaimFiles {
@@ -132,6 +145,10 @@ export class ClaimNode implements Disposable {
     if (this.apiDown) {
       const message = "the API server https://10.0.0.1 cannot be reached (ECONNREFUSED)";
       return { ok: false, error: { status: null, reason: "Unreachable", message, retryAfterMs: null } };
+    }
+    if (this.apiRefuses !== null) {
+      const message = "the API server refused: resourceclaims is forbidden";
+      return { ok: false, error: { status: this.apiRefuses, reason: "Forbidden", message, retryAfterMs: null } };
     }
     const found = this.api.get(`${namespace}/${name}`);
     if (found !== undefined) return { ok: true, value: found };

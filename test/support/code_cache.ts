@@ -14,21 +14,14 @@ import { join } from "node:path";
 import process, { execPath } from "node:process";
 import { FakeHost, FakeKubelet, pluginFlags, preset } from "../../sim/mod.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { CODE_CACHE, PROGRAM } from "./bundle.ts";
+import { CODE_CACHE, LOADER, PROGRAM } from "./bundle.ts";
 import { V8_FLAGS } from "./subject.ts";
 
-/** As the bundle's own starter, and at the end the cache is written. Both have to wrap the program in the same words. */
-const RECORDER = `import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import process from "node:process";
-import { Script } from "node:vm";
-const [program, cache] = process.argv.splice(2, 2);
-const source = "(function (exports, require, module, __filename, __dirname) {" + readFileSync(program, "utf8") + "\\n})";
-const script = new Script(source, { filename: program });
-process.on("exit", () => writeFileSync(cache, script.createCachedData()));
-const module = { exports: {} };
-script.runInThisContext().call(module.exports, module.exports, createRequire(program), module, program, dirname(program));
+/** As what is started, and at the end the cache is written. */
+const RECORDER = `${LOADER}const [program, cache] = process.argv.splice(2, 2);
+const script = load(program);
+process.on("exit", () => process.getBuiltinModule("node:fs").writeFileSync(cache, script.createCachedData()));
+start(script, program);
 `;
 
 /**

@@ -25,6 +25,8 @@ export interface DraRigOptions {
   readonly specs?: readonly ResourceSpec[];
   readonly wipeMs?: number;
   readonly before?: (api: FakeApiServer) => void;
+  /** Whether an agent is started in this process; else the test starts plugins of its own. */
+  readonly agent?: boolean;
 }
 
 /** Everything on the stage; `start` gives further agents, as a rolling update does. */
@@ -70,7 +72,7 @@ export class DraRig implements AsyncDisposable {
     options.before?.(api);
     const rig = new DraRig(temporary, api, options);
     await rig.kubelet.start();
-    await rig.startAgent();
+    if (options.agent !== false) await rig.startAgent();
     return rig;
   }
 
@@ -129,6 +131,26 @@ export class DraRig implements AsyncDisposable {
     });
     this.agents.push(agent);
     return agent;
+  }
+
+  /** Flags for a plugin as a process of its own on the same node. */
+  flags(podUid: string): readonly string[] {
+    const { server, caFile, tokenFile } = this.api.access;
+    return [
+      `--kubelet-dir=${join(this.dir, "kubelet")}`,
+      `--plugins-registry=${join(this.dir, "registry")}`,
+      `--plugins-dir=${join(this.dir, "plugins")}`,
+      `--cdi-dir=${join(this.dir, "cdi")}`,
+      `--pod-resources-socket=${join(this.dir, "pods/kubelet.sock")}`,
+      `--sysfs-root=${this.host.sysfsRoot}`,
+      `--dev-root=${this.host.devRoot}`,
+      `--events=${this.host.eventsFile}`,
+      "--node-name=node-1",
+      `--pod-uid=${podUid}`,
+      `--kube-api=${server}`,
+      `--kube-ca-file=${caFile}`,
+      `--kube-token-file=${tokenFile}`,
+    ];
   }
 
   /** Resolves when a line of the log matches. */

@@ -156,7 +156,7 @@ export class ForeignKubelet {
   /**
    * The first event from index `since` on that `matches`; already there or still to come.
    *
-   * @throws Error with the events so far and the process' stderr after `timeoutMs` (20,000), or when it ends.
+   * @throws Error with the events so far and the process' stderr after `timeoutMs` (60,000), or when it ends.
    */
   waitFor<E extends ForeignEvent>(
     matches: (event: ForeignEvent) => event is E,
@@ -168,7 +168,7 @@ export class ForeignKubelet {
   ): Promise<ForeignEvent>;
   waitFor(
     matches: (event: ForeignEvent) => boolean,
-    { what = "the event", timeoutMs = 20_000, since = 0 }: { what?: string; timeoutMs?: number; since?: number } = {},
+    { what = "the event", timeoutMs = 60_000, since = 0 }: { what?: string; timeoutMs?: number; since?: number } = {},
   ): Promise<ForeignEvent> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {

@@ -65,6 +65,7 @@ export function hca(n: number, over: Partial<Hca> = {}): Hca {
     transport: "RoCE",
     pci: pci(`0000:${n.toString(16).padStart(2, "0")}:00.0`),
     sfNumber: null,
+    sfDevice: null,
     ports: [port(1, { umad: `umad${n}` })],
     netdevs: [`eth${n}`],
     bondNetdevs: [],

@@ -40,10 +40,11 @@ export async function inspected(
     });
     const snapshot = await discovery.scan("full");
     const selection = select(specs, snapshot);
-    const nodeFacts = { has: hostHas(fake.devRoot), ownersOf: nodeOwners(snapshot.hcas) };
+    const ownersOf = nodeOwners(snapshot.hcas);
+    const nodeFacts = { has: hostHas(fake.devRoot), ownersOf };
     const missing: MissingNode = (spec, hca) => missingNode(spec, hca, nodeFacts);
     const { states } = track(new Map(), selection, new Map(), 0, missing);
-    return { snapshot, specs, leftOut: selection.leftOut, states };
+    return { snapshot, specs, leftOut: selection.leftOut, states, ownersOf };
   } finally {
     fake.close();
   }
@@ -72,6 +73,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     },
     functions: [],
     links: new Map(),
+    ruleCounters: { found: [], missing: [], skipped: [] },
     kubelet: HEALTHY_KUBELET,
     memlock: Infinity,
     selinux: null,

@@ -135,11 +135,42 @@ export const MALFORMED: readonly Malformed[] = [
     "sriov: what cannot be honoured",
     '{"resourceName": "a", "selectors": {"isRdma": true, "ddpProfiles": ["GTPv1"], "acpiIndexes": ["101"], "vdpaType": "vhost"}}',
   ),
-  sriov("sriov: device type", '{"resourceName": "a", "deviceType": "auxNetDevice", "selectors": [{"isRdma": true}]}'),
+  sriov("sriov: device type", '{"resourceName": "a", "deviceType": "accelerator", "selectors": [{"isRdma": true}]}'),
+  sriov(
+    "sriov: auxiliary devices of netDevices",
+    '{"resourceName": "a", "selectors": {"isRdma": true, "auxTypes": ["sf"]}}',
+  ),
+  sriov(
+    "sriov: auxiliary devices without RDMA",
+    '{"resourceName": "a", "deviceType": "auxNetDevice", "selectors": {"isRdma": true, "auxTypes": ["eth"]}}',
+  ),
   sriov(
     "sriov: both PFs",
     '{"resourceName": "a", "selectors": [{"isRdma": true, "pfNames": ["eth1#9-0"]},\n' +
       '    {"isRdma": true, "pfNames": ["eth1"], "rootDevices": ["0000:3b:00.0"]}]}',
   ),
   sriov("sriov: domain", '{"resourceName": "a", "resourcePrefix": "Intel.com", "selectors": {"isRdma": true}}'),
+  {
+    about: "limits of errors that cannot be read, and counters that cannot be meant",
+    file: "errors.yaml",
+    text: [
+      "resources:",
+      "  - name: rdma/a",
+      "    health:",
+      "      errors:",
+      "        link_downed: 5",
+      "        symbol_error: 5 in 10m",
+      "        local_link_integrity_errors: 0 per 10m",
+      "        port_rcv_errors: 5 per 10ms",
+      "        ../../uevent: 5 per 10m",
+      "  - name: rdma/b",
+      "    health:",
+      "      errors:",
+      "        port_xmit_data: 5 per 10m",
+      "        lifespan: 5 per 10m",
+      "  - name: rdma/c",
+      "    health: { errors: [link_downed] }",
+      "",
+    ].join("\n"),
+  },
 ];

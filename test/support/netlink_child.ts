@@ -20,7 +20,7 @@ import type { Trigger } from "../../src/hca/events/trigger.ts";
 export interface ChildLine {
   readonly trigger?: Trigger;
   readonly ready?: boolean;
-  /** Open sockets and eventfds of the process; the runtime duplicates its pipes and files as it likes. */
+  /** Open netlink sockets and eventfds of the process. */
   readonly fds?: number;
   /** Threads of the process that sleep in poll(). */
   readonly pollers?: number;
@@ -39,10 +39,13 @@ function print(line: ChildLine): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
+/** Only what the source itself opens: the runtime makes pairs of unix sockets whenever it likes. */
 function countFds(): number {
+  const netlink = readFileSync("/proc/self/net/netlink", "utf8").split("\n").map((line) => line.trim().split(/\s+/)[9]);
+  const ours = new Set(["anon_inode:[eventfd]", ...netlink.map((inode) => `socket:[${inode}]`)]);
   return readdirSync("/proc/self/fd").filter((fd) => {
     try {
-      return /^(socket:|anon_inode:\[eventfd\])/.test(readlinkSync(`/proc/self/fd/${fd}`));
+      return ours.has(readlinkSync(`/proc/self/fd/${fd}`));
     } catch {
       return false; // the descriptor that this very listing used
     }

@@ -45,7 +45,7 @@ export interface Inside<Line> extends AsyncDisposable {
 }
 
 /** How long a line may take on a machine that is busy with other tests. Milliseconds. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 /**
  * For {@link inside}: takes every capability away for good, which leaves the process what an unprivileged user has. It

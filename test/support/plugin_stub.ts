@@ -99,7 +99,7 @@ export class PluginStub {
   }
 
   /** Registers at `dir`'s kubelet; rejects with grpc-js' ServiceError. */
-  async register(request: Partial<RegisterRequest> = {}, timeoutMs = 10_000): Promise<void> {
+  async register(request: Partial<RegisterRequest> = {}, timeoutMs = 60_000): Promise<void> {
     const client = new Client(`unix:${join(this.dir, KUBELET_SOCKET)}`, credentials.createInsecure(), {
       ...CLIENT_OPTIONS,
       "grpc.default_authority": "localhost",
@@ -154,7 +154,7 @@ export class PluginStub {
   }
 
   /** Waits for `condition`, looked at after every change. */
-  #until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+  #until(condition: () => boolean, timeoutMs = 60_000): Promise<void> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         clearTimeout(timer);

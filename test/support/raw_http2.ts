@@ -171,7 +171,7 @@ export class RawConnection implements Disposable {
   }
 
   /** The first frame that is wanted, there already or still to come. Rejects when the peer hangs up before. */
-  async next(wanted: (frame: Frame) => boolean, what: string, ms = 10_000): Promise<Frame> {
+  async next(wanted: (frame: Frame) => boolean, what: string, ms = 60_000): Promise<Frame> {
     let check = () => {};
     const found = new Promise<Frame>((resolve, reject) => {
       check = () => {

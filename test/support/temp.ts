@@ -14,7 +14,7 @@ export function temporaryDir(parent: string = tmpdir()): Disposable & { readonly
 }
 
 /** Rejects with a sentence when the promise is not settled in time; for events that must come. */
-export async function within<T>(promise: Promise<T>, what: string, ms = 10_000): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, ms = 60_000): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) =>
     timer = setTimeout(() => reject(new Error(`Waited ${ms} ms in vain: ${what}`)), ms)

@@ -8,7 +8,7 @@ import { Agent, type AgentObserver, type AgentOptions } from "../../src/agent/ag
 import { fileSource } from "../../src/hca/events/file_source.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
-import { type Log, SILENT } from "../../src/text/log.ts";
+import { SILENT } from "../../src/text/log.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, type FakeKubeletOptions, preset } from "../../sim/mod.ts";
 import type { HostDescription } from "../../sim/mod.ts";
@@ -48,24 +48,10 @@ export async function world(options: WorldOptions): Promise<World> {
   const kubelet = new FakeKubelet({ dir: kubeletDir, cdiDirs: [join(dir.path, "cdi")], ...options.kubelet });
   if (options.kubeletUp !== false) await kubelet.start();
   const log: string[] = [];
-  const say = (message: string) => void log.push(message);
-  const logger: Log = { ...SILENT, info: say, warn: say, error: say };
   const agent = await Agent.start({
+    ...agentOptions(dir.path, { sysfs: host.sysfsRoot, dev: host.devRoot }, log),
     specs: options.specs ?? [{ ...DEFAULT_SPEC, health: QUICK_HEALTH }],
-    kubeletDir,
-    registryDir: join(dir.path, "kubelet/plugins_registry"),
-    registration: "socket",
-    cdiDir: join(dir.path, "cdi"),
-    rescanMs: 0,
-    machine: {
-      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-      verbs: noVerbs({ kind: "not-asked", detail: "test" }),
-      netnsMode: () => readNetnsMode(host.sysfsRoot, { fake: true }),
-    },
     sources: [fileSource(host.eventsFile)],
-    log: logger,
-    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
-    collectMs: 20,
     ...options.agent,
   }, await options.observer?.(host));
   return {
@@ -81,6 +67,26 @@ export async function world(options: WorldOptions): Promise<World> {
       dir[Symbol.dispose]();
     },
   };
+}
+
+/** Options of an agent on a fake machine whose kubelet is below `dir`, with short times; it logs into `log`. */
+export function agentOptions(dir: string, roots: { readonly sysfs: string; readonly dev: string }, log: string[]) {
+  const say = (message: string) => void log.push(message);
+  return {
+    kubeletDir: join(dir, "kubelet/device-plugins"),
+    registryDir: join(dir, "kubelet/plugins_registry"),
+    registration: "socket",
+    cdiDir: join(dir, "cdi"),
+    rescanMs: 0,
+    machine: {
+      roots,
+      verbs: noVerbs({ kind: "not-asked", detail: "test" }),
+      netnsMode: () => readNetnsMode(roots.sysfs, { fake: true }),
+    },
+    log: { ...SILENT, info: say, warn: say, error: say },
+    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
+    collectMs: 20,
+  } satisfies Partial<AgentOptions>;
 }
 
 /** Devices of a resource as the kubelet has them: "mlx5_0:Healthy". */

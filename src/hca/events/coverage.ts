@@ -1,5 +1,5 @@
 /**
- * Whether link events reach this process. The kernel tells of a link only in the network namespace that the link is in,
+ * Whether link events reach this process. The kernel reports a link only in the network namespace that the link is in,
  * while sysfs shows the links of the namespace in which it was mounted: in a pod of its own the two are not the same.
  *
  * @module
@@ -28,7 +28,7 @@ export function watchedPorts(hcas: readonly Hca[], sysfsRoot: string): readonly 
     .map(({ linkLayer, netdevs }) => ({ linkLayer, links: netdevs.map(link) }));
 }
 
-/** Whether one of these sources tells of every change of the state of the HCAs' ports. */
+/** Whether one of these sources reports every change of the state of the HCAs' ports. */
 export function coveredBy(sources: readonly EventSource[], hcas: readonly Hca[], sysfsRoot: string): boolean {
   const able = sources.filter((source) => source.covers !== undefined);
   if (able.length === 0) return false;

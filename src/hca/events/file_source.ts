@@ -15,7 +15,7 @@ const TAIL = 256;
 export function fileSource(path: string): EventSource {
   return {
     name: path,
-    covers: () => true, // whoever writes the file says so of everything
+    covers: () => true, // the writer of the file reports every change
     run(emit, signal) {
       return new Promise<void>((resolve, reject) => {
         if (signal.aborted) return resolve();

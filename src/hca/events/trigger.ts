@@ -69,7 +69,7 @@ export interface HostLink {
 export interface EventSource {
   readonly name: string;
   /**
-   * Whether it tells of every change of the state of these ports, as things are now. States that no source covers are
+   * Whether it currently reports every change of the state of these ports. States that no source covers are
    * polled. A source without it covers none.
    */
   readonly covers?: (ports: readonly WatchedPort[]) => boolean;

@@ -218,6 +218,8 @@ class Rig {
       roots: { sysfs: this.host.sysfsRoot, dev: this.host.devRoot },
       verbs: noVerbs({ kind: "not-asked", detail: "fuzz" }),
       netnsMode: () => readNetnsMode(this.host.sysfsRoot, { fake: true }),
+      // Nothing here hangs, and a machine that is busy with other work must not look as if something did.
+      deadlineMs: LONGEST_CASE,
     });
   }
 
@@ -227,7 +229,7 @@ class Rig {
   }
 
   /**
-   * Whether a pod could use the HCA, read the plain way: a node that says it is this HCA's, and an active port. Of a VF
+   * Whether a pod could use the HCA, read the plain way: a node that says it is this HCA's, and an active port. Of a VF or SF
    * the node is enough, and of a function whose net device is not here: their links are raised inside pods.
    */
   usable(name: string): boolean {
@@ -245,7 +247,7 @@ class Rig {
     const hca = this.hcas.find((one) => one.name === name);
     // By its `device` link, as a driver's user sees it: where that link is spoilt, the function is not known any more.
     const net = join(sysfsRoot, "class/infiniband", name, "device/net");
-    const raised = hca?.kind !== "vf" && (hca?.kind === "virtual" || names(net).length > 0);
+    const raised = hca?.kind !== "vf" && hca?.kind !== "sf" && (hca?.kind === "virtual" || names(net).length > 0);
     return names(verbs).some((node) => first(join(verbs, node, "ibdev")) === name && nodes.includes(node)) &&
       (!raised || names(ports).some((port) => /^0*4:/.test(first(join(ports, port, "state")))));
   }

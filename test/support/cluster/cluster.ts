@@ -14,7 +14,7 @@ import { FakeHost, type HostDescription } from "../../../sim/mod.ts";
 import { Api } from "./api.ts";
 import { killAndRemoveCgroup } from "./cgroups.ts";
 import { configPaths, type KubeletSettings, NODE_NAME, TOKENS, writeConfigFiles } from "./config_files.ts";
-import { type Features, startControlPlane } from "./control_plane.ts";
+import { type ApiServer, type Features, startControlPlane } from "./control_plane.ts";
 import { createHost, mirrorNodes } from "./hardware.ts";
 import { ensureImages, importImages } from "./images.ts";
 import { ClusterNode } from "./node.ts";
@@ -56,6 +56,7 @@ export class Cluster implements AsyncDisposable {
     readonly node: ClusterNode,
     readonly host: FakeHost,
     readonly api: Api,
+    private readonly server: ApiServer,
   ) {}
 
   /** Starts a cluster and waits until its node is Ready and both images are in it. */
@@ -79,13 +80,13 @@ export class Cluster implements AsyncDisposable {
       writeConfigFiles(dir, url);
       const node = new ClusterNode(space, programs, cgroup, featureGates);
       const containerd = node.startContainerd();
-      await startControlPlane(space, programs, { featureGates, apiGroups });
+      const server = await startControlPlane(space, programs, { featureGates, apiGroups });
       const api = new Api({ url, caFile: configPaths(dir).ca, token: TOKENS.admin });
       await containerd;
       importImages(space, join(programs.containerdDir, "ctr"), archives);
       await serverIsReady(api, dir);
       await node.startKubelet(options.kubelet);
-      const cluster = new Cluster(dir, versions, space, programs, node, host, api);
+      const cluster = new Cluster(dir, versions, space, programs, node, host, api, server);
       await cluster.nodeReady();
       report(`the node is Ready, ${((performance.now() - begun) / 1e3).toFixed(1)} s after the start`);
       return cluster;
@@ -142,6 +143,32 @@ export class Cluster implements AsyncDisposable {
   /** Makes the node's device nodes those of the fake host; after HCAs came or went. */
   mirrorNodes(): void {
     mirrorNodes(this.host, this.space);
+  }
+
+  /** Plays while no API server answers; afterwards it does again. */
+  async withoutApiServer(play: () => Promise<void>): Promise<void> {
+    await this.server.stop();
+    try {
+      await play();
+    } finally {
+      await this.server.start();
+      await serverIsReady(this.api, this.dir);
+    }
+  }
+
+  /** Plays with an API server that was started with these gates. */
+  async withGates(featureGates: Features["featureGates"], play: () => Promise<void>): Promise<void> {
+    const restart = async (gates: Features["featureGates"]) => {
+      await this.server.stop();
+      await this.server.start(gates);
+      await serverIsReady(this.api, this.dir);
+    };
+    await restart(featureGates);
+    try {
+      await play();
+    } finally {
+      await restart({});
+    }
   }
 
   /** The node loses power and starts again. */

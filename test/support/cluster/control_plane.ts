@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { configPaths } from "./config_files.ts";
 import type { Programs } from "./programs.ts";
-import { type Space, tail } from "./space.ts";
+import { type Daemon, type Space, tail } from "./space.ts";
 
 /** What can be turned on beyond a release's defaults. */
 export interface Features {
@@ -17,11 +17,49 @@ export interface Features {
   readonly apiGroups: readonly string[];
 }
 
+/** Ends the API server and starts it again, alone of the four. */
+export class ApiServer {
+  #daemon: Daemon | null = null;
+
+  constructor(readonly space: Space, readonly programs: Programs, readonly features: Features) {}
+
+  /** @param featureGates over the cluster's own */
+  async start(featureGates: Features["featureGates"] = {}): Promise<void> {
+    const { space, programs, features } = this;
+    const paths = configPaths(space.dir);
+    this.#daemon = await space.start("apiserver", [
+      programs.apiserver,
+      "--etcd-servers=http://127.0.0.1:2379",
+      "--secure-port=6443",
+      `--advertise-address=${space.place.address}`,
+      "--endpoint-reconciler-type=none",
+      `--cert-dir=${paths.pki}`,
+      `--token-auth-file=${paths.tokens}`,
+      "--authorization-mode=Node,RBAC",
+      "--enable-admission-plugins=NodeRestriction",
+      "--allow-privileged=true",
+      // The node's name does not resolve.
+      "--kubelet-preferred-address-types=InternalIP",
+      "--service-cluster-ip-range=10.215.0.0/24",
+      "--service-account-issuer=https://kubernetes.default.svc",
+      `--service-account-key-file=${paths.serviceAccountKey}`,
+      `--service-account-signing-key-file=${paths.serviceAccountKey}`,
+      ...features.apiGroups.length === 0 ? [] : [`--runtime-config=${features.apiGroups.join(",")}`],
+      ...gateFlag({ ...features.featureGates, ...featureGates }),
+    ]);
+  }
+
+  /** As when its machine is lost. */
+  async stop(): Promise<void> {
+    this.#daemon?.kill("SIGKILL");
+    await this.#daemon?.ended;
+    this.#daemon = null;
+  }
+}
+
 /** Starts the four; none is waited for. Returns once they run. */
-export async function startControlPlane(space: Space, programs: Programs, features: Features): Promise<void> {
+export async function startControlPlane(space: Space, programs: Programs, features: Features): Promise<ApiServer> {
   const paths = configPaths(space.dir);
-  const gates = Object.entries(features.featureGates).map(([name, on]) => `${name}=${on}`).join(",");
-  const gateFlag = gates === "" ? [] : [`--feature-gates=${gates}`];
   await space.start("etcd", [
     programs.etcd,
     "--data-dir=/var/lib/etcd",
@@ -29,31 +67,13 @@ export async function startControlPlane(space: Space, programs: Programs, featur
     "--unsafe-no-fsync",
     "--log-level=warn",
   ]);
-  await space.start("apiserver", [
-    programs.apiserver,
-    "--etcd-servers=http://127.0.0.1:2379",
-    "--secure-port=6443",
-    `--advertise-address=${space.place.address}`,
-    "--endpoint-reconciler-type=none",
-    `--cert-dir=${paths.pki}`,
-    `--token-auth-file=${paths.tokens}`,
-    "--authorization-mode=Node,RBAC",
-    "--enable-admission-plugins=NodeRestriction",
-    "--allow-privileged=true",
-    // The node's name does not resolve.
-    "--kubelet-preferred-address-types=InternalIP",
-    "--service-cluster-ip-range=10.215.0.0/24",
-    "--service-account-issuer=https://kubernetes.default.svc",
-    `--service-account-key-file=${paths.serviceAccountKey}`,
-    `--service-account-signing-key-file=${paths.serviceAccountKey}`,
-    ...features.apiGroups.length === 0 ? [] : [`--runtime-config=${features.apiGroups.join(",")}`],
-    ...gateFlag,
-  ]);
+  const server = new ApiServer(space, programs, features);
+  await server.start();
   const common = [
     `--kubeconfig=${paths.adminKubeconfig}`,
     "--leader-elect=false",
     "--bind-address=127.0.0.1",
-    ...gateFlag,
+    ...gateFlag(features.featureGates),
   ];
   // Both ask until the server answers, but need its certificate to begin.
   await certificate(space, paths.ca);
@@ -64,6 +84,12 @@ export async function startControlPlane(space: Space, programs: Programs, featur
     `--root-ca-file=${paths.ca}`,
     ...common,
   ]);
+  return server;
+}
+
+function gateFlag(featureGates: Features["featureGates"]): readonly string[] {
+  const gates = Object.entries(featureGates).map(([name, on]) => `${name}=${on}`).join(",");
+  return gates === "" ? [] : [`--feature-gates=${gates}`];
 }
 
 async function certificate(space: Space, path: string): Promise<void> {

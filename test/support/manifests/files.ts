@@ -24,6 +24,7 @@ const CHECKED_ELSEWHERE: readonly (readonly [RegExp, string])[] = [
   ],
   [/^\.github\//, "GitHub's own formats: GitHub refuses a wrong one"],
   [/^sim\/scenarios\//, "stories: test/sim/story_test.ts plays them"],
+  [/^deploy\/alerts\/|^deploy\/helm\/[^/]+\/files\/alerts\.yaml$/, "Prometheus' rules: test/alerts/rules_test.ts"],
   [/^deploy\/helm\/[^/]+\/templates\//, "templates, not YAML yet: test/ship/helm_test.ts renders them"],
 ];
 

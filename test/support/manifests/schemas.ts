@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import { PodMonitor, PrometheusRule } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import {
   ValidatingAdmissionPolicy,
   ValidatingAdmissionPolicyBinding,
@@ -37,6 +37,7 @@ const MODELS: Readonly<Record<string, ModelClass>> = {
   "apps/v1 DaemonSet": DaemonSet,
   "apps/v1 Deployment": Deployment,
   "monitoring.coreos.com/v1 PodMonitor": PodMonitor,
+  "monitoring.coreos.com/v1 PrometheusRule": PrometheusRule,
   "networking.k8s.io/v1 NetworkPolicy": NetworkPolicy,
   "v1 ConfigMap": ConfigMap,
   "v1 Pod": Pod,

@@ -60,7 +60,7 @@ export class Recorder implements AsyncDisposable {
 
   /** Waits until so many events of that kind came; what comes beside is recorded all the same. */
   async until(event: string, count: number): Promise<void> {
-    const end = performance.now() + 20_000;
+    const end = performance.now() + 60_000;
     while (this.events.filter((one) => one.event === event).length < count) {
       if (performance.now() > end) throw new Error(`Waited in vain for "${event}": ${JSON.stringify(this.events)}`);
       await delay(20);
@@ -92,9 +92,9 @@ export class Recorder implements AsyncDisposable {
 
 /** Waits until a file is gone or there, as another process makes it. */
 export async function untilFile(path: string, there: boolean): Promise<void> {
-  const end = performance.now() + 20_000;
+  const end = performance.now() + 60_000;
   while (existsSync(path) !== there) {
-    if (performance.now() > end) throw new Error(`${path} is ${there ? "not there" : "still there"} after 20 s`);
+    if (performance.now() > end) throw new Error(`${path} is ${there ? "not there" : "still there"} after 60 s`);
     await delay(20);
   }
 }

@@ -1,0 +1,44 @@
+/**
+ * Which API server `fleet` asks, and as whom.
+ *
+ * @module
+ */
+import process from "node:process";
+import { type ApiAccess, type CredentialSource } from "../kubernetes/access.ts";
+import { kubeconfigAccess, kubeconfigFiles } from "../kubernetes/kubeconfig_access.ts";
+import { KubeconfigError } from "../kubernetes/kubeconfig.ts";
+import { apiAccess } from "./dra.ts";
+import type { Values } from "./flags.ts";
+import { UsageError } from "./machine.ts";
+
+/**
+ * The flags' server, the kubeconfig's, or that of the cluster whose pod this is, in this order.
+ *
+ * @throws {UsageError} when there is none, or a kubeconfig cannot be used
+ */
+export function fleetAccess(values: Values): ApiAccess | CredentialSource {
+  const { kubeconfig, context } = values;
+  try {
+    if (values["kube-api"] !== undefined && kubeconfig === undefined) return apiAccess(values)!;
+    const files = kubeconfigFiles(kubeconfig, variables());
+    if (files.length > 0) return kubeconfigAccess(files, context ?? null);
+  } catch (error) {
+    if (error instanceof KubeconfigError) throw new UsageError(error.message);
+    throw error;
+  }
+  const inCluster = apiAccess(values);
+  if (inCluster !== null && context === undefined) return inCluster;
+  throw new UsageError(
+    "No kubeconfig: neither KUBECONFIG nor ~/.kube/config names a file that exists, and this is no pod of a cluster. " +
+      "Name one with --kubeconfig FILE",
+  );
+}
+
+/** Empty where Deno's permissions keep the environment from this process, as in the image. */
+function variables(): Readonly<Record<string, string | undefined>> {
+  try {
+    return { KUBECONFIG: process.env.KUBECONFIG, HOME: process.env.HOME };
+  } catch {
+    return { HOME: "/nonexistent" };
+  }
+}
