@@ -48,7 +48,16 @@ Deno.test("a pod that has an HCA through DRA gets the events of it, with the UID
 Deno.test("a plugin that is standby beside another one reports nothing, and does when it serves", async () => {
   const inventory = await inspected("connectx-roce-vfs");
   const session = (phase: SessionStatus["phase"]): SessionStatus => (
-    { resource: "tencent.com/rdma", phase, via: "socket", socket: "", streams: 1, registrations: 1, reason: null }
+    {
+      resource: "tencent.com/rdma",
+      phase,
+      code: "registered",
+      via: "socket",
+      socket: "",
+      streams: 1,
+      registrations: 1,
+      reason: null,
+    }
   );
   const conditions: unknown[] = [];
   const events: Occurrence[] = [];
