@@ -202,6 +202,23 @@ export const FLAGS = {
     help: "authority that signed the API server's certificate",
     commands: ["run", "doctor", "fleet"],
   },
+  "kubernetes-events": {
+    type: "boolean",
+    help: "write events on the node and on pods that hold a device, and the node condition RDMAReady",
+    commands: ["run", "doctor"],
+  },
+  "node-labels": {
+    type: "boolean",
+    help: "label the node with its link layers, rates and firmware, through the API server",
+    commands: ["run", "doctor"],
+  },
+  "nfd-features": {
+    type: "string",
+    value: "DIR",
+    check: badPath,
+    help: "write the same labels into this directory of node-feature-discovery's local features",
+    commands: ["run", "doctor"],
+  },
   "kubeconfig": {
     type: "string",
     value: "FILE",
@@ -220,23 +237,6 @@ export const FLAGS = {
     commands: ["fleet"],
   },
   "down": { type: "boolean", help: "only nodes on which something is down", commands: ["fleet"] },
-  "kubernetes-events": {
-    type: "boolean",
-    help: "write events on the node and on pods that hold a device, and the node condition RDMAReady",
-    commands: ["run", "doctor"],
-  },
-  "node-labels": {
-    type: "boolean",
-    help: "label the node with its link layers, rates and firmware, through the API server",
-    commands: ["run", "doctor"],
-  },
-  "nfd-features": {
-    type: "string",
-    value: "DIR",
-    check: badPath,
-    help: "write the same labels into this directory of node-feature-discovery's local features",
-    commands: ["run", "doctor"],
-  },
   "json": {
     type: "boolean",
     help: "print one JSON object, for scripts",

@@ -4,6 +4,7 @@
  * @module
  */
 import { cut } from "../kubernetes/core_api.ts";
+import { printable } from "../text/printable.ts";
 import type { NodeView, ReportedDevice } from "./view.ts";
 
 export const CONDITION = "RDMAReady";
@@ -37,7 +38,7 @@ export function conditionOf({ view, flapping, late }: Reported): Condition | nul
   const { devices, leftOut } = view;
   const spare = leftOut.length === 0 ? "" : `; ${counted(leftOut.length, "adapter is", "adapters are")} in no resource`;
   const no = (reason: ConditionReason, message: string): Condition => (
-    { status: "False", reason, message: cut(message, LONGEST_MESSAGE) }
+    { status: "False", reason, message: cut(printable(message), LONGEST_MESSAGE) }
   );
   if (late.size > 0) {
     return no(

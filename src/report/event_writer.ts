@@ -59,9 +59,10 @@ export class EventWriter {
       one.name = null;
       return null;
     }
-    if (error.status === 409) {
-      one.name = null;
-      return error;
+    if (error.status === 409 && one.written === 0) {
+      // The name is no one else's: an earlier try arrived, and its answer did not.
+      this.#book.written(one, 1, Date.now());
+      return null;
     }
     if (!isRefusal(error)) return error;
     // A namespace that is being deleted takes no events, which must not keep those of others waiting.

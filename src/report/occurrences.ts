@@ -44,10 +44,10 @@ function* ofDevices(before: Reported | null, now: Reported): Generator<Occurrenc
   }
 }
 
-function unhealthy({ resource, device, hca, port, present, reason }: ReportedDevice): Occurrence {
+function unhealthy({ resource, device, hca, port, code, reason }: ReportedDevice): Occurrence {
   return {
     // A port that is down and an HCA that is gone are two things.
-    id: `unhealthy ${resource} ${device} ${present ? port ?? "hca" : "gone"}`,
+    id: `unhealthy ${resource} ${device} ${code} ${port ?? ""}`,
     reason: "RDMADeviceUnhealthy",
     type: "Warning",
     action: "HealthCheck",

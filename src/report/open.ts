@@ -59,6 +59,8 @@ export interface ReportTiming {
 const RETRIES = { firstRetryMs: 1_000, longestRetryMs: 60_000, refusedRetryMs: 900_000 };
 /** Holders of a device are asked for when it changes: an older answer may lack a pod that has it. */
 const PODS_MS = 200;
+/** Less than the plugin has to end. */
+const PODS_TIMEOUT_MS = 1_000;
 
 /** Reports of one agent. */
 export interface Reports {
@@ -108,7 +110,7 @@ function openApi(settings: ReportSettings, log: Log) {
   const labels = new LabelWriter(node, timing.nodeEveryMs);
   const book = new SeriesBook(timing.seriesGapMs);
   const events = new EventWriter(client, book, settings.instance, log);
-  const resources = new PodResources(new PodLister(settings.podResourcesSocket), PODS_MS);
+  const resources = new PodResources(new PodLister(settings.podResourcesSocket, PODS_TIMEOUT_MS), PODS_MS);
   const lane = (what: string, fix: string, work: (signal: AbortSignal) => Promise<Round>) =>
     new Lane({ ...RETRIES, ...timing, what, fix, work, log });
   const rights = (component: string) =>

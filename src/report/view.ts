@@ -5,6 +5,7 @@
  * @module
  */
 import type { Inventory } from "../agent/inventory.ts";
+import type { UnhealthyCode } from "../pool/reasons.ts";
 import type { DeviceState } from "../pool/states.ts";
 
 /** One member of a resource. */
@@ -15,11 +16,11 @@ export interface ReportedDevice {
   /** Names of its HCAs, joined by "+". */
   readonly hca: string;
   readonly healthy: boolean;
-  /** False while it is gone and its grace time runs. */
-  readonly present: boolean;
+  /** Why it is not healthy; null when it is healthy. */
+  readonly code: UnhealthyCode | null;
   /** Port of the reason; null for the whole HCA. */
   readonly port: number | null;
-  /** Empty when it is healthy. */
+  /** The same for people; empty when it is healthy. */
   readonly reason: string;
 }
 
@@ -36,8 +37,8 @@ export interface NodeView {
 }
 
 /**
- * @param before the view of the last scan: a device that settles keeps the reason why it was Unhealthy, so that what is
- *   reported does not change with every step of a recovery
+ * @param before the view of the last scan: a device that settles keeps the reason why it was Unhealthy, and one whose
+ *   counter goes on counting its first, so that what is reported does not change with every scan
  */
 export function viewOf(inventory: Inventory, before: NodeView | null): NodeView {
   const devices = new Map<string, ReportedDevice>();
@@ -56,19 +57,15 @@ function reported(
   state: DeviceState,
   before: ReportedDevice | undefined,
 ): ReportedDevice {
-  const { member, present, port } = state;
+  const { member, code, port } = state;
+  const hca = member.hcas.map((one) => one.name).join("+") || device;
   // A device that a ResourceClaim has is in use, which the kubelet's list calls Unhealthy.
   const healthy = state.healthy || member.claimedBy !== undefined;
-  const settles = !healthy && present && state.fitSince !== null && before !== undefined && !before.healthy;
-  return {
-    resource,
-    device,
-    hca: member.hcas.map((hca) => hca.name).join("+") || device,
-    healthy,
-    present,
-    port: settles ? before.port : port,
-    reason: healthy ? "" : settles ? before.reason : state.reason,
-  };
+  if (healthy) return { resource, device, hca, healthy, code: null, port, reason: "" };
+  // A device that settles is no better yet, and a counter that goes on counting is no other reason.
+  const goesOn = code === "settling" || (code === "counter-errors" && before?.code === code && before.port === port);
+  if (goesOn && before !== undefined && !before.healthy) return { ...before, hca };
+  return { resource, device, hca, healthy, code, port, reason: state.reason };
 }
 
 /** Key of a device in {@link NodeView.devices}. */

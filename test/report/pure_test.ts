@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Inventory } from "../../src/agent/inventory.ts";
 import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { cut } from "../../src/kubernetes/core_api.ts";
+import type { DeviceState } from "../../src/pool/states.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { Budget } from "../../src/report/budget.ts";
 import { conditionOf, type Reported } from "../../src/report/condition.ts";
@@ -21,11 +22,11 @@ import { inspected } from "../support/inspected.ts";
 const RESOURCE = DEFAULT_SPEC.name;
 
 function device(name: string, over: Partial<ReportedDevice> = {}): ReportedDevice {
-  const state = { healthy: true, present: true, port: null, reason: "" };
+  const state = { healthy: true, code: null, port: null, reason: "" };
   return { resource: RESOURCE, device: name, hca: name, ...state, ...over };
 }
 
-const DOWN = { healthy: false, port: 1, reason: "port 1 is DOWN (Polling)" };
+const DOWN = { healthy: false, code: "port-down", port: 1, reason: "port 1 is DOWN (Polling)" } as const;
 
 function view(devices: readonly ReportedDevice[], leftOut: NodeView["leftOut"] = []): NodeView {
   return { devices: new Map(devices.map((one) => [keyOf(one.resource, one.device), one])), leftOut };
@@ -110,23 +111,29 @@ Deno.test("a device that settles keeps the reason why it was Unhealthy", async (
   const found = await inspected("connectx-roce-vfs");
   const hca = found.snapshot.hcas[0]!;
   const member = { id: "mlx5_0", hcas: [hca], inPodNetns: false };
-  const settling = {
+  const settling: DeviceState = {
     member,
     healthy: false,
     present: true,
-    code: "settling" as const,
+    code: "settling",
     reason: "all requirements hold again",
     port: 1,
     counter: null,
     fitSince: 5,
     goneSince: null,
   };
-  const inventory = (state: typeof settling): Inventory => ({
+  const inventory = (state: DeviceState): Inventory => ({
     ...found,
     states: new Map([[RESOURCE, { spec: DEFAULT_SPEC, deviceStates: new Map([["mlx5_0", state]]) }]]),
   });
   equal(viewOf(inventory(settling), before).devices.get(keyOf(RESOURCE, "mlx5_0"))!.reason, DOWN.reason);
-  const claimed = { ...settling, fitSince: null as unknown as number, member: { ...member, claimedBy: "claim a/b" } };
+  const counting = (reason: string) => inventory({ ...settling, code: "counter-errors", reason, fitSince: null });
+  const first = viewOf(counting("symbol_error went up by 5"), null);
+  equal(
+    viewOf(counting("symbol_error went up by 6"), first).devices.get(keyOf(RESOURCE, "mlx5_0"))!.reason.at(-1),
+    "5",
+  );
+  const claimed = { ...settling, fitSince: null, member: { ...member, claimedBy: "claim a/b" } };
   equal(viewOf(inventory(claimed), before).devices.get(keyOf(RESOURCE, "mlx5_0"))!.healthy, true);
 });
 
@@ -136,11 +143,11 @@ Deno.test("a resource is late after a minute without the kubelet, and standby is
     {
       resource: RESOURCE,
       phase,
+      code: "kubelet-not-answering",
       via: "socket",
       socket: "",
       streams: 0,
       registrations: 0,
-      code: "no-kubelet-socket",
       reason: "no kubelet",
     }
   );
