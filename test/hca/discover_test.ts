@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery } from "../../src/hca/discover.ts";
 import { natural } from "../../src/text/natural.ts";
@@ -170,6 +170,21 @@ Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs i
   await host.hideUverbsNode("mlx5_5");
   equal((await looked.hca("mlx5_5")).uverbs!.present, false);
   match((await looked.hca("mlx5_5")).notes.join(), /is missing in this mount namespace/);
+});
+
+Deno.test("Discovery takes no other device for a uverbs node, and sees at once that it was put right", async () => {
+  using looked = on("connectx-ib-dual");
+  const node = join(looked.host.devRoot, "infiniband/uverbs0");
+  // Symbolic links are followed: to a character device with other numbers.
+  rmSync(node);
+  symlinkSync("/dev/null", node);
+  const [hca] = (await looked.discovery.scan("full")).hcas;
+  deepEqual([hca!.uverbs!.present, hca!.uverbs!.stale], [false, "device 1:3"]);
+  match(hca!.notes.join(), /\/dev\/infiniband\/uverbs0 is device 1:3: remove it/);
+  rmSync(node);
+  writeFileSync(node, "");
+  const { present, stale } = (await looked.hca(hca!.name)).uverbs!;
+  deepEqual([present, stale], [true, undefined]);
 });
 
 Deno.test("Discovery sees VFs come and go", async () => {
