@@ -317,7 +317,8 @@ export class Publisher {
     this.#report({ writes: this.#status.writes + 1 });
     if (written.ok) {
       const dropped = droppedFields(write.slice.spec, written.value.spec);
-      this.#existing.set(written.value.metadata.name!, written.value);
+      if (written.value.metadata.name !== name) throw new Error(`it has no ResourceSlice ${name}`);
+      this.#existing.set(name, written.value);
       this.#setFeatures(without(this.#features, dropped));
       log.debug(`ResourceSlice ${name} ${write.kind === "create" ? "created" : "updated"}`);
       return null;

@@ -62,6 +62,7 @@ export class PodLister {
   /** Shared by all pending requests, so that a hanging kubelet does not collect a connection from each. */
   #client: Client | null = null;
   readonly #keepMs: number;
+  #closed = false;
   #idle: ReturnType<typeof setTimeout> | undefined;
 
   /** @param keepMs how long the connection is kept for the next request, in milliseconds */
@@ -94,15 +95,21 @@ export class PodLister {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
         clearTimeout(this.#idle);
-        if (this.#keepMs === 0 || error !== null) this.close();
-        else this.#idle = setTimeout(() => this.close(), this.#keepMs);
+        if (this.#keepMs === 0 || this.#closed || error !== null) this.#hangUp();
+        else this.#idle = setTimeout(() => this.#hangUp(), this.#keepMs);
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
     });
   }
 
+  /** Closes the connection, and keeps none from now on. */
   close(): void {
+    this.#closed = true;
+    this.#hangUp();
+  }
+
+  #hangUp(): void {
     clearTimeout(this.#idle);
     this.#client?.close();
     this.#client = null;

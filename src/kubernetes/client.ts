@@ -138,6 +138,7 @@ export class ApiClient {
         }
         if (failure !== null) break;
       }
+      if (failure === null && rest.trim() !== "") throw new Error("the watch ended in the middle of an event");
     } catch (error) {
       failure = signal.aborted ? null : unreachable(this.server, error);
     } finally {
