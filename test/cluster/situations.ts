@@ -12,6 +12,7 @@ import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
 import { RECORDING } from "./recording.ts";
+import { REPORTS } from "./reports.ts";
 import type { Situation } from "./situation.ts";
 import { TOPOLOGY } from "./topology.ts";
 import { UPDATES } from "./updates.ts";
@@ -27,5 +28,6 @@ export const SITUATIONS: readonly Situation[] = [
   ...UPDATES,
   ...FLEET,
   ...DRA,
+  ...REPORTS,
   ...RECORDING,
 ];

@@ -77,12 +77,6 @@ async function buildMissing(recipes: readonly Recipe[], report: (line: string) =
   }
 }
 
-/** True when a cluster of these versions starts without a build. */
-export function areProgramsBuilt(versions: Versions): boolean {
-  const { containerdDir, ...files } = programsOf(versions);
-  return [...Object.values(files), join(containerdDir, "ctr")].every((path) => existsSync(path));
-}
-
 /** Where the client of that cluster is. */
 export function kubectlPath(versions: Versions): string {
   return programsOf(versions).kubectl;
