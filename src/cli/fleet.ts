@@ -13,7 +13,7 @@ import { isDown } from "../fleet/summary.ts";
 import { asText } from "../fleet/table.ts";
 import { ApiClient, type ApiError } from "../kubernetes/client.ts";
 import { print } from "../text/print.ts";
-import { printable } from "../text/printable.ts";
+import { escapeUnprintable } from "../text/printable.ts";
 import { painter } from "../text/table.ts";
 import { openCollector } from "./collect_at_rest.ts";
 import { fleetAccess } from "./fleet_access.ts";
@@ -103,6 +103,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 
 function refuse({ reason, message }: ApiError): number {
-  writeSync(2, `${[printable(message), REMEDIES[reason] ?? ""].join("\n").trim()}\n`);
+  writeSync(2, `${[escapeUnprintable(message), REMEDIES[reason] ?? ""].join("\n").trim()}\n`);
   return UNKNOWN;
 }

@@ -11,7 +11,7 @@ import { Reflector } from "../kubernetes/reflector.ts";
 import { SLICES_PATH } from "../kubernetes/resource_api.ts";
 
 /** What the plugin's events are reported by. */
-const CONTROLLER = "rdma.tencent.com/device-plugin";
+export const CONTROLLER = "rdma.tencent.com/device-plugin";
 
 /** What could not be read. */
 export interface Missing {

@@ -101,14 +101,17 @@ export class ApiAlone implements AsyncDisposable {
   }
 
   async #ready(dir: string): Promise<void> {
-    for (let i = 0; i < 1_200; i++) {
+    for (let i = 0; i < 3_000; i++) {
       const ended = this.#processes.find((one) => one.exitCode !== null);
       if (ended !== undefined) break;
       if (existsSync(this.caFile) && await this.api.isReady()) return;
       await delay(100);
     }
-    const log = readFileSync(join(dir, "apiserver.log"), "utf8").slice(-2_000);
-    throw new Error(`The API server does not become ready: ${log}`);
+    const logs = ["etcd", "apiserver"].map((name) =>
+      `${name}: ${readFileSync(join(dir, `${name}.log`), "utf8").slice(-1_500)}`
+    );
+    const statuses = this.#processes.map((one) => one.exitCode ?? one.signalCode ?? "running").join(", ");
+    throw new Error(`The API server does not become ready (etcd and it: ${statuses}); ${logs.join("; ")}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
