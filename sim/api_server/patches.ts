@@ -4,9 +4,8 @@
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
+import { EVENTS } from "./server.ts";
 import { type KubeObject, type Store, StoreError } from "./store.ts";
-
-export const EVENTS = "events.k8s.io/v1/events";
 
 /** A patch as it came in. */
 export interface Patch {

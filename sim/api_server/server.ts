@@ -1,5 +1,5 @@
 /**
- * A fake Kubernetes API server with the parts that a DRA driver and reports need, faithful to the real one: TLS with its own CA,
+ * A fake Kubernetes API server with the parts that the plugin needs, faithful to the real one: TLS with its own CA,
  * tokens that expire, list and watch with resource versions, conflicts, the limits of ResourceSlices, fields that are
  * dropped with their feature gate. It also injects the faults that a driver must survive.
  *
@@ -15,8 +15,8 @@ import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
 import { Snapshots } from "./pages.ts";
-import { admitEvent, EVENTS, patch } from "./patches.ts";
 import { hasLabels, matches, selectorOf } from "./selectors.ts";
+import { admitEvent, patch } from "./patches.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 

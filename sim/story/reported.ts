@@ -4,8 +4,7 @@
  * @module
  */
 import type { KubernetesEvent, LabelledNode } from "../../src/kubernetes/core_api.ts";
-import { EVENTS } from "../api_server/patches.ts";
-import { type FakeApiServer, NODES } from "../api_server/server.ts";
+import { EVENTS, type FakeApiServer, NODES } from "../api_server/server.ts";
 import type { Reported } from "./scenario.ts";
 
 const TIMEOUT_MS = 20_000;

@@ -96,6 +96,7 @@ async function openStatusServer(values: Values, rescanMs: number, log: Log) {
     sysfsRoot: resolve(values["sysfs-root"]),
     rescanMs,
     podResources: values["pod-resources"] ? resolve(values["pod-resources-socket"]) : null,
+    draDriver: values["dra-driver-name"],
     log,
   });
 }

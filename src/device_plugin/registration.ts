@@ -16,6 +16,12 @@ import {
 /** The kubelet dials back for up to 10 s inside Register; a shorter deadline would give up on a slow kubelet. */
 const REGISTER_TIMEOUT_MS = 15_000;
 
+/**
+ * One client makes one call, which fails with the first connection that is refused. The library then waits to connect
+ * again, closed or not: its timer is as short as it gets.
+ */
+const NO_RECONNECT = { "grpc.initial_reconnect_backoff_ms": 1, "grpc.max_reconnect_backoff_ms": 1 };
+
 /** The kubelet rejected the registration, or did not answer. */
 export class RegistrationError extends Error {
   override readonly name = "RegistrationError";
@@ -50,7 +56,10 @@ export function register(
     resource_name: resource,
     options: { get_preferred_allocation_available: true },
   };
-  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure(), CLIENT_OPTIONS);
+  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure(), {
+    ...CLIENT_OPTIONS,
+    ...NO_RECONNECT,
+  });
   return new Promise<void>((resolve, reject) => {
     const done = (error: ServiceError | null) => {
       signal.removeEventListener("abort", cancel);

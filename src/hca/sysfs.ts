@@ -10,6 +10,7 @@
 import { basename, join } from "node:path";
 import { natural } from "../text/natural.ts";
 import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
+import { startDeadline } from "./deadline.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
 import { HCA_NAME, notAName } from "./hca_name.ts";
 import { withLastKnown } from "./last_known.ts";
@@ -156,11 +157,9 @@ export class SysfsScanner {
       // An Allocate that comes meanwhile waits for one chunk, not for the machine.
       if (turn.isOver) await turn.next();
       const chunk = names.slice(from, from + atOnce);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
-      const scan: ScanPass = { depth, vfIndices, classNames, netdevs, deadline };
-      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, scan)))
-        .finally(() => clearTimeout(timer));
+      using deadline = startDeadline(this.#deadlineMs);
+      const scan: ScanPass = { depth, vfIndices, classNames, netdevs, deadline: deadline.passed };
+      const read = await Promise.all(chunk.map((name) => this.#readHca(name, marks.get(name) ?? null, scan)));
       chunk.forEach((name, i) => {
         const one = read[i]!;
         if (typeof one === "string") unreadable.push({ name, reason: one });
@@ -188,13 +187,12 @@ export class SysfsScanner {
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
       const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const deadline = new Promise<null>((done) => timer = setTimeout(() => done(null), this.#deadlineMs));
+      using deadline = startDeadline(this.#deadlineMs);
       const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
         const dir = `${sysfs}/class/infiniband/${name}/ports`;
         const answer = Promise.all(ports.map((port) => hasChanged(port, `${dir}/${port.number}`)));
-        return this.#inTime(name, incarnation, answer, deadline);
-      })).finally(() => clearTimeout(timer));
+        return this.#inTime(name, incarnation, answer, deadline.passed);
+      }));
       for (const [i, { hca: { name, ports } }] of chunk.entries()) {
         const changed = read[i] ?? null;
         if (changed === null) return `${name} does not answer`;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { startDeadline } from "./deadline.ts";
 import { hasFfi, loadLibc } from "./ffi.ts";
 import type { VerbsAnswer, VerbsDevice } from "./types.ts";
 
@@ -111,16 +112,10 @@ class LoadedVerbs implements Verbs {
       this.#pending = null;
       if (this.#disposed) this.#close();
     });
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<VerbsAnswer>((done) => {
-      const detail = `ibv_get_device_list has not returned for ${this.#deadlineMs / 1000} s`;
-      timer = setTimeout(() => done({ kind: "failed", detail }), this.#deadlineMs);
-    });
-    try {
-      return await Promise.race([this.#pending, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    using deadline = startDeadline(this.#deadlineMs);
+    const answer = await Promise.race([this.#pending, deadline.passed]);
+    const detail = `ibv_get_device_list has not returned for ${this.#deadlineMs / 1000} s`;
+    return answer ?? { kind: "failed", detail };
   }
 
   async #call(): Promise<VerbsAnswer> {

@@ -4,6 +4,7 @@
  * @module
  */
 import { DRA } from "./dra.ts";
+import { FLEET } from "./fleet.ts";
 import { HEALTH } from "./health.ts";
 import { MANIFESTS } from "./manifests.ts";
 import { OBSERVE } from "./observe.ts";
@@ -25,6 +26,7 @@ export const SITUATIONS: readonly Situation[] = [
   ...PEERS,
   ...OBSERVE,
   ...UPDATES,
+  ...FLEET,
   ...DRA,
   ...REPORTS,
   ...RECORDING,

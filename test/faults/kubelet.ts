@@ -266,8 +266,8 @@ export const KUBELET: readonly Fault[] = [
       // As many as the heap takes to reach the size at which it stays.
       await changes(200);
       const lists = () => kubelet.events.filter((event) => event.event === "list").length;
+      await eventually(() => lastList(go).includes("mlx5_0::5999:Healthy"), "lists for a kubelet that reads");
       await atRest(lists, "the kubelet to have read what there was");
-      ok(lastList(go).includes("mlx5_0::5999:Healthy"), "lists for a kubelet that reads");
       const files = await filesAtRest(plugin.pid);
       const before = memoryOf(plugin.pid).anonymous;
       let seen = 0;

@@ -133,6 +133,12 @@ export const OTHERS: readonly Part[] = [
         "takes away the memory of what is freed, and ends the process when a list is freed twice or not at all",
       ),
       {
+        injected: "A node so busy that the process cannot run for longer than firmware and library may take",
+        promise: "What was answered meanwhile counts: no HCA is said to hang, and none becomes Unhealthy.",
+        test: "startDeadline() does not pass before an answer that came while the process could not run",
+        file: "test/hca/deadline_test.ts",
+      },
+      {
         injected: "Another layout of a structure in the installed headers",
         promise: "A few lines of C say sizes, offsets and constants, and ours are the same.",
         test: "the sizes and offsets are those of the C headers",
@@ -143,6 +149,12 @@ export const OTHERS: readonly Part[] = [
         promise: "It is not believed.",
         test: "netlinkSource() does not believe a process that speaks in the kernel's place",
         file: "test/hca/events/netlink_test.ts",
+      },
+      {
+        injected: "The kubelet's directory is removed, or renamed, and made again",
+        promise: "It is looked for every second, and the new one is watched.",
+        test: "watchDirectory() polls every second while the directory is ${what}, and watches the new one",
+        file: "test/kubelet/directory_watch_test.ts",
       },
       {
         injected: "More netlink messages than the socket holds",

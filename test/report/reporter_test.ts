@@ -1,8 +1,7 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { EVENTS } from "../../sim/api_server/patches.ts";
-import { NODES } from "../../sim/api_server/server.ts";
+import { EVENTS, NODES } from "../../sim/api_server/server.ts";
 import { NODE, ReportRig } from "../support/report_rig.ts";
 import { QUICK_HEALTH } from "../support/world.ts";
 

@@ -9,8 +9,7 @@ import { openReports, type Reports, type ReportSettings } from "../../src/report
 import type { KubernetesEvent, LabelledNode, NodeCondition } from "../../src/kubernetes/core_api.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import type { Log } from "../../src/text/log.ts";
-import { EVENTS } from "../../sim/api_server/patches.ts";
-import { FakeApiServer, NODES } from "../../sim/api_server/server.ts";
+import { EVENTS, FakeApiServer, NODES } from "../../sim/api_server/server.ts";
 import type { HostDescription } from "../../sim/mod.ts";
 import { temporaryDir, within } from "./temp.ts";
 import { QUICK_HEALTH, type World, world } from "./world.ts";
