@@ -76,5 +76,5 @@ export function cut(text: string, bytes: number): string {
   if (encoder.encode(text).length <= bytes) return text;
   const kept = new Uint8Array(bytes - 3);
   const { read } = encoder.encodeInto(text, kept);
-  return `${text.slice(0, read)}…`;
+  return `${text.slice(0, read)}\u2026`;
 }
