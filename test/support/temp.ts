@@ -4,11 +4,11 @@
  * @module
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { socketParent } from "../../sim/host/temporary.ts";
 
 /** A directory that is gone after the test: `using dir = temporaryDir()`. */
-export function temporaryDir(parent: string = tmpdir()): Disposable & { readonly path: string } {
+export function temporaryDir(parent: string = socketParent()): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(parent, "rdma-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
