@@ -5,7 +5,7 @@
  *
  * Starts a real etcd and API server, fills them (5,000 nodes with 40,000 HCAs, 15,000 pods, slices, claims, events), and
  * runs `fleet` as a user who has the rights of deploy/fleet/cluster-role.yaml and no others. Prints time, peak memory,
- * requests and bytes as the API server counts them; ends with status 1 when a target is missed.
+ * requests and bytes as the API server counts them, and processor time, which is what a busy machine does not change; ends with status 1 when a target is missed.
  *
  * @module
  */
@@ -19,9 +19,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parse, stringify } from "yaml";
+import type { ApiAccess } from "../src/kubernetes/access.ts";
 import { ApiClient } from "../src/kubernetes/client.ts";
 import { ApiAlone } from "../test/support/cluster/api_alone.ts";
-import { ensurePrograms } from "../test/support/cluster/programs.ts";
+import { ensureApiPrograms } from "../test/support/cluster/programs.ts";
 import { DEFAULT_KUBERNETES, versionsFor } from "../test/support/cluster/versions.ts";
 import { fill } from "./fleet_fill.ts";
 
@@ -36,6 +37,9 @@ interface Run {
   readonly megabytes: number;
   readonly requests: number;
   readonly bytes: number;
+  /** Processor time of `fleet`, and of the API server with its etcd, in seconds. */
+  readonly processor: number;
+  readonly serverProcessor: number;
   readonly status: number;
 }
 
@@ -50,15 +54,15 @@ async function main(): Promise<number> {
     },
   });
   const say = (line: string) => void process.stderr.write(`${line}\n`);
-  const programs = await ensurePrograms(versionsFor(DEFAULT_KUBERNETES), say);
+  const programs = await ensureApiPrograms(versionsFor(DEFAULT_KUBERNETES), say);
   const dir = mkdtempSync(join(tmpdir(), "rdma-fleet-"));
   try {
     await using api = await ApiAlone.start(programs, dir, USER);
-    const client = new ApiClient({ server: api.url, caFile: api.caFile, tokenFile: ApiAlone.tokenFile(dir) });
-    await grant(client);
+    const access = { server: api.url, caFile: api.caFile, tokenFile: ApiAlone.tokenFile(dir) };
+    await grant(access);
     const sizes = { nodes: Number(values.nodes), hcas: Number(values.hcas), others: Number(values.others) };
     const begun = performance.now();
-    const counts = await fill(client, sizes, say);
+    const counts = await fill(access, sizes, say);
     say(`filled in ${((performance.now() - begun) / 1e3).toFixed(0)} s`);
     process.stdout.write(`${Object.entries(counts).map(([what, n]) => `${n} ${what}`).join(", ")}\n`);
     const kubeconfig = writeKubeconfig(dir, api);
@@ -68,7 +72,6 @@ async function main(): Promise<number> {
       const run = await measure(api, kubeconfig, positionals);
       if (i > 0) runs.push(run);
     }
-    client.close();
     return report(runs);
   } finally {
     rmSync(dir, { recursive: true, force: true });
@@ -76,7 +79,8 @@ async function main(): Promise<number> {
 }
 
 /** The role as it is shipped, for the user who runs `fleet`. */
-async function grant(client: ApiClient): Promise<void> {
+async function grant(access: ApiAccess): Promise<void> {
+  const client = new ApiClient(access);
   const role = parse(readFileSync(join(ROOT, "deploy/fleet/cluster-role.yaml"), "utf8")) as {
     metadata: { name: string };
   };
@@ -92,6 +96,7 @@ async function grant(client: ApiClient): Promise<void> {
     const made = await client.call("POST", path, { body });
     if (!made.ok) throw new Error(made.error.message);
   }
+  client.close();
 }
 
 function writeKubeconfig(dir: string, api: ApiAlone): string {
@@ -110,15 +115,17 @@ function writeKubeconfig(dir: string, api: ApiAlone): string {
 
 async function measure(server: ApiAlone, kubeconfig: string, flags: readonly string[]): Promise<Run> {
   const before = await served(server);
+  const serverBefore = processorOf(server.pids);
   const begun = performance.now();
   const command = ["run", "-A", "--no-check", "--frozen", "mod.ts", "fleet", "--kubeconfig", kubeconfig, ...flags];
   const child = spawn(process.execPath, command, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
   const ended = once(child, "exit") as Promise<[number]>;
-  let peak = 0;
+  let [peak, processor] = [0, 0];
   let over = false;
   const watching = (async () => {
     while (!over) {
       peak = Math.max(peak, peakOf(child.pid!));
+      processor = Math.max(processor, processorOf([child.pid!]));
       await delay(10);
     }
   })();
@@ -126,14 +133,23 @@ async function measure(server: ApiAlone, kubeconfig: string, flags: readonly str
   const seconds = (performance.now() - begun) / 1e3;
   over = true;
   await watching;
+  const serverProcessor = processorOf(server.pids) - serverBefore;
   const after = await served(server);
-  return {
-    seconds,
-    megabytes: peak,
-    requests: after.requests - before.requests,
-    bytes: after.bytes - before.bytes,
-    status,
-  };
+  const [requests, bytes] = [after.requests - before.requests, after.bytes - before.bytes];
+  return { seconds, megabytes: peak, requests, bytes, processor, serverProcessor, status };
+}
+
+/** Seconds on a processor so far, in steps of the clock tick; 0 for a process that has ended. */
+function processorOf(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    try {
+      // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+      return sum + (Number(fields[11]) + Number(fields[12])) / 100;
+    } catch {
+      return sum;
+    }
+  }, 0);
 }
 
 /** The most that the process has had in memory so far, in MB; 0 when it has ended. */
@@ -145,7 +161,7 @@ function peakOf(pid: number): number {
   }
 }
 
-/** Lists that the API server has answered, and their bytes before compression, by its own count. */
+/** Lists that the API server has answered, and their bytes, by its own count. */
 async function served({ api }: ApiAlone): Promise<{ requests: number; bytes: number }> {
   const text = await api.text("/metrics");
   const sum = (metric: string) =>
@@ -164,7 +180,9 @@ function report(runs: readonly Run[]): number {
   process.stdout.write(line("seconds", (one) => one.seconds, 1));
   process.stdout.write(line("peak memory, MB", (one) => one.megabytes, 0));
   process.stdout.write(line("requests", (one) => one.requests, 0));
-  process.stdout.write(line("MB of answers", (one) => one.bytes / 1e6, 0));
+  process.stdout.write(line("MB of answers, compressed", (one) => one.bytes / 1e6, 1));
+  process.stdout.write(line("processor seconds of fleet", (one) => one.processor, 1));
+  process.stdout.write(line("processor seconds of API server and etcd", (one) => one.serverProcessor, 1));
   // Something is down in this fleet.
   const wrong = runs.some((one) => one.status !== 1);
   if (wrong) process.stdout.write(`fleet ended with status ${runs.map((one) => one.status).join(", ")} instead of 1\n`);

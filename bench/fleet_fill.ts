@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ApiClient } from "../src/kubernetes/client.ts";
+import type { ApiAccess } from "../src/kubernetes/access.ts";
+import { ApiClient } from "../src/kubernetes/client.ts";
 import * as fleet from "./fleet_objects.ts";
 
 export interface Sizes {
@@ -18,41 +19,48 @@ interface Named {
   readonly spec?: { readonly containers?: readonly { readonly image: string }[] };
 }
 
-/** Writes that are under way at the same time. */
-const AT_ONCE = 16;
+/** Clients that write at the same time, and nodes that each of them is at: a client has eight connections. */
+const CLIENTS = 4;
+const AT_ONCE = 8;
 
 const PODS = "/api/v1/namespaces/default/pods";
 const CLAIMS = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
 
 /** @returns how many objects of each kind there are */
 export async function fill(
-  client: ApiClient,
+  access: ApiAccess,
   { nodes, hcas, others }: Sizes,
   say: (line: string) => void,
 ): Promise<Readonly<Record<string, number>>> {
   const counts = { nodes: 0, HCAs: nodes * hcas, slices: 0, claims: 0, pods: 0, events: 0 };
-  const post = async (path: string, body: object): Promise<Named> => {
+  const post = async (client: ApiClient, path: string, body: object): Promise<Named> => {
     const made = await client.call<Named>("POST", path, { body, timeoutMs: 60_000 });
     if (!made.ok) throw new Error(`POST ${path}: ${made.error.message}`);
     return made.value;
   };
-  const withStatus = async (path: string, body: object, status: (made: Named) => object): Promise<void> => {
-    const made = await post(path, body);
+  const withStatus = async (
+    client: ApiClient,
+    path: string,
+    body: object,
+    status: (made: Named) => object,
+  ): Promise<void> => {
+    const made = await post(client, path, body);
     const whole = { ...made, status: status(made) };
     const put = await client.call("PUT", `${path}/${made.metadata.name}/status`, { body: whole, timeoutMs: 60_000 });
     if (!put.ok) throw new Error(`PUT ${path}: ${put.error.message}`);
   };
-  const one = async (i: number) => {
-    await post("/api/v1/nodes", fleet.node(i, hcas));
+  const one = async (client: ApiClient, i: number) => {
+    await post(client, "/api/v1/nodes", fleet.node(i, hcas));
     counts.nodes++;
-    await post("/apis/resource.k8s.io/v1/resourceslices", fleet.slice(i, hcas));
+    await post(client, "/apis/resource.k8s.io/v1/resourceslices", fleet.slice(i, hcas));
     counts.slices++;
     if (fleet.isClaimed(i)) {
-      await withStatus(CLAIMS, fleet.claim(i, hcas), () => fleet.claimStatus(i, hcas));
+      await withStatus(client, CLAIMS, fleet.claim(i, hcas), () => fleet.claimStatus(i, hcas));
       counts.claims++;
     }
     for (const pod of fleet.pods(i, others)) {
       await withStatus(
+        client,
         PODS,
         pod,
         ({ metadata, spec }) => fleet.podStatus(i, metadata.name, spec?.containers?.[0]?.image ?? ""),
@@ -60,15 +68,17 @@ export async function fill(
       counts.pods++;
     }
     if (fleet.isDown(i)) {
-      await post("/apis/events.k8s.io/v1/namespaces/default/events", fleet.event(i));
+      await post(client, "/apis/events.k8s.io/v1/namespaces/default/events", fleet.event(i));
       counts.events++;
     }
     if ((i + 1) % 500 === 0) say(`${i + 1} of ${nodes} nodes`);
   };
   let next = 0;
-  const worker = async () => {
-    while (next < nodes) await one(next++);
+  const worker = async (client: ApiClient) => {
+    while (next < nodes) await one(client, next++);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  const clients = Array.from({ length: CLIENTS }, () => new ApiClient(access));
+  await Promise.all(clients.flatMap((client) => Array.from({ length: AT_ONCE }, () => worker(client))));
+  for (const client of clients) client.close();
   return counts;
 }

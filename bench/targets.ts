@@ -31,10 +31,18 @@ export const TARGETS: readonly Target[] = [
   absolute("start", 100, "half of it is the runtime's own start and its node modules, which no cache of ours reaches"),
   absolute("memory.idle.rss", 60, HEAP),
   absolute("memory.idle.anonymous", 20, HEAP),
-  absolute("memory.rest.anonymous", 30, "V8's compiled code and what glibc keeps"),
-  absolute("scan.quick.1024", 50 * 1024, "two attributes for each port are asked of the firmware, off the event loop"),
-  absolute("scan.full.turn", 20, "a scan reads without a pause what the kernel answers from memory"),
-  absolute("prefer", 5, "it grows with the devices that may be chosen"),
+  absolute("memory.rest.anonymous", 30, "V8's heap and compiled code"),
+  absolute(
+    "scan.quick.1024",
+    50 * 1024,
+    "the state of each port is asked of the firmware, off the event loop: a thread's turn for each, half of the time",
+  ),
+  absolute(
+    "scan.full.turn",
+    20,
+    "a scan ends its turn after 5 ms; what is longer is one of V8's collections, here also of the bench's own host",
+  ),
+  absolute("prefer", 5, "it grows with the devices that may be chosen, and V8 collects what was made for each"),
   absolute("list.long", 10, "a list is one message"),
 ];
 

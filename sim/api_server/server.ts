@@ -1,5 +1,5 @@
 /**
- * A fake Kubernetes API server with the parts that a DRA driver needs, faithful to the real one: TLS with its own CA,
+ * A fake Kubernetes API server with the parts that the plugin needs, faithful to the real one: TLS with its own CA,
  * tokens that expire, list and watch with resource versions, conflicts, the limits of ResourceSlices, fields that are
  * dropped with their feature gate. It also injects the faults that a driver must survive.
  *
@@ -16,6 +16,7 @@ import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
 import { Snapshots } from "./pages.ts";
 import { hasLabels, matches, selectorOf } from "./selectors.ts";
+import { admitEvent, patch } from "./patches.ts";
 import { admitSlice, ALL_GATES, type Gates, sliceMistakes } from "./slices.ts";
 import { type KubeObject, Store, StoreError } from "./store.ts";
 
@@ -24,7 +25,7 @@ export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
 export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
 export const PODS = "v1/pods";
-export const EVENTS = "events.k8s.io/v1/events";
+export { EVENTS };
 
 /** Faults that the server can inject. */
 export type ApiFault =
@@ -245,7 +246,7 @@ export class FakeApiServer {
       return this.#json(response, 200, { gitVersion: "v1.36.3" } as unknown as KubeObject);
     }
     if (url.pathname.endsWith("/selfsubjectaccessreviews")) return this.#json(response, 201, this.#review(body!));
-    const { collection, namespace, name } = pathOf(url.pathname);
+    const { collection, namespace, name, subresource } = pathOf(url.pathname);
     const key = name === null ? null : namespace === null ? name : `${namespace}/${name}`;
     if (method === "GET" && key === null) {
       const fields = selectorOf(url.searchParams.get("fieldSelector"));
@@ -265,7 +266,15 @@ export class FakeApiServer {
     }
     if (method === "DELETE") return this.#json(response, 200, this.store.delete(collection, key!));
     if (body === null) throw new StoreError(400, "BadRequest", "a body is needed");
-    const object = collection === SLICES ? this.#admit(body, key) : body;
+    if (method === "PATCH") {
+      const contentType = request.headers["content-type"] ?? "";
+      return this.#json(response, 200, patch(this.store, { collection, key: key!, subresource, contentType, body }));
+    }
+    const object = collection === SLICES
+      ? this.#admit(body, key)
+      : collection === EVENTS
+      ? admitEvent(body, null)
+      : body;
     if (dryRun) return this.#json(response, 201, object);
     if (method === "POST") return this.#json(response, 201, this.store.create(collection, object, namespace));
     this.#json(response, 200, this.store.update(collection, key!, object));
@@ -353,14 +362,21 @@ export class FakeApiServer {
   }
 }
 
-function pathOf(path: string): { collection: string; namespace: string | null; name: string | null } {
+interface Target {
+  readonly collection: string;
+  readonly namespace: string | null;
+  readonly name: string | null;
+  readonly subresource: string | null;
+}
+
+function pathOf(path: string): Target {
   const parts = path.split("/").filter((one) => one !== "").map(decodeURIComponent);
   const api = parts[0] === "apis" ? parts.slice(1) : parts.slice(1);
   const prefix = parts[0] === "apis" ? api.slice(0, 2) : api.slice(0, 1);
   const rest = api.slice(prefix.length);
   const namespace = rest[0] === "namespaces" && rest.length > 2 ? rest[1]! : null;
-  const [resource = "", name = null] = namespace === null ? rest : rest.slice(2);
-  return { collection: [...prefix, resource].join("/"), namespace, name };
+  const [resource = "", name = null, subresource = null] = namespace === null ? rest : rest.slice(2);
+  return { collection: [...prefix, resource].join("/"), namespace, name, subresource };
 }
 
 function joined(chunks: readonly Uint8Array[]): Uint8Array {

@@ -4,6 +4,7 @@
  * @module
  */
 import { AdmissionError, type FakeKubelet, type ResourceState } from "../kubelet/kubelet.ts";
+import { reported } from "./reported.ts";
 import type { Admit, Scenario, Seen, Step } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
 
@@ -58,6 +59,7 @@ async function playStep(step: Step, stage: Stage): Promise<string[]> {
     saw.push("the plugin has ended");
   }
   if (step.published !== undefined) saw.push(await stage.dra!.published(step.published));
+  if (step.reported !== undefined) saw.push(...await reported(stage.dra!.api, step.reported));
   if (step.claim !== undefined) saw.push(await stage.dra!.claim(kubelet, step.claim));
   if (step.health !== undefined) saw.push(await expectHealth(kubelet, step.health));
   if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), STEP_TIMEOUT_MS)}`);

@@ -57,6 +57,13 @@ const published = z.strictObject({
   taints: z.record(z.string(), z.array(z.string())).optional().describe("exactly these taints, by HCA"),
 });
 
+const reported = z.strictObject({
+  ready: z.enum(["True", "False"]).optional().describe("status of the node's condition RDMAReady"),
+  message: z.string().optional().describe("the condition's message must match"),
+  events: z.record(z.string(), z.number().int()).optional().describe("how often: by `REASON Kind/name`"),
+  labels: z.record(z.string(), z.string()).optional().describe("at least these, without their domain"),
+});
+
 const step = z.strictObject({
   say: z.string().describe("the story in a sentence"),
   port: z.strictObject({
@@ -86,6 +93,7 @@ const step = z.strictObject({
   claim: claim.optional(),
   unclaim: z.string().optional().describe("the pod of that claim is deleted"),
   published: published.optional(),
+  reported: reported.optional(),
   health: z.strictObject({ device: z.string(), is: z.string(), message: z.string().optional() }).optional()
     .describe("what the pod's status says of a device"),
   api: z.enum(["up", "down"]).optional().describe("the API server"),
@@ -109,6 +117,7 @@ export type Step = Scenario["steps"][number];
 export type Seen = z.infer<typeof seen>;
 export type Admit = z.infer<typeof admit>;
 export type Claim = z.infer<typeof claim>;
+export type Reported = z.infer<typeof reported>;
 export type Published = z.infer<typeof published>;
 
 const DIR = fileURLToPath(new URL("../scenarios", import.meta.url));

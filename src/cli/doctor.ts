@@ -12,6 +12,7 @@ import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
 import { places, wanted } from "./machine.ts";
 import { draSettings } from "./dra.ts";
+import { reportsWanted } from "./reports.ts";
 import { claimsModule, Inspector } from "./inspector.ts";
 
 /** Returns status 0 without problems (warnings are allowed), otherwise 1. */
@@ -23,7 +24,9 @@ export async function doctorCommand(values: Values): Promise<number> {
   const draFacts = dra === null
     ? null
     : await (await import("../doctor/dra_facts.ts")).readDra(draSettings(values), inventory);
-  const findings = examine({ ...await gatherFacts(places(values), inventory, warnings), dra: draFacts });
+  const reported = reportsWanted(values);
+  const reports = reported === null ? null : await (await import("../doctor/report_facts.ts")).readReports(reported);
+  const findings = examine({ ...await gatherFacts(places(values), inventory, warnings), dra: draFacts, reports });
   print(values.json ? `${JSON.stringify(findings)}\n` : report(findings, painter(process.stdout, process.env)));
   return findings.some((one) => one.severity === "problem") ? 1 : 0;
 }

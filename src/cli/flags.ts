@@ -183,7 +183,7 @@ export const FLAGS = {
     type: "string",
     value: "URL",
     check: badApi,
-    help: "the API server, for DRA (default: that of the cluster the pod runs in)",
+    help: "the API server, for DRA, events and labels (default: that of the cluster the pod runs in)",
     commands: ["run", "doctor", "fleet"],
   },
   "kube-token-file": {
@@ -201,6 +201,23 @@ export const FLAGS = {
     check: badPath,
     help: "authority that signed the API server's certificate",
     commands: ["run", "doctor", "fleet"],
+  },
+  "kubernetes-events": {
+    type: "boolean",
+    help: "write events on the node and on pods that hold a device, and the node condition RDMAReady",
+    commands: ["run", "doctor"],
+  },
+  "node-labels": {
+    type: "boolean",
+    help: "label the node with its link layers, rates and firmware, through the API server",
+    commands: ["run", "doctor"],
+  },
+  "nfd-features": {
+    type: "string",
+    value: "DIR",
+    check: badPath,
+    help: "write the same labels into this directory of node-feature-discovery's local features",
+    commands: ["run", "doctor"],
   },
   "kubeconfig": {
     type: "string",

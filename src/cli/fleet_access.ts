@@ -6,7 +6,7 @@
 import process from "node:process";
 import { type ApiAccess, type CredentialSource } from "../kubernetes/access.ts";
 import { kubeconfigAccess, kubeconfigFiles } from "../kubernetes/kubeconfig_access.ts";
-import { KubeconfigError } from "../kubernetes/kubeconfig.ts";
+import { KubeconfigError, type KubeconfigFile } from "../kubernetes/kubeconfig.ts";
 import { apiAccess } from "./dra.ts";
 import type { Values } from "./flags.ts";
 import { UsageError } from "./machine.ts";
@@ -20,7 +20,7 @@ export function fleetAccess(values: Values): ApiAccess | CredentialSource {
   const { kubeconfig, context } = values;
   try {
     if (values["kube-api"] !== undefined && kubeconfig === undefined) return apiAccess(values)!;
-    const files = kubeconfigFiles(kubeconfig, variables());
+    const files = filesOf(kubeconfig);
     if (files.length > 0) return kubeconfigAccess(files, context ?? null);
   } catch (error) {
     if (error instanceof KubeconfigError) throw new UsageError(error.message);
@@ -34,11 +34,12 @@ export function fleetAccess(values: Values): ApiAccess | CredentialSource {
   );
 }
 
-/** Empty where Deno's permissions keep the environment from this process, as in the image. */
-function variables(): Readonly<Record<string, string | undefined>> {
+/** None where Deno's permissions keep environment and home from this process, as in the image. */
+function filesOf(explicit: string | undefined): readonly KubeconfigFile[] {
   try {
-    return { KUBECONFIG: process.env.KUBECONFIG, HOME: process.env.HOME };
-  } catch {
-    return { HOME: "/nonexistent" };
+    return kubeconfigFiles(explicit, process.env);
+  } catch (error) {
+    if ((error as Error).name === "NotCapable") return [];
+    throw error;
   }
 }

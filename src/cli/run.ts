@@ -17,6 +17,7 @@ import { draSettings } from "./dra.ts";
 import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
+import { reportsOf } from "./reports.ts";
 import { eventSources } from "./sources.ts";
 import { VERSION } from "./version.ts";
 
@@ -56,6 +57,8 @@ export async function run(values: Values): Promise<number> {
     log,
   }, statusServer?.observer);
   statusServer?.attach(agent);
+  const reports = await reportsOf(values, log);
+  reports?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
   using rest = new CollectAtRest(openCollector());
   agent.observe({ onCall: rest.worked, onScan: rest.worked });
@@ -74,7 +77,7 @@ export async function run(values: Values): Promise<number> {
     log.warn("pending calls did not complete in time and were cut off");
     process.exit(0);
   }, SHUTDOWN_MS);
-  await Promise.all([agent.close(), statusServer?.close()]);
+  await Promise.all([reports?.close(), agent.close(), statusServer?.close()]);
   host.verbs[Symbol.dispose]();
   clearTimeout(hurry);
   log.info("stopped");
@@ -93,6 +96,7 @@ async function openStatusServer(values: Values, rescanMs: number, log: Log) {
     sysfsRoot: resolve(values["sysfs-root"]),
     rescanMs,
     podResources: values["pod-resources"] ? resolve(values["pod-resources-socket"]) : null,
+    draDriver: values["dra-driver-name"],
     log,
   });
 }

@@ -128,7 +128,7 @@ export function claims({ dra }: Facts): Finding[] {
     findings.push(warning(
       "dra-claims",
       `${path} cannot be read`,
-      "what it says is held may be given to another pod",
+      "the devices in its CDI file are kept from other claims; without that file no claim is prepared on this node",
       "see whose claim it is (its name is the claim's UID); when that is gone, remove the file",
     ));
   }

@@ -14,6 +14,7 @@ import { connectionManager, mads, nodes } from "./check_nodes.ts";
 import { providers, verbs } from "./check_providers.ts";
 import { extraNodes, health, netns, resources } from "./check_resources.ts";
 import { api, claims, classes, gates, rights, slices } from "./check_dra.ts";
+import { features, reportApi } from "./check_reports.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 
@@ -44,6 +45,8 @@ const CHECKS: readonly ((facts: Facts) => readonly Finding[])[] = [
   slices,
   classes,
   claims,
+  reportApi,
+  features,
 ];
 
 /** Runs all checks. */

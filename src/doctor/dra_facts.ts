@@ -14,6 +14,7 @@ import type { DraSettings } from "../dra/open.ts";
 import { GATES } from "../dra/publisher.ts";
 import { droppedFields, probeSlice } from "../dra/slices.ts";
 import { ApiClient } from "../kubernetes/client.ts";
+import { missingRights, type Right } from "../kubernetes/rights.ts";
 import {
   CLASSES_PATH,
   type DeviceClass,
@@ -54,13 +55,14 @@ export interface DraFacts {
 }
 
 /** The driver's requests to the API server. */
-const NEEDED = [
-  ...["get", "list", "watch", "create", "update", "delete"].map((verb) => [verb, "resourceslices", "resource.k8s.io"]),
-  ["get", "resourceclaims", "resource.k8s.io"],
-  ["get", "nodes", ""],
-] as const;
+const NEEDED: readonly Right[] = [
+  ...["get", "list", "watch", "create", "update", "delete"].map((verb) => (
+    { verb, resource: "resourceslices", group: "resource.k8s.io" }
+  )),
+  { verb: "get", resource: "resourceclaims", group: "resource.k8s.io" },
+  { verb: "get", resource: "nodes", group: "" },
+];
 
-const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const TIMEOUT_MS = 5_000;
 
 export async function readDra(settings: DraSettings, { states, specs }: Inventory): Promise<DraFacts> {
@@ -101,20 +103,8 @@ function known(access: DraSettings["access"]): ReturnType<DraSettings["access"]>
 
 async function ask(client: ApiClient, driver: string, node: string): Promise<Partial<DraFacts>> {
   const timeoutMs = TIMEOUT_MS;
-  const reviews = await Promise.all(NEEDED.map(async ([verb, resource, group]) => {
-    const body = {
-      apiVersion: "authorization.k8s.io/v1",
-      kind: "SelfSubjectAccessReview",
-      spec: { resourceAttributes: { verb, resource, group } },
-    };
-    const answer = await client.call<{ status?: { allowed?: boolean } }>("POST", REVIEWS, { body, timeoutMs });
-    return { what: `${verb} ${resource}`, answer };
-  }));
-  const failed = reviews.find(({ answer }) => !answer.ok)?.answer;
-  if (failed?.ok === false) return { reason: failed.error.message };
-  const missing = reviews.filter(({ answer }) => answer.ok && answer.value.status?.allowed !== true).map((one) =>
-    one.what
-  );
+  const { reason, missing } = await missingRights(client, NEEDED, timeoutMs);
+  if (reason !== null) return { reason };
   const query = { fieldSelector: `spec.driver=${driver},spec.nodeName=${node}` };
   const owner = { apiVersion: "v1", kind: "Node", name: node, uid: "dry-run" };
   const probe = probeSlice({ driver, node, pool: node, owner });

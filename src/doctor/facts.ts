@@ -16,6 +16,7 @@ import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
 import { type Link, readLinks } from "./links.ts";
 import { type NodeFile, readNodeFiles } from "./node_files.ts";
 import { type ProviderFiles, readProviders } from "./provider_files.ts";
+import type { ReportFacts } from "./report_facts.ts";
 import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
 
 export interface Facts {
@@ -54,6 +55,8 @@ export interface Facts {
   readonly inotifyInstances: number | null;
   /** Null where nothing has to do with DRA. */
   readonly dra: DraFacts | null;
+  /** Null where neither events nor labels are asked for. */
+  readonly reports: ReportFacts | null;
 }
 
 /** Directories that the plugin uses, as absolute paths. */
@@ -72,7 +75,7 @@ export async function gatherFacts(
   places: Places,
   inventory: Inventory,
   configWarnings: readonly string[],
-): Promise<Omit<Facts, "dra">> {
+): Promise<Omit<Facts, "dra" | "reports">> {
   using rights = openRights();
   const { sysfsRoot, devRoot, kubeletDir, registryDir, cdiDir } = places;
   const kubelet = await readKubelet(kubeletDir, registryDir, inventory.specs, rights);

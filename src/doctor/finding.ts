@@ -40,6 +40,9 @@ export const FINDING_IDS = [
   "dra-slices",
   "dra-class",
   "dra-claims",
+  "report-api",
+  "report-rights",
+  "nfd-features",
 ] as const;
 export type FindingId = typeof FINDING_IDS[number];
 

@@ -11,7 +11,7 @@ import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
-import type { PodsAnswer } from "../kubelet/pod_resources.ts";
+import type { PodLister, PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { ApiClient } from "../kubernetes/client.ts";
 import { claimPath, type ResourceClaim } from "../kubernetes/resource_api.ts";
 import type { HostFacts } from "../pool/allocate.ts";
@@ -39,7 +39,7 @@ export interface DraOptions {
   readonly sysfsRoot: string;
   readonly client: ApiClient;
   /** Asks the kubelet which pods hold which devices. */
-  readonly listPods: () => Promise<PodsAnswer>;
+  readonly pods: Pick<PodLister, "list" | "close">;
   readonly log: Log;
   /** Scans the machine now; {@link DraDoor.update} has been called when it resolves. */
   readonly rescan: (detail: string) => Promise<void>;
@@ -135,7 +135,7 @@ export class DraDoor {
       log,
       getClaim: ({ namespace, name }) => client.call<ResourceClaim>("GET", claimPath(namespace, name)),
       heldBy: async () => {
-        const answer = await options.listPods();
+        const answer = await options.pods.list();
         return answer.ok ? { ok: true, held: this.#heldIn(answer) } : answer;
       },
       machine: (): Machine => ({
@@ -204,6 +204,7 @@ export class DraDoor {
     this.#claims.close();
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
+    this.#options.pods.close();
     await Promise.all(this.#background);
   }
 
@@ -239,7 +240,7 @@ export class DraDoor {
 
   async #askPods(): Promise<void> {
     clearTimeout(this.#podsTimer);
-    const answer = await this.#options.listPods();
+    const answer = await this.#options.pods.list();
     if (this.#stop.signal.aborted) return;
     if (answer.ok) {
       const first = this.#pods === null;

@@ -5,7 +5,7 @@
  */
 import type { Snapshot } from "../hca/types.ts";
 import type { Log } from "../text/log.ts";
-import { podsByDevice } from "../kubelet/pod_resources.ts";
+import { PodLister } from "../kubelet/pod_resources.ts";
 import type { ApiAccess } from "../kubernetes/access.ts";
 import { ApiClient } from "../kubernetes/client.ts";
 import { claimsDir, readClaims } from "./claim_files.ts";
@@ -35,6 +35,11 @@ export interface DraHooks {
   readonly onClaims: () => void;
 }
 
+/** Deadline of a request to PodResources, in milliseconds. */
+const POD_RESOURCES_TIMEOUT_MS = 2_000;
+/** Prepares come in bursts, when the pods of a job start: the connection to PodResources is kept for the next one. */
+const KEPT_MS = 5_000;
+
 /**
  * Creates a driver without starting it.
  * @throws when no API server is known
@@ -52,9 +57,7 @@ export function openDoor(settings: DraSettings, hooks: DraHooks): DraDoor {
     ...hooks,
     pool: settings.node,
     client: new ApiClient(access),
-    // Every call has its own connection and answer: one already under way may be older than the event that caused this
-    // call.
-    listPods: () => podsByDevice(podResourcesSocket),
+    pods: new PodLister(podResourcesSocket, POD_RESOURCES_TIMEOUT_MS, KEPT_MS),
   });
 }
 

@@ -57,7 +57,7 @@ export async function readUverbs(
     const hca = readLine(`${dir}/${name}/ibdev`);
     if (hca === null) continue;
     const before = known.get(hca);
-    if (before?.name === name && dev.has(name) === (before.present || before.stale !== undefined)) {
+    if (before?.name === name && before.stale === undefined && dev.has(name) === before.present) {
       found.set(hca, before);
       continue;
     }

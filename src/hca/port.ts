@@ -28,8 +28,8 @@ export function portNumbers(hcaDir: string): readonly number[] {
 /**
  * State and physical state. On several drivers each read asks the adapter's firmware.
  *
- * @param last as known; the physical state of a port that was up and is still ACTIVE is not asked again: an active port
- *   without a link does not exist (InfiniBand Architecture Specification, volume 1, 7.2.7)
+ * @param last as known; the physical state of a port that was up and is still ACTIVE is not asked again, because a port
+ *   does not stay ACTIVE without its link. Full scans know nothing beforehand and ask
  */
 export async function readLive(portDir: string, last: LivePort): Promise<LivePort> {
   if (!isUp(last)) {

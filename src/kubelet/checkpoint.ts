@@ -39,22 +39,40 @@ export function isUnreadable(kubeletDir: string): boolean {
   return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
 }
 
+/** Devices of one resource that a container holds. */
+export interface HeldDevices {
+  readonly podUid: string | null;
+  readonly container: string | null;
+  readonly resource: string;
+  readonly ids: readonly string[];
+}
+
 /** Device IDs that pods hold, by resource. Empty when there is no checkpoint or its format is unknown. */
 export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
   const held = new Map<string, Set<string>>();
-  const entries = at(readData(kubeletDir), "PodDeviceEntries");
-  for (const entry of Array.isArray(entries) ? entries : []) {
-    const resource = at(entry, "ResourceName");
-    if (typeof resource !== "string") continue;
-    const ids = held.get(resource) ?? new Set();
-    held.set(resource, ids);
-    // IDs by NUMA node since Kubernetes 1.20; a plain list before. The values of a string would be its letters.
-    const listed = at(entry, "DeviceIDs");
-    for (const id of isObject(listed) ? Object.values(listed).flat() : []) {
-      if (typeof id === "string") ids.add(id);
-    }
+  for (const { resource, ids } of heldByContainers(kubeletDir)) {
+    const known = held.get(resource) ?? new Set();
+    held.set(resource, known);
+    for (const id of ids) known.add(id);
   }
   return held;
+}
+
+/** The same, container by container. */
+export function heldByContainers(kubeletDir: string): readonly HeldDevices[] {
+  const entries = at(readData(kubeletDir), "PodDeviceEntries");
+  return (Array.isArray(entries) ? entries : []).flatMap((entry): HeldDevices[] => {
+    const resource = at(entry, "ResourceName");
+    if (typeof resource !== "string") return [];
+    // IDs by NUMA node since Kubernetes 1.20; a plain list before. The values of a string would be its letters.
+    const listed = at(entry, "DeviceIDs");
+    const ids = (isObject(listed) ? Object.values(listed).flat() : []).filter((id) => typeof id === "string");
+    return [{ podUid: text(at(entry, "PodUID")), container: text(at(entry, "ContainerName")), resource, ids }];
+  });
+}
+
+function text(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
 }
 
 function at(value: unknown, key: string): unknown {

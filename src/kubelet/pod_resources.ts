@@ -55,16 +55,20 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   }
 }
 
-/** Client of the kubelet's PodResources API. It closes its connection after each request, so that none is idle. */
+/** Client of the kubelet's PodResources API. It closes its connection after each request, or a while later. */
 export class PodLister {
   readonly #socket: string;
   readonly #timeoutMs: number;
   /** Shared by all pending requests, so that a hanging kubelet does not collect a connection from each. */
   #client: Client | null = null;
+  readonly #keepMs: number;
+  #idle: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: string, timeoutMs = 2_000) {
+  /** @param keepMs how long the connection is kept for the next request, in milliseconds */
+  constructor(socket: string, timeoutMs = 2_000, keepMs = 0) {
     this.#socket = socket;
     this.#timeoutMs = timeoutMs;
+    this.#keepMs = keepMs;
   }
 
   /** Lists the holders. Never rejects. */
@@ -78,6 +82,7 @@ export class PodLister {
       podResourcesServices()["v1.PodResourcesLister"],
       "List",
     );
+    clearTimeout(this.#idle);
     const client = this.#client ??= new Client(`unix:${socket}`, credentials.createInsecure(), {
       ...CLIENT_OPTIONS,
       "grpc.max_receive_message_length": LONGEST_ANSWER,
@@ -88,7 +93,9 @@ export class PodLister {
     return new Promise((resolve) => {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
-        this.close();
+        clearTimeout(this.#idle);
+        if (this.#keepMs === 0 || error !== null) this.close();
+        else this.#idle = setTimeout(() => this.close(), this.#keepMs);
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
@@ -96,6 +103,7 @@ export class PodLister {
   }
 
   close(): void {
+    clearTimeout(this.#idle);
     this.#client?.close();
     this.#client = null;
   }

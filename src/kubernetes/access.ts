@@ -48,11 +48,6 @@ export interface CredentialSource {
   credentials(refused: boolean): Promise<Credentials>;
 }
 
-/** Where the kubelet mounts a pod's service account. */
-const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
-export const DEFAULT_CA_FILE = `${SERVICE_ACCOUNT}/ca.crt`;
-export const DEFAULT_TOKEN_FILE = `${SERVICE_ACCOUNT}/token`;
-
 /**
  * The address of the API server as pods of the cluster see it.
  *

@@ -119,6 +119,8 @@ export interface ResourceClaim {
         readonly config?: readonly AllocationConfig[];
       };
     };
+    /** Who uses it: pods, as a rule. */
+    readonly reservedFor?: readonly { readonly resource: string; readonly name: string; readonly uid: string }[];
   };
 }
 

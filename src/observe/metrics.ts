@@ -13,6 +13,7 @@ import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import type { Snapshot } from "../hca/types.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
+import { deviceName } from "../dra/names.ts";
 import { devices, membersOf } from "../pool/devices.ts";
 import { ruleText } from "../pool/errors.ts";
 import { runtimeName } from "../text/runtime_name.ts";
@@ -27,6 +28,8 @@ export interface MetricsSources {
   readonly counters: PortCounters;
   /** null without --pod-resources. */
   readonly pods: { get(): Promise<PodsAnswer>; readonly failures: number } | null;
+  /** Name of the DRA driver, by which claims name this plugin's devices. */
+  readonly draDriver?: string;
   /** Open SSE streams. */
   readonly watchers: () => number;
 }
@@ -211,8 +214,11 @@ export class Metrics {
     errors.inc(this.#sources.pods?.failures ?? 0);
     if (!pods.ok) return;
     for (const [resource, poolState] of states) {
+      const claimed = pods.claimed.filter(({ driver }) => driver === this.#sources.draDriver);
       for (const { member } of poolState.deviceStates.values()) {
-        for (const { name: hca } of member.hcas) this.#gauge("hcaContainers").inc({ hca }, 0);
+        const name = poolState.spec.api === "dra" ? deviceName(member) : null;
+        const holders = claimed.filter(({ device }) => device === name).length;
+        for (const { name: hca } of member.hcas) this.#gauge("hcaContainers").inc({ hca }, holders);
       }
       const held = pods.holders.get(resource) ?? new Map();
       this.#gauge("inUse").set({ resource }, held.size);

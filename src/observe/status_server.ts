@@ -29,6 +29,8 @@ export interface StatusServerOptions {
   readonly rescanMs: number;
   /** The kubelet's PodResources socket; null to not ask for pods. */
   readonly podResources: string | null;
+  /** Name of the DRA driver. */
+  readonly draDriver?: string;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
   /** Milliseconds between attempts to listen on an address in use. */
@@ -67,6 +69,7 @@ export class StatusServer {
       version,
       counters: new PortCounters({ sysfs: sysfsRoot }),
       pods: this.#pods,
+      ...options.draDriver === undefined ? {} : { draDriver: options.draDriver },
       watchers: () => this.#streams.size,
     });
     this.observer = this.#observe();

@@ -1,18 +1,23 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
+import config from "../../deno.json" with { type: "json" };
 import { CLAIMS, EVENTS, FakeApiServer, NODES, PODS, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { claim, event, labels, node, pluginPod, pod, slice } from "../support/fleet_objects.ts";
+import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RAIL = "rdma/rail";
+const FLEET: readonly string[] = [execPath, "run", "-A", "--no-check", "--frozen", "mod.ts", "fleet"];
+/** Where Deno and `kubectl-rdma` are found. */
+const TOOLS = [dirname(execPath), join(ROOT, "deploy"), process.env.PATH].join(delimiter);
 
 interface Finished {
   readonly status: number;
@@ -68,15 +73,19 @@ class Cluster implements AsyncDisposable {
     this.add(CLAIMS, claim("train-1", "n3", ["mlx5_0"]));
   }
 
-  start(words: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    return spawn(execPath, ["run", "-A", "--no-check", "--frozen", "mod.ts", "fleet", ...words], {
+  start(words: readonly string[], env: Readonly<Record<string, string>> = {}, program = FLEET) {
+    return spawn(program[0]!, [...program.slice(1), ...words], {
       cwd: ROOT,
       env: { ...process.env, KUBECONFIG: this.kubeconfig, KUBERNETES_SERVICE_HOST: "", NO_COLOR: "1", ...env },
     });
   }
 
-  async run(words: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
-    const child = this.start(words, env);
+  async run(
+    words: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+    program = FLEET,
+  ): Promise<Finished> {
+    const child = this.start(words, env, program);
     const [out, error] = [child.stdout, child.stderr].map((stream) => {
       const parts: string[] = [];
       stream.setEncoding("utf8").on("data", (part: string) => void parts.push(part));
@@ -214,6 +223,46 @@ Deno.test("fleet takes the cluster that it runs in where there is no kubeconfig"
     KUBERNETES_SERVICE_PORT: port,
   };
   deepEqual(namesOf((await cluster.run(["--json", ...files], env)).out), ["n1", "n2", "n3"]);
+  // With what the image's permission set allows, a home directory and its environment are out of reach.
+  const sandboxed = FLEET.flatMap((word) =>
+    word !== "-A" ? [word] : [
+      "--no-prompt",
+      "--allow-net",
+      `--allow-read=${cluster.dir.path}`,
+      `--allow-env=${[...config.permissions.image.env, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].join()}`,
+    ]
+  );
+  const inside = await cluster.run(["--json", ...files], env, sandboxed);
+  equal(inside.error, "");
+  deepEqual(namesOf(inside.out), ["n1", "n2", "n3"]);
+});
+
+Deno.test("kubectl-rdma is fleet", async () => {
+  await using cluster = await Cluster.start();
+  cluster.fill();
+  const found = await cluster.run(["--json", "--nodes", "n2"], { PATH: TOOLS }, [join(ROOT, "deploy/kubectl-rdma")]);
+  equal(found.error, "");
+  deepEqual(namesOf(found.out), ["n2"]);
+  const version = await cluster.run(["version"], { PATH: TOOLS }, [join(ROOT, "deploy/kubectl-rdma")]);
+  match(version.out, /^rdma-device-plugin \d/);
+  // A copy has what it needs beside it, or says so.
+  const alone = join(cluster.dir.path, "kubectl-rdma");
+  cpSync(join(ROOT, "deploy/kubectl-rdma"), alone);
+  const nothing = await cluster.run([], {}, [alone]);
+  equal(nothing.status, 2);
+  match(nothing.error, /no rdma-device-plugin\.mjs/);
+});
+
+Deno.test({
+  name: "kubectl rdma is kubectl-rdma",
+  ...needs("kubectl"),
+  fn: async () => {
+    await using cluster = await Cluster.start();
+    cluster.fill();
+    const found = await cluster.run(["rdma", "--json"], { PATH: TOOLS }, ["kubectl"]);
+    equal(found.status, 0, found.error);
+    deepEqual(namesOf(found.out), ["n1", "n2", "n3"]);
+  },
 });
 
 Deno.test("fleet --watch follows the cluster: one JSON object a line, the status is the last one's", async () => {

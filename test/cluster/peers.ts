@@ -30,7 +30,7 @@ const SRIOV = {
       resourcePrefix: "example.com",
       selectors: { vendors: ["15b3"], devices: ["101b"], drivers: ["mlx5_core"], isRdma: true },
     },
-    // The first entry has them all already.
+    // VFs of a PF that has none on this machine.
     { resourceName: "first_rail", selectors: [{ pfNames: ["ens1f0np0#0-3"], linkTypes: ["ether"], isRdma: true }] },
     // Plain networking, which stays with the other plugin.
     { resourceName: "plain_vfs", selectors: { vendors: ["8086"], drivers: ["iavf"] } },
@@ -97,8 +97,8 @@ spec:
       command: ["/bin/sh", "-c", "--"]
       args: ["while true; do sleep 300000; done;"]
       resources:
-        requests: { example.com/mlnx_rdma: "3", memory: 16Mi }
-        limits: { example.com/mlnx_rdma: "3", memory: 16Mi }
+        requests: { example.com/mlnx_rdma: "3" }
+        limits: { example.com/mlnx_rdma: "3" }
 `;
 
 export const PEERS: readonly Situation[] = [

@@ -4,6 +4,7 @@
  * @module
  */
 import { DRA } from "./dra.ts";
+import { FLEET } from "./fleet.ts";
 import { HEALTH } from "./health.ts";
 import { MANIFESTS } from "./manifests.ts";
 import { OBSERVE } from "./observe.ts";
@@ -11,6 +12,7 @@ import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
 import { RECORDING } from "./recording.ts";
+import { REPORTS } from "./reports.ts";
 import type { Situation } from "./situation.ts";
 import { TOPOLOGY } from "./topology.ts";
 import { UPDATES } from "./updates.ts";
@@ -24,6 +26,8 @@ export const SITUATIONS: readonly Situation[] = [
   ...PEERS,
   ...OBSERVE,
   ...UPDATES,
+  ...FLEET,
   ...DRA,
+  ...REPORTS,
   ...RECORDING,
 ];

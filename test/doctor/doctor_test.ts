@@ -9,6 +9,7 @@ import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
 import { BROKEN_COUNTERS } from "./broken_counters.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
+import { BROKEN_REPORTS, reports } from "./broken_reports.ts";
 
 const plain = (_style: string, words: string) => words;
 const troubles = (findings: readonly Finding[]) =>
@@ -27,7 +28,9 @@ for (const name of Object.keys(PRESETS)) {
 }
 
 const known = new Set<string>();
-for (const { what, finds, says, over, specs, host, change, verbs } of [...BROKEN, ...BROKEN_COUNTERS]) {
+for (
+  const { what, finds, says, over, specs, host, change, verbs } of [...BROKEN, ...BROKEN_COUNTERS, ...BROKEN_REPORTS]
+) {
   for (const found of finds) known.add(found.split(" ")[1]!);
   Deno.test(`doctor finds exactly: ${what}`, async () => {
     const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", specs, change, verbs), over));
@@ -58,6 +61,7 @@ const FINE: readonly (Pick<Broken, "what" | "over" | "host" | "verbs" | "change"
     },
     verbs: { kind: "no-library", detail: "Requires ffi access" },
   },
+  { what: "reports that can be written", over: reports({ features: { dir: "/nfd", state: "writable" } }) },
   { what: "SELinux that refuses nothing", over: { selinux: "system_u:system_r:container_runtime_t:s0" } },
   { what: "the sim's empty files for nodes", over: { ...node({ kind: "other" }), realMachine: false } },
 ];

@@ -176,7 +176,15 @@ Deno.test("DRA: nothing is written when nothing changes, and a link that flaps a
   await using rig = await DraRig.start({ host: "broadcom-bnxt" });
   await rig.ready(2);
   const before = rig.api.writes().length;
-  for (let n = 0; n < 3; n++) await rig.agent.scan("test");
+  // What an hour has: sixty scans, eight watches that end, a token that is replaced, and health lists all the time.
+  for (let n = 0; n < 60; n++) {
+    await rig.agent.scan("test");
+    if (n % 8 === 0) rig.api.cutWatches();
+    if (n === 30) rig.api.rotateToken();
+  }
+  await rig.api.waitFor(() => rig.api.watches > 0, "the watch");
+  const { reports } = rig.dra;
+  await rig.dra.waitFor(() => rig.dra.reports > reports, "a health list");
   equal(rig.api.writes().length, before);
   for (let n = 0; n < 100; n++) {
     await rig.host.portDown("bnxt_re0", 1);

@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok } from "@std/assert";
+import { readFileSync } from "node:fs";
 import { asJson } from "../../src/fleet/json.ts";
 import { matcher } from "../../src/fleet/patterns.ts";
 import { count } from "../../src/fleet/quantity.ts";
@@ -88,6 +89,22 @@ Deno.test("the fleet as JSON is one object, however many parts it came in", () =
   deepEqual(down.nodes.map((one: { name: string; state: string }) => [one.name, one.state]), [["n7", "down"]]);
   equal(down.summary.nodes, 450);
   deepEqual(JSON.parse([...asJson(fleet({}), { onlyDown: false, missing: [], now: ASKED })].join("")).nodes, []);
+});
+
+Deno.test("docs/fleet.md names every key of the JSON", () => {
+  const docs = readFileSync(new URL("../../docs/fleet.md", import.meta.url), "utf8");
+  const documented = new Set([...docs.matchAll(/`(\w+)`/g)].map((one) => one[1]!));
+  const whole = JSON.parse(
+    [...asJson(CLUSTER, { onlyDown: false, missing: [{ what: "", reason: "", without: "" }], now: ASKED })].join(""),
+  );
+  const keys = (value: unknown): string[] =>
+    Array.isArray(value)
+      ? value.flatMap(keys)
+      : typeof value !== "object" || value === null
+      ? []
+      : Object.entries(value)
+        .flatMap(([key, inner]) => key === "firmware" && !Array.isArray(inner) ? [key] : [key, ...keys(inner)]);
+  deepEqual([...new Set(keys(whole))].filter((key) => !documented.has(key)), []);
 });
 
 Deno.test("matcher() takes names and *, separated by commas", () => {

@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery } from "../../src/hca/discover.ts";
 import { natural } from "../../src/text/natural.ts";
@@ -137,6 +137,23 @@ Deno.test("Discovery gives the same object for an unchanged machine, and the sam
   equal(two.hcas[0]!.ports[0]!.state, "DOWN");
 });
 
+Deno.test("Discovery asks the physical state of a port that is up in full scans, and of any other in each", async () => {
+  using looked = on("connectx-ib-dual");
+  const { host } = looked;
+  const physState = async (depth: "quick" | "full") =>
+    (await looked.discovery.scan(depth)).hcas.find((hca) => hca.name === "mlx5_0")!.ports[0]!.physState;
+  equal(await physState("full"), "LinkUp");
+  await host.setPort("mlx5_0", 1, "4: ACTIVE", "6: LinkErrorRecovery");
+  equal(await physState("quick"), "LinkUp");
+  equal(await physState("full"), "LinkErrorRecovery");
+  await host.setPort("mlx5_0", 1, "4: ACTIVE", "5: LinkUp");
+  equal(await physState("quick"), "LinkUp");
+  await host.setPort("mlx5_0", 1, "1: DOWN", "2: Polling");
+  equal(await physState("quick"), "Polling");
+  await host.setPort("mlx5_0", 1, "1: DOWN", "3: Disabled");
+  equal(await physState("quick"), "Disabled");
+});
+
 Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs in quick scans", async () => {
   using looked = on("connectx-roce-vfs");
   const { host } = looked;
@@ -153,6 +170,21 @@ Deno.test("Discovery follows renumbered, renamed, re-created and vanished HCAs i
   await host.hideUverbsNode("mlx5_5");
   equal((await looked.hca("mlx5_5")).uverbs!.present, false);
   match((await looked.hca("mlx5_5")).notes.join(), /is missing in this mount namespace/);
+});
+
+Deno.test("Discovery takes no other device for a uverbs node, and sees at once that it was put right", async () => {
+  using looked = on("connectx-ib-dual");
+  const node = join(looked.host.devRoot, "infiniband/uverbs0");
+  // Symbolic links are followed: to a character device with other numbers.
+  rmSync(node);
+  symlinkSync("/dev/null", node);
+  const [hca] = (await looked.discovery.scan("full")).hcas;
+  deepEqual([hca!.uverbs!.present, hca!.uverbs!.stale], [false, "device 1:3"]);
+  match(hca!.notes.join(), /\/dev\/infiniband\/uverbs0 is device 1:3: remove it/);
+  rmSync(node);
+  writeFileSync(node, "");
+  const { present, stale } = (await looked.hca(hca!.name)).uverbs!;
+  deepEqual([present, stale], [true, undefined]);
 });
 
 Deno.test("Discovery sees VFs come and go", async () => {

@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const FLOORS: readonly (readonly string[])[] = [
   ["mod.ts"],
   ["src/cli"],
-  ["src/observe", "src/doctor", "src/fleet"],
+  ["src/observe", "src/doctor", "src/fleet", "src/report"],
   ["src/agent"],
   ["src/device_plugin", "src/dra"],
   ["src/kubelet", "src/kubernetes"],

@@ -6,6 +6,8 @@ import { PRESETS } from "../../sim/host/host.ts";
 import { FAMILIES, PLUGIN_FAMILIES } from "../../src/observe/metrics_table.ts";
 import { PortCounters } from "../../src/hca/port_counters.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { draSpec } from "../support/dra.ts";
+import { after, hca, HOST, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
@@ -157,6 +159,29 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
     ['rdma_device_plugin_hca_containers{hca="mlx5_0"}', 1],
     ['rdma_device_plugin_hca_containers{hca="mlx5_1"}', 1],
   ]);
+});
+
+Deno.test("a device of a claim counts for its HCA's containers, and another driver's of the same name does not", async () => {
+  const { Metrics } = await import("../../src/observe/metrics.ts");
+  const of = draSpec();
+  const host = [hca(0), hca(1)];
+  const { states } = after(new Map(), [of], host, 0);
+  const claim = { namespace: "ns", pod: "a", container: "main", claimNamespace: "ns", claim: "c", pool: "node-1" };
+  const claimed = [
+    { ...claim, driver: "rdma.tencent.com", device: "pci-0000-00-00-0" },
+    { ...claim, driver: "dra.net", device: "pci-0000-01-00-0" },
+  ];
+  const metrics = new Metrics({
+    version: "1",
+    counters: new PortCounters({ sysfs: "/nonexistent" }),
+    pods: { get: () => Promise.resolve({ ok: true, holders: new Map(), claimed }), failures: 0 },
+    draDriver: "rdma.tencent.com",
+    watchers: () => 0,
+  });
+  const inventory = { snapshot: snapshot(host), specs: [of], states, leftOut: [], ownersOf: HOST.ownersOf };
+  const { series } = parse(await metrics.text({ inventory, sessions: [], changes: [] }));
+  equal(series.get('rdma_device_plugin_hca_containers{hca="mlx5_0"}'), 1);
+  equal(series.get('rdma_device_plugin_hca_containers{hca="mlx5_1"}'), 0);
 });
 
 Deno.test("a share counts for its HCA's containers, and a port that goes down and up counts twice", async () => {

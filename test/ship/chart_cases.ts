@@ -35,6 +35,7 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
     podLabels: { team: "hpc" },
   },
   dra: { dra: { enabled: true } },
+  reports: { kubernetesEvents: true, nodeLabels: true, nfdFeatures: true },
   "no-ffi": { noFfi: true, seLinuxType: "", resourceName: "rdma/vf", master: "ens1f0" },
   "from-shared-device-plugin": { existingConfigMap: { name: "rdma-devices", key: "config.json" } },
   "from-sriov-device-plugin": {

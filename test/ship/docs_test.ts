@@ -46,17 +46,18 @@ Deno.test("every YAML block of the documentation is a right manifest, configurat
 });
 
 Deno.test({
-  name: "the overlay that docs/install.md shows builds beside the others",
+  name: "the overlays that documents show build beside the others",
   ...needs("kubectl"),
   fn() {
     using dir = temporaryDir();
     cpSync(join(ROOT, "deploy/kustomize"), dir.path, { recursive: true });
-    for (const { text } of ofKind("Kustomization")) {
+    for (const { file, text } of ofKind("Kustomization")) {
       const mine = join(dir.path, "overlays/mine");
       mkdirSync(mine, { recursive: true });
       writeFileSync(join(mine, "kustomization.yaml"), text);
       const built = kustomize(mine)!;
       deepEqual(built.flatMap(manifestMistakes), []);
+      if (file !== "docs/install.md") continue;
       const [container] = podOf(built.find((one) => one.kind === "DaemonSet")!).containers;
       equal((container as unknown as { image: string }).image, "registry.example.com/rdma-device-plugin:0.1.0");
       ok(container!.args!.includes("--cdi"));

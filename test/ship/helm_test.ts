@@ -82,6 +82,17 @@ Deno.test({
 });
 
 Deno.test({
+  name: "helm leaves the admission policies out where the API server has none, and the rights stay",
+  ...needs("helm"),
+  fn() {
+    const values = { kubernetesEvents: true, nodeLabels: true };
+    match(render(values, "1.30.0"), /kind: ValidatingAdmissionPolicy/);
+    doesNotMatch(render(values, "1.29.9"), /kind: ValidatingAdmissionPolicy/);
+    match(render(values, "1.29.9"), /nodes\/status/);
+  },
+});
+
+Deno.test({
   name: "helm refuses a misspelt value, and the watcher on a kubelet that lives elsewhere",
   ...needs("helm"),
   fn() {
@@ -90,5 +101,6 @@ Deno.test({
     throws(() => render({ dra: { enabled: true }, kubeletRoot: "/var/snap/kubelet" }), /dra needs kubeletRoot/);
     throws(() => render({ dra: { enabled: true } }, "1.33.1"), /dra needs Kubernetes 1.34/);
     throws(() => render({ dra: { enabled: true }, noFfi: true }), /two different permission sets/);
+    throws(() => render({ kubernetesEvents: true, noFfi: true }), /two different permission sets/);
   },
 });

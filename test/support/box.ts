@@ -27,6 +27,7 @@ const EMPTY = [
   "root",
   "var/lib/kubelet/pod-resources",
   "var/run/cdi",
+  "etc/kubernetes/node-feature-discovery/features.d",
 ];
 
 /** What happens inside: mounts, which only this process sees, then the command without any privilege. */
@@ -48,6 +49,8 @@ mount --bind "$root/var/lib/kubelet" "$root/var/lib/kubelet"
 mount --bind "$root/var/lib/kubelet/pod-resources" "$root/var/lib/kubelet/pod-resources"
 mount -o remount,bind,ro "$root/var/lib/kubelet/pod-resources"
 mount --bind "$root/var/run/cdi" "$root/var/run/cdi"
+features=etc/kubernetes/node-feature-discovery/features.d
+mount --bind "$root/$features" "$root/$features"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 `;
@@ -75,6 +78,8 @@ export interface Box extends AsyncDisposable {
   readonly kubeletDir: string;
   readonly registryDir: string;
   readonly cdiDir: string;
+  /** node-feature-discovery's local features. */
+  readonly featureDir: string;
   /** Read-only from within, as the manifests mount it. */
   readonly podResourcesDir: string;
   /** Puts a file into the box, before something runs in it. */
@@ -110,6 +115,7 @@ export async function box(presetName: string): Promise<Box> {
     kubeletDir,
     registryDir,
     cdiDir: join(root, "var/run/cdi"),
+    featureDir: join(root, "etc/kubernetes/node-feature-discovery/features.d"),
     podResourcesDir: join(root, "var/lib/kubelet/pod-resources"),
     put,
     deno(...args) {

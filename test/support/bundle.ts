@@ -108,7 +108,7 @@ export async function bundle(directory: string, interpreter: string | null = nul
 }
 
 /** Names of the permission sets that are shipped. */
-export type PermissionSet = "image" | "no-ffi" | "image-dra";
+export type PermissionSet = "image" | "no-ffi" | "image-api" | "image-dra";
 
 /** Loopback, the kernel's own, and the private ranges, in one of which the API server's service address is. */
 const PRIVATE = ["0.0.0.0/8", "127.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
@@ -122,8 +122,8 @@ export function denyAllBut(addresses: readonly string[]): string {
 }
 
 /**
- * The permission sets that are shipped: `image` of deno.json, the same without foreign functions, and the same for DRA:
- * with the driver's directory, the service account, and a way to the API server.
+ * The permission sets that are shipped: `image` of deno.json, the same without foreign functions, the same with the
+ * service account and a way to the API server, and that with the directory of the DRA driver.
  */
 export function permissions(): Readonly<Record<PermissionSet, Readonly<Record<string, unknown>>>> {
   const config = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as {
@@ -131,13 +131,13 @@ export function permissions(): Readonly<Record<PermissionSet, Readonly<Record<st
   };
   const { image } = config.permissions;
   const { ffi: _ffi, ...tight } = image;
-  const driver = "/var/lib/kubelet/plugins/rdma.tencent.com";
-  const dra = {
+  const api = {
     ...image,
-    read: [...image.read, driver, "/var/run/secrets/kubernetes.io/serviceaccount"],
-    write: [...image.write, driver],
+    read: [...image.read, "/var/run/secrets/kubernetes.io/serviceaccount"],
     env: [...image.env, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"],
     net: { allow: true, deny: everyAddressBut(...PRIVATE) },
   };
-  return { image, "no-ffi": tight, "image-dra": dra };
+  const driver = "/var/lib/kubelet/plugins/rdma.tencent.com";
+  const dra = { ...api, read: [...api.read, driver], write: [...api.write, driver] };
+  return { image, "no-ffi": tight, "image-api": api, "image-dra": dra };
 }

@@ -80,6 +80,7 @@ export function facts(inventory: Inventory, over: Partial<Facts> = {}): Facts {
     cdi: { dir: "/var/run/cdi", state: "writable" },
     inotifyInstances: 128,
     dra: null,
+    reports: null,
     ...over,
   };
 }

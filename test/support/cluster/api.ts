@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-interface Asking {
+export interface Asking {
   readonly body?: object;
   readonly type?: string;
   readonly signal?: AbortSignal;
@@ -43,6 +43,11 @@ export class Api implements Disposable {
   /** A collection; the path may have selectors. */
   async list<T extends KubeObject>(path: string): Promise<KubeList<T>> {
     return await this.#ask("GET", path) as KubeList<T>;
+  }
+
+  /** Any request, with any answer. */
+  async ask<T>(method: string, path: string, asking: Asking = {}): Promise<T> {
+    return await this.#ask(method, path, asking) as T;
   }
 
   async create(path: string, object: object): Promise<void> {

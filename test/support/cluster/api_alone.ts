@@ -38,6 +38,11 @@ export class ApiAlone implements AsyncDisposable {
     this.#processes = processes;
   }
 
+  /** Of the API server and etcd. */
+  get pids(): readonly number[] {
+    return this.#processes.map((one) => one.pid!);
+  }
+
   /** Where the administrator's token is. */
   static tokenFile(dir: string): string {
     return join(dir, "admin-token");

@@ -26,12 +26,6 @@ export class ClusterNode {
     readonly featureGates: Readonly<Record<string, boolean>>,
   ) {}
 
-  /** The kubelet's process. */
-  get kubeletPid(): number {
-    if (this.#kubelet === null) throw new Error("The kubelet does not run");
-    return this.#kubelet.pid;
-  }
-
   /** Starts containerd and waits until it answers. */
   async startContainerd(): Promise<void> {
     const { containerdDir } = this.programs;

@@ -54,6 +54,20 @@ export async function ensurePrograms(versions: Versions, report: (line: string) 
     kubernetesRecipe("kubelet", versions.kubelet),
     ...CONTROL_PLANE.map((name) => kubernetesRecipe(name, versions.controlPlane)),
   ];
+  await buildMissing(recipes, report);
+  return programsOf(versions);
+}
+
+/** The same of an API server and its etcd alone, for what needs no node. */
+export async function ensureApiPrograms(
+  versions: Versions,
+  report: (line: string) => void,
+): Promise<Pick<Programs, "etcd" | "apiserver">> {
+  await buildMissing([etcdRecipe(), kubernetesRecipe("kube-apiserver", versions.controlPlane)], report);
+  return programsOf(versions);
+}
+
+async function buildMissing(recipes: readonly Recipe[], report: (line: string) => void): Promise<void> {
   const missing = recipes.filter(({ target }) => !existsSync(target));
   for (const [index, recipe] of missing.entries()) {
     const start = performance.now();
@@ -61,13 +75,6 @@ export async function ensurePrograms(versions: Versions, report: (line: string) 
     await goBuild(recipe.module(), recipe.packagePath, recipe.variables, recipe.target);
     report(`built ${recipe.label} in ${((performance.now() - start) / 1e3).toFixed(0)} s`);
   }
-  return programsOf(versions);
-}
-
-/** True when a cluster of these versions starts without a build. */
-export function areProgramsBuilt(versions: Versions): boolean {
-  const { containerdDir, ...files } = programsOf(versions);
-  return [...Object.values(files), join(containerdDir, "ctr")].every((path) => existsSync(path));
 }
 
 /** Where the client of that cluster is. */

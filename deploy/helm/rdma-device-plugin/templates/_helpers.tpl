@@ -33,3 +33,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "rdma.configKey" -}}
 {{- if .Values.existingConfigMap.name -}}{{ .Values.existingConfigMap.key }}{{- else -}}config.yaml{{- end -}}
 {{- end }}
+
+{{/* Deno's permission set with a way to the API server; empty where that is never spoken to. */}}
+{{- define "rdma.api" -}}
+{{- if .Values.dra.enabled -}}image-dra{{- else if or .Values.kubernetesEvents .Values.nodeLabels -}}image-api{{- end -}}
+{{- end }}
