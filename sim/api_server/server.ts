@@ -25,7 +25,7 @@ export const CLAIMS = "resource.k8s.io/v1/resourceclaims";
 export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
 export const PODS = "v1/pods";
-export { EVENTS };
+export const EVENTS = "events.k8s.io/v1/events";
 
 /** Faults that the server can inject. */
 export type ApiFault =

@@ -7,7 +7,7 @@ import { openReports } from "../../src/report/open.ts";
 import type { Occurrence } from "../../src/report/occurrences.ts";
 import { Reporter } from "../../src/report/reporter.ts";
 import { SILENT } from "../../src/text/log.ts";
-import { EVENTS } from "../../sim/api_server/patches.ts";
+import { EVENTS } from "../../sim/api_server/server.ts";
 import { CLAIMS } from "../../sim/api_server/server.ts";
 import { DRIVER } from "../support/dra.ts";
 import { DraRig } from "../support/dra_rig.ts";
