@@ -4,13 +4,13 @@
  * @module
  */
 import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials, status, type UntypedHandleCall } from "@grpc/grpc-js";
 import { devicePluginServices, KUBELET_SOCKET } from "../../src/kubelet/api.ts";
 import type { RegisterRequest__Output } from "../../src/gen/v1beta1/RegisterRequest.ts";
+import { socketParent } from "../host/temporary.ts";
 
 export type Registration = RegisterRequest__Output;
 
@@ -84,7 +84,7 @@ export class KubeletSocket {
   static async listen(dir: string, register: RegisterHandler): Promise<KubeletSocket> {
     // The server removes its path when it closes. With a path through a link, the socket can be left behind, as by a
     // killed kubelet, by removing the link first.
-    const alias = mkdtempSync(join(tmpdir(), "kubelet-"));
+    const alias = mkdtempSync(join(socketParent(), "kubelet-"));
     symlinkSync(dir, join(alias, "dir"));
     const server = new Server();
     const handlers: Record<string, UntypedHandleCall> = {

@@ -4,7 +4,6 @@
  * @module
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeHost } from "../host/host.ts";
 import { preset } from "../host/presets.ts";
@@ -12,6 +11,7 @@ import { FakeKubelet } from "../kubelet/kubelet.ts";
 import { pluginFlags, PluginProcess } from "./plugin_process.ts";
 import { DraStage } from "./dra_stage.ts";
 import type { Scenario, Step } from "./scenario.ts";
+import { socketParent } from "../host/temporary.ts";
 
 /** The host, the kubelet and the plugin. */
 export class Stage {
@@ -64,7 +64,7 @@ export class Stage {
   }
 
   static async set(scenario: Scenario, onLine: (line: string) => void): Promise<Stage> {
-    const dir = mkdtempSync(join(tmpdir(), "rdma-sim-"));
+    const dir = mkdtempSync(join(socketParent(), "rdma-sim-"));
     const host = await FakeHost.create(join(dir, "host"), preset(scenario.host));
     const dra = scenario.dra ? await DraStage.set(dir) : null;
     return new Stage(dir, host, dra, scenario, onLine);

@@ -1,11 +1,11 @@
 /** The foreign kubelets themselves, against the stub plugin: what they say here is what other tests may rely on. */
 import { deepEqual, equal, match, ok, rejects } from "@std/assert";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildGoKubelet, type ForeignError, type ForeignEvent, ForeignKubelet } from "../support/foreign.ts";
 import { needs } from "../support/need.ts";
 import { healthy, PluginStub, RESOURCE, type StubOptions } from "../support/plugin_stub.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 
 const isList = (event: ForeignEvent): event is ForeignEvent & { event: "list" } => event.event === "list";
 
@@ -20,7 +20,7 @@ async function withStub(
   options: StubOptions,
   body: (kubelet: ForeignKubelet, stub: PluginStub) => Promise<void>,
 ): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), "foreign-"));
+  const dir = mkdtempSync(join(socketParent(), "foreign-"));
   const kubelet = await start(dir);
   try {
     const stub = await PluginStub.listen(dir, options);

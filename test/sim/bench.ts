@@ -4,16 +4,16 @@
  * @module
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeKubelet, type FakeKubeletOptions } from "../../sim/kubelet/kubelet.ts";
 import { PluginStub, type StubOptions } from "../support/plugin_stub.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 
 /** A started kubelet in a directory of its own, and stubs that are cleaned up with it. */
 export class Bench {
-  readonly dir = mkdtempSync(join(tmpdir(), "fk-"));
+  readonly dir = mkdtempSync(join(socketParent(), "fk-"));
   /** Outside of `dir`, which the kubelet empties. */
-  readonly aside = mkdtempSync(join(tmpdir(), "fk-aside-"));
+  readonly aside = mkdtempSync(join(socketParent(), "fk-aside-"));
   readonly registry = join(this.aside, "registry");
   readonly cdi = join(this.aside, "cdi");
   readonly kubelet: FakeKubelet;

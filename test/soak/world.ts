@@ -6,12 +6,12 @@
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { V8_FLAGS } from "../support/subject.ts";
 import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 
 /** One resource of the configuration, as far as the truth about it goes. */
 export interface Resource {
@@ -33,7 +33,7 @@ const STEP = 20;
 
 export class World implements AsyncDisposable {
   readonly host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
-  readonly #dir = mkdtempSync(join(tmpdir(), "rdma-soak-"));
+  readonly #dir = mkdtempSync(join(socketParent(), "rdma-soak-"));
   readonly #config = join(this.#dir, "config/config.json");
   readonly kubeletDir = join(this.#dir, "kubelet/device-plugins");
   readonly kubelet = new FakeKubelet({

@@ -5,7 +5,6 @@
  * @module
  */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClaimFiles, DISK, type Disk } from "../../src/dra/claim_files.ts";
 import { Claims } from "../../src/dra/claims.ts";
@@ -19,6 +18,7 @@ import { SILENT } from "../../src/text/log.ts";
 import { draSpec, DRIVER } from "./dra.ts";
 import { after, HOST } from "./hcas.ts";
 import { temporaryDir } from "./temp.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 
 export const POOL = "node-1";
 
@@ -45,7 +45,7 @@ export function ref(uid: string): ClaimRef {
 /** The world around the driver; its fields are what a test changes. */
 export class ClaimNode implements Disposable {
   // Thousands of small files: in memory where the machine has such a place.
-  readonly #temporary = temporaryDir(existsSync("/dev/shm") ? "/dev/shm" : tmpdir());
+  readonly #temporary = temporaryDir(existsSync("/dev/shm") ? "/dev/shm" : socketParent());
   readonly driverDir = join(this.#temporary.path, "plugins", DRIVER);
   readonly cdiDir = join(this.#temporary.path, "cdi");
   readonly sysfsRoot = join(this.#temporary.path, "sys");

@@ -1,0 +1,30 @@
+/**
+ * Where directories with unix sockets in them are made for a while.
+ *
+ * @module
+ */
+import { accessSync, constants } from "node:fs";
+import { tmpdir } from "node:os";
+
+/**
+ * Bytes. The path of a unix socket has at most 107 on Linux (`sun_path`, unix(7)) and 103 on macOS; the longest names of
+ * kubelets and plugins below a temporary directory take some 75.
+ */
+const LONGEST_PARENT = 28;
+
+/**
+ * The system's temporary directory; /tmp where its path ($TMPDIR) is too long for sockets below it.
+ *
+ * @throws {Error} that says what to set, when /tmp cannot be written either
+ */
+export function socketParent(wanted: string = tmpdir(), short = "/tmp"): string {
+  if (new TextEncoder().encode(wanted).length <= LONGEST_PARENT) return wanted;
+  try {
+    accessSync(short, constants.W_OK);
+    return short;
+  } catch (cause) {
+    const message = `Cannot make unix sockets below ${wanted}, whose path is longer than ${LONGEST_PARENT} bytes, ` +
+      `nor below ${short}, which cannot be written; set TMPDIR to a directory with a shorter path`;
+    throw new Error(message, { cause });
+  }
+}
