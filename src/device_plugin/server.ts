@@ -37,8 +37,11 @@ export interface ExtraService {
 
 /** What happens on the server, for the session and for metrics. */
 export interface ServerEvents {
-  /** A ListAndWatch stream was opened or has ended; `open` are left. */
-  onStreams(open: number): void;
+  /**
+   * A ListAndWatch stream was opened or has ended; `open` are left. `oldestEnded`: it was the first that was opened, as a
+   * rule the kubelet's, which connects within Register.
+   */
+  onStreams(open: number, oldestEnded: boolean): void;
   /** A list went out to a stream. */
   onListSent(bytes: number): void;
   /** A call was answered, or refused with a status and a sentence. `seconds` from its arrival. */
@@ -69,12 +72,13 @@ class Streams {
 
   add(stream: Stream): void {
     this.#open.add(stream);
-    this.#events.onStreams(this.size);
+    this.#events.onStreams(this.size, false);
   }
 
   delete(stream: Stream): void {
+    const [oldest] = this.#open;
     this.#open.delete(stream);
-    this.#events.onStreams(this.size);
+    this.#events.onStreams(this.size, stream === oldest);
     if (this.size === 0) { for (const tell of [...this.#waiting]) tell(); }
   }
 

@@ -21,7 +21,7 @@ export type Outcome =
   /** The plugin watcher connected and accepted us (`refusal` is null) or not. */
   | { readonly kind: "watched"; readonly refusal: string | null }
   /** A stream was opened or ended. */
-  | { readonly kind: "streams"; readonly open: number; readonly before: number }
+  | { readonly kind: "streams"; readonly open: number; readonly before: number; readonly oldestEnded: boolean }
   /** A change in the kubelet's directory. */
   | { readonly kind: "kubeletDirChanged"; readonly kubelet: FileIdentity | null }
   /** A request to register again although nothing seems to be missing. */
@@ -91,16 +91,16 @@ export function after(state: State, outcome: Outcome, now: number, plan: Plan): 
 }
 
 /**
- * Any stream that ends voids the registration, also while others are open: another program may have one of them, and a
- * kubelet that has lost one of several disconnects the newest (kubelet `runClient` in devicemanager/plugin/v1beta1).
+ * The end of the oldest stream voids the registration, also while others are open. The oldest is the kubelet's, which
+ * connects within Register; the others are other programs', which may come and go.
  */
 function afterStreams(
   state: State,
-  { open, before }: { open: number; before: number },
+  { open, before, oldestEnded }: Extract<Outcome, { kind: "streams" }>,
   now: number,
   plan: Plan,
 ): State {
-  if (open < before) {
+  if (oldestEnded) {
     const { history } = state;
     const isBrief = now - history.registeredAt < plan.timing.streamTimeoutMs;
     return withoutServer({ ...state, history: { ...history, briefStreams: isBrief ? history.briefStreams + 1 : 0 } });

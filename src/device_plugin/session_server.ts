@@ -55,8 +55,8 @@ export class SessionServer {
     let before = 0;
     const events: ServerEvents = {
       ...this.#options.events,
-      onStreams: (open) => {
-        const news: Outcome = { kind: "streams", open, before };
+      onStreams: (open, oldestEnded) => {
+        const news: Outcome = { kind: "streams", open, before, oldestEnded };
         before = open;
         tell(news);
       },

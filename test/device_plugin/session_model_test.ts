@@ -188,7 +188,7 @@ class World {
     if (this.#server === null || this.#server.streams === open) return;
     const before = this.#server.streams;
     this.#server.streams = open;
-    this.tell({ kind: "streams", open, before });
+    this.tell({ kind: "streams", open, before, oldestEnded: open < before });
   }
 
   #dirChanged(): void {

@@ -92,9 +92,13 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
   const waits: number[] = [];
   const notes: string[] = [];
   for (let n = 0; n < 8; n++) {
-    now =
-      outcomesOn({ ...now, history: { ...now.history, registeredAt: NOW } }, { kind: "streams", open: 0, before: 1 })
-        .state;
+    now = outcomesOn({ ...now, history: { ...now.history, registeredAt: NOW } }, {
+      kind: "streams",
+      open: 0,
+      before: 1,
+      oldestEnded: true,
+    })
+      .state;
     // Asked twice, as it happens: it is not said twice.
     for (let asked = 0; asked < 2; asked++) {
       const step = next(now, FACTS, NOW, PLAN);
@@ -108,7 +112,12 @@ Deno.test("after(): a kubelet that ends every stream at once is asked with growi
   const later = next(now, FACTS, NOW + 15_000, PLAN);
   equal(later.action.do, "register");
   // A stream that lasted ends the series.
-  const lasted = after(now, { kind: "streams", open: 0, before: 1 }, NOW + TIMING.streamTimeoutMs, PLAN);
+  const lasted = after(
+    now,
+    { kind: "streams", open: 0, before: 1, oldestEnded: true },
+    NOW + TIMING.streamTimeoutMs,
+    PLAN,
+  );
   equal(lasted.state.history.briefStreams, 0);
   // Another kubelet is not held to account.
   equal(next(now, { ...FACTS, kubelet: "another kubelet" }, NOW, PLAN).action.do, "register");
@@ -128,9 +137,14 @@ Deno.test("after(): the plugin watcher's decision is taken in, and a refusal mak
 });
 
 Deno.test("after(): a kubelet that opens a stream by itself has found the socket that is there", () => {
-  const lost = outcomesOn(state(announcedBy("watcher"), "watcher"), { kind: "streams", open: 0, before: 1 }).state;
+  const lost =
+    outcomesOn(state(announcedBy("watcher"), "watcher"), { kind: "streams", open: 0, before: 1, oldestEnded: true })
+      .state;
   deepEqual(lost.stage, UNREGISTERED);
-  deepEqual(outcomesOn(lost, { kind: "streams", open: 1, before: 0 }).state.stage, announcedBy("watcher"));
-  const bySocket = outcomesOn(state(UNREGISTERED), { kind: "streams", open: 1, before: 0 }).state;
+  deepEqual(
+    outcomesOn(lost, { kind: "streams", open: 1, before: 0, oldestEnded: false }).state.stage,
+    announcedBy("watcher"),
+  );
+  const bySocket = outcomesOn(state(UNREGISTERED), { kind: "streams", open: 1, before: 0, oldestEnded: false }).state;
   deepEqual(bySocket.stage, UNREGISTERED);
 });

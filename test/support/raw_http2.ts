@@ -5,7 +5,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { connect, type Socket } from "node:net";
 import { within } from "./temp.ts";
 
 /** Frame types, RFC 9113 section 6. */
@@ -107,36 +106,22 @@ export function grpcMessage(bytes: Uint8Array): Buffer {
 export class RawConnection implements Disposable {
   /** The peer hung up, in whichever way. */
   readonly ended: Promise<void>;
-  readonly #socket: Socket;
+  // Not node:net: the runtime keeps the descriptor of about one socket in a thousand that is destroyed while bytes arrive.
+  readonly #connection: Deno.UnixConn;
   readonly #frames: Frame[] = [];
   readonly #watchers = new Set<() => void>();
   #rest = Buffer.alloc(0);
   #over = false;
+  #written: Promise<void> = Promise.resolve();
 
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
-    // A peer that hangs up in the middle of what is being said (EPIPE, ECONNRESET) is one of the expected ends.
-    socket.on("error", () => socket.destroy());
-    this.ended = new Promise((resolve) =>
-      socket.on("close", () => {
-        this.#over = true;
-        for (const check of [...this.#watchers]) check();
-        resolve();
-      })
-    );
+  private constructor(connection: Deno.UnixConn) {
+    this.#connection = connection;
+    this.ended = this.#read();
   }
 
   /** Connects, and says nothing yet. */
-  static open(path: string): Promise<RawConnection> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(path);
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new RawConnection(socket));
-      });
-    });
+  static async open(path: string): Promise<RawConnection> {
+    return new RawConnection(await Deno.connect({ transport: "unix", path }));
   }
 
   /** Connects and opens HTTP/2 as a well-behaved client does. */
@@ -160,14 +145,17 @@ export class RawConnection implements Disposable {
 
   /** Says these bytes; what cannot be said any more is dropped. */
   say(...bytes: readonly Uint8Array[]): void {
-    if (!this.#over && this.#socket.writable) this.#socket.write(Buffer.concat(bytes));
+    const all = Buffer.concat(bytes);
+    this.#written = this.#written.then(async () => {
+      for (let at = 0; at < all.length && !this.#over;) at += await this.#connection.write(all.subarray(at));
+      // A peer that hangs up in the middle of what is being said (EPIPE, ECONNRESET) is one of the expected ends.
+    }).catch(() => this.#hangUp());
   }
 
   /** As {@link say}, and waits until the kernel has taken them or the peer has hung up. */
   async tell(...bytes: readonly Uint8Array[]): Promise<void> {
-    if (this.#over || !this.#socket.writable) return;
-    const taken = new Promise<void>((resolve) => this.#socket.write(Buffer.concat(bytes), () => resolve()));
-    await Promise.race([taken, this.ended]);
+    this.say(...bytes);
+    await Promise.race([this.#written, this.ended]);
   }
 
   /** The first frame that is wanted, there already or still to come. Rejects when the peer hangs up before. */
@@ -204,7 +192,26 @@ export class RawConnection implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#socket.destroy();
+    this.#hangUp();
+  }
+
+  #hangUp(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#connection.close();
+    for (const check of [...this.#watchers]) check();
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const chunk = Buffer.alloc(65_536);
+      for (let size; (size = await this.#connection.read(chunk)) !== null;) {
+        this.#take(Buffer.from(chunk.subarray(0, size)));
+      }
+    } catch {
+      // hung up, by one end or the other
+    }
+    this.#hangUp();
   }
 
   #take(chunk: Buffer): void {
