@@ -205,7 +205,8 @@ export const STORAGE: readonly Fault[] = [
         equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]]))[0]?.cdi_devices?.length, 1);
         disk.remount("ro");
         equal((await plugin.stop()).code, 0, plugin.log.join("\n"));
-        equal(count(plugin.log, /WARN {2}Cannot remove .*rdma\.json; the next plugin that starts will retry/), 1);
+        // Its own spec stays for the pod that was just answered, as it would on a directory that can be written.
+        equal(readdirSync(disk.path).length, 2);
         disk.remount("rw");
         const next = startWithCdi(place, []);
         await next.logged(/removed .*gone\.json of an earlier plugin/);

@@ -114,7 +114,8 @@ Deno.test({
     for (const one of [...addresses(calls, "bind"), ...addresses(calls, "connect")]) {
       ok(one.startsWith("netlink") || one.startsWith(`unix ${place.kubeletDir}/`), one);
     }
-    equal(readdirSync(cdiDir).join(), "", "nothing is left behind");
+    // A container that was answered in the last half minute may still need the spec.
+    equal(readdirSync(cdiDir).join(), "rdma-device-plugin_tencent.com_rdma.json", "nothing else is left behind");
   },
 });
 
