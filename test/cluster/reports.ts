@@ -12,6 +12,7 @@ import {
   EVENTS_API,
   type KubernetesEvent,
   type LabelledNode,
+  microTime,
   type NodeCondition,
 } from "../../src/kubernetes/core_api.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
@@ -176,6 +177,7 @@ export const REPORTS: readonly Situation[] = [
       await useReports(stage);
       await stage.allocatable(RESOURCE, 4);
       await ready(stage, "True");
+      const since = microTime(Date.now());
       stage.cluster.space.run(["sh", "-c", "kill -STOP $(pidof kube-apiserver)"]);
       try {
         for (const hca of ["mlx5_0", "mlx5_3"]) {
@@ -191,7 +193,7 @@ export const REPORTS: readonly Situation[] = [
       const condition = await ready(stage, "False", /^1 of 4 devices not healthy: mlx5_0: /);
       say(`the server is back → its condition is right after ${Math.round(performance.now() - begun)} ms`);
       equal(condition.reason, "DevicesUnhealthy");
-      await event(stage, "RDMADeviceUnhealthy", "Node", NODE_NAME, "mlx5_0");
+      await event(stage, "RDMADeviceUnhealthy", "Node", NODE_NAME, "mlx5_0", since);
       await stage.cluster.host.portUp("mlx5_0", 1);
       await ready(stage, "True");
     },
@@ -234,9 +236,12 @@ function ofReason(all: readonly StoredEvent[], reason: string, kind: string, nam
   );
 }
 
-function event(stage: Stage, reason: string, kind: string, name: string, hca: string): Promise<StoredEvent> {
+/** @param since when it happened at the earliest, also as a repeat */
+function event(stage: Stage, reason: string, kind: string, name: string, hca: string, since = "") {
   return eventually(
-    async () => ofReason(await events(stage), reason, kind, name, hca)[0],
+    async () =>
+      ofReason(await events(stage), reason, kind, name, hca)
+        .find((one) => (one.series?.lastObservedTime ?? one.eventTime) >= since),
     `${reason} of ${hca} on ${kind} ${name}`,
   );
 }
