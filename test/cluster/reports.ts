@@ -23,7 +23,7 @@ import { FLOW, followingNode, refusals, requestsOf, serverFlag, useReports } fro
 import type { Situation } from "./situation.ts";
 import type { Stage } from "./stage.ts";
 
-const FLAPS = 100;
+const FLAPS = 30;
 const QUIET_MS = 20_000;
 
 const say = (line: string) => void process.stderr.write(`    ${line}\n`);
