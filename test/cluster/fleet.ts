@@ -98,6 +98,8 @@ export const FLEET: readonly Situation[] = [
     since: 36,
     async play(stage) {
       await stage.use(EXCLUSIVE);
+      await forgetResources(stage);
+      await stage.servedAgain();
       grant(stage);
       const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
       const hca = stage.exec(pod, "echo $RDMA_HCAS");
@@ -155,7 +157,8 @@ export const FLEET: readonly Situation[] = [
     name: "fleet: without a right it shows the rest and says which right; as kubectl rdma it is the same program",
     async play(stage) {
       await stage.use(EXCLUSIVE);
-      await stage.allocatable(RESOURCE, 4);
+      await forgetResources(stage);
+      await stage.servedAgain();
       grant(stage);
       const path = [join(ROOT, "deploy"), join(process.execPath, ".."), process.env.PATH].join(delimiter);
       const kubectl = run(stage, OPERATOR, [stage.cluster.programs.kubectl, "rdma", "--nodes", NODE_NAME], path);
