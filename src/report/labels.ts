@@ -36,6 +36,7 @@ export function labelsOf({ states, snapshot }: Inventory, flapping: ReadonlySet<
   const rates = ports.flatMap(({ port }) => port.upRateGbps ?? port.rateGbps ?? []);
   const found: (readonly [string, string | null])[] = [
     ["hcas", String(hcas.size)],
+    ["ports", String(ports.length)],
     ["ports-active", String(active.length)],
     ["rate-gbps", rates.length === 0 ? null : labelValue(String(Math.max(...rates)))],
     ["firmware", firmwareOf(all)],

@@ -219,6 +219,7 @@ Deno.test("labels tell what a node has, and are gone with the last adapter", asy
     "rdma.tencent.com/hcas": "1",
     "rdma.tencent.com/link-layer.infiniband": "true",
     "rdma.tencent.com/netns-mode": "shared",
+    "rdma.tencent.com/ports": "2",
     "rdma.tencent.com/ports-active": "1",
     "rdma.tencent.com/rate-gbps": "100",
     "rdma.tencent.com/transport.ib": "true",
