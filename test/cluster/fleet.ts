@@ -77,12 +77,29 @@ function grant(stage: Stage): void {
   kubectl.call(stage.cluster, ["apply", "-f", "-"], made);
 }
 
+/**
+ * The kubelet counts the devices of a plugin that is gone as unhealthy for five minutes, and `fleet` says so. One that was
+ * started without the file in which it keeps them knows of none, and what the node object had of them is removed by hand.
+ */
+async function forgetResources(stage: Stage): Promise<void> {
+  const { node, space, api } = stage.cluster;
+  await node.stopKubelet();
+  space.run(["rm", "-f", "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"]);
+  const extended = Object.keys((await stage.node()).status.capacity ?? {}).filter((name) => name.includes("/"));
+  const gone = Object.fromEntries(extended.map((name) => [name, null]));
+  await api.patch(`/api/v1/nodes/${NODE_NAME}/status`, { status: { capacity: gone, allocatable: gone } });
+  await node.startKubelet();
+  await stage.cluster.nodeReady();
+}
+
 export const FLEET: readonly Situation[] = [
   {
     name: "fleet: a port goes down under a pod: a row with its reason and status 1; back, status 0",
     since: 36,
     async play(stage) {
       await stage.use(EXCLUSIVE);
+      await forgetResources(stage);
+      await stage.servedAgain();
       grant(stage);
       const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
       const hca = stage.exec(pod, "echo $RDMA_HCAS");
@@ -113,6 +130,7 @@ export const FLEET: readonly Situation[] = [
     since: 36,
     async play(stage) {
       await useDra(stage);
+      await forgetResources(stage);
       grant(stage);
       const pod = await runClaim(stage, { cel: "rdma.rdmaDevice == 'mlx5_2'" });
       const before = fleet(stage);
@@ -139,7 +157,8 @@ export const FLEET: readonly Situation[] = [
     name: "fleet: without a right it shows the rest and says which right; as kubectl rdma it is the same program",
     async play(stage) {
       await stage.use(EXCLUSIVE);
-      await stage.allocatable(RESOURCE, 4);
+      await forgetResources(stage);
+      await stage.servedAgain();
       grant(stage);
       const path = [join(ROOT, "deploy"), join(process.execPath, ".."), process.env.PATH].join(delimiter);
       const kubectl = run(stage, OPERATOR, [stage.cluster.programs.kubectl, "rdma", "--nodes", NODE_NAME], path);

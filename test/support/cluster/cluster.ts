@@ -156,6 +156,16 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
+  /** Plays while the API server takes requests and answers none; afterwards it does again. */
+  async withFrozenApiServer(play: () => Promise<void>): Promise<void> {
+    this.server.freeze(true);
+    try {
+      await play();
+    } finally {
+      this.server.freeze(false);
+    }
+  }
+
   /** Plays with an API server that was started with these gates. */
   async withGates(featureGates: Features["featureGates"], play: () => Promise<void>): Promise<void> {
     const restart = async (gates: Features["featureGates"]) => {

@@ -76,6 +76,9 @@ export function writeKubeletConfig(
     imageGCHighThresholdPercent: 100,
     // The API server learns of changes when the kubelet next reports; ten seconds is its default.
     nodeStatusUpdateFrequency: "1s",
+    // A pod whose claim could not be prepared is tried again at the next sync, a minute by default: so it is when the API
+    // server's node authorizer hears of the pod later than the kubelet, which happens on a busy machine.
+    syncFrequency: "5s",
     featureGates,
     ...settings,
   };

@@ -49,6 +49,11 @@ export class ApiServer {
     ]);
   }
 
+  /** It stands still, with its connections open, or goes on. */
+  freeze(frozen: boolean): void {
+    this.#daemon?.kill(frozen ? "SIGSTOP" : "SIGCONT");
+  }
+
   /** As when its machine is lost. */
   async stop(): Promise<void> {
     this.#daemon?.kill("SIGKILL");

@@ -110,7 +110,12 @@ export class Space {
     const ended = new Promise<void>((done) => entered.once("close", () => done()));
     if (this.outlives) entered.unref();
     const pid = await child(entered);
-    return { pid, ended, kill: (signal) => void process.kill(pid, signal) };
+    const kill = (signal: NodeJS.Signals) => {
+      process.kill(pid, signal);
+      // It stops itself beside its child, and would then never take note of that one's end.
+      if (signal === "SIGCONT") entered.kill(signal);
+    };
+    return { pid, ended, kill };
   }
 
   /** Runs a command to its end; gives what it printed. @throws with its complaint, unless `tolerant` */

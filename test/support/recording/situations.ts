@@ -16,6 +16,8 @@ export interface RecordedSituation {
 /** All of a kubelet's doings in all situations, by their names. */
 export type Recording = Readonly<Record<string, readonly Recorded[]>>;
 
+/** Of a registration; a kubelet gives its own call within it, GetDevicePluginOptions, what is left of that. */
+const REGISTER_MS = 10_000;
 const THREE = healthy("a", "b", "c");
 /** Wants to be asked about everything. */
 const ASKED: StubOptions = {
@@ -28,7 +30,7 @@ const ASKED: StubOptions = {
 async function registered(kubelet: RecordedKubelet, recorder: Recorder, name: string, options: StubOptions) {
   const stub = await recorder.plugin(name, kubelet.pluginDir, { resource: kubelet.resource, ...options });
   recorder.cause(`${name} registers`);
-  await stub.register();
+  await stub.register({}, REGISTER_MS);
   await recorder.until("ListAndWatch", 1);
   await kubelet.offers(kubelet.resource, options.devices?.length ?? 2);
   return stub;
@@ -97,7 +99,7 @@ export const RECORDED: readonly RecordedSituation[] = [
       await registered(kubelet, recorder, "one", {});
       const second = await recorder.plugin("two", kubelet.pluginDir, { resource: kubelet.resource, devices: THREE });
       recorder.cause("two registers");
-      await second.register();
+      await second.register({}, REGISTER_MS);
       await kubelet.offers(kubelet.resource, 3);
     },
   },
@@ -107,7 +109,7 @@ export const RECORDED: readonly RecordedSituation[] = [
       const first = await registered(kubelet, recorder, "one", {});
       const second = await recorder.plugin("two", kubelet.pluginDir, { resource: kubelet.resource, devices: THREE });
       recorder.cause("two registers");
-      await second.register();
+      await second.register({}, REGISTER_MS);
       await kubelet.offers(kubelet.resource, 3);
       recorder.cause("one ends its stream");
       first.endStreams();
