@@ -56,14 +56,18 @@ export const UPDATES: readonly Situation[] = [
 
 async function tenRollouts(stage: Stage): Promise<void> {
   const stop = new AbortController();
-  const watched = followNumbers(stage, stop.signal);
+  const watched = followNumbers(stage, stop.signal, "3 of 4");
   const before = await namesOf(stage);
   for (let i = 1; i <= ROLLOUTS; i++) await rollOut(stage, String(i));
   ok(!before.includes((await namesOf(stage))[0]!), "the plugin's pod is still the one of before");
   // A change that must be seen: it shows that the watch sees such, and comes after all that the rollouts did.
   await stage.cluster.host.portDown("mlx5_0", 1);
-  await stage.allocatable(RESOURCE, 3, 40_000);
-  stop.abort();
+  try {
+    await stage.allocatable(RESOURCE, 3, 40_000);
+  } catch (error) {
+    stop.abort();
+    throw error;
+  }
   const { changes, numbers } = await watched;
   equal(numbers.pop(), "3 of 4");
   const blinks = numbers.filter((one) => one !== "4 of 4");
@@ -82,8 +86,12 @@ async function namesOf(stage: Stage): Promise<string[]> {
   return (await stage.pluginPods()).map(({ metadata }) => metadata.name);
 }
 
-/** Follows the node until `signal` aborts; the numbers are what it offered whenever that was another. */
-async function followNumbers(stage: Stage, signal: AbortSignal): Promise<{ changes: number; numbers: string[] }> {
+/** Follows the node until it offers `last` or `signal` aborts; the numbers are what it offered whenever that was another. */
+async function followNumbers(
+  stage: Stage,
+  signal: AbortSignal,
+  last: string,
+): Promise<{ changes: number; numbers: string[] }> {
   let changes = 0;
   const numbers: string[] = [];
   try {
@@ -92,6 +100,7 @@ async function followNumbers(stage: Stage, signal: AbortSignal): Promise<{ chang
       const { capacity, allocatable } = node.status;
       const now = `${allocatable?.[RESOURCE]} of ${capacity?.[RESOURCE]}`;
       if (now !== numbers.at(-1)) numbers.push(now);
+      if (now === last) break;
     }
   } catch (error) {
     if (!signal.aborted) throw error;
