@@ -173,11 +173,18 @@ export async function record(
   return recording;
 }
 
-/** What must be the same of two kubelets: everything but the times, and the order of ends on different connections. */
+/**
+ * What must be the same of two kubelets: everything but the times, and the order of what its threads do at once: ends on
+ * different connections, and the list of a plugin that the watcher found beside the answer to it.
+ */
 export function comparable(events: readonly Recorded[]): object[] {
   const ends = (event: Recorded) => event.event === "the kubelet ends ListAndWatch";
-  return events.toSorted((a, b) => ends(a) && ends(b) ? a.plugin.localeCompare(b.plugin) : 0)
-    .map(({ afterMs: _, ...rest }) => rest);
+  const sorted = events.toSorted((a, b) => ends(a) && ends(b) ? a.plugin.localeCompare(b.plugin) : 0);
+  const at = sorted.findIndex(({ event }, index) =>
+    event === "NotifyRegistrationStatus" && sorted[index + 1]?.event === "ListAndWatch"
+  );
+  if (at >= 0) sorted.splice(at, 2, sorted[at + 1]!, sorted[at]!);
+  return sorted.map(({ afterMs: _, ...rest }) => rest);
 }
 
 async function refused(recorder: Recorder, register: () => Promise<void>): Promise<void> {
