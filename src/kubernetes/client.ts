@@ -309,6 +309,10 @@ function textOf(response: IncomingMessage): Promise<string> {
     response.on("close", () => {
       if (!response.complete) reject(new Error("the connection was closed before the end of the response"));
     });
+    // A response that has arrived whole and is destroyed before it was read has no end and no error.
+    const givenUp = () => reject(new Error("the response was given up before its end"));
+    body.on("close", givenUp);
+    if (body.destroyed) givenUp();
   });
 }
 

@@ -92,8 +92,10 @@ export function openReports(settings: ReportSettings, log: Log): Reports {
     attach: (agent) => reporter.attach(agent),
     close: async () => {
       file?.close();
+      // The reporter first: it asks for no pods once their connection is closed.
+      const ended = reporter.close();
       await api?.close();
-      await reporter.close();
+      await ended;
     },
   };
 }
@@ -120,6 +122,7 @@ function openApi(settings: ReportSettings, log: Log) {
     labels: lane("the node's labels", rights("node-labels"), (signal) => labels.work(signal)),
     events: lane("the node's events", rights("kubernetes-events"), (signal) => events.work(signal)),
   };
+  let running: readonly Promise<void>[] = [];
   return {
     pods: settings.events ? podFinder(settings, client, resources, log) : null,
     sinks: {
@@ -145,13 +148,14 @@ function openApi(settings: ReportSettings, log: Log) {
     },
     start: (known: (same: boolean) => void) => {
       onKnown = known;
-      for (const one of Object.values(lanes)) void one.run(stop.signal);
+      running = Object.values(lanes).map((one) => one.run(stop.signal));
     },
-    close: () => {
+    /** Resolves when no request is under way: each has a timer until its answer is read. */
+    close: async () => {
       stop.abort();
       client.close();
       resources.close();
-      return Promise.resolve();
+      await Promise.all(running);
     },
   };
 }

@@ -113,10 +113,12 @@ export class Reporter {
   /** The first registration after the plugin's own start is no news, unless the kubelet was down before. */
   #kubeletMayBeNew(sessions: readonly SessionStatus[]): boolean {
     let news = false;
-    for (const { resource, phase, registrations } of sessions) {
+    for (const { resource, phase, code, registrations } of sessions) {
       const known = this.#accepted.get(resource);
       if (known !== undefined && registrations > known) news = true;
-      if (registrations > 0 || phase === "waiting") this.#accepted.set(resource, registrations);
+      // A session that starts waits, too: until its first registration is answered, however long that takes.
+      const down = phase === "waiting" && code !== "starting";
+      if (registrations > 0 || down) this.#accepted.set(resource, registrations);
     }
     return news;
   }

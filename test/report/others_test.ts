@@ -87,6 +87,47 @@ Deno.test("a plugin that is standby beside another one reports nothing, and does
   await reporter.close();
 });
 
+Deno.test("a first registration that takes long is no new kubelet, and one after a kubelet that was down is", async () => {
+  const inventory = await inspected("connectx-roce-vfs");
+  const session = (code: SessionStatus["code"], registrations: number): SessionStatus => (
+    {
+      resource: "tencent.com/rdma",
+      phase: registrations > 0 ? "registered" : "waiting",
+      code,
+      via: "socket",
+      socket: "",
+      streams: 0,
+      registrations,
+      reason: null,
+    }
+  );
+  const forgottenAfter = async (...seen: readonly SessionStatus[]) => {
+    let forgotten = 0;
+    const sinks = { condition: null, event: null, labels: null, nodeMayBeNew: () => void forgotten++ };
+    const reporter = new Reporter({ node: NODE, sinks, pods: null });
+    let sessions = seen.slice(0, 1);
+    let changed = () => {};
+    reporter.attach({
+      get state() {
+        return { inventory, sessions, changes: [] };
+      },
+      observe: ({ onState }) => {
+        changed = onState!;
+        return () => {};
+      },
+    });
+    for (const one of seen.slice(1)) {
+      sessions = [one];
+      changed();
+    }
+    await reporter.close();
+    return forgotten;
+  };
+  equal(await forgottenAfter(session("starting", 0), session("registered", 1)), 0);
+  equal(await forgottenAfter(session("starting", 0), session("no-kubelet-socket", 0), session("registered", 1)), 1);
+  equal(await forgottenAfter(session("starting", 0), session("registered", 1), session("registered", 2)), 1);
+});
+
 Deno.test("an event whose answer got lost is not written twice", async () => {
   await using rig = await ReportRig.start({ host: "connectx-roce-vfs" });
   await rig.ready("True");

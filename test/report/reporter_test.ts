@@ -169,7 +169,7 @@ Deno.test("a condition that may not be written is tried again, and there when th
 });
 
 Deno.test("a kubelet that does not come is in the condition and an event after a while, and its coming, too", async () => {
-  await using rig = await ReportRig.start({ host: HOST, kubeletUp: false });
+  await using rig = await ReportRig.start({ host: HOST, kubeletUp: false, settings: { timing: { lateMs: 200 } } });
   const late = await rig.ready("False", "NotRegistered");
   match(late.message ?? "", /tencent\.com\/rdma is not registered with the kubelet: /);
   await rig.api.waitFor(() => rig.events("RDMARegistrationFailed")[0], "the event");

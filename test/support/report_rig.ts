@@ -61,6 +61,7 @@ export class ReportRig implements AsyncDisposable {
       for (const check of [...this.#waiting]) check();
     };
     const log: Log = { debug: say, info: say, warn: say, error: say };
+    const { timing, ...settings } = this.options.settings ?? {};
     const reports = openReports({
       node: NODE,
       instance: "plugin-x1",
@@ -71,6 +72,7 @@ export class ReportRig implements AsyncDisposable {
       kubeletDir: join(this.world.dir, "kubelet/device-plugins"),
       podResourcesSocket: join(this.dir, "pods/kubelet.sock"),
       driver: "rdma.tencent.com",
+      ...settings,
       timing: {
         firstRetryMs: 10,
         longestRetryMs: 50,
@@ -78,9 +80,8 @@ export class ReportRig implements AsyncDisposable {
         seriesGapMs: 20,
         nodeEveryMs: 10,
         calmMs: 300,
-        lateMs: 200,
+        ...timing,
       },
-      ...this.options.settings,
     }, log);
     this.#reports.push(reports);
     reports.attach(this.world.agent);
