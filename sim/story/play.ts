@@ -58,10 +58,10 @@ async function playStep(step: Step, stage: Stage): Promise<string[]> {
     stage.plugin = null;
     saw.push("the plugin has ended");
   }
-  if (step.published !== undefined) saw.push(await stage.dra!.published(step.published));
+  if (step.published !== undefined) saw.push(await whileItRuns(stage, stage.dra!.published(step.published)));
   if (step.reported !== undefined) saw.push(...await reported(stage.dra!.api, step.reported));
   if (step.claim !== undefined) saw.push(await stage.dra!.claim(kubelet, step.claim));
-  if (step.health !== undefined) saw.push(await expectHealth(kubelet, step.health));
+  if (step.health !== undefined) saw.push(await whileItRuns(stage, expectHealth(kubelet, step.health)));
   if (step.logs !== undefined) saw.push(`log: ${await stage.plugin!.logged(new RegExp(step.logs), STEP_TIMEOUT_MS)}`);
   if (step.expect !== undefined) saw.push(...await expectSeen(kubelet, step.expect, stage));
   if (step.admit !== undefined) saw.push(...await admitPod(kubelet, step.admit));
@@ -79,23 +79,30 @@ async function expectHealth(
   return `pod status: ${device} ${now()!.health}${now()!.message === "" ? "" : `, ${now()!.message}`}`;
 }
 
+/** Waits for what the plugin is to bring about. @throws when the plugin, if there is one, ends first, with its log */
+async function whileItRuns<T>(stage: Stage, holds: Promise<T>): Promise<T> {
+  const { plugin } = stage;
+  if (plugin === null) return await holds;
+  const died = plugin.ended.then(({ code, signal }) => {
+    throw new Error(`the plugin ended with status ${code ?? signal}; its log:\n${plugin.log.slice(-20).join("\n")}`);
+  });
+  try {
+    return await Promise.race([holds, died]);
+  } finally {
+    for (const late of [holds, died]) late.catch(() => {});
+  }
+}
+
 async function expectSeen(kubelet: FakeKubelet, seen: Seen, stage: Stage): Promise<string[]> {
   let fault: string | null = "";
-  const plugin = stage.plugin;
-  const died = plugin?.ended.then(({ code }) => {
-    throw new Error(`the plugin ended with status ${code}; its log:\n${plugin.log.slice(-20).join("\n")}`);
-  });
   const holds = kubelet.waitFor((state) => {
     fault = difference(resourceOf(state.resources, seen.resource), seen);
     return fault === null;
   }, { timeoutMs: STEP_TIMEOUT_MS, what: JSON.stringify(seen) });
   try {
-    await (died === undefined ? holds : Promise.race([holds, died]));
+    await whileItRuns(stage, holds);
   } catch (error) {
-    holds.catch(() => {});
     throw new Error(fault ? `${fault} (${(error as Error).message})` : (error as Error).message, { cause: error });
-  } finally {
-    died?.catch(() => {});
   }
   return [describe(resourceOf(kubelet.state().resources, seen.resource))];
 }

@@ -16,26 +16,36 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import { gatherFrames } from "./http2_gather.ts";
 
-/** What is used of a session. The two methods are the prototype's, until a GOAWAY puts others in front of them. */
+/** What is used of a session. `close` and `destroy` are the prototype's, until a GOAWAY puts others in front of them. */
 interface Session {
   close(...args: unknown[]): void;
   destroy(...args: unknown[]): void;
-  on(event: "goaway", listener: () => void): void;
+  emit(event: string, ...args: unknown[]): boolean;
 }
 
 const METHODS = ["close", "destroy"] as const;
 
-/** The runtime emits "goaway" within the read, right before it closes the session. */
+/**
+ * The runtime emits "goaway" within the read, right before it closes the session. A listener would not do: grpc-js removes
+ * all listeners of a client's session when the server's SETTINGS arrive.
+ */
 function closeAfterGoaway(session: Session): void {
-  session.on("goaway", () => {
-    // Queued first, so that what is put off below finds the prototype's methods.
-    process.nextTick(() => {
-      for (const method of METHODS) Reflect.deleteProperty(session, method);
-    });
-    for (const method of METHODS) {
-      session[method] = (...args) => process.nextTick(() => session[method](...args));
-    }
+  const emit = session.emit.bind(session);
+  session.emit = (event, ...args) => {
+    if (event === "goaway") putOff(session);
+    return emit(event, ...args);
+  };
+}
+
+/** Puts off the end of the session to the next turn. */
+function putOff(session: Session): void {
+  // Queued first, so that what is put off below finds the prototype's methods.
+  process.nextTick(() => {
+    for (const method of METHODS) Reflect.deleteProperty(session, method);
   });
+  for (const method of METHODS) {
+    session[method] = (...args) => process.nextTick(() => session[method](...args));
+  }
 }
 
 /** Wraps the two ways to get a session. grpc-js takes them from the same module object. */
