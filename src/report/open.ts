@@ -54,6 +54,8 @@ export interface ReportTiming {
   readonly calmMs: number;
   /** So long a resource may be without the kubelet. */
   readonly lateMs: number;
+  /** How long the kubelet is given to list its pods. */
+  readonly podsTimeoutMs: number;
 }
 
 const RETRIES = { firstRetryMs: 1_000, longestRetryMs: 60_000, refusedRetryMs: 900_000 };
@@ -112,7 +114,10 @@ function openApi(settings: ReportSettings, log: Log) {
   const labels = new LabelWriter(node, timing.nodeEveryMs);
   const book = new SeriesBook(timing.seriesGapMs);
   const events = new EventWriter(client, book, settings.instance, log);
-  const resources = new PodResources(new PodLister(settings.podResourcesSocket, PODS_TIMEOUT_MS), PODS_MS);
+  const resources = new PodResources(
+    new PodLister(settings.podResourcesSocket, timing.podsTimeoutMs ?? PODS_TIMEOUT_MS),
+    PODS_MS,
+  );
   const lane = (what: string, fix: string, work: (signal: AbortSignal) => Promise<Round>) =>
     new Lane({ ...RETRIES, ...timing, what, fix, work, log });
   const rights = (component: string) =>

@@ -80,6 +80,8 @@ export class ReportRig implements AsyncDisposable {
         seriesGapMs: 20,
         nodeEveryMs: 10,
         calmMs: 300,
+        // On a busy machine the fake kubelet, in this same process, may need more than the second of a node.
+        podsTimeoutMs: 30_000,
         ...timing,
       },
     }, log);
