@@ -186,6 +186,13 @@ export class PodResources {
     return this.#underway ??= this.#renew();
   }
 
+  /**
+   * Resolves when no request is pending. grpc-js leaves a timer behind in a client that is closed while it connects.
+   */
+  async settled(): Promise<void> {
+    await this.#underway;
+  }
+
   close(): void {
     this.#lister.close();
   }

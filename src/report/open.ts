@@ -159,6 +159,7 @@ function openApi(settings: ReportSettings, log: Log) {
     close: async () => {
       stop.abort();
       client.close();
+      await resources.settled();
       resources.close();
       await Promise.all(running);
     },
