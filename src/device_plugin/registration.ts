@@ -9,8 +9,8 @@ import {
   CLIENT_OPTIONS,
   devicePluginServices,
   method,
-  neverStarted,
   type RegisterRequest,
+  withoutAnswer,
 } from "../kubelet/api.ts";
 
 /** The kubelet dials back for up to 10 s inside Register; a shorter deadline would give up on a slow kubelet. */
@@ -65,7 +65,7 @@ export function register(
       signal.removeEventListener("abort", cancel);
       client.close();
       if (error === null) return resolve();
-      reject(new RegistrationError(error.details || error.message, neverStarted(error), { cause: error }));
+      reject(new RegistrationError(error.details || error.message, withoutAnswer(error), { cause: error }));
     };
     const deadline = Date.now() + REGISTER_TIMEOUT_MS;
     const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);

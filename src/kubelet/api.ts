@@ -45,9 +45,12 @@ export const UNHEALTHY = "Unhealthy";
  */
 export const CLIENT_OPTIONS: ChannelOptions = { "grpc.enable_retries": 0, "grpc.use_local_subchannel_pool": 1 };
 
-/** Whether no server received the call, as if nothing were listening. */
-export function neverStarted(error: ServiceError): boolean {
-  return error.code === status.UNAVAILABLE || error.details.startsWith("Failed to start HTTP/2 stream");
+/** What grpc-js says of a call whose stream ended without a status, which it may hear of before the connection's end. */
+const ENDED_WITHOUT_STATUS = /^Failed to start HTTP\/2 stream|^Call cancelled$|Call ended without gRPC status/;
+
+/** Whether no server answered the call, as if nothing were listening: a refusal has a status of the server's. */
+export function withoutAnswer(error: ServiceError): boolean {
+  return error.code === status.UNAVAILABLE || ENDED_WITHOUT_STATUS.test(error.details);
 }
 
 /** Representation of messages for the plugin, the sim and the type generator. */

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
-import { CLIENT_OPTIONS, method, neverStarted, podResourcesServices } from "./api.ts";
+import { CLIENT_OPTIONS, method, podResourcesServices, withoutAnswer } from "./api.ts";
 
 /** Socket path; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
 export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
@@ -146,7 +146,7 @@ function claimedDevices(answer: ListPodResourcesResponse__Output): readonly Clai
 }
 
 function sentence(socket: string, error: ServiceError, timeoutMs: number): string {
-  if (neverStarted(error)) {
+  if (withoutAnswer(error)) {
     return `no one answers on ${socket}; the kubelet is down, or the plugin has no permission to connect (${error.details})`;
   }
   switch (error.code) {

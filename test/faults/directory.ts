@@ -86,7 +86,7 @@ function link(
       ok(lstatSync(path).isSocket(), "the link is gone");
       ok(named.intact());
       await servesAPod(kubelet, DEVICE);
-      equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / (WARN|ERROR) /).join("\n"), "", plugin.log.join("\n"));
       await endsCleanly(plugin, place.kubeletDir);
       ok(named.intact());
     },
@@ -118,7 +118,7 @@ function noKubelet(what: string, make: (path: string) => void): Fault {
       await offered(kubelet, 1);
       await plugin.logged(/code=registered/);
       await servesAPod(kubelet, DEVICE);
-      equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / (WARN|ERROR) /).join("\n"), "", plugin.log.join("\n"));
       quiet(plugin, 8);
       await endsCleanly(plugin, place.kubeletDir);
     },
@@ -150,7 +150,7 @@ function anotherDirectory(what: string, go: (dir: string) => void): Fault {
       // The new one is watched as the old one was: what happens in it is noticed by event.
       await kubelet.restart();
       await offered(kubelet, 1);
-      equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / (WARN|ERROR) /).join("\n"), "", plugin.log.join("\n"));
       quiet(plugin, 14);
       await endsCleanly(plugin, place.kubeletDir);
     },
@@ -229,7 +229,7 @@ export const DIRECTORY: readonly Fault[] = [
       rmSync(path);
       renameSync(`${path}.new`, path);
       await plugin.logged(/code=socket-failed/);
-      equal(said(plugin, /another process/).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, /another process/).join("\n"), "", plugin.log.join("\n"));
       rmSync(path, { recursive: true });
       await kubelet.waitFor(
         (state) => state.resources[RESOURCE]?.allocatable === 1 && count(kubelet, "registered") > 1,

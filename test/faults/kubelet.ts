@@ -92,7 +92,7 @@ function diesInside(call: string, make: (go: GoKubelet, place: OnHost) => Promis
       // Two when the new kubelet's socket took the place of the dead one's while the plugin was dialling it.
       const registered = kubelet.events.filter((event) => event.event === "registered").length;
       ok(registered === 1 || registered === 2, `${registered} registrations: ${plugin.log.join("\n")}`);
-      equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / ERROR /).join("\n"), "", plugin.log.join("\n"));
       saidOnce(plugin, /code=registered/, 3);
       quiet(plugin, 7, lines);
       deepEqual(ours(place.kubeletDir), [SOCKET]);
@@ -152,7 +152,7 @@ export const KUBELET: readonly Fault[] = [
       await plugin.logged(/code=registered/);
       equal(count(kubelet, "registered"), 1);
       await servesAPod(kubelet, DEVICE);
-      equal(said(plugin, / ERROR /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / ERROR /).join("\n"), "", plugin.log.join("\n"));
       saidOnce(plugin, /code=kubelet-not-answering/, 6);
       quiet(plugin, 20);
       await kubelet.stop();
@@ -189,7 +189,7 @@ export const KUBELET: readonly Fault[] = [
       await using kubelet = await fakeKubelet(place.kubeletDir);
       await offered(kubelet, DEVICES);
       await servesAPod(kubelet, DEVICE);
-      equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+      equal(said(plugin, / (WARN|ERROR) /).join("\n"), "", plugin.log.join("\n"));
       saidOnce(plugin, /code=kubelet-not-answering/);
       await kubelet.stop();
       await plugin.logged(/code=no-kubelet-socket/);

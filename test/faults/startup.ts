@@ -42,7 +42,7 @@ async function successorServes(place: OnHost, kubelet: FakeKubelet): Promise<Plu
   equal(count(kubelet, "registered"), registrations + 1);
   await servesAPod(kubelet, DEVICE);
   deepEqual(ours(place.kubeletDir), [SOCKET], "no litter");
-  equal(said(plugin, / (WARN|ERROR) /).length, 0, plugin.log.join("\n"));
+  equal(said(plugin, / (WARN|ERROR) /).join("\n"), "", plugin.log.join("\n"));
   quiet(plugin, 6);
   return plugin;
 }
