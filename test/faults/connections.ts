@@ -11,7 +11,8 @@ import { memoryOf } from "../support/process_figures.ts";
 import { onHost } from "../support/plugin.ts";
 import { FLAG, frame, grpcHeaders, grpcMessage, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, openFiles } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, openFiles } from "./fault.ts";
 import {
   endsCleanly,
   filesAsBefore,

@@ -48,18 +48,3 @@ export function openFiles(pid: number): readonly string[] {
   }
   return targets.sort();
 }
-
-/**
- * Waits for something that no event tells of, such as another process' open files. Checks every 20 ms.
- *
- * @throws Error that names `what` after `timeoutMs`
- */
-export async function eventually<T>(look: () => T | undefined | false, what: string, timeoutMs = 60_000): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const found = look();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

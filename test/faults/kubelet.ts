@@ -14,7 +14,8 @@ import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { FLAG, frame, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import {
   atRest,
   count,

@@ -12,7 +12,8 @@ import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
 import { within } from "../support/temp.ts";
 import type { OnHost } from "../support/plugin.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
-import { eventually, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { openFiles, RESOURCE } from "./fault.ts";
 
 /** The host that most rows are played on, and one of its HCAs. */
 export const HOST = "connectx-roce-vfs";

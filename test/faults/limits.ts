@@ -12,7 +12,8 @@ import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { onHost } from "../support/plugin.ts";
 import { RawConnection } from "../support/raw_http2.ts";
 import { afterScript, startIn } from "../support/wrapped.ts";
-import { eventually, type Fault, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, openFiles, RESOURCE } from "./fault.ts";
 import { filesAtRest } from "./kubelet_rig.ts";
 import { underFault } from "./under_fault.ts";
 
@@ -49,7 +50,7 @@ function inotify(what: "instances" | "watches"): Fault {
           { what, timeoutMs: 40_000 },
         );
         // Not as often as the kubelet: of a call that was overtaken by the next the plugin says nothing.
-        await eventually(() => told() > knew, "the plugin to know of it", 40_000).catch((error: Error) => {
+        await eventually(() => told() > knew, "the plugin to know of it").catch((error: Error) => {
           throw new Error(`${error.message}; it said:\n${plugin.log.join("\n")}`);
         });
         await filesAtRest(plugin.pid);

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import {
   count,
   endsCleanly,

@@ -20,7 +20,8 @@ import { FakeKubelet } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
 import { boundTo, tmpfs } from "../support/tmpfs.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 /** The plugin's own view of the kubelet's directory, which can be read-only without the kubelet's being so. */

@@ -14,7 +14,8 @@ import { temporaryDir } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { settableClock } from "./clock.ts";
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, RESOURCE } from "./fault.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 const HOUR = 3_600;

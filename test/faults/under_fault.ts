@@ -11,7 +11,8 @@ import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { eventually, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { openFiles, RESOURCE } from "./fault.ts";
 
 /** What one fault is done to. */
 export interface Scene {

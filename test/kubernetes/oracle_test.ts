@@ -1,12 +1,12 @@
 import { deepEqual, equal, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { ApiException, KubeConfig, ResourceV1Api, Watch } from "@kubernetes/client-node";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
-import { ApiClient, type ApiError } from "../../src/kubernetes/client.ts";
+import type { ApiClient, ApiError } from "../../src/kubernetes/client.ts";
 import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
-import { FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { type FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
+import { withApiServer } from "../support/api_server.ts";
+import { within } from "../support/temp.ts";
 
 const FIELDS = "spec.driver=d.example,spec.nodeName=n1";
 
@@ -62,16 +62,7 @@ function oracle(
     // The reference client keeps connections and timers of its own.
     sanitizeOps: false,
     sanitizeResources: false,
-    async fn() {
-      using dir = temporaryDir();
-      await using api = await FakeApiServer.start(join(dir.path, "sa"));
-      const client = new ApiClient(api.access);
-      try {
-        await run(api, client);
-      } finally {
-        client.close();
-      }
-    },
+    fn: () => withApiServer(run),
   });
 }
 

@@ -97,7 +97,7 @@ Deno.test("while the API server is away pods are served, and then it gets the la
     await down();
     await up();
   }
-  await rig.logged(/Cannot write the condition RDMAReady: .*tried again/);
+  await rig.log.logged(/Cannot write the condition RDMAReady: .*tried again/);
   await kubelet.admit({ name: "meanwhile", resource: RESOURCE, count: 1 });
   await down();
   const writes = rig.api.store.writes.get(EVENTS) ?? 0;
@@ -107,7 +107,7 @@ Deno.test("while the API server is away pods are served, and then it gets the la
   ok(transition(now) >= transition(first));
   await rig.api.waitFor(() => rig.events("RDMADeviceUnhealthy")[0]?.series?.count === 6, "one series of six");
   equal(rig.events("RDMADeviceUnhealthy").length, 1);
-  await rig.logged(/the condition RDMAReady: written again/);
+  await rig.log.logged(/the condition RDMAReady: written again/);
 });
 
 Deno.test("a plugin that starts again on a node as it left it writes nothing; a transition keeps its time", async () => {
@@ -154,9 +154,9 @@ Deno.test("events that the server refuses are given up, and neither the conditio
   const hca = rig.world.agent.state.inventory!.snapshot.hcas[0]!;
   for (const { number } of hca.ports) await rig.world.host.carrierLost(hca.name, number);
   await rig.ready("False");
-  await rig.logged(/an event \(RDMADeviceUnhealthy of Node node-1\) is given up: .*forbidden/);
+  await rig.log.logged(/an event \(RDMADeviceUnhealthy of Node node-1\) is given up: .*forbidden/);
   // One line for all that are refused, and each is tried once.
-  equal(rig.lines.filter((one) => one.includes("is given up")).length, 1);
+  equal(rig.log.lines.filter((one) => one.includes("is given up")).length, 1);
   ok(rig.api.requests.filter((one) => one.method === "POST").length <= 2);
 });
 
@@ -167,7 +167,7 @@ Deno.test("a condition that may not be written is tried again, and there when th
       api.fault = { kind: "forbidden", verb: "PATCH", resource: "nodes" };
     },
   });
-  await rig.logged(/Cannot write the condition RDMAReady: .*forbidden.*apply the ClusterRole/);
+  await rig.log.logged(/Cannot write the condition RDMAReady: .*forbidden.*apply the ClusterRole/);
   rig.api.fault = null;
   await rig.ready("True");
 });
@@ -229,7 +229,7 @@ Deno.test("an API server in a bad state gets no more than its share, and what it
   }
   rig.api.expireToken();
   for (const { number } of hca.ports) await rig.world.host.carrierLost(hca.name, number);
-  await rig.logged(/Unauthorized/);
+  await rig.log.logged(/Unauthorized/);
   rig.api.rotateToken();
   await rig.ready("False");
   ok(!rig.api.requests.some((one) => one.path.startsWith(SLICES_PATH)));

@@ -12,6 +12,7 @@ import { V8_FLAGS } from "../support/subject.ts";
 import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
 import { socketParent } from "../../sim/host/temporary.ts";
+import { Waits } from "../../sim/waits.ts";
 
 /** One resource of the configuration, as far as the truth about it goes. */
 export interface Resource {
@@ -46,7 +47,7 @@ export class World implements AsyncDisposable {
   #inForce = 0;
   /** Registrations by resource, as the plugin tells of them when they are over. */
   readonly #told = new Map<string, number>();
-  readonly #listeners = new Set<() => void>();
+  readonly #waits = new Waits();
   #resources: readonly Resource[] = [];
   /** Fewest descriptors at rest, from the first sample on. */
   #atRest: number | null = null;
@@ -89,7 +90,7 @@ export class World implements AsyncDisposable {
       if (/configuration .* is active/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
-      for (const check of this.#listeners) check();
+      this.#waits.changed();
     }, [`--v8-flags=${V8_FLAGS}`]);
     await this.#hears("the first registrations", () => this.resources.every(({ name }) => this.#told.has(name)));
     await this.agrees("the start");
@@ -165,15 +166,8 @@ export class World implements AsyncDisposable {
 
   /** Resolves when it is so, asked after every line that the plugin logs. */
   async #hears(what: string, isSo: () => boolean): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => reject(new Error(`The plugin did not tell of ${what}${this.#tail()}`)), PATIENCE);
-    const check = () => isSo() && resolve();
-    this.#listeners.add(check);
-    check();
-    await this.#alive(promise).finally(() => {
-      clearTimeout(timer);
-      this.#listeners.delete(check);
-    });
+    const message = (reason: string) => `The plugin did not tell of ${what}: ${reason}${this.#tail()}`;
+    await this.#alive(this.#waits.until(isSo, message, PATIENCE));
   }
 
   /**

@@ -13,7 +13,7 @@ import { StatusServer } from "../../src/observe/status_server.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
 import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { within } from "./temp.ts";
+import { Waits } from "../../sim/waits.ts";
 import { world } from "./world.ts";
 
 export const RESOURCE = DEFAULT_SPEC.name;
@@ -74,13 +74,9 @@ export async function rig(options: RigOptions): Promise<Rig> {
   server.attach(agent);
   const port = server.port!;
   const state: Rig["state"] = async (holds, what) => {
-    const changed = Promise.withResolvers<void>();
-    const check = () => {
-      if (holds(agent.state)) changed.resolve();
-    };
-    const stop = agent.observe({ onState: check });
-    check();
-    await within(changed.promise, what).finally(stop);
+    const waits = new Waits();
+    const stop = agent.observe({ onState: waits.changed });
+    await waits.until(() => holds(agent.state), what).finally(stop);
   };
   return {
     host,

@@ -9,8 +9,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 import { FakeHost, type HostDescription } from "../../../sim/mod.ts";
+import { eventually } from "../eventually.ts";
 import { Api } from "./api.ts";
 import { killAndRemoveCgroup } from "./cgroups.ts";
 import { configPaths, type KubeletSettings, NODE_NAME, TOKENS, writeConfigFiles } from "./config_files.ts";
@@ -234,9 +234,5 @@ async function removeRest(dir: string, cgroup: string): Promise<void> {
 }
 
 async function serverIsReady(api: Api, dir: string): Promise<void> {
-  const end = performance.now() + 60_000;
-  while (!await api.isReady()) {
-    if (performance.now() > end) throw new Error(`The API server does not start: ${tail(dir, "apiserver")}`);
-    await delay(50);
-  }
+  await eventually(() => api.isReady(), () => `the API server: ${tail(dir, "apiserver")}`);
 }
