@@ -16,9 +16,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parse, stringify } from "yaml";
+import { ROOT } from "../test/support/root.ts";
 import type { ApiAccess } from "../src/kubernetes/access.ts";
 import { ApiClient } from "../src/kubernetes/client.ts";
 import { ApiAlone } from "../test/support/cluster/api_alone.ts";
@@ -26,7 +26,6 @@ import { ensureApiPrograms } from "../test/support/cluster/programs.ts";
 import { DEFAULT_KUBERNETES, versionsFor } from "../test/support/cluster/versions.ts";
 import { fill } from "./fleet_fill.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const USER = { name: "operator", token: "alone-operator" };
 /** Seconds, and MB of peak resident memory. */
 const TARGET = { seconds: 10, megabytes: 200 };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,6 +15,7 @@ import { DEFAULT_SPEC } from "../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
 import { bundle } from "../test/support/bundle.ts";
 import { plugin } from "../test/support/subject.ts";
+import { run } from "../test/support/run.ts";
 
 /** The resource that the plugin offers. */
 export const RESOURCE = DEFAULT_SPEC.name;
@@ -47,8 +48,7 @@ export async function inOwnNetns(module: string, main: () => Promise<void>): Pro
 
 /** `ip` with the arguments as one string. Throws when it fails. */
 export function ip(args: string): void {
-  const { status, stderr, error } = spawnSync("ip", args.split(" "), { encoding: "utf8" });
-  if (status !== 0) throw new Error(`ip ${args}: ${error?.message ?? stderr}`);
+  run("ip", args.split(" "));
 }
 
 /** The plugin between a fake host and a fake kubelet. */

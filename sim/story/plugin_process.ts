@@ -43,23 +43,34 @@ export interface Ended {
   readonly signal: string | null;
 }
 
-/** One plugin process and its log. */
-export class PluginProcess {
+/** The command that runs the plugin of these sources; flags of the plugin follow. */
+export function pluginCommand(...runtime: readonly string[]): readonly string[] {
+  return [execPath, "run", "-A", "--quiet", "--no-check", "--config", CONFIG, ...runtime, MOD];
+}
+
+/** Starts the plugin of these sources. */
+export function startPlugin(flags: readonly string[], onLine?: (line: string) => void): PluginProcess {
+  return new PluginProcess([...pluginCommand(), ...flags], { onLine });
+}
+
+/** A process that is the plugin, however it is started, and its log: what it writes to either stream. */
+export class PluginProcess implements AsyncDisposable {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #waits = new Waits();
   #running = true;
 
-  /** @param onLine called with every line of the log */
-  constructor(flags: readonly string[], onLine: (line: string) => void = () => {}, runtime: readonly string[] = []) {
-    this.#child = spawn(
-      execPath,
-      ["run", "-A", "--quiet", "--no-check", "--config", CONFIG, ...runtime, MOD, ...flags],
-      {
-        stdio: ["ignore", "pipe", "pipe"],
-      },
-    );
+  /** @param options.onLine called with every line of the log */
+  constructor(
+    command: readonly string[],
+    { onLine = () => {}, env = process.env }: {
+      readonly onLine?: ((line: string) => void) | undefined;
+      readonly env?: NodeJS.ProcessEnv;
+    } = {},
+  ) {
+    const [program = "", ...args] = command;
+    this.#child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
     let rest = "";
     const take = (chunk: Uint8Array) => {
       const parts = (rest + new TextDecoder().decode(chunk)).split("\n");
@@ -80,7 +91,10 @@ export class PluginProcess {
       };
       this.#child.once("exit", () => this.#running = false);
       this.#child.once("close", end);
-      this.#child.once("error", () => end(null, null));
+      this.#child.once("error", (error) => {
+        this.#lines.push(String(error));
+        end(null, null);
+      });
     });
   }
 
@@ -113,5 +127,9 @@ export class PluginProcess {
     const ended = await this.ended;
     clearTimeout(timer);
     return ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }

@@ -1,5 +1,4 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { intervalOf } from "../../src/agent/error_watch.ts";
 import { devices } from "../../src/pool/devices.ts";
@@ -7,6 +6,7 @@ import type { ErrorRule, ResourceSpec } from "../../src/pool/spec.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { AgentState } from "../../src/agent/agent.ts";
 import { RESOURCE, type Rig, rig, withCounters } from "../support/rig.ts";
+import { run } from "../support/run.ts";
 
 /** Windows that are short for a machine and long for a test. */
 const rule = (counter: string, limit = 5, windowMs = 1_000): ErrorRule => ({ counter, limit, windowMs });
@@ -26,7 +26,7 @@ const set = (plugin: Rig, hca: string, file: string, value: number) =>
 async function hang(plugin: Rig, hca: string, file: string): Promise<Deno.FsFile> {
   await plugin.host.removeFile(`class/infiniband/${hca}/ports/1/${file}`, { quiet: true });
   const path = join(plugin.host.hcaPath(hca), `ports/1/${file}`);
-  equal(spawnSync("mkfifo", [path]).status, 0);
+  run("mkfifo", [path]);
   return await Deno.open(path, { read: true, write: true });
 }
 

@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseAllDocuments, stringify } from "yaml";
-import { ROOT } from "./deployment.ts";
+import { ROOT } from "../support/root.ts";
 import {
   claimSpec,
   createPod,

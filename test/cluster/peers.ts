@@ -6,7 +6,7 @@
 import { deepEqual, equal, match } from "@std/assert";
 import { join } from "node:path";
 import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
-import { ROOT } from "./deployment.ts";
+import { ROOT } from "../support/root.ts";
 import type { Situation } from "./situation.ts";
 
 /** What the shared plugin's users write: every adapter of a vendor, handed out together. */

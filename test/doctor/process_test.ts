@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../support/root.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { box } from "../support/box.ts";
@@ -18,7 +18,6 @@ import { temporaryDir, within } from "../support/temp.ts";
 
 const OF_THIS_MACHINE = ["memlock", "inotify", "provider", "selinux"];
 const RESOURCE = "tencent.com/rdma";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 function troubles(json: string): string[] {
   return (JSON.parse(json) as Finding[])
@@ -184,7 +183,7 @@ Deno.test("doctor says that a name is taken when the kubelet has it and this plu
   }
 });
 
-for (const set of ["image", "no-ffi"]) {
+for (const set of ["image", "no-ffi"] as const) {
   Deno.test({
     name:
       `doctor in the image, with the permission set ${set}, raises no alarm on a healthy node and names what it did not see`,
@@ -193,23 +192,24 @@ for (const set of ["image", "no-ffi"]) {
       await using room = await box("connectx-ib-dual");
       await using kubelet = new FakeKubelet({ dir: room.kubeletDir });
       await kubelet.start();
-      const run = (...flags: string[]) =>
-        room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", "doctor", "--json", ...flags);
-      const healthy = run("--sysfs-root=/host/sys", "--dev-root=/host/dev");
-      equal(await within(healthy.ended, "the doctor"), 0, healthy.output());
-      deepEqual(troubles(healthy.output()), []);
-      const findings = JSON.parse(healthy.output()) as Finding[];
+      const run = async (...args: string[]) => {
+        const plugin = room.plugin(set, args);
+        const { code } = await within(plugin.ended, `the end of ${args[0]}`);
+        return { code, said: plugin.log.join("\n") };
+      };
+      const healthy = await run("doctor", "--json", "--sysfs-root=/host/sys", "--dev-root=/host/dev");
+      equal(healthy.code, 0, healthy.said);
+      deepEqual(troubles(healthy.said), []);
+      const findings = JSON.parse(healthy.said) as Finding[];
       match(findings.find((one) => one.id === "sandbox")!.what, /not checked/);
       ok(!findings.some((one) => one.id === "provider"), "nothing is known of the providers");
       // libc can be asked where FFI is allowed; without it nothing is claimed.
       equal(findings.some((one) => one.id === "memlock"), set === "image");
       // What a person forgets who types the command in the container.
-      const bare = run("--dev-root=/host/dev");
-      equal(await within(bare.ended, "the doctor"), 1, bare.output());
-      deepEqual(troubles(bare.output()), ["problem sandbox"]);
-      const listed = room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", "list");
-      await within(listed.ended, "list");
-      match(listed.output(), /Deno's permissions do not allow access to \/sys/);
+      const bare = await run("doctor", "--json", "--dev-root=/host/dev");
+      equal(bare.code, 1, bare.said);
+      deepEqual(troubles(bare.said), ["problem sandbox"]);
+      match((await run("list")).said, /Deno's permissions do not allow access to \/sys/);
     },
   });
 }

@@ -2,7 +2,8 @@ import { deepEqual, equal } from "@std/assert";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
-import { podOf, ROOT } from "../support/manifests/files.ts";
+import { podOf } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { documents } from "../support/manifests/schemas.ts";
 import { onHost } from "../support/plugin.ts";
 

@@ -10,7 +10,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { memoryOf } from "../support/process_figures.ts";
 import { V8_FLAGS } from "../support/subject.ts";
-import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
+import { pluginCommand, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { FLAG, frame, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
@@ -244,17 +244,16 @@ export const KUBELET: readonly Fault[] = [
       const go = await goKubelet(place.kubeletDir);
       await using kubelet = go.kubelet;
       let changed = { count: 0, tell: () => {} };
-      const plugin = new PluginProcess(
-        [...pluginFlags(place.host, place.kubeletDir), "--config", config],
-        (line) => {
+      // The image's flags. With the defaults the heap takes what it finds, and says nothing about what is held.
+      const command = pluginCommand(`--v8-flags=${V8_FLAGS}`);
+      const flags = [...pluginFlags(place.host, place.kubeletDir), "--config", config];
+      await using plugin = new PluginProcess([...command, ...flags], {
+        onLine: (line) => {
           if (!/mlx5_0: (Unh|H)ealthy → /.test(line)) return;
           changed.count++;
           changed.tell();
         },
-        // The image's. With the defaults the heap takes what it finds, and says nothing about what is held.
-        [`--v8-flags=${V8_FLAGS}`],
-      );
-      await using _plugin = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      });
       await offeredTo(go, 6_000);
       const changes = async (n: number) => {
         for (let i = 0; i < n; i++) {

@@ -5,7 +5,6 @@
  * @module
  */
 import { doesNotMatch, equal, match, ok, rejects } from "@std/assert";
-import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
@@ -16,6 +15,7 @@ import { eventually } from "../support/eventually.ts";
 import { type Fault, openFiles, RESOURCE } from "./fault.ts";
 import { filesAtRest } from "./kubelet_rig.ts";
 import { underFault } from "./under_fault.ts";
+import { run } from "../support/run.ts";
 
 const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
 
@@ -25,7 +25,7 @@ function inotify(what: "instances" | "watches"): Fault {
   const wrapper = ["unshare", "--user", "--map-root-user", ...afterScript(`echo 0 > ${path}`)];
   const watching = (plugin: PluginProcess) => openFiles(plugin.pid).filter((file) => file === "anon_inode:inotify");
   const inNamespace = (plugin: PluginProcess, script: string) =>
-    execFileSync("nsenter", ["--user", "--preserve-credentials", `--target=${plugin.pid}`, "sh", "-c", script]);
+    run("nsenter", ["--user", "--preserve-credentials", `--target=${plugin.pid}`, "sh", "-c", script]);
   return {
     name: `All inotify ${what} are used up: directories are polled every second, which is said once for each`,
     injected: `a user namespace whose limit of inotify ${what} is 0, from the start on; then it is raised`,
@@ -36,8 +36,7 @@ function inotify(what: "instances" | "watches"): Fault {
       await using place = onHost("connectx-ib-dual");
       await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
       await kubelet.start();
-      const plugin = startIn(wrapper, place, []);
-      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      await using plugin = startIn(wrapper, place, []);
       const told = () => count(plugin.log, /code=registered/);
       const registered = async (what: string, knew: number) => {
         await kubelet.waitFor(
@@ -66,7 +65,7 @@ function inotify(what: "instances" | "watches"): Fault {
       equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
       inNamespace(plugin, `echo 100 > ${path}`);
       const watches = `grep -l '^inotify wd' /proc/${plugin.pid}/fdinfo/* | wc -l`;
-      await eventually(() => Number(execFileSync("sh", ["-c", watches])) > 0, "the directory to be watched again");
+      await eventually(() => Number(run("sh", ["-c", watches])) > 0, "the directory to be watched again");
       const second = told();
       await kubelet.restart();
       await registered("the registration after a restart that the watch may find", second);
@@ -81,8 +80,8 @@ function inotify(what: "instances" | "watches"): Fault {
 /** Sets how many files a running process may have open; gives what it was. */
 function limitFiles(pid: number, files: number): number {
   const process = ["--pid", String(pid)];
-  const before = execFileSync("prlimit", [...process, "--nofile", "--raw", "--noheadings", "--output=SOFT"]);
-  execFileSync("prlimit", [...process, `--nofile=${files}:`]);
+  const before = run("prlimit", [...process, "--nofile", "--raw", "--noheadings", "--output=SOFT"]);
+  run("prlimit", [...process, `--nofile=${files}:`]);
   return Number(before);
 }
 
@@ -180,8 +179,7 @@ export const LIMITS: readonly Fault[] = [
       await using place = onHost("connectx-ib-dual");
       const outcomes: string[] = [];
       for (let files = 12; outcomes.at(-1) !== "found"; files++) {
-        const plugin = startIn(["prlimit", `--nofile=${files}:${files}`], place, []);
-        await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+        await using plugin = startIn(["prlimit", `--nofile=${files}:${files}`], place, []);
         const failed = plugin.logged(FAILED).then(() => "failed", () => "ended");
         const found = plugin.logged(/ found 1 HCA$/).then(() => "found", () => "ended");
         const outcome = await Promise.race([failed, found, plugin.ended.then(() => "ended")]);

@@ -12,7 +12,8 @@ import { identityOf, socketName, temporaryPath } from "../../src/kubelet/socket_
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { compileDieAt, startWith, type Step } from "./die_at.ts";
+import { startIn } from "../support/wrapped.ts";
+import { dieAt, type Step } from "./die_at.ts";
 import { type Fault, RESOURCE } from "./fault.ts";
 import {
   count,
@@ -61,9 +62,8 @@ function diesAt(what: string, step: Omit<Step, "deed">, left: RegExp | null): Fa
     needs: ["gcc"],
     async run() {
       await using place = onHost(HOST);
-      const library = compileDieAt(place.dir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
-      const first = startWith(library, { ...step, deed: "die" }, () => place.start());
+      await using first = startIn(dieAt(place.dir, { ...step, deed: "die" }), place, []);
       await killed(first);
       equal(count(kubelet, "registered"), 0);
       if (left === null) deepEqual(ours(place.kubeletDir), []);
@@ -241,10 +241,9 @@ export const STARTUP: readonly Fault[] = [
     needs: ["gcc"],
     async run() {
       await using place = onHost(HOST);
-      const library = compileDieAt(place.dir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
       const step: Step = { when: "before", call: "rename", path: "/device-plugins/", deed: "wipe" };
-      const plugin = startWith(library, step, () => place.start());
+      await using plugin = startIn(dieAt(place.dir, step), place, []);
       await offered(kubelet, 1);
       equal(said(plugin, /code=socket-failed/).length, 1);
       await plugin.logged(/code=registered/);

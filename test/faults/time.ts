@@ -90,11 +90,10 @@ export const TIME: readonly Fault[] = [
     async run() {
       using dir = temporaryDir();
       const clock = settableClock(dir.path);
-      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
       const setting = {
         preset: "connectx-roce-vfs",
         flags: ["--http", "127.0.0.1:0"],
-        start: (place: Parameters<typeof startIn>[1], flags: readonly string[]) => startIn(wrapper, place, flags),
+        start: (place: Parameters<typeof startIn>[1], flags: readonly string[]) => startIn(clock.wrapper, place, flags),
         lines: 2 * JUMPS.length,
       };
       await underFault(setting, (scene) =>
@@ -132,12 +131,10 @@ export const TIME: readonly Fault[] = [
     async run() {
       using dir = temporaryDir();
       const clock = settableClock(dir.path);
-      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
       await using place = onHost("connectx-ib-dual");
       await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
       await kubelet.start();
-      const plugin = startIn(wrapper, place, []);
-      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      await using plugin = startIn(clock.wrapper, place, []);
       // Between the start of the process and the kubelet's answer, which it gives only after it has dialled back.
       await eventually(() => kubelet.history.some((event) => event.kind === "register"), "the call");
       clock.set(10 * YEAR);

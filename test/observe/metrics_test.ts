@@ -11,6 +11,7 @@ import { after, hca, HOST, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
+import { run } from "../support/run.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 
@@ -215,7 +216,7 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   // A named pipe that has a writer: it can be opened at once, and reading waits, as sysfs waits for firmware.
   const path = join(plugin.host.hcaPath("mlx5_3"), "ports/1/counters/port_rcv_data");
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
-  equal(spawnSync("mkfifo", [path]).status, 0);
+  run("mkfifo", [path]);
   const writer = await Deno.open(path, { read: true, write: true });
   const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 2_000 });
   const hcas = plugin.agent.state.inventory!.snapshot.hcas;

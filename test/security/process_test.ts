@@ -142,8 +142,7 @@ for (const umask of ["0000", "0777"]) {
     await kubelet.start();
     const cdiDir = join(place.dir, "cdi");
     mkdirSync(cdiDir);
-    const plugin = startIn(afterScript(`umask ${umask}`), place, ["--cdi", "--cdi-dir", cdiDir]);
-    await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+    await using plugin = startIn(afterScript(`umask ${umask}`), place, ["--cdi", "--cdi-dir", cdiDir]);
     await devices(kubelet, plugin, 1);
     const mode = (path: string) => (lstatSync(path).mode & 0o7777).toString(8);
     equal(mode(join(place.kubeletDir, socketName(RESOURCE))), "600");

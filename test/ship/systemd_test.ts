@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { execPath } from "node:process";
 import { FakeKubelet, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { parseCommandLine } from "../../src/cli/flags.ts";
-import { ROOT } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
@@ -14,7 +14,7 @@ import { temporaryDir } from "../support/temp.ts";
 
 const UNIT = "deploy/systemd/rdma-device-plugin.service";
 const LAUNCHER = "deploy/systemd/rdma-device-plugin";
-const EXEC = join(ROOT, "test/support/exec.ts");
+
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
 /** Values of a key of the unit, in order. */
@@ -82,7 +82,7 @@ Deno.test("the unit's command runs the bundle, with its environment and the imag
 
 /** Runs that command until the kubelet has the HCA; checks what the process was started with, and how it ends. */
 async function registers(kubelet: FakeKubelet, command: readonly string[], program: string) {
-  const plugin = new PluginProcess([], () => {}, [EXEC, JSON.stringify(command)]);
+  const plugin = new PluginProcess(command);
   try {
     await kubelet.waitFor((state) => state.resources["tencent.com/rdma"]?.allocatable === 1, {
       what: "the HCA",

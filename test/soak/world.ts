@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { V8_FLAGS } from "../support/subject.ts";
-import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
+import { FakeHost, FakeKubelet, pluginCommand, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
 import { socketParent } from "../../sim/host/temporary.ts";
 import { Waits } from "../../sim/waits.ts";
@@ -86,12 +86,14 @@ export class World implements AsyncDisposable {
       "--registration",
       this.registration,
     ];
-    this.#plugin = new PluginProcess([...pluginFlags(this.host, this.kubeletDir), ...flags], (line) => {
+    const command = [...pluginCommand(`--v8-flags=${V8_FLAGS}`), ...pluginFlags(this.host, this.kubeletDir), ...flags];
+    const onLine = (line: string) => {
       if (/configuration .* is active/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
       this.#waits.changed();
-    }, [`--v8-flags=${V8_FLAGS}`]);
+    };
+    this.#plugin = new PluginProcess(command, { onLine });
     await this.#hears("the first registrations", () => this.resources.every(({ name }) => this.#told.has(name)));
     await this.agrees("the start");
   }

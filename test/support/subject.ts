@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process, { execPath } from "node:process";
@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { type FakeHost, pluginFlags } from "../../sim/mod.ts";
 import { register } from "../../src/device_plugin/registration.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { run } from "./run.ts";
 
 /** Where a subject finds the world that it is put into. */
 export interface World {
@@ -76,7 +77,7 @@ function ours(command: readonly string[], env: Readonly<Record<string, string>>)
 /** The reference in Go, built first. */
 export function reference(directory: string): Subject {
   const program = join(directory, "reference");
-  execFileSync("go", ["build", "-buildvcs=false", "-o", program, "."], {
+  run("go", ["build", "-buildvcs=false", "-o", program, "."], {
     cwd: fileURLToPath(new URL("../../bench/reference/", import.meta.url)),
     env: { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
   });

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -22,6 +21,7 @@ import type { NodeObject } from "./objects.ts";
 import { ensurePrograms, kubectlPath, type Programs } from "./programs.ts";
 import { isAlive, Space, type SpacePlace, tail } from "./space.ts";
 import type { Versions } from "./versions.ts";
+import { run } from "../run.ts";
 
 export interface ClusterOptions extends Partial<Features> {
   readonly versions: Versions;
@@ -222,9 +222,7 @@ async function removeAbandoned(): Promise<void> {
 
 function kubectl(program: string, kubeconfig: string, args: readonly string[], input?: string): string {
   const env = { ...process.env, KUBECONFIG: kubeconfig };
-  const run = spawnSync(program, args, { encoding: "utf8", env, ...input === undefined ? {} : { input } });
-  if (run.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${run.stderr.trim()}`);
-  return run.stdout;
+  return run(program, args, input === undefined ? { env } : { env, input });
 }
 
 /** What the kernel does not take away with the namespaces. */
