@@ -17,6 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { manyHcas } from "../sim/host/presets.ts";
 import { DEFAULT_SPEC } from "../src/pool/spec.ts";
+import { offered } from "../test/support/kubelet.ts";
 import { bundle } from "../test/support/bundle.ts";
 import { DraRig } from "../test/support/dra_rig.ts";
 import { type Memory, memoryOf } from "../test/support/process_figures.ts";
@@ -69,7 +70,7 @@ async function claims(rig: DraRig, hcas: number, pods: number): Promise<number[]
 }
 
 async function devices(rig: DraRig, hcas: number, pods: number): Promise<number[]> {
-  await rig.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, { what: `${hcas} devices` });
+  await offered(rig.kubelet, hcas);
   const calls: number[] = [];
   for (let i = 0; i < pods; i++) {
     const begun = performance.now();

@@ -17,8 +17,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { C, OFFSET, SIZE } from "../src/hca/abi.ts";
 import { type Bytes, type Libc, openLibc } from "../src/hca/libc.ts";
 import { parseError, parseMessages } from "../src/hca/events/netlink_parse.ts";
+import { offered } from "../test/support/kubelet.ts";
 import { memoryOf } from "../test/support/process_figures.ts";
-import { inOwnNetns, ip, quantile, RESOURCE, type Rig, rig } from "./rig.ts";
+import { inOwnNetns, ip, quantile, type Rig, rig } from "./rig.ts";
 
 /** Milliseconds that issue and README promise. */
 const TARGET = { median: 20, p99: 100 };
@@ -108,7 +109,7 @@ async function recover({ host, kubelet }: Rig, link: Link): Promise<void> {
   const names = host.hcaNames();
   for (const name of names) await host.portUp(name, 1, { quiet: true });
   link.toggle();
-  await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === names.length, { what: "all healthy" });
+  await offered(kubelet, names.length);
 }
 
 async function main(): Promise<void> {

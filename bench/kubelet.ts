@@ -5,6 +5,7 @@
  * @module
  */
 import { FakeKubelet } from "../sim/mod.ts";
+import { count } from "../test/support/kubelet.ts";
 import { type BenchResult, buildGoKubelet, type ForeignEvent, ForeignKubelet } from "../test/support/foreign.ts";
 import { quantile } from "./rig.ts";
 
@@ -126,11 +127,11 @@ class SimKubelet implements Kubelet {
   }
 
   get lists(): number {
-    return this.#kubelet.history.filter((event) => event.kind === "list").length;
+    return count(this.#kubelet, "list");
   }
 
   get registrations(): number {
-    return this.#kubelet.history.filter((event) => event.kind === "registered").length;
+    return count(this.#kubelet, "registered");
   }
 
   async list(matches: (list: List) => boolean, what: string, since = 0): Promise<List> {

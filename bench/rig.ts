@@ -11,14 +11,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { DEFAULT_SPEC } from "../src/pool/spec.ts";
-import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
+import { FakeHost, type FakeKubelet, manyHcas } from "../sim/mod.ts";
 import { bundle } from "../test/support/bundle.ts";
+import { fakeKubelet, offered } from "../test/support/kubelet.ts";
 import { plugin } from "../test/support/subject.ts";
 import { run } from "../test/support/run.ts";
-
-/** The resource that the plugin offers. */
-export const RESOURCE = DEFAULT_SPEC.name;
 
 /** Tells the process which runs in the namespace that it is there. */
 const MARK = "BENCH_IN_NETNS";
@@ -67,16 +64,12 @@ export async function rig(hcas: number, ...flags: readonly string[]): Promise<Ri
   const host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas));
   cleanup.defer(() => host.close());
   const kubeletDir = join(dir, "kubelet/device-plugins");
-  const kubelet = new FakeKubelet({ dir: kubeletDir });
-  await kubelet.start();
+  const kubelet = await fakeKubelet(kubeletDir);
   const subject = plugin(await bundle(join(dir, "bundle")));
   const running = await subject.start({ host, kubeletDir, scratch: dir }, "--events", "auto", ...flags);
   cleanup.defer(() => running.stop());
   cleanup.defer(() => kubelet.close());
-  await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
-    what: "every HCA as a healthy device",
-    timeoutMs: 30_000,
-  });
+  await offered(kubelet, hcas);
   const rest = cleanup.move();
   return { host, kubelet, pid: running.pid!, [Symbol.asyncDispose]: () => rest.disposeAsync() };
 }

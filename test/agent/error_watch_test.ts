@@ -5,7 +5,8 @@ import { devices } from "../../src/pool/devices.ts";
 import type { ErrorRule, ResourceSpec } from "../../src/pool/spec.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { AgentState } from "../../src/agent/agent.ts";
-import { RESOURCE, type Rig, rig, withCounters } from "../support/rig.ts";
+import { offered, RESOURCE } from "../support/kubelet.ts";
+import { type Rig, rig, withCounters } from "../support/rig.ts";
 import { run } from "../support/run.ts";
 
 /** Windows that are short for a machine and long for a test. */
@@ -44,7 +45,7 @@ Deno.test("a device is Unhealthy while a counter of its port grows too fast, and
   await plugin.state((state) => healthOf(state) === "mlx5_0:true mlx5_1:false mlx5_2:true", "mlx5_1 is Unhealthy");
   const refused = await plugin.kubelet.allocate(RESOURCE, [["mlx5_1"]]).then(() => "", (error: Error) => error.message);
   match(refused, /link_downed went up by 7 within 1s \(limit 5\)/);
-  await plugin.kubelet.waitFor(({ resources }) => resources[RESOURCE]?.allocatable === 3, { what: "all three again" });
+  await offered(plugin.kubelet, 3);
   deepEqual(plugin.agent.state.changes.filter((one) => one.device === "mlx5_1").map((one) => one.to), [
     "Healthy",
     "Unhealthy",

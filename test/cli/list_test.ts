@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { asJson, asText } from "../../src/cli/list.ts";
 import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
-import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
+import { PRESETS } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered } from "../support/kubelet.ts";
 import { golden } from "../support/golden.ts";
 import { onHost } from "../support/plugin.ts";
 import { inspected } from "../support/inspected.ts";
@@ -66,12 +67,9 @@ Deno.test("docs/troubleshooting.md names every key of list --json", async () => 
 
 Deno.test("list --json prints one object, --watch one for every change, and neither disturbs a running plugin", async () => {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   place.start();
-  const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-    state.resources[DEFAULT_SPEC.name]?.allocatable === n;
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
+  await offered(kubelet, 1);
   const once = place.start("list", "--json");
   equal((await once.ended).code, 0, once.log.join("\n"));
   equal(JSON.parse(once.log.join("")).hcas[0].name, "mlx5_0");
@@ -82,8 +80,8 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
   watching.kill("SIGINT");
   equal((await watching.ended).code, 0);
-  await kubelet.waitFor(devices(0), { what: "the change" });
-  equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
+  await offered(kubelet, 0);
+  equal(count(kubelet, "registered"), 1);
 });
 
 Deno.test("list --watch finds a port that went down where no event tells of it, long before its next scan", async () => {

@@ -17,20 +17,10 @@ import {
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
-import {
-  count,
-  endsCleanly,
-  fakeKubelet,
-  filesAsBefore,
-  filesAtRest,
-  offered,
-  quiet,
-  said,
-  saidOnce,
-  servesAPod,
-} from "./kubelet_rig.ts";
+import type { Fault } from "./fault.ts";
+import { endsCleanly, filesAsBefore, filesAtRest, quiet, said, saidOnce, servesAPod } from "./kubelet_rig.ts";
 import { run } from "../support/run.ts";
 
 const HOST = "connectx-ib-dual";

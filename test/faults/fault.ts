@@ -5,11 +5,7 @@
  * @module
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { type Need, needs } from "../support/need.ts";
-
-/** The resource that a plugin without a configuration offers. */
-export const RESOURCE = DEFAULT_SPEC.name;
 
 /** One fault. */
 export interface Fault {
@@ -47,4 +43,9 @@ export function openFiles(pid: number): readonly string[] {
     }
   }
   return targets.sort();
+}
+
+/** How many lines match. */
+export function matches(lines: readonly string[], pattern: RegExp): number {
+  return lines.filter((line) => pattern.test(line)).length;
 }

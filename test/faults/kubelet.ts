@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { memoryOf } from "../support/process_figures.ts";
 import { V8_FLAGS } from "../support/subject.ts";
 import { pluginCommand, pluginFlags, PluginProcess } from "../../sim/mod.ts";
@@ -15,13 +16,11 @@ import { type OnHost, onHost } from "../support/plugin.ts";
 import { FLAG, frame, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import {
   atRest,
-  count,
   DEVICE,
   endsCleanly,
-  fakeKubelet,
   filesAsBefore,
   filesAtRest,
   type GoKubelet,
@@ -30,7 +29,6 @@ import {
   inFlight,
   killKubelet,
   lastList,
-  offered,
   offeredTo,
   ours,
   quiet,

@@ -7,17 +7,16 @@
 import { doesNotMatch, equal, match, ok, rejects } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import type { PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
 import { RawConnection } from "../support/raw_http2.ts";
 import { afterScript, startIn } from "../support/wrapped.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Fault, openFiles, RESOURCE } from "./fault.ts";
+import { type Fault, matches, openFiles } from "./fault.ts";
 import { filesAtRest } from "./kubelet_rig.ts";
 import { underFault } from "./under_fault.ts";
 import { run } from "../support/run.ts";
-
-const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
 
 /** The kernel counts inotify's instances and watches by user namespace, too: the plugin gets one of its own. */
 function inotify(what: "instances" | "watches"): Fault {
@@ -34,10 +33,9 @@ function inotify(what: "instances" | "watches"): Fault {
     needs: ["root", "unshare"],
     async run() {
       await using place = onHost("connectx-ib-dual");
-      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-      await kubelet.start();
+      await using kubelet = await fakeKubelet(place.kubeletDir);
       await using plugin = startIn(wrapper, place, []);
-      const told = () => count(plugin.log, /code=registered/);
+      const told = () => matches(plugin.log, /code=registered/);
       const registered = async (what: string, knew: number) => {
         await kubelet.waitFor(
           // Once or twice: a kubelet may empty its directory after the plugin has told it the first time.
@@ -69,7 +67,7 @@ function inotify(what: "instances" | "watches"): Fault {
       const second = told();
       await kubelet.restart();
       await registered("the registration after a restart that the watch may find", second);
-      equal(count(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
+      equal(matches(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
       ok(plugin.log.length < 20, plugin.log.join("\n"));
       await kubelet.stop();
       equal((await plugin.stop()).code, 0);
@@ -128,7 +126,7 @@ export const LIMITS: readonly Fault[] = [
         const before = await leaveNoFile(plugin.pid);
         using _crowd = crowd(socket, 50);
         await place.host.carrierLost("mlx5_0", 1);
-        await eventually(() => count(said(), FAILED) === 1, "the sentence");
+        await eventually(() => matches(said(), FAILED) === 1, "the sentence");
         equal(kubelet.state().resources[RESOURCE]?.allocatable, 1, "what was offered before still is");
         await rejects(
           kubelet.allocate(RESOURCE, [["mlx5_0"]]),
@@ -136,13 +134,13 @@ export const LIMITS: readonly Fault[] = [
         );
         equal(said().filter((line) => /found no HCAs|no RDMA driver/.test(line)).join(), "");
         limitFiles(plugin.pid, before);
-        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
+        await eventually(() => matches(said(), /code=registered/) === 1, "the registration");
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
-        equal(count(said(), /INFO {2}scans of the machine succeed again/), 1);
-        equal(count(said(), /WARN .* no longer accepts connections; serving on a new socket/), 1);
-        equal(count(said(), FAILED), 1);
+        equal(matches(said(), /INFO {2}scans of the machine succeed again/), 1);
+        equal(matches(said(), /WARN .* no longer accepts connections; serving on a new socket/), 1);
+        equal(matches(said(), FAILED), 1);
         using _connection = await RawConnection.speaking(socket);
       }),
   },
@@ -161,12 +159,12 @@ export const LIMITS: readonly Fault[] = [
         limitFiles(plugin.pid, before);
         plugin.kill("SIGHUP");
         await eventually(
-          () => count(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
+          () => matches(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
           "the words",
         );
-        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
+        await eventually(() => matches(said(), /code=registered/) === 1, "the registration");
         await devices(1);
-        equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);
+        equal(count(kubelet, "stream-ended"), 0);
         using _connection = await RawConnection.speaking(socket);
       }),
   },
@@ -191,7 +189,7 @@ export const LIMITS: readonly Fault[] = [
         // The runtime names the reason, or only the file of its own that it could not read.
         if (outcome === "ended") match(log, /Too many open files|Failed reading '|Could not load '/);
         else equal(code, 0, log);
-        equal(count(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
+        equal(matches(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
       }
       // How many files lie between what the runtime needs and what a scan needs depends on the machine: none, or a few.
       ok(outcomes.includes("ended"), outcomes.join());

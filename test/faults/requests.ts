@@ -7,10 +7,11 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { RESOURCE } from "../support/kubelet.ts";
 import { FLAG, frame, grpcHeaders, hpack, RawConnection, TYPE } from "../support/raw_http2.ts";
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { memoryOf } from "../support/process_figures.ts";
 import { underFault } from "./under_fault.ts";
 import { ALLOCATE, REQUEST, SERVICE, SILENT } from "./wire.ts";

@@ -7,22 +7,11 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
-import {
-  count,
-  endsCleanly,
-  fakeKubelet,
-  filesAsBefore,
-  filesAtRest,
-  offered,
-  ours,
-  quiet,
-  said,
-  saidOnce,
-  servesAPod,
-} from "./kubelet_rig.ts";
+import type { Fault } from "./fault.ts";
+import { endsCleanly, filesAsBefore, filesAtRest, ours, quiet, said, saidOnce, servesAPod } from "./kubelet_rig.ts";
 
 const HOST = "connectx-roce-vfs";
 const DEVICES = 10;

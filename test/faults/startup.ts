@@ -10,25 +10,13 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { identityOf, socketName, temporaryPath } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { dieAt, type Step } from "./die_at.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
-import {
-  count,
-  endsCleanly,
-  fakeKubelet,
-  goKubelet,
-  inFlight,
-  offered,
-  offeredTo,
-  ours,
-  quiet,
-  said,
-  servesAPod,
-  stopped,
-} from "./kubelet_rig.ts";
+import type { Fault } from "./fault.ts";
+import { endsCleanly, goKubelet, inFlight, offeredTo, ours, quiet, said, servesAPod, stopped } from "./kubelet_rig.ts";
 
 const HOST = "connectx-ib-dual";
 const DEVICE = "mlx5_0";

@@ -8,14 +8,15 @@ import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { get } from "node:http";
 import { Client, credentials } from "@grpc/grpc-js";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import type { PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { settableClock } from "./clock.ts";
 import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 const HOUR = 3_600;
@@ -43,8 +44,6 @@ async function metrics(plugin: PluginProcess): Promise<(name: string) => number>
     [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].reduce((sum, [, n]) => sum + Number(n), 0);
 }
 
-const registrations = (kubelet: FakeKubelet) => kubelet.history.filter((event) => event.kind === "registered").length;
-
 /** Whether the process has been stopped; `/proc/PID/stat`, the letter after the name. */
 const isStopped = (pid: number) => /\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
 
@@ -69,11 +68,11 @@ function impatient(socket: string, ms: number): Promise<string> {
 
 /** How a scene's metrics stand before and after something. */
 async function quietDuring({ plugin, kubelet }: Scene, what: () => Promise<void>): Promise<void> {
-  const [before, known] = [await metrics(plugin), registrations(kubelet)];
+  const [before, known] = [await metrics(plugin), count(kubelet, "registered")];
   await what();
   const after = await metrics(plugin);
   const looks = after("rdma_device_plugin_scans_total") - before("rdma_device_plugin_scans_total");
-  equal(registrations(kubelet), known, "the kubelet was told nothing new");
+  equal(count(kubelet, "registered"), known, "the kubelet was told nothing new");
   // Each change is followed by a scan, one when it has settled, and one a second later that reads everything.
   ok(looks <= 24, `${looks} looks`);
 }
@@ -132,8 +131,7 @@ export const TIME: readonly Fault[] = [
       using dir = temporaryDir();
       const clock = settableClock(dir.path);
       await using place = onHost("connectx-ib-dual");
-      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-      await kubelet.start();
+      await using kubelet = await fakeKubelet(place.kubeletDir);
       await using plugin = startIn(clock.wrapper, place, []);
       // Between the start of the process and the kubelet's answer, which it gives only after it has dialled back.
       await eventually(() => kubelet.history.some((event) => event.kind === "register"), "the call");
@@ -143,7 +141,7 @@ export const TIME: readonly Fault[] = [
       clock.set(-10 * YEAR);
       await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1, { timeoutMs: 20_000 });
       await plugin.logged(/code=registered/);
-      ok(registrations(kubelet) <= 4, `${registrations(kubelet)} registrations`);
+      ok(count(kubelet, "registered") <= 4, `${count(kubelet, "registered")} registrations`);
       equal((await plugin.stop()).code, 0);
     },
   },
@@ -157,7 +155,7 @@ export const TIME: readonly Fault[] = [
     run: () =>
       underFault({ preset: "connectx-roce-vfs", lines: 12 }, async (scene) => {
         const { place, plugin, kubelet, socket, said } = scene;
-        const known = registrations(kubelet);
+        const known = count(kubelet, "registered");
         await stop(plugin);
         await rejects(impatient(socket, 300), /DEADLINE_EXCEEDED/);
         await place.host.removeVfs("mlx5_0");
@@ -169,7 +167,7 @@ export const TIME: readonly Fault[] = [
         );
         plugin.kill("SIGCONT");
         await scene.devices(6);
-        equal(registrations(kubelet), known + 1);
+        equal(count(kubelet, "registered"), known + 1);
         await eventually(() => said().some((line) => /code=registered/.test(line)), "the line about it");
         await place.host.addVfs("mlx5_0", 4);
       }),

@@ -10,7 +10,8 @@ import { draSpec } from "../support/dra.ts";
 import { after, hca, HOST, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, rig, servePods, withCounters } from "../support/rig.ts";
 import { run } from "../support/run.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];

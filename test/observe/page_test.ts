@@ -12,7 +12,8 @@ import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { hca, pci, port, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, type Rig, rig, servePods } from "../support/rig.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, type Rig, rig, servePods } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 const SHOTS = fileURLToPath(new URL("../../test-output/", import.meta.url));

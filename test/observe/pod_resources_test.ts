@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { pod, RESOURCE, servePods } from "../support/rig.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, servePods } from "../support/rig.ts";
 
 async function holdersOf(socket: string) {
   const answer = await podsByDevice(socket, 60_000);

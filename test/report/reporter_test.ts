@@ -2,18 +2,14 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { EVENTS, NODES } from "../../sim/api_server/server.ts";
+import { offered, RESOURCE } from "../support/kubelet.ts";
 import { NODE, ReportRig } from "../support/report_rig.ts";
 import { QUICK_HEALTH } from "../support/world.ts";
 
 const HOST = "connectx-roce-vfs";
-const RESOURCE = DEFAULT_SPEC.name;
 
 /** Milliseconds since the epoch of a condition's transition. */
 const transition = (one: { lastTransitionTime?: string }) => Date.parse(one.lastTransitionTime ?? "");
-
-/** Resolves when the kubelet has the list: gRPC clients that are closed while they connect leave timers behind. */
-const offered = (rig: ReportRig, count: number) =>
-  rig.world.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count, { what: `${count} devices` });
 
 Deno.test("a port goes down and comes back: the condition, an event on the node, one on the pod that has it", async () => {
   await using rig = await ReportRig.start({ host: HOST });
@@ -196,11 +192,12 @@ Deno.test("adapters that are in no resource are one event, and a node without ad
     }, "the event");
     deepEqual(more, []);
     match(event!.note, /^mlx5_0 is in no resource: its link layer is Ethernet, wanted: InfiniBand; mlx5_1/);
-    await offered(rig, 0);
+    // gRPC clients that are closed while they connect leave timers behind.
+    await offered(rig.world.kubelet, 0);
   }
   await using none = await ReportRig.start({ host: "empty" });
   await none.api.waitFor(() => none.api.requests.length > 0, "it reads the node");
-  await offered(none, 0);
+  await offered(none.world.kubelet, 0);
   equal(none.condition, undefined);
   deepEqual(none.api.writes(), []);
 });

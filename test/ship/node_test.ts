@@ -3,13 +3,11 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-
-const RESOURCE = "tencent.com/rdma";
 
 /** The bundle on Node.js, as the ppc64le image runs it. */
 function onNode(file: string, args: readonly string[]) {
@@ -29,23 +27,17 @@ Deno.test({
     using dir = temporaryDir();
     const file = await bundle(dir.path);
     await using place = onHost("connectx-roce-vfs");
-    const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-    await kubelet.start();
+    await using kubelet = await fakeKubelet(place.kubeletDir);
     const roots = [`--sysfs-root=${place.host.sysfsRoot}`, `--dev-root=${place.host.devRoot}`];
     const { pid, ended, output } = onNode(file, [...roots, `--kubelet-dir=${place.kubeletDir}`, "--rescan=1"]);
-    const allocatable = (n: number) =>
-      kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, {
-        what: `${n} HCAs`,
-      });
     try {
-      await allocatable(10);
+      await offered(kubelet, 10);
       const [answer] = await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
       equal(answer?.devices?.[0]?.host_path, "/dev/infiniband/uverbs0");
       await place.host.carrierLost("mlx5_1", 1);
-      await allocatable(9);
+      await offered(kubelet, 9);
       await place.host.portUp("mlx5_1", 1);
-      await allocatable(10);
+      await offered(kubelet, 10);
     } catch (error) {
       throw new Error(`${error}\n${output()}`);
     } finally {

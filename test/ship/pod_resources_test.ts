@@ -1,13 +1,13 @@
 import { deepEqual, doesNotMatch, equal, match } from "@std/assert";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
+import { PluginProcess } from "../../sim/mod.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { pod, servePods } from "../support/rig.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
 import { type Box, box, complaints } from "../support/box.ts";
 
-const RESOURCE = "tencent.com/rdma";
 const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];
 
 /** A kubelet's PodResources API, where the manifests mount it; it says that one pod holds mlx5_0. */
@@ -34,12 +34,10 @@ for (const set of ["image", "no-ffi"] as const) {
     async fn() {
       await using room = await box("connectx-roce-vfs");
       await using _pods = await serve(room);
-      const kubelet = new FakeKubelet({ dir: room.kubeletDir });
-      await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-      await kubelet.start();
+      await using kubelet = await fakeKubelet(room.kubeletDir);
       const flags = [...ROOTS, "--rescan=1", "--http=:9178", "--pod-resources"];
       const plugin = room.plugin(set, flags);
-      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 10, { what: "ten HCAs" })
+      await offered(kubelet, 10)
         .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
       const metrics = await get(plugin.pid, "/metrics");
       deepEqual(metrics.split("\n").filter((line) => line.startsWith("rdma_device_plugin_device_pod_info")), [

@@ -1,7 +1,7 @@
 import { deepEqual, doesNotMatch, match } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { fakeKubelet, offered } from "../support/kubelet.ts";
 import { box, complaints } from "../support/box.ts";
 import { needs } from "../support/need.ts";
 import type { PermissionSet } from "../support/bundle.ts";
@@ -15,12 +15,10 @@ async function started(set: PermissionSet, flags: readonly string[], settled: Re
   await using room = await box("broadcom-bnxt");
   room.put(`${ACCOUNT}/token`, "token");
   room.put(`${ACCOUNT}/ca.crt`, "");
-  const kubelet = new FakeKubelet({ dir: room.kubeletDir });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(room.kubeletDir);
   const plugin = room.plugin(set, [...ROOTS, ...flags]);
   await plugin.logged(settled);
-  await kubelet.waitFor(({ resources }) => resources["tencent.com/rdma"]?.allocatable === 2, { what: "two devices" });
+  await offered(kubelet, 2);
   const file = join(room.featureDir, "rdma-device-plugin");
   return { plugin, features: existsSync(file) ? readFileSync(file, "utf8") : null };
 }

@@ -1,12 +1,11 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { readdirSync, watch } from "node:fs";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
 import { box, complaints } from "../support/box.ts";
 import { intrude } from "../support/intruder.ts";
 
-const RESOURCE = "tencent.com/rdma";
 const SETS = ["image", "no-ffi"] as const;
 /** As rdma-device-plugin.yml has it. */
 const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];
@@ -18,16 +17,14 @@ for (const set of SETS) {
     ...needs("root", "unshare"),
     async fn() {
       await using room = await box("connectx-roce-vfs");
-      const kubelet = new FakeKubelet({ dir: room.kubeletDir });
-      await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-      await kubelet.start();
+      await using kubelet = await fakeKubelet(room.kubeletDir);
       const plugin = room.plugin(set, ARGS);
-      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 10, { what: "ten HCAs" })
+      await offered(kubelet, 10)
         .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
       const [answer] = await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
       equal(answer?.devices?.[0]?.host_path, "/dev/infiniband/uverbs0");
       await room.host.carrierLost("mlx5_1", 1);
-      await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 9, { what: "a port down" });
+      await offered(kubelet, 9);
       equal((await plugin.stop()).code, 0, plugin.log.join("\n"));
       ok(!readdirSync(room.kubeletDir).some((name) => name.startsWith("rdma-")));
       match(plugin.log.join("\n"), /metrics, probes and a status page on/);
@@ -42,11 +39,9 @@ Deno.test({
   async fn() {
     await using room = await box("connectx-ib-dual");
     room.put("/etc/rdma-device-plugin/config.yaml", "resources:\n  - name: rdma/any\n");
-    const kubelet = new FakeKubelet({ dir: room.kubeletDir, cdiDirs: [room.cdiDir] });
-    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-    await kubelet.start();
+    await using kubelet = await fakeKubelet(room.kubeletDir, { cdiDirs: [room.cdiDir] });
     const plugin = room.plugin("image", [...ARGS, "--config=/etc/rdma-device-plugin/config.yaml", "--cdi"]);
-    await kubelet.waitFor((state) => state.resources["rdma/any"]?.allocatable === 1, { what: "the HCA" })
+    await offered(kubelet, 1, "rdma/any")
       .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
     const [answer] = await kubelet.allocate("rdma/any", [["mlx5_0"]]);
     equal(answer?.cdi_devices?.length, 1);
@@ -82,9 +77,7 @@ Deno.test({
   ...needs("root", "unshare"),
   async fn() {
     await using room = await box("connectx-ib-dual");
-    const kubelet = new FakeKubelet({ dir: room.kubeletDir });
-    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-    await kubelet.start();
+    await using _kubelet = await fakeKubelet(room.kubeletDir);
     for (
       const [command, expected] of [["list", /rdma: 1 device, 1 healthy/], [
         "doctor",

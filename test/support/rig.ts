@@ -14,9 +14,8 @@ import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
 import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { Waits } from "../../sim/waits.ts";
+import { RESOURCE } from "./kubelet.ts";
 import { world } from "./world.ts";
-
-export const RESOURCE = DEFAULT_SPEC.name;
 
 /** What a rig is made of. */
 export interface RigOptions {
