@@ -22,6 +22,7 @@ import { bundle } from "../test/support/bundle.ts";
 import { DraRig } from "../test/support/dra_rig.ts";
 import { type Memory, memoryOf } from "../test/support/process_figures.ts";
 import { plugin } from "../test/support/subject.ts";
+import { median } from "../test/support/statistics.ts";
 
 /**
  * MiB of its own that the driver may take over what the device plugin has, and writes in an hour without a change. The rest of
@@ -92,10 +93,6 @@ async function hour({ api, dra }: DraRig, pid: number): Promise<number> {
   const { reports } = dra;
   await dra.waitFor(() => dra.reports > reports + 1, "health lists", 60_000);
   return api.writes().length - before;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 async function main(): Promise<number> {

@@ -17,7 +17,8 @@ import { Discovery } from "../src/hca/discover.ts";
 import { noVerbs } from "../src/hca/verbs.ts";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { offered } from "../test/support/kubelet.ts";
-import { inOwnNetns, quantile, rig } from "./rig.ts";
+import { inOwnNetns, rig } from "./rig.ts";
+import { median } from "../test/support/statistics.ts";
 
 /** Polls that are measured, after as many that warm up. */
 const POLLS = 200;
@@ -88,7 +89,7 @@ async function main(): Promise<void> {
       Math.round(cost.elapsedMs * 1e3),
       every,
       `${(100 * cost.cpuMs / every).toFixed(3)} %`,
-      Math.round(quantile(down, 0.5)),
+      Math.round(median(down)),
       Math.round(down.at(-1)!),
     ];
     process.stdout.write(`${row.map((one) => String(one).padStart(12)).join("")}\n`);

@@ -73,8 +73,3 @@ export async function rig(hcas: number, ...flags: readonly string[]): Promise<Ri
   const rest = cleanup.move();
   return { host, kubelet, pid: running.pid!, [Symbol.asyncDispose]: () => rest.disposeAsync() };
 }
-
-/** The value below which this part of all values lies; `sorted` is in ascending order. */
-export function quantile(sorted: readonly number[], part: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] ?? NaN;
-}

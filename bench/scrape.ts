@@ -19,6 +19,7 @@ import { fileURLToPath } from "node:url";
 import { FakeHost, type FakeKubelet, pluginFlags, startPlugin } from "../sim/mod.ts";
 import { fakeKubelet, offered, RESOURCE } from "../test/support/kubelet.ts";
 import { withCounters } from "../test/support/rig.ts";
+import { median, quantile } from "../test/support/statistics.ts";
 
 /** Files of `hw_counters` besides those that the fake host has: about what a ConnectX shows. */
 const HW_COUNTERS = 24;
@@ -34,9 +35,7 @@ interface Times {
 }
 
 function timesOf(all: readonly number[]): Times {
-  const sorted = all.toSorted((a, b) => a - b);
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
-  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+  return { p50: median(all), p99: quantile(all, 0.99), max: Math.max(...all) };
 }
 
 /** One scrape on a kept connection: milliseconds and bytes. */

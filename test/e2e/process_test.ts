@@ -58,19 +58,6 @@ Deno.test("A plugin without HCAs stays up, offers none, and notices the first by
   await offered(kubelet, 1);
 });
 
-Deno.test("A killed plugin's successor takes over its socket", async () => {
-  await using place = onHost("connectx-ib-dual");
-  await using kubelet = await fakeKubelet(place.kubeletDir);
-  const first = place.start();
-  await offered(kubelet, 1);
-  first.kill("SIGKILL");
-  await first.ended;
-  await offered(kubelet, 0);
-  ok(readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")), "the dead plugin's socket is still there");
-  place.start();
-  await offered(kubelet, 1);
-});
-
 Deno.test("Wrong flags end with status 2 and one sentence, and nothing is started", async (t) => {
   await using place = onHost("connectx-roce-vfs");
   const cases: [string, string[], RegExp][] = [

@@ -5,9 +5,9 @@
  * @module
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free_port.ts";
 import { V8_FLAGS } from "../support/subject.ts";
 import { FakeHost, FakeKubelet, pluginCommand, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { descriptors, type Figures, figuresOf } from "./figures.ts";
@@ -236,13 +236,4 @@ export class World implements AsyncDisposable {
     this.host.close();
     rmSync(this.#dir, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== "object" || address === null) throw new Error("The system gave no port");
-  return address.port;
 }
