@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { readdirSync, readlinkSync } from "node:fs";
 import { type Need, needs } from "../support/need.ts";
 
 /** One fault. */
@@ -28,21 +27,6 @@ export function testFaults(faults: readonly Fault[]): void {
   for (const { name, needs: wanted = [], run } of faults) {
     Deno.test({ name, ...needs(...wanted), sanitizeOps: false, sanitizeResources: false, fn: () => run() });
   }
-}
-
-/** What a process has open, by kind: "socket", "pipe", "anon_inode", or the file's path; `/proc/PID/fd`. */
-export function openFiles(pid: number): readonly string[] {
-  const directory = `/proc/${pid}/fd`;
-  const targets: string[] = [];
-  for (const fd of readdirSync(directory)) {
-    try {
-      // The runtime's caches are removed by a runtime that could not open them; whoever has them open keeps them.
-      targets.push(readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1").replace(/ \(deleted\)$/, ""));
-    } catch {
-      continue; // closed in the meantime
-    }
-  }
-  return targets.sort();
 }
 
 /** How many lines match. */

@@ -10,11 +10,11 @@ import { isDeepStrictEqual } from "node:util";
 import { type FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { RESOURCE } from "../support/kubelet.ts";
 import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { within } from "../support/temp.ts";
 import type { OnHost } from "../support/plugin.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { eventually } from "../support/eventually.ts";
-import { openFiles } from "./fault.ts";
 
 /** The host that most rows are played on, and one of its HCAs. */
 export const HOST = "connectx-roce-vfs";

@@ -10,10 +10,10 @@ import { join } from "node:path";
 import { type FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
 import { eventually } from "../support/eventually.ts";
-import { openFiles } from "./fault.ts";
 
 /** What one fault is done to. */
 export interface Scene {

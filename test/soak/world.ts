@@ -8,9 +8,10 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free_port.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { V8_FLAGS } from "../support/subject.ts";
 import { FakeHost, FakeKubelet, pluginCommand, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
-import { descriptors, type Figures, figuresOf } from "./figures.ts";
+import { type Figures, figuresOf } from "./figures.ts";
 import { socketParent } from "../../sim/host/temporary.ts";
 import { Waits } from "../../sim/waits.ts";
 
@@ -193,7 +194,7 @@ export class World implements AsyncDisposable {
     let last = -1;
     for (let since = 0; since < ms;) {
       await delay(STEP);
-      const { fds } = descriptors(this.pid);
+      const fds = openFiles(this.pid).length;
       since = fds === last ? since + STEP : 0;
       last = fds;
     }
