@@ -6,11 +6,10 @@
  */
 import { eventually } from "../support/eventually.ts";
 import type { KubeObject, PodObject } from "../support/cluster/objects.ts";
-import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import type { DeviceTaint, SliceDevice } from "../../src/kubernetes/resource_api.ts";
 import type { Deployment } from "./deployment.ts";
 import { RESOURCE } from "./host.ts";
-import type { Stage } from "./stage.ts";
+import { allRun, podObject, type Stage } from "./stage.ts";
 
 export const SLICES = "/apis/resource.k8s.io/v1/resourceslices";
 export const CLASSES = "/apis/resource.k8s.io/v1/deviceclasses";
@@ -123,24 +122,9 @@ export async function template(stage: Stage, spec: object): Promise<string> {
 /** A pod with a claim of a template; gives its name. It may stay pending. */
 export async function createPod(stage: Stage, templateName: string): Promise<string> {
   const name = `claimant-${++number}`;
-  await stage.cluster.api.create(PODS, {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name },
-    spec: {
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
-      terminationGracePeriodSeconds: 0,
-      resourceClaims: [{ name: "rdma", resourceClaimTemplateName: templateName }],
-      containers: [{
-        name: "c0",
-        image: SANDBOX_IMAGE,
-        imagePullPolicy: "Never",
-        command: ["sh", "-c", "exec sleep 100000"],
-        resources: { claims: [{ name: "rdma" }] },
-      }],
-    },
-  });
+  const resourceClaims = [{ name: "rdma", resourceClaimTemplateName: templateName }];
+  const pod = podObject(name, [{ claims: [{ name: "rdma" }] }], { resourceClaims });
+  await stage.cluster.api.create(PODS, pod);
   return name;
 }
 
@@ -153,9 +137,7 @@ const POD_MS = 120_000;
 export async function running(stage: Stage, pod: string): Promise<void> {
   await stage.cluster.api.until<PodObject, boolean>(
     `${PODS}/${pod}`,
-    (now) =>
-      now?.status.phase === "Running" &&
-      (now.status.containerStatuses?.every((one) => one.state?.running !== undefined) ?? false),
+    (now) => now?.status.phase === "Running" && allRun(now),
     `${pod} to run`,
     POD_MS,
   );

@@ -19,7 +19,9 @@ const PLUGIN_PODS = "/api/v1/namespaces/kube-system/pods?labelSelector=app.kuber
 /** What a container asks for, and what it runs; by default it sleeps. */
 export interface ContainerRequest {
   readonly name?: string;
-  readonly limits: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Names of the pod's claims. */
+  readonly claims?: readonly { readonly name: string }[];
   readonly script?: string;
   /** What it may do beyond the runtime's default. */
   readonly capabilities?: readonly string[];
@@ -252,7 +254,8 @@ export class Stage {
 
 const NOW = { gracePeriodSeconds: 0 };
 
-function allRun(pod: PodObject): boolean {
+/** Whether all containers of a pod run. */
+export function allRun(pod: PodObject): boolean {
   return pod.status.containerStatuses?.every(({ state }) => state?.running !== undefined) ?? false;
 }
 
@@ -262,7 +265,8 @@ export function allocatedHealth(pod: PodObject, resource: string, device: string
     .find(({ name }) => name === resource)?.resources.find(({ resourceID }) => resourceID === device)?.health;
 }
 
-function podObject(name: string, containers: readonly ContainerRequest[]): object {
+/** A pod of small containers; `more` is whatever else its spec has. */
+export function podObject(name: string, containers: readonly ContainerRequest[], more: object = {}): object {
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -271,14 +275,18 @@ function podObject(name: string, containers: readonly ContainerRequest[]): objec
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 0,
-      containers: containers.map(({ name: own, limits, script = "exec sleep 100000", capabilities = [] }, index) => ({
+      containers: containers.map((
+        { name: own, limits, claims, script = "exec sleep 100000", capabilities = [] },
+        index,
+      ) => ({
         name: own ?? `c${index}`,
         image: SANDBOX_IMAGE,
         imagePullPolicy: "Never",
         command: ["sh", "-c", script],
-        resources: { limits },
+        resources: { ...limits === undefined ? {} : { limits }, ...claims === undefined ? {} : { claims } },
         ...capabilities.length === 0 ? {} : { securityContext: { capabilities: { add: capabilities } } },
       })),
+      ...more,
     },
   };
 }

@@ -6,23 +6,8 @@ import { Backoff, pause } from "../../src/kubernetes/backoff.ts";
 import { ApiClient, type WatchEvent } from "../../src/kubernetes/client.ts";
 import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
 import { SLICES } from "../../sim/api_server/server.ts";
-import { withApiServer } from "../support/api_server.ts";
+import { sliceObject as slice, withApiServer } from "../support/api_server.ts";
 import { within } from "../support/temp.ts";
-
-function slice(name: string, over: Partial<ResourceSlice["spec"]> = {}) {
-  return {
-    apiVersion: "resource.k8s.io/v1",
-    kind: "ResourceSlice",
-    metadata: { name },
-    spec: {
-      driver: "d.example",
-      nodeName: "n1",
-      pool: { name: "n1", generation: 1, resourceSliceCount: 1 },
-      devices: [],
-      ...over,
-    },
-  };
-}
 
 Deno.test("inClusterServer() puts an IPv6 address into brackets and knows when it is not in a cluster", () => {
   equal(

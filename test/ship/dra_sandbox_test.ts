@@ -1,11 +1,12 @@
 import { deepEqual, doesNotMatch, match, ok, throws } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import type { PluginProcess } from "../../sim/mod.ts";
 import { everyAddressBut } from "../support/addresses.ts";
 import { box, complaints } from "../support/box.ts";
 import { denyAllBut } from "../support/bundle.ts";
 import { intrude } from "../support/intruder.ts";
+import { fakeKubelet } from "../support/kubelet.ts";
 import { needs } from "../support/need.ts";
 
 const ARGS = [
@@ -24,12 +25,9 @@ async function started(server: string, ...narrowed: string[]): Promise<PluginPro
   for (const name of ["plugins_registry", "plugins/rdma.tencent.com"]) room.put(`/var/lib/kubelet/${name}/.keep`, "");
   room.put(`${ACCOUNT}/token`, "token");
   room.put(`${ACCOUNT}/ca.crt`, "");
-  const kubelet = new FakeKubelet({
-    dir: room.kubeletDir,
+  await using _kubelet = await fakeKubelet(room.kubeletDir, {
     podResourcesSocket: join(room.podResourcesDir, "kubelet.sock"),
   });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
   const plugin = room.plugin("image-dra", [...ARGS, `--kube-api=${server}`], ...narrowed);
   await plugin.logged(/the ResourceSlices are not up to date/);
   await plugin.logged(/the DRA driver is served on/);

@@ -26,3 +26,13 @@ export async function withApiServer(
 export function apiFlags({ access: { server, caFile, tokenFile } }: FakeApiServer): readonly string[] {
   return [`--kube-api=${server}`, `--kube-ca-file=${caFile}`, `--kube-token-file=${tokenFile}`];
 }
+
+/** A ResourceSlice without devices. */
+export function sliceObject(name: string, { driver = "d.example", nodeName = "n1" } = {}) {
+  return {
+    apiVersion: "resource.k8s.io/v1",
+    kind: "ResourceSlice",
+    metadata: { name },
+    spec: { driver, nodeName, pool: { name: "n1", generation: 1, resourceSliceCount: 1 }, devices: [] },
+  };
+}
