@@ -122,9 +122,10 @@ export const ROLLING: readonly Fault[] = [
       await eventually(() => count(kubelet, "stream-ended") >= 1, "the kubelet to lose the stream");
       await registrations(kubelet, 3);
       await servesAPod(kubelet, DEVICE);
+      // Until then its socket has a second name, by which it is registered.
+      await eventually(() => said(old, /code=registered/).length === 2, "the old one to know of it");
       deepEqual(ours(place.kubeletDir), [SOCKET]);
       saidOnce(old, STANDBY);
-      await eventually(() => said(old, /code=registered/).length === 2, "the old one to know of it");
       quiet(old, 7);
       await endsCleanly(old, place.kubeletDir);
     },

@@ -26,7 +26,7 @@ const SOCKET = socketName(RESOURCE);
 async function successorServes(place: OnHost, kubelet: FakeKubelet): Promise<PluginProcess> {
   const registrations = count(kubelet, "registered");
   const plugin = place.start();
-  await offered(kubelet, 1, "the device from the successor");
+  await offered(kubelet, 1);
   await plugin.logged(/code=registered/);
   equal(count(kubelet, "registered"), registrations + 1);
   await servesAPod(kubelet, DEVICE);
