@@ -20,7 +20,7 @@ import type { FakeKubelet } from "../../sim/mod.ts";
 import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { boundTo, tmpfs } from "../support/tmpfs.ts";
+import { boundTo, type Tmpfs, tmpfs } from "../support/tmpfs.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Fault, matches } from "./fault.ts";
 import { type Scene, underFault } from "./under_fault.ts";
@@ -70,6 +70,27 @@ async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason:
     () => matches(said(), /INFO {2}the CDI spec has been written/) === 1,
     "the end of the fault in the log",
   );
+}
+
+/** A CDI directory that cannot be written when another spec is due. */
+function cdiDirectory(
+  words: Pick<Fault, "name" | "injected" | "promise">,
+  spoil: (disk: Tmpfs) => void,
+  reason: RegExp,
+  fix: (disk: Tmpfs) => void,
+): Fault {
+  const run = () => {
+    const disk = held((place) => tmpfs(cdiDirOf(place), { size: 1 << 16 }));
+    const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
+    return underFault(setting, async (scene) => {
+      spoil(disk.get());
+      await scene.place.host.removeVfs("mlx5_0");
+      await scene.devices(6);
+      await refusedUntilMended(scene, "mlx5_0", reason, () => fix(disk.get()));
+      await scene.place.host.addVfs("mlx5_0", 4);
+    });
+  };
+  return { ...words, needs: ["root"], run };
 }
 
 const config = (name: string) => `resources:\n  - name: ${name}\n`;
@@ -144,46 +165,32 @@ export const STORAGE: readonly Fault[] = [
         equal((await plugin.stop()).code, 0);
       }),
   },
-  {
-    name: "A CDI directory that is full refuses pods in a sentence until there is room",
-    injected:
-      "every block of the CDI directory used up, then four VFs removed, so that another spec is due; then freed",
-    promise: "Allocate is refused (FAILED_PRECONDITION) with what to do, no half-written spec is left, and the first " +
-      "Allocate after the disk has room is answered",
-    needs: ["root"],
-    run: () => {
-      const disk = held((place) => tmpfs(cdiDirOf(place), { size: 1 << 16 }));
-      const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
-      return underFault(setting, async (scene) => {
-        disk.get().fill("blocks");
-        await scene.place.host.removeVfs("mlx5_0");
-        await scene.devices(6);
-        await refusedUntilMended(scene, "mlx5_0", /ENOSPC: no space left on device; .* Make room there/, () => {
-          equal(readdirSync(disk.get().path).filter((name) => name.startsWith(".")).join(), "");
-          disk.get().free();
-        });
-        await scene.place.host.addVfs("mlx5_0", 4);
-      });
+  cdiDirectory(
+    {
+      name: "A CDI directory that is full refuses pods in a sentence until there is room",
+      injected:
+        "every block of the CDI directory used up, then four VFs removed, so that another spec is due; then freed",
+      promise:
+        "Allocate is refused (FAILED_PRECONDITION) with what to do, no half-written spec is left, and the first " +
+        "Allocate after the disk has room is answered",
     },
-  },
-  {
-    name: "A CDI directory that becomes read-only refuses pods in a sentence until it is writable",
-    injected: "the CDI directory remounted read-only, then four VFs removed; then remounted writable",
-    promise: "as for a full one",
-    needs: ["root"],
-    run: () => {
-      const disk = held((place) => tmpfs(cdiDirOf(place)));
-      const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
-      return underFault(setting, async (scene) => {
-        disk.get().remount("ro");
-        await scene.place.host.removeVfs("mlx5_0");
-        await scene.devices(6);
-        const reason = /EROFS: read-only file system; .* Mount the directory writable/;
-        await refusedUntilMended(scene, "mlx5_0", reason, () => disk.get().remount("rw"));
-        await scene.place.host.addVfs("mlx5_0", 4);
-      });
+    (disk) => disk.fill("blocks"),
+    /ENOSPC: no space left on device; .* Make room there/,
+    (disk) => {
+      equal(readdirSync(disk.path).filter((name) => name.startsWith(".")).join(), "");
+      disk.free();
     },
-  },
+  ),
+  cdiDirectory(
+    {
+      name: "A CDI directory that becomes read-only refuses pods in a sentence until it is writable",
+      injected: "the CDI directory remounted read-only, then four VFs removed; then remounted writable",
+      promise: "as for a full one",
+    },
+    (disk) => disk.remount("ro"),
+    /EROFS: read-only file system; .* Mount the directory writable/,
+    (disk) => disk.remount("rw"),
+  ),
   {
     name: "A read-only CDI directory keeps the plugin neither from starting nor from ending",
     injected: "a start with a dead plugin's spec in a read-only CDI directory; SIGTERM in the same",

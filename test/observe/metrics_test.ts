@@ -103,10 +103,7 @@ Deno.test({
   name: "/metrics is clean for promtool check metrics",
   ...needs("promtool"),
   fn: async () => {
-    using dir = temporaryDir();
-    const socket = join(dir.path, "pods.sock");
-    await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0"])] }));
-    await using plugin = await rig({ host: VFS, podResources: socket });
+    await using plugin = await rig({ host: VFS, pods: [pod("ns", "mpi-0", ["mlx5_0"])] });
     await plugin.registered();
     await plugin.kubelet.admit({ name: "pod-1", resource: RESOURCE, count: 1 });
     await plugin.host.carrierLost("mlx5_0", 1);
@@ -119,11 +116,7 @@ Deno.test({
 });
 
 Deno.test("/metrics survives labels from a hostile machine and a hostile cluster", async () => {
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
-  const name = 'a"b\\c\nd';
-  await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", name, ["mlx5_0"])] }));
-  await using plugin = await rig({ host: VFS, podResources: socket });
+  await using plugin = await rig({ host: VFS, pods: [pod("ns", 'a"b\\c\nd', ["mlx5_0"])] });
   await plugin.registered();
   await plugin.host.setAttribute("mlx5_0", "fw_ver", 'x"} 1\\');
   await plugin.agent.scan("SIGHUP");
@@ -137,7 +130,7 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
   using dir = temporaryDir();
   const socket = join(dir.path, "pods.sock");
   const others = pod("ns", "gpu-0", ["gpu0"], "nvidia.com/gpu");
-  const pods = () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0", "mlx5_1"]), others] });
+  const pods = () => [pod("ns", "mpi-0", ["mlx5_0", "mlx5_1"]), others];
   await using plugin = await rig({ host: VFS, podResources: socket });
   await plugin.registered();
   const before = parse((await plugin.get("/metrics")).body);
@@ -187,13 +180,9 @@ Deno.test("a device of a claim counts for its HCA's containers, and another driv
 });
 
 Deno.test("a share counts for its HCA's containers, and a port that goes down and up counts twice", async () => {
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
   const shared = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 4, of: "one" } } as const;
-  await using _pods = await servePods(socket, () => ({
-    pod_resources: [pod("ns", "a", ["mlx5_0::0", "mlx5_0::1"]), pod("ns", "b", ["mlx5_0::2"])],
-  }));
-  await using plugin = await rig({ host: withCounters(2), podResources: socket, specs: [shared] });
+  const pods = [pod("ns", "a", ["mlx5_0::0", "mlx5_0::1"]), pod("ns", "b", ["mlx5_0::2"])];
+  await using plugin = await rig({ host: withCounters(2), pods, specs: [shared] });
   await plugin.registered();
   const port = (state: string) => ({ inventory }: typeof plugin.agent.state) =>
     inventory?.snapshot.hcas[0]?.ports[0]?.state === state;
@@ -252,10 +241,7 @@ Deno.test("the dashboard asks only for metrics that exist", async () => {
   for (const name of asked) ok(known.has(name), `the dashboard asks for ${name}`);
 
   // … and what the table promises is on a plugin's /metrics, apart from what other hardware and settings would add.
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
-  await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0"])] }));
-  await using plugin = await rig({ host: VFS, podResources: socket });
+  await using plugin = await rig({ host: VFS, pods: [pod("ns", "mpi-0", ["mlx5_0"])] });
   await plugin.registered();
   const { families } = parse((await plugin.get("/metrics")).body);
   for (const { name } of Object.values(PLUGIN_FAMILIES)) ok(families.has(name), `${name} is not on /metrics`);

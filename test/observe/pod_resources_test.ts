@@ -18,7 +18,7 @@ Deno.test("podsByDevice() turns the kubelet's list round: by resource and device
   using dir = temporaryDir();
   const socket = join(dir.path, "s");
   const pods = [pod("a", "one", ["mlx5_0", "mlx5_1"]), pod("b", "two", ["mlx5_1"]), pod("c", "gpu", ["0"], "x/gpu")];
-  await using _ = await servePods(socket, () => ({ pod_resources: pods }));
+  await using _ = await servePods(socket, () => pods);
   const holders = await holdersOf(socket);
   deepEqual([...holders.keys()], [RESOURCE, "x/gpu"]);
   const held = holders.get(RESOURCE)!;
@@ -30,7 +30,7 @@ Deno.test("podsByDevice() takes an answer of several MiB, as thousands of shares
   using dir = temporaryDir();
   const socket = join(dir.path, "s");
   const ids = Array.from({ length: 100_000 }, (_, n) => `a-rather-long-device-identifier-of-the-share-number-${n}`);
-  await using _ = await servePods(socket, () => ({ pod_resources: [pod("a", "one", ids)] }));
+  await using _ = await servePods(socket, () => [pod("a", "one", ids)]);
   equal((await holdersOf(socket)).get(RESOURCE)?.size, ids.length);
 });
 

@@ -12,9 +12,7 @@ const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev"];
 
 /** A kubelet's PodResources API, where the manifests mount it; it says that one pod holds mlx5_0. */
 const serve = (room: Box) =>
-  servePods(join(room.podResourcesDir, "kubelet.sock"), () => ({
-    pod_resources: [pod("hpc", "mpi-0", ["mlx5_0"])],
-  }));
+  servePods(join(room.podResourcesDir, "kubelet.sock"), () => [pod("hpc", "mpi-0", ["mlx5_0"])]);
 
 /** GET, from within the network namespace of a process in the box; there, nobody has set the loopback interface up yet. */
 async function get(pid: number, path: string): Promise<string> {
