@@ -181,8 +181,20 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a configuration that may not be meant so",
     finds: ["warning config"],
-    says: /pf_range is ignored/,
-    over: { configWarnings: ["pf_range is ignored"] },
+    says: /c\.json:3:5: pf_range: unknown key \[unknown-key\]/,
+    over: {
+      configWarnings: [
+        {
+          file: "c.json",
+          line: 3,
+          column: 5,
+          path: "pf_range",
+          code: "unknown-key",
+          message: "unknown key",
+          hint: null,
+        },
+      ],
+    },
   },
   {
     what: "no virtual functions",
