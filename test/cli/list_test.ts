@@ -5,6 +5,7 @@ import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
+import { documentedKeys } from "../support/section.ts";
 import { onHost } from "../support/plugin.ts";
 import { inspected } from "../support/inspected.ts";
 
@@ -55,8 +56,7 @@ Deno.test("list stays within 80 columns with HCA names of any length", async () 
 Deno.test("docs/troubleshooting.md names every key of list --json", async () => {
   const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
   const json = asJson(await inspected("connectx-ib-dual"), null);
-  const documented = [...docs.split("<!-- codes")[0]!.matchAll(/^\| `([a-z]\w*)` +\|/gm)].map((found) => found[1]!);
-  deepEqual(documented, Object.keys(json));
+  deepEqual(documentedKeys("list"), Object.keys(json));
   const device = json.resources[0]!.devices[0]!;
   ok(
     docs.includes(`\`devices\` (${Object.keys(device).map((key) => `\`${key}\``).join(", ")})`),

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { PluginProcess } from "../../sim/mod.ts";
 import { codesOf } from "../support/codes.ts";
 import { onHost } from "../support/plugin.ts";
+import { documentedKeys } from "../support/section.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 const MISTAKEN = "resources:\n  - name: rdma/a\n    mode: exclusiv\n    cdi: yes\n";
@@ -30,6 +31,7 @@ Deno.test("validate --json prints one object: the mistakes with line and code, o
   const valid = await ask("resources: [{name: rdma/a}, {name: rdma/b, mode: shared, shares: 3, share: one}]");
   deepEqual([valid.code, valid.file, valid.valid, valid.format, valid.mistakes], [0, file, true, "own", []]);
   deepEqual(codesOf(valid.warnings), ["not-json"]);
+  deepEqual(Object.keys(valid), ["code", ...documentedKeys("validate FILE")]);
   deepEqual(valid.resources, [
     { name: "rdma/a", mode: "exclusive" },
     { name: "rdma/b", mode: "shared", shares: 3, share: "one" },
