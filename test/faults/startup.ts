@@ -5,13 +5,14 @@
  */
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { status } from "@grpc/grpc-js";
-import { lstatSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { identityOf, socketName, temporaryPath } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
 import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
+import { deadSocket } from "../support/dead_socket.ts";
 import { within } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { dieAt, type Step } from "./die_at.ts";
@@ -66,14 +67,6 @@ const HIDDEN = /^\.rdma[0-9a-z]{8}$/;
 /** The name of one Register call beside the socket's own. */
 const REGISTERING = /^\.rdma[0-9a-z]{8},rdma-tencent\.com_rdma\.sock$/;
 const IN_PLACE = /^rdma-tencent\.com_rdma\.sock$/;
-
-/** Leaves a socket file at which nobody listens. */
-async function deadSocket(path: string): Promise<void> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(join(dirname(path), "bound"), resolve));
-  renameSync(join(dirname(path), "bound"), path);
-  await new Promise<void>((resolve) => void server.close(() => resolve()));
-}
 
 export const STARTUP: readonly Fault[] = [
   diesAt("before anything is bound", { when: "before", call: "bind", path: "/device-plugins/" }, null),
