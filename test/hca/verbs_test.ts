@@ -40,7 +40,7 @@ function inside({ sysfsRoot, devRoot }: FakeHost, nodes = devRoot): Answers {
 for (const name of ["connectx-ib-dual", "connectx-roce-vfs", "gpu-rails", "broadcom-bnxt", "aws-efa"]) {
   Deno.test({
     name: `Verbs.list() gives what the real libibverbs says of the host ${name}`,
-    ...needs("root", "unshare", "libibverbs"),
+    ...needs("root", "unshare", "libibverbs", "no-rdma"),
     fn() {
       using dir = temporaryDir();
       const host = FakeHost.create(join(dir.path, "host"), preset(name));
@@ -61,7 +61,7 @@ for (const name of ["connectx-ib-dual", "connectx-roce-vfs", "gpu-rails", "broad
 
 Deno.test({
   name: "Verbs.list() tells a kernel without uverbs from an empty list",
-  ...needs("libibverbs"),
+  ...needs("libibverbs", "no-rdma"),
   fn() {
     using dir = temporaryDir();
     const none = FakeHost.create(join(dir.path, "none"), preset("no-modules"));
@@ -71,7 +71,7 @@ Deno.test({
 
 Deno.test({
   name: "Verbs.list() is empty where the nodes of the HCAs are not at /dev/infiniband",
-  ...needs("root", "unshare", "libibverbs"),
+  ...needs("root", "unshare", "libibverbs", "no-rdma"),
   fn() {
     using dir = temporaryDir();
     const host = FakeHost.create(join(dir.path, "host"), preset("connectx-ib-dual"));

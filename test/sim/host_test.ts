@@ -286,7 +286,7 @@ Deno.test("restoreHca() takes another name when its own was given away", async (
 
 Deno.test({
   name: "the real libibverbs lists every HCA of every preset when it reads the tree",
-  ...needs("root", "unshare", "libibverbs"),
+  ...needs("root", "unshare", "libibverbs", "no-rdma"),
   fn() {
     for (const [name, description] of Object.entries(PRESETS)) {
       using dir = temporaryDir();
