@@ -10,11 +10,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   Client,
   type ClientReadableStream,
-  credentials,
   type MethodDefinition,
   type ServiceDefinition,
   type ServiceError,
 } from "@grpc/grpc-js";
+import { localCredentials } from "../../src/kubelet/client_credentials.ts";
 import {
   type AllocateRequest,
   type AllocateResponse,
@@ -91,7 +91,7 @@ export async function dial(
     await delay(REDIAL_MS, undefined, { signal });
   }
   signal.throwIfAborted();
-  const client = new Client(`unix:${path}`, credentials.createInsecure(), {
+  const client = new Client(`unix:${path}`, localCredentials(), {
     ...CLIENT_OPTIONS,
     "grpc.default_authority": authority,
     "grpc.initial_reconnect_backoff_ms": REDIAL_MS,

@@ -13,7 +13,6 @@ import { hasFfi } from "../hca/ffi.ts";
 import { hostHas } from "../hca/files.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
-import { netnsNotes } from "../pool/netns.ts";
 import type { HostFacts } from "../pool/allocate.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
 import type { Log } from "../text/log.ts";
@@ -28,7 +27,7 @@ import { pollOf } from "./port_poll.ts";
 import { RescanLoop, type Scan } from "./rescan_loop.ts";
 import { Resources } from "./resources.ts";
 import { ScanFailures } from "./scan_failures.ts";
-import { ScanReport } from "./scan_report.ts";
+import { ScanReport, warnOfNetns } from "./scan_report.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
 
@@ -106,6 +105,7 @@ export class Agent {
       rescan: (detail) => this.#rescans.now("claim", detail),
       onStatus: () => this.#observers.onState(),
       onClaims: () => this.#rescans.trigger(trigger("claim", "a claim was prepared or unprepared")),
+      onAnswer: (...answer) => this.#observers.onClaim(...answer),
     });
     const shared = {
       kubeletDir: options.kubeletDir,
@@ -231,7 +231,7 @@ export class Agent {
     const { inventory, changes, wakeAt } = step;
     this.#netdevs.keep();
     this.#inventory = inventory;
-    if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) this.#warnOfNetns(inventory);
+    if (before?.snapshot.netnsMode !== inventory.snapshot.netnsMode) warnOfNetns(this.#log, inventory);
     const changed = inventory !== before;
     if (changed || this.#resources.hasPendingWork) this.#resources.update(inventory);
     this.#cdi.tend(inventory.ownersOf);
@@ -242,12 +242,5 @@ export class Agent {
     }
     this.#report.scanned(scan, changes, before === null, changed);
     this.#errors.scanned(inventory);
-  }
-
-  /** Logs notes about the network namespace mode that affect pods. */
-  #warnOfNetns({ specs, snapshot }: Inventory): void {
-    for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
-      this.#log.warn(`${what}: ${reason}; ${fix}`);
-    }
   }
 }

@@ -27,6 +27,8 @@ export interface AgentObserver {
   /** Seconds from the event to the update of the list on the streams. */
   onEventLatency?(seconds: number, source: string): void;
   onCall?(resource: string, method: string, seconds: number, refused: { code: string; message: string } | null): void;
+  /** The DRA driver answered for one claim; `refused` is the reason. */
+  onClaim?(method: string, seconds: number, refused: string | null): void;
   onAllocated?(resource: string, ids: readonly string[], grant: Grant): void;
   onListSent?(resource: string, bytes: number): void;
   onSession?(status: SessionStatus): void;
@@ -54,6 +56,10 @@ export class Observers implements Required<AgentObserver> {
 
   onCall(...args: Parameters<Required<AgentObserver>["onCall"]>): void {
     for (const one of this.#all) one.onCall?.(...args);
+  }
+
+  onClaim(...args: Parameters<Required<AgentObserver>["onClaim"]>): void {
+    for (const one of this.#all) one.onClaim?.(...args);
   }
 
   onAllocated(...args: Parameters<Required<AgentObserver>["onAllocated"]>): void {

@@ -4,8 +4,10 @@
  *
  * @module
  */
+import { netnsNotes } from "../pool/netns.ts";
 import type { Change } from "../pool/states.ts";
 import type { Log } from "../text/log.ts";
+import type { Inventory } from "./inventory.ts";
 import type { AgentState, Observers } from "./observer.ts";
 import type { Scan } from "./rescan_loop.ts";
 
@@ -49,4 +51,9 @@ export class ScanReport {
       changes: changes.length,
     });
   }
+}
+
+/** Logs notes about the network namespace mode that affect pods. */
+export function warnOfNetns(log: Log, { specs, snapshot }: Inventory): void {
+  for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) log.warn(`${what}: ${reason}; ${fix}`);
 }

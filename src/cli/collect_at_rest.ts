@@ -7,20 +7,25 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { hasFfi, loadLibc } from "../hca/ffi.ts";
+import { releaseCodePages } from "./code_pages.ts";
 
 /** So long nothing must have happened. */
 const REST_MS = 1_000;
 /** Fewer calls and scans than this leave nothing behind that is worth a collection, which takes some 20 ms. */
 const WORTHWHILE = 200;
 
-/** V8's collector, and glibc's for what was given back to it. Nothing where neither is to be had. */
+/**
+ * V8's collector, and glibc's for what was given back to it; the first time, when the start is over, the runtime's code
+ * too. Nothing where none of it is to be had.
+ */
 export function openCollector(): () => void {
-  // Opened at the first call, when the start is over.
   let collect: (() => void) | null = null;
   return () => {
+    const isFirst = collect === null;
     collect ??= openGc();
     collect();
     trim();
+    if (isFirst) releaseCodePages();
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import { Client, type ServiceError } from "@grpc/grpc-js";
 import {
   API_VERSION,
   CLIENT_OPTIONS,
@@ -12,6 +12,7 @@ import {
   type RegisterRequest,
   withoutAnswer,
 } from "../kubelet/api.ts";
+import { localCredentials } from "../kubelet/client_credentials.ts";
 
 /** The kubelet dials back for up to 10 s inside Register; a shorter deadline would give up on a slow kubelet. */
 const REGISTER_TIMEOUT_MS = 15_000;
@@ -56,7 +57,7 @@ export function register(
     resource_name: resource,
     options: { get_preferred_allocation_available: true },
   };
-  const client = new Client(`unix:${kubeletSocket}`, credentials.createInsecure(), {
+  const client = new Client(`unix:${kubeletSocket}`, localCredentials(), {
     ...CLIENT_OPTIONS,
     ...NO_RECONNECT,
   });

@@ -27,6 +27,13 @@ import { heldHcas } from "./holders.ts";
 import { Publisher, type PublisherStatus, type PublisherTiming } from "./publisher.ts";
 import { listenDra, listenRegistration, type SocketServer } from "./server.ts";
 
+/** An answer for one claim: the kubelet's method, how long it took, and the reason when it was refused. */
+export type OnAnswer = (
+  method: "NodePrepareResources" | "NodeUnprepareResources",
+  seconds: number,
+  refused: string | null,
+) => void;
+
 export interface DraOptions {
   readonly driver: string;
   readonly node: string;
@@ -46,6 +53,8 @@ export interface DraOptions {
   readonly onStatus?: () => void;
   /** Called when a claim was prepared or unprepared. */
   readonly onClaims?: () => void;
+  /** Called with every answer to the kubelet, for one claim each. */
+  readonly onAnswer?: OnAnswer;
   readonly timing?: Partial<DraTiming>;
 }
 
@@ -265,6 +274,12 @@ export class DraDoor {
     return heldHcas(answer.holders, this.#states, this.#hcas);
   }
 
+  #observe(method: Parameters<OnAnswer>[0], answer: Promise<string | null>): void {
+    const begun = performance.now();
+    const seconds = () => (performance.now() - begun) / 1e3;
+    this.#inBackground(answer.then((refused) => this.#options.onAnswer?.(method, seconds(), refused)));
+  }
+
   /** Creates the sockets that are missing. */
   async #serve(): Promise<void> {
     const { driver, registryDir, log } = this.#options;
@@ -276,8 +291,16 @@ export class DraDoor {
       if (this.#dra?.inPlace !== true) {
         const old = this.#dra;
         this.#dra = await listenDra(endpoint, {
-          prepare: (ref, call) => this.#claims.prepare(ref, call),
-          unprepare: (ref) => this.#claims.unprepare(ref),
+          prepare: (ref, call) => {
+            const answer = this.#claims.prepare(ref, call);
+            this.#observe("NodePrepareResources", answer.then((one) => one.ok ? null : one.reason));
+            return answer;
+          },
+          unprepare: (ref) => {
+            const answer = this.#claims.unprepare(ref);
+            this.#observe("NodeUnprepareResources", answer);
+            return answer;
+          },
           watchHealth: (stream) => this.#health.add(stream),
         });
         if (old !== null) this.#inBackground(old.close(0));

@@ -10,7 +10,7 @@ import type { ApiAccess } from "../kubernetes/access.ts";
 import { ApiClient } from "../kubernetes/client.ts";
 import { claimsDir, readClaims } from "./claim_files.ts";
 import { type ClaimRecord, findHca, nameOf } from "./claim_record.ts";
-import { DraDoor, type DraTiming } from "./door.ts";
+import { DraDoor, type DraTiming, type OnAnswer } from "./door.ts";
 
 export interface DraSettings {
   readonly driver: string;
@@ -33,6 +33,7 @@ export interface DraHooks {
   readonly rescan: (detail: string) => Promise<void>;
   readonly onStatus: () => void;
   readonly onClaims: () => void;
+  readonly onAnswer: OnAnswer;
 }
 
 /** Deadline of a request to PodResources, in milliseconds. */

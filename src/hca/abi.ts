@@ -62,6 +62,15 @@ export const C = {
   // <linux/sockios.h>
   SIOCGIFHWADDR: 0x8927,
   SIOCGIFINDEX: 0x8933,
+  // <elf.h>
+  AT_PHDR: 3,
+  AT_PHENT: 4,
+  AT_PHNUM: 5,
+  PT_LOAD: 1,
+  PT_PHDR: 6,
+  PF_W: 2,
+  // <sys/mman.h>
+  MADV_DONTNEED: 4,
   // <rdma/rdma_netlink.h>
   RDMA_NL_NLDEV: 5,
   RDMA_NLDEV_CMD_SYS_GET: 6,

@@ -5,9 +5,10 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
 import { CLIENT_OPTIONS, method, podResourcesServices, withoutAnswer } from "./api.ts";
+import { localCredentials } from "./client_credentials.ts";
 
 /** Socket path; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
 export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
@@ -84,7 +85,7 @@ export class PodLister {
       "List",
     );
     clearTimeout(this.#idle);
-    const client = this.#client ??= new Client(`unix:${socket}`, credentials.createInsecure(), {
+    const client = this.#client ??= new Client(`unix:${socket}`, localCredentials(), {
       ...CLIENT_OPTIONS,
       "grpc.max_receive_message_length": LONGEST_ANSWER,
       // A restarted kubelet is on this machine, so a short backoff does no harm.

@@ -268,6 +268,10 @@ export class Metrics {
         this.#counter("calls").inc({ resource, method, code: refused?.code ?? "OK" });
         this.#histogram("callSeconds").observe({ resource, method }, seconds);
       },
+      onClaim: (method, seconds, refused) => {
+        this.#counter("claims").inc({ method, result: refused === null ? "ok" : "refused" });
+        this.#histogram("claimSeconds").observe({ method }, seconds);
+      },
       onAllocated: (resource, ids) => this.#counter("allocated").inc({ resource }, ids.length),
       onListSent: (resource, bytes) => {
         this.#counter("lists").inc({ resource });

@@ -35,6 +35,8 @@ function histogram(name: string, labels: Labels, buckets: readonly number[], hel
 
 /** From a cached answer to a hung machine, in seconds. */
 const CALL_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5];
+/** A prepare asks the API server and the kubelet, and retries for 25 s. */
+const CLAIM_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 25, 45];
 const SCAN_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const EVENT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
@@ -127,6 +129,18 @@ export const PLUGIN_FAMILIES = {
     ["resource", "method"],
     CALL_BUCKETS,
     "Time from the arrival of a call to its answer.",
+  ),
+  claims: counter(
+    `${PREFIX}_claims_total`,
+    ["method", "result"],
+    "Claims in calls by the kubelet to the DRA driver, by method and result (ok, refused); a claim that is retried counts " +
+      "each time.",
+  ),
+  claimSeconds: histogram(
+    `${PREFIX}_claim_duration_seconds`,
+    ["method"],
+    CLAIM_BUCKETS,
+    "Time until the DRA driver answered for a claim.",
   ),
   allocated: counter(
     `${PREFIX}_allocated_devices_total`,

@@ -63,6 +63,7 @@ function firmware(versions: readonly string[]): Series {
 const unhealthy = (code: string) => plugin("hca_unhealthy", { ...HCA, code });
 const containers = plugin("hca_containers", HCA);
 const limit = plugin("errors_exceeded", { ...PORT, counter: "link_downed", rule: "5 per 10m" });
+const claims = (method: string, result: string) => plugin("claims_total", { ...NODE, method, result });
 const calls = (code: string) => plugin("calls_total", { ...NODE, resource: "rdma/ib", method: "Allocate", code });
 
 /** By alert. */
@@ -270,6 +271,26 @@ export const CASES: Readonly<Record<string, readonly Case[]>> = {
       fires: fires({ ...NODE, resource: "rdma/ib", code: "FAILED_PRECONDITION" }, "4"),
     },
     { what: "calls that were answered", series: { [calls("OK")]: "0+1x40" }, at: "25m", fires: [] },
+  ],
+  RdmaClaimRefused: [
+    {
+      what: "a claim that is refused every minute",
+      series: {
+        [claims("NodePrepareResources", "refused")]: "0x20 0+1x20",
+        [claims("NodePrepareResources", "ok")]: "0+1x40",
+      },
+      at: "40m",
+      fires: fires(NODE, "15"),
+    },
+    {
+      what: "claims that are prepared, and an unprepare that failed",
+      series: {
+        [claims("NodePrepareResources", "ok")]: "0+1x40",
+        [claims("NodeUnprepareResources", "refused")]: "0+1x40",
+      },
+      at: "40m",
+      fires: [],
+    },
   ],
   RdmaCountersNotAnswering: [
     {

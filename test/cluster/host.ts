@@ -8,6 +8,11 @@ import type { HcaDescription, HostDescription } from "../../sim/mod.ts";
 
 export const RESOURCE = "tencent.com/rdma";
 
+/** The name of an adapter's net device. */
+export function netdevOf(hca: string): string {
+  return `ens${Number(hca.replace("mlx5_", "")) + 1}f0np0`;
+}
+
 function adapter(number: number): HcaDescription {
   return {
     name: `mlx5_${number}`,
@@ -18,7 +23,7 @@ function adapter(number: number): HcaDescription {
     pci: `0000:${3 + number}b:00.0`,
     ...number < 2 ? { bridges: ["pci0000:3a", `0000:3a:0${number}.0`] } : {},
     numaNode: number < 2 ? 0 : 1,
-    netdevs: [{ name: `ens${number + 1}f0np0`, ipv4: `192.168.${number}.1` }],
+    netdevs: [{ name: netdevOf(`mlx5_${number}`), ipv4: `192.168.${number}.1` }],
     ports: [{ linkLayer: "Ethernet" }],
   };
 }

@@ -1,76 +1,123 @@
 /**
- * `deno task cluster:latency [--runs N] [--write]`: how long after a port's change the node object and the status of the
- * pod that has the HCA say so, on a real cluster. `--write` puts the table into docs/performance.md.
+ * `deno task cluster:latency [--runs N] [--write]`: how long after a port's change the kubelet's own count of allocatable
+ * devices, the status of the pod that has the HCA, and the node object say so, on a real cluster with the shipped manifest.
+ * `--write` puts the table into docs/performance.md.
  *
  * @module
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { Client, credentials } from "@grpc/grpc-js";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { setTimeout as delay } from "node:timers/promises";
+import protobuf from "protobufjs";
 import { parseArgs } from "@std/cli";
-import { type Deployment, EXCLUSIVE, SHIPPED } from "./deployment.ts";
-import { HOST, RESOURCE } from "./host.ts";
-import { allocatedHealth, Stage } from "./stage.ts";
+import type { Space } from "../support/cluster/space.ts";
 import { Cluster } from "../support/cluster/cluster.ts";
 import { missingForCluster } from "../support/cluster/requirements.ts";
 import { DEFAULT_KUBERNETES, versionsFor } from "../support/cluster/versions.ts";
+import { writeSection } from "../support/section.ts";
+import { type Deployment, SHIPPED } from "./deployment.ts";
+import { HCAS, HOST, netdevOf, RESOURCE } from "./host.ts";
+import { allocatedHealth, Stage } from "./stage.ts";
 
-const DOCUMENT = fileURLToPath(new URL("../../docs/performance.md", import.meta.url));
-const MARKS = ["<!-- cluster latency: written by `deno task cluster:latency --write` -->", "<!-- /cluster latency -->"];
+/** The kubelet answers a hundred such calls a second (pkg/kubelet/apis/podresources); milliseconds between two. */
+const ASK_EVERY_MS = 12;
 
 interface Case {
   readonly name: string;
   readonly deployment: Deployment;
-  readonly kubelet: Readonly<Record<string, unknown>>;
+  /** Whether the plugin hears the kernel's link events. */
+  readonly hears: boolean;
 }
 
 const CASES: readonly Case[] = [
-  {
-    name: "as shipped (scan every 5 s), kubelet as shipped (reports every 10 s)",
-    deployment: SHIPPED,
-    kubelet: { nodeStatusUpdateFrequency: "10s" },
-  },
-  { name: "scan every 1 s, kubelet reports every 1 s", deployment: EXCLUSIVE, kubelet: {} },
+  { name: "the manifest as shipped", deployment: SHIPPED, hears: false },
+  { name: "with host-network", deployment: { ...SHIPPED, components: ["host-network"] }, hears: true },
 ];
 
-interface Times {
-  readonly node: number[];
-  readonly pod: number[];
+const PLACES = ["the kubelet's allocatable devices", "the pod's status", "the node object"] as const;
+
+/** What the kubelet itself would hand out, from its PodResources API. */
+class KubeletAllocatable implements Disposable {
+  readonly #client: Client;
+  readonly #answer: protobuf.Type;
+
+  constructor(space: Space) {
+    const socket = space.path("/var/lib/kubelet/pod-resources/kubelet.sock");
+    this.#client = new Client(`unix:${socket}`, credentials.createInsecure());
+    const { root } = protobuf.parse(`syntax = "proto3";
+      message Answer { repeated Devices devices = 1; }
+      message Devices { string resource_name = 1; repeated string device_ids = 2; }`);
+    this.#answer = root.lookupType("Answer");
+  }
+
+  count(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#client.makeUnaryRequest(
+        "/v1.PodResourcesLister/GetAllocatableResources",
+        () => Buffer.alloc(0),
+        (bytes) => this.#answer.toObject(this.#answer.decode(bytes), { arrays: true }),
+        null,
+        (error, answer) => {
+          if (error !== null) return reject(error);
+          const { devices } = answer as { devices: { resourceName: string; deviceIds: string[] }[] };
+          resolve(devices.filter((one) => one.resourceName === RESOURCE).flatMap((one) => one.deviceIds).length);
+        },
+      );
+    });
+  }
+
+  async until(wanted: number): Promise<void> {
+    while (await this.count() !== wanted) await delay(ASK_EVERY_MS);
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.close();
+  }
 }
 
-/** Milliseconds until both say so, for a number of changes: down, up, down, … */
-async function measure(stage: Stage, runs: number): Promise<Times> {
+/** Links of the node's network namespace that are called as the host's net devices: the kernel tells of their changes. */
+function makeLinks(stage: Stage): void {
+  for (const name of HCAS.map(netdevOf)) {
+    stage.cluster.space.run(["ip", "link", "add", name, "type", "dummy"]);
+    stage.cluster.space.run(["ip", "link", "set", name, "up"]);
+  }
+}
+
+/** Milliseconds from a change to each of {@link PLACES}, for downs and ups in turn. */
+async function measure(stage: Stage, { hears }: Case, runs: number): Promise<{ down: number[][]; up: number[][] }> {
+  const { host, space } = stage.cluster;
+  using kubelet = new KubeletAllocatable(space);
   const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
   const hca = stage.exec(pod, "echo $RDMA_HCAS");
-  const times: Times = { node: [], pod: [] };
-  for (let run = 0; run < runs; run++) {
-    const up = run % 2 === 1;
+  const times = { down: [] as number[][], up: [] as number[][] };
+  for (let change = 0; change < 2 * runs; change++) {
+    const up = change % 2 === 1;
     // At any moment between two scans and two reports, not always right after both.
-    await new Promise((done) => setTimeout(done, Math.random() * 5_000));
+    await delay(1_000 + Math.random() * 2_000);
+    const [devices, health] = up ? [4, "Healthy"] : [3, "Unhealthy"];
     const begun = performance.now();
     const since = () => performance.now() - begun;
-    const node = stage.allocatable(RESOURCE, up ? 4 : 3, 40_000).then(since);
-    const health = up ? "Healthy" : "Unhealthy";
-    const status = stage.untilPod(
-      pod,
-      (now) => now && allocatedHealth(now, RESOURCE, hca) === health,
-      health,
-      40_000,
-    ).then(since);
-    if (up) await stage.cluster.host.portUp(hca, 1);
-    else await stage.cluster.host.portDown(hca, 1);
-    times.node.push(await node);
-    times.pod.push(await status);
+    const said = Promise.all([
+      kubelet.until(devices).then(since),
+      stage.untilPod(pod, (now) => now && allocatedHealth(now, RESOURCE, hca) === health, health, 40_000).then(since),
+      stage.allocatable(RESOURCE, devices, 40_000).then(since),
+    ]);
+    if (up) await host.portUp(hca, 1);
+    else await host.portDown(hca, 1);
+    if (hears) space.run(["ip", "link", "set", netdevOf(hca), up ? "up" : "down"]);
+    (up ? times.up : times.down).push(await said);
   }
   await stage.tidy();
   return times;
 }
 
-const seconds = (ms: number) => `${(ms / 1e3).toFixed(1)} s`;
-const row = (name: string, times: readonly number[]) => {
+const shown = (ms: number) => ms < 1_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1e3).toFixed(1)} s`;
+
+/** Median and maximum. */
+function cells(times: readonly number[]): string {
   const sorted = times.toSorted((a, b) => a - b);
-  return `| ${name} | ${seconds(sorted[Math.floor(sorted.length / 2)]!)} | ${seconds(sorted.at(-1)!)} |`;
-};
+  return `${shown(sorted[Math.floor(sorted.length / 2)]!)} | ${shown(sorted.at(-1)!)}`;
+}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -84,22 +131,21 @@ async function main(): Promise<number> {
   const report = (line: string) => void process.stderr.write(`${line}\n`);
   await using cluster = await Cluster.start({ versions: versionsFor(DEFAULT_KUBERNETES), host: HOST, report });
   const stage = new Stage(cluster);
-  const rows = ["| from a port's change | p50 | max |", "| --- | --- | --- |"];
-  for (const { name, deployment, kubelet } of CASES) {
-    await cluster.node.stopKubelet();
-    await cluster.node.startKubelet(kubelet);
-    await stage.use(deployment);
+  makeLinks(stage);
+  await cluster.node.stopKubelet();
+  await cluster.node.startKubelet({ nodeStatusUpdateFrequency: "10s" });
+  const rows = ["| from a port's change to | down, p50 | max | up, p50 | max |", "| --- | --: | --: | --: | --: |"];
+  for (const one of CASES) {
+    await stage.use(one.deployment);
     await stage.allocatable(RESOURCE, 4, 40_000);
-    report(name);
-    const { node, pod } = await measure(stage, Number(values.runs));
-    rows.push(row(`to node allocatable, ${name}`, node), row(`to the pod's status, ${name}`, pod));
+    report(one.name);
+    const { down, up } = await measure(stage, one, Number(values.runs));
+    PLACES.forEach((place, i) => {
+      rows.push(`| ${place}, ${one.name} | ${cells(down.map((x) => x[i]!))} | ${cells(up.map((x) => x[i]!))} |`);
+    });
   }
   process.stdout.write(`${rows.join("\n")}\n`);
-  if (values.write) {
-    const text = readFileSync(DOCUMENT, "utf8");
-    const [from, to] = MARKS.map((mark) => text.indexOf(mark));
-    writeFileSync(DOCUMENT, `${text.slice(0, from! + MARKS[0]!.length)}\n\n${rows.join("\n")}\n\n${text.slice(to)}`);
-  }
+  if (values.write) writeSection("docs/performance.md", "cluster latency", rows.join("\n"));
   return 0;
 }
 

@@ -22,6 +22,8 @@ Deno.test("DRA: HCAs are published, a claim gets exactly its nodes, and the heal
   await rig.ready(2);
   deepEqual(rig.devices.map((one) => one.name), [A, B]);
   equal(rig.api.slices[0]!.metadata.ownerReferences![0]!.uid, "node-uid");
+  const answers: unknown[] = [];
+  rig.agent.observe({ onClaim: (method, _seconds, refused) => answers.push([method, refused !== null]) });
   const one = allocated(rig.claim("one", { where: { rdmaDevice: "bnxt_re1" } }));
   const pod = await rig.run(one);
   deepEqual(pod.devices.map((device) => device.device_name), [B]);
@@ -34,6 +36,7 @@ Deno.test("DRA: HCAs are published, a claim gets exactly its nodes, and the heal
   ok(rig.claim("two", {}) !== null && rig.claim("three", {}) === null, "there are two HCAs");
   await rig.remove("one");
   deepEqual(readdirSync(join(rig.dir, "cdi")), []);
+  deepEqual(answers, [["NodePrepareResources", false], ["NodeUnprepareResources", false]]);
 });
 
 Deno.test("DRA: a port that goes down taints its device until it is back, and the pod's status says why", async () => {
@@ -74,7 +77,10 @@ Deno.test("DRA: while the API server is away pods go on, health too, and a new c
   const fresh = allocated(rig.claim("fresh"));
   await rig.run(old);
   await rig.api.down();
+  const refused: unknown[] = [];
+  rig.agent.observe({ onClaim: (method, _seconds, reason) => refused.push([method, reason !== null]) });
   await rejects(rig.run(fresh), /claim default\/fresh: the API server https:.* cannot be reached/);
+  deepEqual(refused, [["NodePrepareResources", true]]);
   equal((await rig.run(old)).devices.length, 1);
   const { reports } = rig.dra;
   await rig.host.portDown("bnxt_re0", 1);

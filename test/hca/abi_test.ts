@@ -31,9 +31,11 @@ function valuesInC(headers: readonly string[], expressions: readonly string[]): 
 
 /** Where the tables say that they come from; all of libc6-dev and linux-libc-dev. */
 const HEADERS = [
+  "elf.h",
   "errno.h",
   "poll.h",
   "sys/eventfd.h",
+  "sys/mman.h",
   "sys/socket.h",
   "linux/if.h",
   "linux/if_addr.h",

@@ -50,7 +50,7 @@ export class Bench implements AsyncDisposable {
     const before = this.kubelet.history.length;
     const resource = await this.kubelet.waitFor(
       (state, history) => history.slice(before).some((event) => event.kind === "list") && state.resources[RESOURCE],
-      { what: "the plugin's first list", timeoutMs: 60_000 },
+      { what: "the plugin's first list", timeoutMs: 300_000 },
     );
     this.note(`from exec to the kubelet's first list: ${ms(performance.now() - begun)}`);
     return resource;

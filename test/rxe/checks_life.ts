@@ -66,7 +66,7 @@ const end: readonly Check[] = [
       if (commands.length === 0) throw new Skip("there are no such commands yet");
       const deno = [process.execPath, "run", "-A", "--no-check", "--cached-only", "mod.ts"];
       const running = commands.map((name) => start([...deno, name, "--kubelet-dir", KUBELET_DIR]));
-      for (const [i, ran] of (await Promise.all(running.map((one) => finished(one, 60_000)))).entries()) {
+      for (const [i, ran] of (await Promise.all(running.map((one) => finished(one, 300_000)))).entries()) {
         const said = (ran.stdout + ran.stderr).trimEnd();
         bench.note(`${commands[i]}: status ${ran.status} after ${ms(ran.took)}\n${said}`);
         for (const name of ["rxe0", "rxe1"]) match(ran.stdout, new RegExp(`\\b${name}\\b`));

@@ -9,13 +9,13 @@ import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   Client,
-  credentials,
   Server,
   type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceError,
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
+import { localCredentials } from "../../src/kubelet/client_credentials.ts";
 import {
   type AllocateRequest,
   CLIENT_OPTIONS,
@@ -100,7 +100,7 @@ export class PluginStub {
 
   /** Registers at `dir`'s kubelet; rejects with grpc-js' ServiceError. */
   async register(request: Partial<RegisterRequest> = {}, timeoutMs = 60_000): Promise<void> {
-    const client = new Client(`unix:${join(this.dir, KUBELET_SOCKET)}`, credentials.createInsecure(), {
+    const client = new Client(`unix:${join(this.dir, KUBELET_SOCKET)}`, localCredentials(), {
       ...CLIENT_OPTIONS,
       "grpc.default_authority": "localhost",
       "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
