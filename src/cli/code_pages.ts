@@ -29,7 +29,7 @@ const SYMBOLS = {
 /**
  * Unmaps code and constants of the runtime until they are used again. They stay in the page cache, from where a page
  * comes back in a microsecond, but count no longer as this process' memory, and the kernel may drop them when it runs
- * short. Only segments that nobody can write to are unmapped: their pages are those of the file.
+ * short. Only segments that cannot be written to are unmapped: their pages are those of the file.
  *
  * Does nothing where FFI is not permitted.
  */

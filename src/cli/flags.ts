@@ -1,9 +1,12 @@
 /**
- * The command line: one table defines the parser's options, the text of `--help`, and the reference in README.
+ * The command line: one table defines the parser's options, the text of `--help` and the reference
+ * in README (`help.ts`).
  *
  * @module
  */
 import { parseArgs, type ParseArgsConfig } from "@std/cli";
+import type { MistakeCode } from "../config/mistake_codes.ts";
+import type { Problem } from "../config/mistakes.ts";
 import { nearest } from "../text/nearest.ts";
 import { printable } from "../text/printable.ts";
 import {
@@ -17,7 +20,7 @@ import {
 } from "./flag_values.ts";
 
 /** One flag. */
-interface Flag {
+export interface Flag {
   readonly type: "string" | "boolean";
   /** Placeholder for the value in the help; strings only. */
   readonly value?: string;
@@ -26,6 +29,8 @@ interface Flag {
   readonly oneOf?: readonly string[];
   /** For other values: the problem with a value, as the end of a sentence, or null. */
   readonly check?: (value: string) => string | null;
+  /** Code of what `check` refuses; invalid-format when missing. */
+  readonly code?: MistakeCode;
   readonly help: string;
   /** Commands that accept it; all when missing. */
   readonly commands?: readonly Command[];
@@ -33,16 +38,6 @@ interface Flag {
 
 export const COMMANDS = ["run", "list", "doctor", "fleet", "validate", "version"] as const;
 export type Command = typeof COMMANDS[number];
-
-/** Description of each command for the help. */
-const COMMAND_HELP: Readonly<Record<Command, string>> = {
-  run: "find the HCAs, register with the kubelet, serve pods (the default)",
-  list: "print the HCAs with their resources, or why they have none",
-  doctor: "check the requirements of a working setup; change nothing",
-  fleet: "print the adapters of all nodes of a cluster, and what is down where, since when, under which pods",
-  validate: "check a configuration file: validate FILE",
-  version: "print the version",
-};
 
 /** All flags, in the order of the help. */
 export const FLAGS = {
@@ -59,6 +54,7 @@ export const FLAGS = {
     value: "NAME",
     default: "tencent.com/rdma",
     check: badResourceName,
+    code: "invalid-name",
     help: "extended resource that the HCAs are offered as",
   },
   "master": {
@@ -240,7 +236,7 @@ export const FLAGS = {
   "json": {
     type: "boolean",
     help: "print one JSON object, for scripts",
-    commands: ["list", "doctor", "fleet"],
+    commands: ["list", "doctor", "fleet", "validate"],
   },
   "watch": { type: "boolean", help: "keep running, and print again after every change", commands: ["list", "fleet"] },
   "help": { type: "boolean", help: "print this text" },
@@ -268,7 +264,7 @@ export type Parsed =
     /** Flags that were set on the command line or in the environment. */
     readonly given: ReadonlySet<FlagName>;
   }
-  | { readonly ok: false; readonly message: string };
+  | (Problem & { readonly ok: false });
 
 /** Environment variable of a flag: RDMA_DEVICE_PLUGIN_LOG_LEVEL for --log-level. The command line takes precedence. */
 export function variableOf(flag: string): string {
@@ -291,7 +287,7 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
     const value = env[variableOf(name)];
     if (value === undefined || value === "") continue;
     if (flag.type === "boolean" && !["true", "false"].includes(value)) {
-      return no(`${variableOf(name)} is ${JSON.stringify(value)}, but takes true or false`);
+      return no("wrong-type", name, `${variableOf(name)} is ${JSON.stringify(value)}, but takes true or false`);
     }
     values[name] = flag.type === "boolean" ? value === "true" : value;
   }
@@ -301,17 +297,19 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
     const flag = Object.hasOwn(FLAGS, token.name) ? (FLAGS as Readonly<Record<string, Flag>>)[token.name] : undefined;
     if (flag === undefined) {
       const near = nearest(token.name, Object.keys(FLAGS));
-      return no(`There is no flag ${token.rawName}${near === null ? "" : `, did you mean --${near}`}; see --help`);
+      const instead = near === null ? "see --help" : `did you mean --${near}? See --help`;
+      return no("unknown-flag", token.name, `There is no flag ${token.rawName}`, instead);
     }
     if (flag.type === "boolean") {
       if (token.value !== undefined && !["true", "false"].includes(token.value)) {
-        return no(`--${token.name} takes no value, but got ${JSON.stringify(token.value)}`);
+        const message = `--${token.name} takes no value, but got ${JSON.stringify(token.value)}`;
+        return no("unexpected-argument", token.name, message);
       }
       values[token.name] = token.value !== "false";
     } else if (
       token.value === undefined || token.value === "" || (!token.inlineValue && token.value.startsWith("--"))
     ) {
-      return no(`--${token.name} needs a value: --${token.name} ${flag.value}`);
+      return no("missing", token.name, `--${token.name} needs a value: --${token.name} ${flag.value}`);
     } else values[token.name] = token.value;
   }
   return finish(values, positionals);
@@ -320,71 +318,52 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
 function finish(values: Record<string, string | boolean>, positionals: string[]): Parsed {
   const command = (values.version ? "version" : positionals[0] ?? "run") as Command;
   if (!COMMANDS.includes(command)) {
-    return no(`There is no command ${JSON.stringify(command)}; there are ${COMMANDS.join(", ")}`);
+    return no(
+      "unknown-command",
+      null,
+      `There is no command ${JSON.stringify(command)}`,
+      `there are ${COMMANDS.join(", ")}`,
+    );
   }
   const rest = positionals.slice(1);
   const most = command === "validate" ? 1 : 0;
-  if (rest.length > most && !values.help) return no(`${command} takes no argument ${JSON.stringify(rest[most])}`);
+  if (rest.length > most && !values.help) {
+    return no("unexpected-argument", null, `${command} takes no argument ${JSON.stringify(rest[most])}`);
+  }
   const given = new Set(Object.keys(values) as FlagName[]);
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
     const value = values[name];
     const asksOnly = values.help === true || values.version === true;
     if (value !== undefined && !asksOnly && flag.commands !== undefined && !flag.commands.includes(command)) {
-      return no(`--${name} is not a flag of ${command}; it belongs to ${flag.commands.join(", ")}`);
+      const hint = `it belongs to ${flag.commands.join(", ")}`;
+      return no("unknown-flag", name, `--${name} is not a flag of ${command}`, hint);
     }
     if (typeof value === "string") {
       if (flag.oneOf !== undefined && !flag.oneOf.includes(value)) {
-        return no(`--${name} is ${JSON.stringify(value)}, but takes one of ${flag.oneOf.join(", ")}`);
+        const message = `--${name} is ${JSON.stringify(value)}, but takes one of ${flag.oneOf.join(", ")}`;
+        return no("unknown-value", name, message);
       }
       const wrong = flag.check?.(value) ?? null;
-      if (wrong !== null) return no(`--${name} is ${JSON.stringify(value)}, ${wrong}`);
+      if (wrong !== null) {
+        return no(flag.code ?? "invalid-format", name, `--${name} is ${JSON.stringify(value)}, ${wrong}`);
+      }
     }
     values[name] ??= flag.type === "boolean" ? false : flag.default ?? "";
     if (values[name] === "") delete values[name];
   }
   if (given.has("config") && given.has("api")) {
-    return no("--config and --api both say how HCAs are offered; in a file each resource has its own api");
+    const hint = "in a file each resource has its own api";
+    return no("conflict", "api", "--config and --api both say how HCAs are offered", hint);
   }
   if (given.has("config") && (given.has("master") || given.has("resource-name"))) {
-    const other = given.has("master") ? "--master" : "--resource-name";
-    return no(`--config and ${other} both define resources; use one of them`);
+    const other = given.has("master") ? "master" : "resource-name";
+    return no("conflict", other, `--config and --${other} both define resources`, "use one of them");
   }
   return { ok: true, command, values: values as unknown as Values, positionals: rest, given };
 }
 
-function no(message: string): Parsed {
+function no(code: MistakeCode, flag: string | null, message: string, hint: string | null = null): Parsed {
   // Values in the message are quoted, but some quoted characters could still affect a terminal.
-  return { ok: false, message: printable(message) };
-}
-
-/** The help text, at most 100 columns wide. */
-export function helpText(): string {
-  const commands = COMMANDS.map((name) => `  ${name.padEnd(10)} ${COMMAND_HELP[name]}`);
-  const flags = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
-    const left = `  --${name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
-    const right = flag.default === undefined ? flag.help : `${flag.help} (default ${flag.default})`;
-    return `${left.padEnd(28)} ${right}`;
-  });
-  return [
-    "rdma-device-plugin [COMMAND] [FLAGS]: offers a node's RDMA adapters to Kubernetes.",
-    "",
-    "Commands:",
-    ...commands,
-    "",
-    "Flags (one dash or two; each can also be set as RDMA_DEVICE_PLUGIN_<FLAG> in the environment):",
-    ...flags,
-    "",
-  ].join("\n");
-}
-
-/** The flags as a Markdown table for README. */
-export function flagTable(): string {
-  const rows = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
-    const value = flag.value === undefined ? "" : ` ${flag.value}`;
-    const only = flag.commands === undefined ? "" : ` (${flag.commands.join(", ")})`;
-    return `| \`--${name}${value}\` | ${
-      flag.default === undefined ? "" : `\`${flag.default}\``
-    } | ${flag.help}${only} |`;
-  });
-  return ["| flag | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
+  const path = flag === null ? "" : printable(`--${flag}`);
+  return { ok: false, code, path, message: printable(message), hint };
 }

@@ -23,15 +23,19 @@ export function fleetAccess(values: Values): ApiAccess | CredentialSource {
     const files = filesOf(kubeconfig);
     if (files.length > 0) return kubeconfigAccess(files, context ?? null);
   } catch (error) {
-    if (error instanceof KubeconfigError) throw new UsageError(error.message);
+    if (error instanceof KubeconfigError) throw noKubeconfig(error.message);
     throw error;
   }
   const inCluster = apiAccess(values);
   if (inCluster !== null && context === undefined) return inCluster;
-  throw new UsageError(
-    "No kubeconfig: neither KUBECONFIG nor ~/.kube/config names a file that exists, and this is no pod of a cluster. " +
-      "Name one with --kubeconfig FILE",
+  throw noKubeconfig(
+    "No kubeconfig: neither KUBECONFIG nor ~/.kube/config names a file that exists, and this is no pod of a cluster",
+    "name one with --kubeconfig FILE",
   );
+}
+
+function noKubeconfig(message: string, hint: string | null = null): UsageError {
+  return new UsageError([{ code: "no-kubeconfig", path: "--kubeconfig", message, hint }]);
 }
 
 /** None where Deno's permissions keep environment and home from this process, as in the image. */

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Agent } from "../agent/agent.ts";
+import { sentenceOf } from "../config/mistakes.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import type { Log } from "../text/log.ts";
 import type { Values } from "./flags.ts";
@@ -35,14 +36,13 @@ export function followConfig({ values, agent, log, hangups, signal, known: first
     known = now;
     try {
       const { specs, rescanMs, rescan, warnings } = await wanted(values);
-      for (const warning of warnings) log.warn(warning);
+      for (const warning of warnings) log.warn(sentenceOf(warning), { code: warning.code });
       await agent.reconfigure(specs, rescanMs);
       log.info(`configuration ${path} is active`, { resources: specs.length, rescan });
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      log.error(
-        `The new configuration has mistakes and is ignored; the old one stays active:\n${error.message}`,
-      );
+      log.error(`The new configuration ${path} has mistakes and is ignored; the old one stays active`);
+      for (const one of error.problems) log.error(sentenceOf(one), { code: one.code });
     }
   };
   const check = (asked: boolean) => {

@@ -6,6 +6,7 @@
 import { writeSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
+import { formatMistakes } from "../config/mistakes.ts";
 import { isHidden } from "../doctor/rights.ts";
 import type { Hca, Port } from "../hca/types.ts";
 import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
@@ -40,7 +41,7 @@ const HEADER = ["HCA", "PCI", "DRIVER", "KIND", "LINK", "NUMA", "RESOURCE"];
 /** Prints once, or with `--watch` after every change until SIGINT. */
 export async function listCommand(values: Values): Promise<number> {
   const { specs, rescanMs, warnings } = await wanted(values);
-  for (const warning of warnings) writeSync(2, `${warning}\n`);
+  for (const warning of warnings) writeSync(2, `${formatMistakes([warning])}\n`);
   const sysfs = resolve(values["sysfs-root"]);
   if (isHidden(sysfs)) {
     writeSync(

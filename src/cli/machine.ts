@@ -13,15 +13,21 @@ import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
 import { whereNodesAre, whoseTreeItReads } from "../hca/verbs_nodes.ts";
+import type { MistakeCode } from "../config/mistake_codes.ts";
+import { formatMistakes, type Mistake, type Problem } from "../config/mistakes.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import type { Places } from "../doctor/facts.ts";
 import type { Values } from "./flags.ts";
 
 /**
- * The flags or the configuration are wrong; the message is a sentence for people and the process exits with status 2.
+ * The flags or the configuration are wrong; the message has a line with a sentence and a code for each mistake, and the
+ * process exits with status 2.
  */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+  constructor(readonly problems: readonly Problem[]) {
+    super(formatMistakes(problems));
+  }
 }
 
 /** The resources from the flags or the configuration file. */
@@ -31,8 +37,8 @@ export interface Wanted {
   readonly rescanMs: number;
   /** The same for people, with its origin: "5 s (--rescan)". */
   readonly rescan: string;
-  /** Sentences about a configuration that is valid but probably not intended. */
-  readonly warnings: readonly string[];
+  /** What is valid in the configuration but probably not intended. */
+  readonly warnings: readonly Mistake[];
 }
 
 const RESCAN_SECONDS = 30;
@@ -48,19 +54,21 @@ export async function wanted(values: Values): Promise<Wanted> {
   const flag = values.rescan === undefined ? null : Number(values.rescan);
   const seconds = flag ?? written ?? RESCAN_SECONDS;
   const source = flag !== null ? "--rescan" : written !== null ? "the configuration" : "default";
+  const overridden = flag !== null && written !== null && written !== flag && !isPeersDefault(specs);
   return {
     specs: values.cdi ? base.map((spec) => ({ ...spec, cdi: true })) : base,
     rescanMs: seconds * 1_000,
     rescan: `${seconds === 0 ? "never" : `${seconds} s`} (${source})`,
     warnings: [
       ...specs?.warnings ?? [],
-      ...flag !== null && written !== null && written !== flag && !isPeersDefault(specs)
-        ? [
-          `${values.config}: it sets a rescan every ${written} s, but --rescan ${values.rescan} takes precedence; remove the flag`,
-        ]
-        : [],
+      ...overridden ? [rescanOverridden(values, written)] : [],
     ],
   };
+}
+
+function rescanOverridden({ config, rescan }: Values, written: number): Mistake {
+  const message = `it sets a rescan every ${written} s, but --rescan ${rescan} takes precedence`;
+  return { file: config!, line: 0, column: 0, path: "", code: "no-effect", message, hint: "remove the flag" };
 }
 
 /** One minute is the shared plugin's default and not a choice of the user. */
@@ -70,9 +78,9 @@ function isPeersDefault(config: { readonly format: string; readonly rescanSecond
 
 async function fromFile(path: string, resourcePrefix: string | undefined) {
   // The parser and the schema cost start-up time and memory, which a plugin without a file does not need.
-  const { formatMistakes, loadConfig } = await import("../config/mod.ts");
+  const { loadConfig } = await import("../config/mod.ts");
   const result = await loadConfig(path, resourcePrefix === undefined ? {} : { resourcePrefix });
-  if (!result.ok) throw new UsageError(formatMistakes(result.mistakes));
+  if (!result.ok) throw new UsageError(result.mistakes);
   return result.config;
 }
 
@@ -90,22 +98,23 @@ function fromFlags(values: Values): ResourceSpec {
  */
 export function checkMaster(sysfsRoot: string, master: string, offered: boolean): void {
   const dir = join(sysfsRoot, "class/net", master);
+  const refuse = (code: MistakeCode, message: string, hint: string | null = null): never => {
+    throw new UsageError([{ code, path: "--master", message: `-master ${master}: ${message}`, hint }]);
+  };
   if (!existsSync(dir)) {
     if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
-    throw new UsageError(`-master ${master}: this network interface does not exist; there are ${there}`);
+    refuse("no-such-interface", "this network interface does not exist", `there are ${there}`);
   }
   if (parseNumber(readLine(join(dir, "device/sriov_totalvfs"))) === null) {
     const what = isDirectory(join(dir, "device/physfn"))
       ? "itself a virtual function"
       : "not a physical function with SR-IOV";
-    throw new UsageError(`-master ${master}: the interface is ${what}, so it has no virtual functions to offer`);
+    refuse("no-vfs", `the interface is ${what}, so it has no virtual functions to offer`);
   }
   if ((parseNumber(readLine(join(dir, "device/sriov_numvfs"))) ?? 0) === 0) {
-    throw new UsageError(
-      `-master ${master}: the interface has no virtual functions; create some first ` +
-        `(echo 4 > ${join(dir, "device/sriov_numvfs")})`,
-    );
+    const command = `echo 4 > ${join(dir, "device/sriov_numvfs")}`;
+    refuse("no-vfs", "the interface has no virtual functions", `create some first (${command})`);
   }
 }
 

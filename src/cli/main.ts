@@ -5,7 +5,9 @@
  */
 import { writeSync } from "node:fs";
 import process from "node:process";
-import { helpText, parseCommandLine } from "./flags.ts";
+import { formatMistakes, type Problem, sentenceOf } from "../config/mistakes.ts";
+import { parseCommandLine } from "./flags.ts";
+import { helpText } from "./help.ts";
 import { UsageError } from "./machine.ts";
 import { VERSION } from "./version.ts";
 
@@ -15,7 +17,7 @@ const USAGE = 2;
 /** Runs one command line; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
 export async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseCommandLine(argv, process.env);
-  if (!parsed.ok) return refuse(parsed.message);
+  if (!parsed.ok) return refuse([parsed]);
   const { command, values, positionals } = parsed;
   if (values.help) return print(helpText());
   try {
@@ -34,7 +36,7 @@ export async function main(argv: readonly string[]): Promise<number> {
         return await (await import("./fleet.ts")).fleetCommand(values);
     }
   } catch (error) {
-    if (error instanceof UsageError) return refuse(error.message);
+    if (error instanceof UsageError) return refuse(error.problems, values["log-format"] === "json");
     writeSync(2, `rdma-device-plugin: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
     return 1;
   }
@@ -45,7 +47,11 @@ function print(text: string): number {
   return 0;
 }
 
-function refuse(message: string): number {
-  writeSync(2, `${message}\n`);
+/** One line for each, as the log writes them when it is JSON. */
+async function refuse(problems: readonly Problem[], json = false): Promise<number> {
+  if (json) {
+    const log = (await import("../text/log.ts")).openLog("error", "json");
+    for (const one of problems) log.error(sentenceOf(one), { code: one.code });
+  } else writeSync(2, `${formatMistakes(problems)}\n`);
   return USAGE;
 }

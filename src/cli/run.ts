@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import process from "node:process";
 import { Agent } from "../agent/agent.ts";
 import { kubeletRecord } from "../agent/kept.ts";
+import { sentenceOf } from "../config/mistakes.ts";
 import type { RegistrationMode } from "../device_plugin/session.ts";
 import { parseAddress } from "../observe/address.ts";
 import { type Format, type Level, type Log, openLog } from "../text/log.ts";
@@ -43,7 +44,7 @@ export async function run(values: Values): Promise<number> {
   }
   const log = openLog(values["log-level"] as Level, values["log-format"] as Format);
   log.info(`rdma-device-plugin ${VERSION} starts`, { pid: process.pid });
-  for (const warning of warnings) log.warn(warning);
+  for (const warning of warnings) log.warn(sentenceOf(warning), { code: warning.code });
 
   const host = machine(values);
   const statusServer = await openStatusServer(values, rescanMs, log);

@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { errorRuleProblems, errorRuleWarnings } from "./error_rules.ts";
+import type { MistakeCode } from "./mistake_codes.ts";
 import type { Path } from "./mistakes.ts";
 import { asList, toSelector } from "./own.ts";
 import type { ResourceInput } from "./schema.ts";
@@ -14,7 +15,9 @@ import { readPf } from "./vf_ranges.ts";
 /** A finding about the value at the path. */
 export interface Finding {
   readonly path: Path;
+  readonly code: MistakeCode;
   readonly message: string;
+  readonly hint?: string | null;
 }
 
 /** Maximum number of devices that fit into a ListAndWatch message of 4 MiB, the kubelet's receive limit. */
@@ -38,14 +41,12 @@ export function resourceProblems(input: ResourceInput): readonly Finding[] {
 
 function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): Finding[] {
   const found: Finding[] = [];
-  const say = (key: string, message: string) => found.push({ path: [key], message });
+  const say = (key: string, message: string) => found.push({ path: [key], code: "conflict", message });
   if (mode === "shared") {
-    if (shares === undefined) say("mode", `"shared" needs shares too: the number of devices`);
+    const need = (message: string) => found.push({ path: ["mode"], code: "missing", message });
+    if (shares === undefined) need(`"shared" needs shares too: the number of devices`);
     if (share === undefined) {
-      say(
-        "mode",
-        `"shared" needs share too: "all" (each device hands over every HCA) or "one" (each belongs to one HCA)`,
-      );
+      need(`"shared" needs share too: "all" (each device hands over every HCA) or "one" (each belongs to one HCA)`);
     }
   } else {
     if (shares !== undefined) say("shares", `shares requires mode: shared, but the mode is exclusive`);
@@ -62,25 +63,22 @@ function modeProblems({ mode, shares, share, prefer, overlap }: ResourceInput): 
 
 function apiProblems({ api, dra, mode, share, overlap, cdi, prefer }: ResourceInput): Finding[] {
   const found: Finding[] = [];
-  const say = (key: string, message: string) => found.push({ path: [key], message });
+  const say = (...path: string[]) => (message: string) => found.push({ path, code: "conflict", message });
   if (api === "device-plugin") {
     if (!isDeepStrictEqual(dra, DEFAULT_SPEC.dra)) {
-      say("dra", "these settings are for api: dra, and the api is device-plugin");
+      say("dra")("these settings are for api: dra, and the api is device-plugin");
     }
     return found;
   }
   if (share === "all") {
-    say("share", `"all" has no meaning with api: dra; a claim asks for all devices with allocationMode: All`);
+    say("share")(`"all" has no meaning with api: dra; a claim asks for all devices with allocationMode: All`);
   }
   if (dra.pfExcludesVfs && mode === "shared") {
-    found.push({
-      path: ["dra", "pfExcludesVfs"],
-      message: "goes with mode: exclusive; shared functions exclude no one",
-    });
+    say("dra", "pfExcludesVfs")("goes with mode: exclusive; shared functions exclude no one");
   }
-  if (overlap) say("overlap", "an HCA that is offered through DRA cannot be in another resource, too");
-  if (cdi) say("cdi", "api: dra always answers with CDI names, from a file of each claim; leave cdi out");
-  if (prefer !== DEFAULT_SPEC.prefer) say("prefer", "with api: dra the scheduler chooses, by the claim's constraints");
+  if (overlap) say("overlap")("an HCA that is offered through DRA cannot be in another resource, too");
+  if (cdi) say("cdi")("api: dra always answers with CDI names, from a file of each claim; leave cdi out");
+  if (prefer !== DEFAULT_SPEC.prefer) say("prefer")("with api: dra the scheduler chooses, by the claim's constraints");
   return found;
 }
 
@@ -89,22 +87,25 @@ function selectionProblems(input: ResourceInput): Finding[] {
   const select = asList(input.select).map(toSelector);
   const path = (i: number): Path => Array.isArray(input.exclude) ? ["exclude", i] : ["exclude"];
   const found = exclude.flatMap((selector, i): Finding[] =>
-    Object.keys(selector).length > 0
-      ? []
-      : [{ path: path(i), message: "a selector without conditions matches every HCA, so this excludes all" }]
+    Object.keys(selector).length > 0 ? [] : [{
+      path: path(i),
+      code: "nothing-left",
+      message: "a selector without conditions matches every HCA, so this excludes all",
+    }]
   );
   const refused = exclude.map(toSelector);
   const same = refused.findIndex((one) => select.length > 0 && isDeepStrictEqual(select[0], one));
   if (same >= 0 && select.every((one) => refused.some((other) => isDeepStrictEqual(one, other)))) {
-    found.push({ path: path(same), message: "excludes exactly what select matches: no HCA can remain" });
+    const message = "excludes exactly what select matches: no HCA can remain";
+    found.push({ path: path(same), code: "nothing-left", message });
   }
   return found;
 }
 
 function healthProblems({ health }: ResourceInput): Finding[] {
   if (health.require === undefined || Array.isArray(health.ports)) return [];
-  const message = `require applies to a list of ports; for all ports of an HCA write ports: ${health.require}`;
-  return [{ path: ["health", "require"], message }];
+  const hint = `for all ports of an HCA write ports: ${health.require}`;
+  return [{ path: ["health", "require"], code: "conflict", message: "require applies to a list of ports", hint }];
 }
 
 function exposeProblems({ expose }: ResourceInput): Finding[] {
@@ -116,9 +117,15 @@ function exposeProblems({ expose }: ResourceInput): Finding[] {
         seen.add(target);
         return [];
       }
-      return [{ path: ["expose", key, i], message: `${target} is given twice for the container` }];
+      const message = `${target} is given twice for the container`;
+      return [{ path: ["expose", key, i], code: "duplicate-path", message }];
     })
   );
+}
+
+/** A name that the kubelet would reject; `problem` is the one of `nameProblem`. */
+export function invalidName(path: Path, name: string, problem: string): Finding {
+  return { path, code: "invalid-name", message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` };
 }
 
 /** One finding for each name that an earlier resource uses; `null` is a resource without a valid name. */
@@ -136,6 +143,7 @@ export function duplicateNames(
     }
     return [{
       path: [i],
+      code: "duplicate-name",
       message: `the name ${JSON.stringify(name.slice(0, 80))} is already used in line ${lineOf(before)}`,
     }];
   });
@@ -164,13 +172,14 @@ export function specWarnings(spec: ResourceSpec): readonly Finding[] {
       const message = `${count}the kubelet refuses lists longer than 4 MiB, about ${
         MOST_DEVICES.toLocaleString("en")
       } devices`;
-      found.push({ path: ["shares"], message });
+      found.push({ path: ["shares"], code: "too-large", message });
     }
   }
   if (
     health.policy === "present" && health.errors.length === 0 && (health.ports !== null || health.require === "all")
   ) {
-    found.push({ path: ["health", "ports"], message: `has no effect with policy: present, which checks no port` });
+    const message = "has no effect with policy: present, which checks no port";
+    found.push({ path: ["health", "ports"], code: "no-effect", message });
   }
   return [...found, ...errorRuleWarnings(health.errors)];
 }

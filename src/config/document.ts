@@ -6,6 +6,7 @@
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import type { YAMLError } from "yaml";
+import type { MistakeCode } from "./mistake_codes.ts";
 import type { Mistake, Path } from "./mistakes.ts";
 import { pathText } from "./mistakes.ts";
 import { quote } from "../text/printable.ts";
@@ -40,7 +41,9 @@ export function mapping(at: number, entries: readonly Entry[]): Mapping {
 export interface Source {
   readonly tree: Tree;
   /** Creates a mistake about the value at this offset. */
-  mistake(at: number, path: Path, message: string): Mistake;
+  mistake(at: number, path: Path, code: MistakeCode, message: string, hint?: string | null): Mistake;
+  /** The line of this offset, from 1. */
+  lineAt(at: number): number;
 }
 
 /** Maximum file size: a ConfigMap cannot hold more. */
@@ -57,13 +60,22 @@ export function readDocument(
 ): { ok: true; source: Source } | { ok: false; mistakes: readonly Mistake[] } {
   const lines = new LineCounter();
   const mistakes: Mistake[] = [];
-  const mistake = (at: number, path: Path, message: string): Mistake => {
+  const placeOf = (at: number) => {
     const { line, col } = lines.linePos(Math.max(0, Math.min(at, text.length)));
-    return { file, line: Math.max(1, line), column: Math.max(1, col), path: pathText(path), message };
+    return { line: Math.max(1, line), column: Math.max(1, col) };
   };
+  const mistake: Source["mistake"] = (at, path, code, message, hint = null) => ({
+    file,
+    ...placeOf(at),
+    path: pathText(path),
+    code,
+    message,
+    hint,
+  });
   const failed = () => ({ ok: false as const, mistakes });
   if (text.length > LARGEST) {
-    mistakes.push({ file, line: 0, column: 0, path: "", message: `the file has more than ${LARGEST} characters` });
+    const message = `the file has more than ${LARGEST} characters`;
+    mistakes.push({ file, line: 0, column: 0, path: "", code: "too-large", message, hint: null });
     return failed();
   }
   // The parser recurses per level. Brackets in strings are counted as well, which only makes this stricter.
@@ -71,7 +83,7 @@ export function readDocument(
   if (deep !== null) {
     lines.addNewLine(0);
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines.addNewLine(at + 1);
-    mistakes.push(mistake(deep, [], `brackets are nested deeper than ${10 * DEEPEST} levels`));
+    mistakes.push(mistake(deep, [], "too-large", `brackets are nested deeper than ${10 * DEEPEST} levels`));
     return failed();
   }
   let document;
@@ -80,24 +92,25 @@ export function readDocument(
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, schema: "core" });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    mistakes.push(mistake(0, [], "the file is nested too deeply"));
+    mistakes.push(mistake(0, [], "too-large", "the file is nested too deeply"));
     return failed();
   }
   for (const error of [...document.errors, ...document.warnings].slice(0, SYNTAX_SHOWN)) {
-    mistakes.push(mistake(error.pos[0], [], syntaxMessage(error)));
+    mistakes.push(mistake(error.pos[0], [], ...syntaxProblem(error)));
   }
   if (mistakes.length > 0) return failed();
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
-    mistakes.push(mistake(0, [], "the file is empty; it needs at least a list of resources"));
+    mistakes.push(mistake(0, [], "empty", "the file is empty", "it needs at least a list of resources"));
     return failed();
   }
-  const tree = grow(document.contents, (at, path, message) => {
-    mistakes.push(mistake(at, path, message));
+  const tree = grow(document.contents, (...args) => {
+    mistakes.push(mistake(...args));
   });
-  return mistakes.length > 0 ? failed() : { ok: true, source: { tree, mistake } };
+  const lineAt = (at: number) => placeOf(at).line;
+  return mistakes.length > 0 ? failed() : { ok: true, source: { tree, mistake, lineAt } };
 }
 
-type Complain = (at: number, path: Path, message: string) => void;
+type Complain = (...args: Parameters<Source["mistake"]>) => void;
 
 /** Converts the package's nodes to a tree. Aliases are resolved within bounds. */
 function grow(root: unknown, complain: Complain): Tree {
@@ -120,12 +133,14 @@ function grow(root: unknown, complain: Complain): Tree {
         complain(
           at,
           path,
-          `*${node.source} is an alias, and nothing is anchored as &${node.source}; put text that begins with * in quotes`,
+          "not-well-formed",
+          `*${node.source} is an alias, and nothing is anchored as &${node.source}`,
+          "put text that begins with * in quotes",
         );
         return nothing;
       }
       if (open.has(target)) {
-        complain(at, path, `the alias *${node.source} refers to a value that contains it`);
+        complain(at, path, "not-well-formed", `the alias *${node.source} refers to a value that contains it`);
         return nothing;
       }
       return value(target, path, at, true);
@@ -148,15 +163,17 @@ function grow(root: unknown, complain: Complain): Tree {
       const keyAt = isNode(pair.key) ? pair.key.range?.[0] ?? at : at;
       const key = keyText(pair.key);
       if (key === null) {
-        complain(keyAt, path, "expected a name as key");
+        complain(keyAt, path, "wrong-type", "expected a name as key");
       } else if (key === "<<") {
         complain(
           keyAt,
           [...path, key],
-          "merge keys are not supported; write the keys out, or use an alias for a whole value",
+          "unsupported",
+          "merge keys are not supported",
+          "write the keys out, or use an alias for a whole value",
         );
       } else if (key === "__proto__") {
-        complain(keyAt, [...path, key], "this name is not allowed as a key");
+        complain(keyAt, [...path, key], "unknown-key", "this name is not allowed as a key");
       } else entries.push({ key, keyAt, value: value(pair.value, [...path, key], keyAt, inAlias) });
     }
     return mapping(at, entries);
@@ -164,7 +181,7 @@ function grow(root: unknown, complain: Complain): Tree {
 
   function stop(at: number, path: Path, message: string, nothing: Tree): Tree {
     tired = true;
-    complain(at, path.slice(0, 4), message);
+    complain(at, path.slice(0, 4), "too-large", message);
     return nothing;
   }
 
@@ -188,21 +205,22 @@ function tooDeep(text: string): number | null {
   return null;
 }
 
-function syntaxMessage({ code, message }: YAMLError): string {
+/** Code, sentence and hint. */
+function syntaxProblem({ code, message }: YAMLError): [MistakeCode, string, string?] {
   // The package recurses and reports its own stack overflow in these words.
-  if (/call stack|stack overflow/i.test(message)) return "nested too deeply";
+  if (/call stack|stack overflow/i.test(message)) return ["too-large", "nested too deeply"];
   switch (code) {
     case "TAB_AS_INDENT":
-      return "a tab is used for indentation; YAML allows only spaces there";
+      return ["not-well-formed", "a tab is used for indentation", "YAML allows only spaces there"];
     case "MULTIPLE_DOCS":
-      return "a second document begins here (---); a config file holds one";
+      return ["unsupported", "a second document begins here (---)", "a config file holds one"];
     case "BAD_ALIAS":
-      return "* begins an alias; put text that begins with * in quotes";
+      return ["not-well-formed", "* begins an alias", "put text that begins with * in quotes"];
     case "TAG_RESOLVE_FAILED":
     case "BAD_COLLECTION_TYPE":
-      return "YAML tags (!name) are not supported";
+      return ["unsupported", "YAML tags (!name) are not supported"];
     default:
-      return `not well-formed: ${message.slice(0, 1).toLowerCase()}${message.slice(1)}`;
+      return ["not-well-formed", `not well-formed: ${message.slice(0, 1).toLowerCase()}${message.slice(1)}`];
   }
 }
 
@@ -217,10 +235,8 @@ export function duplicateKeys(source: Source): readonly Mistake[] {
       const before = first.get(key);
       if (before === undefined) first.set(key, keyAt);
       else {
-        const { line } = source.mistake(before, [], "");
-        found.push(
-          source.mistake(keyAt, [...path, key], `the key ${quote(key)} is given twice, first in line ${line}`),
-        );
+        const message = `the key ${quote(key)} is given twice, first in line ${source.lineAt(before)}`;
+        found.push(source.mistake(keyAt, [...path, key], "duplicate-key", message));
       }
       walk(value, [...path, key]);
     }

@@ -17,16 +17,17 @@ const EXPECTED = `expected a limit and a window such as "5 per 10m"`;
 const SHORTEST_MS = 1_000;
 const LONGEST_MS = 86_400_000;
 
-/** What is wrong with the text, as the end of a sentence; null when it can be read. */
-export function errorRateProblem(text: string): string | null {
+/** What is wrong with the text, the message as the end of a sentence; null when it can be read. */
+export function errorRateProblem(text: string): Pick<Finding, "code" | "message"> | null {
   const found = ERROR_RATE.exec(text);
-  if (found === null) return EXPECTED;
-  if (Number(found[1]) === 0) return `a limit of 0 makes every device Unhealthy for ever; ${EXPECTED}`;
+  if (found === null) return { code: "invalid-format", message: EXPECTED };
+  if (Number(found[1]) === 0) {
+    return { code: "out-of-range", message: `a limit of 0 makes every device Unhealthy for ever; ${EXPECTED}` };
+  }
   const ms = parseDuration(found[2]!)!;
   if (ms >= SHORTEST_MS && ms <= LONGEST_MS) return null;
-  return `the window ${found[2]} is out of range, expected one from ${durationText(SHORTEST_MS)} to ${
-    durationText(LONGEST_MS)
-  }`;
+  const range = `${durationText(SHORTEST_MS)} to ${durationText(LONGEST_MS)}`;
+  return { code: "out-of-range", message: `the window ${found[2]} is out of range, expected one from ${range}` };
 }
 
 /** Converts what {@link errorRateProblem} has nothing against. */
@@ -43,10 +44,14 @@ export function errorRuleProblems(errors: Readonly<Record<string, string>>): rea
   const path = (counter: string) => ["health", "errors", counter];
   return Object.keys(errors).flatMap((counter): Finding[] => {
     if (TRAFFIC_COUNTERS.includes(counter)) {
-      return [{ path: path(counter), message: "counts traffic, not errors: devices that are used would be Unhealthy" }];
+      return [{
+        path: path(counter),
+        code: "wrong-counter",
+        message: "counts traffic, not errors: devices that are used would be Unhealthy",
+      }];
     }
     if (NO_COUNTERS.includes(counter)) {
-      return [{ path: path(counter), message: "is a setting of the driver, not a counter" }];
+      return [{ path: path(counter), code: "wrong-counter", message: "is a setting of the driver, not a counter" }];
     }
     return [];
   });
@@ -63,6 +68,7 @@ export function errorRuleWarnings(rules: readonly ErrorRule[]): readonly Finding
     if (maximum !== null && limit > maximum) {
       return [{
         path,
+        code: "no-effect",
         message:
           `the counter stops at ${maximum}, so its limit of ${limit} is never reached (unless a driver has one ` +
           "of that name of its own)",
@@ -71,9 +77,11 @@ export function errorRuleWarnings(rules: readonly ErrorRule[]): readonly Finding
     if (ERROR_COUNTERS.includes(counter)) return [];
     return [{
       path,
+      code: "wrong-counter",
       message:
         `${quote(counter)} is no counter of the kernel's or of a driver that is known here; it counts only where ` +
-        `an HCA has a file of that name${hint(counter, ERROR_COUNTERS)}`,
+        "an HCA has a file of that name",
+      hint: hint(counter, ERROR_COUNTERS),
     }];
   });
 }

@@ -5,6 +5,7 @@
  */
 import type { core } from "zod";
 import type { Source, Tree } from "./document.ts";
+import type { MistakeCode } from "./mistake_codes.ts";
 import type { Mistake, Path } from "./mistakes.ts";
 import { pathText } from "./mistakes.ts";
 import { quote } from "../text/printable.ts";
@@ -23,10 +24,8 @@ export function explain(issues: readonly Issue[], value: unknown, tree: Tree, so
   const meant = new Set<string>();
   const mistakes = issues.flatMap((issue) => one(issue, [], { value, tree, source, meant }));
   // A key that is present under a misspelt name is not reported as missing as well.
-  return mistakes.filter(({ path, message }) => !(message.startsWith(MISSING) && meant.has(path)));
+  return mistakes.filter(({ path, code }) => !(code === "missing" && meant.has(path)));
 }
-
-const MISSING = "is missing";
 
 interface Place {
   readonly value: unknown;
@@ -40,18 +39,19 @@ function one(issue: Issue, above: Path, place: Place): Mistake[] {
   const path = [...above, ...issue.path as Path];
   const at = valueAt(place.tree, path);
   const found = path.reduce<unknown>(step, place.value);
-  const say = (message: string) => [place.source.mistake(at, path, message)];
+  const code = codeOf(issue, found);
+  const say = (message: string, hint: string | null = null) => [place.source.mistake(at, path, code, message, hint)];
+  const mismatch = () =>
+    say(`found ${described(found)}, expected ${issue.message}`, advice(found, issue.message, words(issue)));
   switch (issue.code) {
     case "custom":
-      return say(
-        issue.params?.phrase === true ? `found ${described(found)}, expected ${issue.message}` : issue.message,
-      );
+      return issue.params?.phrase === true ? mismatch() : say(issue.message);
     case "unrecognized_keys":
       return issue.keys.map((key) => unknownKey(key, issue.message.split(","), [...path, key], place));
     case "invalid_key": {
       const phrase = issue.issues[0]?.message ?? "another key";
       const message = `found the key ${quote(String(path.at(-1)))}, expected ${phrase}`;
-      return [place.source.mistake(keyAt(place.tree, path), path, message)];
+      return [place.source.mistake(keyAt(place.tree, path), path, code, message)];
     }
     case "invalid_union": {
       // Uses the issues of the union branch that accepts this kind of value.
@@ -59,11 +59,36 @@ function one(issue: Issue, above: Path, place: Place): Mistake[] {
       if (meant !== undefined) return meant.flatMap((inner) => one(inner, path, place));
       const strict = issue.errors.find((issues) => issues.length > 0 && issues.every((inner) => isInside(inner)));
       if (strict !== undefined) return strict.flatMap((inner) => one(inner, path, place));
-      return say(mismatch(found, issue.message, words(issue)));
+      return mismatch();
     }
     default:
-      if (found === undefined) return say(`${MISSING}, expected ${issue.message}`);
-      return say(mismatch(found, issue.message, words(issue)));
+      return found === undefined ? say(`is missing, expected ${issue.message}`) : mismatch();
+  }
+}
+
+/** The code for what the schema has against the value. */
+function codeOf(issue: Issue, found: unknown): MistakeCode {
+  switch (issue.code) {
+    case "custom":
+      return issue.params?.code as MistakeCode;
+    case "unrecognized_keys":
+      return "unknown-key";
+    case "invalid_key":
+    case "invalid_format":
+      return "invalid-format";
+    case "too_small":
+      return issue.origin === "array" ? "empty" : "out-of-range";
+    case "too_big":
+      return issue.origin === "array" ? "too-large" : "out-of-range";
+    case "invalid_union":
+      // Of the branches, the one that accepts this kind of value says more than that the others do not.
+      return issue.errors.flat().map((inner) => codeOf(inner, found)).find((code) => code !== "wrong-type") ??
+        "wrong-type";
+    default:
+      if (found === undefined) return "missing";
+      return issue.code === "invalid_value" && typeof found === "string" && words(issue).length > 0
+        ? "unknown-value"
+        : "wrong-type";
   }
 }
 
@@ -78,7 +103,7 @@ function unknownKey(key: string, known: readonly string[], path: Path, { tree, s
   const near = PEERS_WORDS.get(key.toLowerCase())?.find((word) => known.includes(word)) ?? nearest(key, known);
   if (near !== null) meant.add(pathText([...path.slice(0, -1), near]));
   const instead = near === null ? `expected one of ${known.join(", ")}` : `did you mean ${quote(near)}?`;
-  return source.mistake(keyAt(tree, path), path, `unknown key; ${instead}`);
+  return source.mistake(keyAt(tree, path), path, "unknown-key", "unknown key", instead);
 }
 
 /** Names of the peers' keys in lower case, with their names here. */
@@ -97,26 +122,22 @@ const PEERS_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
   ["resourcelist", ["resources"]],
 ]);
 
-function mismatch(found: unknown, phrase: string, candidates: readonly string[]): string {
-  return `found ${described(found)}, expected ${phrase}${advice(found, phrase, candidates)}`;
-}
-
-function advice(found: unknown, phrase: string, candidates: readonly string[]): string {
-  if (typeof found !== "string") return "";
+function advice(found: unknown, phrase: string, candidates: readonly string[]): string | null {
+  if (typeof found !== "string") return null;
   const boolean = phrase === "true or false" ? SPELT[found.toLowerCase()] : undefined;
-  if (boolean !== undefined) return `; did you mean ${boolean}?`;
+  if (boolean !== undefined) return `did you mean ${boolean}?`;
   // lspci omits the domain where there is only one.
-  if (/^[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(found)) return `; did you mean "0000:${found.toLowerCase()}"?`;
+  if (/^[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(found)) return `did you mean "0000:${found.toLowerCase()}"?`;
   const list = found.split(",").map((one) => one.trim());
   if (list.length > 1 && list.every((one) => one !== "")) {
-    return `; one value an entry: [${list.map(quote).join(", ")}]`;
+    return `one value an entry: [${list.map(quote).join(", ")}]`;
   }
   if (found.includes("/") && phrase.startsWith("a name of")) {
-    return `; the part before "/" belongs in resourcePrefix`;
+    return `the part before "/" belongs in resourcePrefix`;
   }
   const other = LINK_WORDS.find(([pattern]) => pattern.test(found));
   const meant = other === undefined ? undefined : candidates.find((one) => other[1].test(one));
-  return meant === undefined ? hint(found, candidates) : `; did you mean ${quote(meant)}?`;
+  return meant === undefined ? hint(found, candidates) : `did you mean ${quote(meant)}?`;
 }
 
 /** Names that operators, CRDs and tools use for the two link layers. */

@@ -8,12 +8,13 @@
 import * as z from "zod";
 import { mapping } from "./document.ts";
 import type { Entry, Tree } from "./document.ts";
+import type { MistakeCode } from "./mistake_codes.ts";
 import type { Path } from "./mistakes.ts";
 import { quote } from "../text/printable.ts";
 import { hint } from "../text/nearest.ts";
 
 /** Called for what the peer would ignore without a message. */
-export type Warn = (at: number, path: Path, message: string) => void;
+export type Warn = (at: number, path: Path, code: MistakeCode, message: string, hint?: string) => void;
 
 /** Where an unknown key belongs, as the end of a sentence; null when it is not known. */
 export type Belongs = (path: Path) => string | null;
@@ -33,13 +34,14 @@ export function fold(tree: Tree, schema: z.ZodType, warn: Warn, belongs: Belongs
     const here = [...path, entry.key];
     const key = shape === null ? entry.key : known.get(entry.key.toLowerCase());
     if (key === undefined) {
-      const instead = belongs(here);
-      const near = hint(entry.key, Object.keys(shape ?? {}));
-      const rest = instead !== null ? `; ${instead}` : near || `; known here: ${Object.keys(shape ?? {}).join(", ")}`;
-      warn(entry.keyAt, here, `unknown key, ignored${rest}`);
+      const keys = Object.keys(shape ?? {});
+      const instead = belongs(here) ?? hint(entry.key, keys) ?? `known here: ${keys.join(", ")}`;
+      warn(entry.keyAt, here, "unknown-key", "unknown key, ignored", instead);
       continue;
     }
-    if (entries.has(key)) warn(entry.keyAt, here, `the key ${quote(key)} is given twice; the last one is used`);
+    if (entries.has(key)) {
+      warn(entry.keyAt, here, "duplicate-key", `the key ${quote(key)} is given twice`, "the last one is used");
+    }
     if (entry.value.kind === "scalar" && entry.value.value === null) continue;
     entries.set(key, {
       ...entry,

@@ -5,6 +5,7 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { LARGEST } from "./document.ts";
+import type { MistakeCode } from "./mistake_codes.ts";
 import type { Mistake } from "./mistakes.ts";
 import { parseConfig } from "./parse.ts";
 import type { ConfigOptions, ConfigResult } from "./parse.ts";
@@ -17,13 +18,18 @@ export async function loadConfig(path: string, options: ConfigOptions = {}): Pro
 
 /** The text, or the reason why it cannot be read. */
 async function readText(path: string): Promise<string | Mistake> {
-  const mistake = (message: string): Mistake => ({ file: path, line: 0, column: 0, path: "", message });
+  const mistake = (message: string, code: MistakeCode = "unreadable-file", hint: string | null = null): Mistake => (
+    { file: path, line: 0, column: 0, path: "", code, message, hint }
+  );
   try {
     // Checked before opening: opening a FIFO would block until it has a writer.
     const info = await stat(path);
-    if (info.isDirectory()) return mistake("is a directory; give the path of a YAML or JSON file");
-    if (!info.isFile()) return mistake("is not a regular file; give the path of a YAML or JSON file");
-    if (info.size > LARGEST) return mistake(`has ${info.size} bytes, more than ${LARGEST}; this is not a config file`);
+    const instead = "give the path of a YAML or JSON file";
+    if (info.isDirectory()) return mistake("is a directory", "unreadable-file", instead);
+    if (!info.isFile()) return mistake("is not a regular file", "unreadable-file", instead);
+    if (info.size > LARGEST) {
+      return mistake(`has ${info.size} bytes, more than ${LARGEST}`, "too-large", "this is not a config file");
+    }
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (error) {
     if (error instanceof TypeError) return mistake("is not UTF-8 text");

@@ -10,8 +10,8 @@ import type { Finding } from "./checks.ts";
 import { duplicateKeys, readDocument } from "./document.ts";
 import type { Mapping, Source } from "./document.ts";
 import { described, explain } from "./explain.ts";
-import { fold } from "./fold.ts";
-import { formatMistakes, inOrder } from "./mistakes.ts";
+import { fold, type Warn } from "./fold.ts";
+import { inOrder } from "./mistakes.ts";
 import type { Mistake, Path } from "./mistakes.ts";
 import { asList, milliseconds, toSpec } from "./own.ts";
 import { ConfigFile, Resource } from "./schema.ts";
@@ -31,8 +31,8 @@ export interface Config {
   readonly resources: readonly ResourceSpec[];
   /** Seconds between periodic scans; 0 for never; null when the file does not set it. */
   readonly rescanSeconds: number | null;
-  /** Settings that are valid but probably not intended, one line each, as `formatMistakes` writes them. */
-  readonly warnings: readonly string[];
+  /** Settings that are valid but probably not intended. */
+  readonly warnings: readonly Mistake[];
 }
 
 export interface ConfigOptions {
@@ -59,7 +59,9 @@ export function parseConfig(text: string, file: string, options: ConfigOptions =
   const { source } = read;
   if (source.tree.kind !== "map") {
     const found = described(plain(source.tree));
-    return failed([source.mistake(source.tree.at, [], `found ${found}, expected a mapping with resources`)]);
+    return failed([
+      source.mistake(source.tree.at, [], "wrong-type", `found ${found}, expected a mapping with resources`),
+    ]);
   }
   const result = readFormat(source, source.tree, options);
   if (!result.ok) return failed(result.mistakes);
@@ -67,7 +69,7 @@ export function parseConfig(text: string, file: string, options: ConfigOptions =
   const { format, resources, rescanSeconds } = result;
   return {
     ok: true,
-    config: { format, resources, rescanSeconds, warnings: warnings.map((one) => formatMistakes([one])) },
+    config: { format, resources, rescanSeconds, warnings },
   };
 }
 
@@ -90,17 +92,20 @@ function readFormat(source: Source, top: Mapping, options: ConfigOptions): Read 
       return peer("sriov-network-device-plugin", source, SriovFile, (input) => readSriov(input, prefix));
     }
     const flat = entryWithoutList(folded);
-    if (flat !== null) return { ok: false, mistakes: [source.mistake(top.at, ["resourceName"], flat)] };
+    if (flat !== null) {
+      const message = "this is one entry without its list";
+      return { ok: false, mistakes: [source.mistake(top.at, ["resourceName"], "not-a-config", message, flat)] };
+    }
     if (keys.has("kind") && keys.has("apiVersion")) {
-      const message =
-        "this is a Kubernetes manifest; give the file that it contains (the text under data of a ConfigMap)";
-      return { ok: false, mistakes: [source.mistake(top.at, [], message)] };
+      const hint = "give the file that it contains (the text under data of a ConfigMap)";
+      const mistake = source.mistake(top.at, [], "not-a-config", "this is a Kubernetes manifest", hint);
+      return { ok: false, mistakes: [mistake] };
     }
   }
   return own(source);
 }
 
-/** For a file that is one entry of a peer's list: the missing list to add; null for other files. */
+/** For a file that is one entry of a peer's list: how to add the list; null for other files. */
 function entryWithoutList(folded: ReadonlySet<string>): string | null {
   if (!folded.has("resourcename")) return null;
   const sriov = ["isrdma", "pfnames", "rootdevices", "devicetype"].some((key) => folded.has(key));
@@ -108,7 +113,7 @@ function entryWithoutList(folded: ReadonlySet<string>): string | null {
   const misplaced = ["vendors", "deviceids", "drivers", "ifnames", "linktypes", "isrdma", "pfnames", "rootdevices"]
     .filter((key) => folded.has(key));
   const selectors = misplaced.length === 0 ? "" : `, and its selectors into "selectors"`;
-  return `this is one entry without its list: put it into {${list}: [ … ]}${selectors}`;
+  return `put it into {${list}: [ … ]}${selectors}`;
 }
 
 /** In lists under these keys, unquoted digits are hex, whatever number YAML makes of them. */
@@ -122,26 +127,21 @@ function own(source: Source): Read {
   // Resources are checked one by one, so that a wrong key in the first does not hide a contradiction in the second.
   const raw = listAt(value, "resources");
   const inputs = parsed.success ? parsed.data.resources : raw.map((one) => Resource.safeParse(one).data ?? null);
-  const at = (finding: Finding, ...above: Path): Mistake => {
-    const path = [...above, ...finding.path];
-    return source.mistake(valueAt(source.tree, path), path, finding.message);
+  const at = ({ path: below, code, message, hint }: Finding, ...above: Path): Mistake => {
+    const path = [...above, ...below];
+    return source.mistake(valueAt(source.tree, path), path, code, message, hint);
   };
   inputs.forEach((input, i) => {
     if (input !== null) mistakes.push(...resourceProblems(input).map((finding) => at(finding, "resources", i)));
   });
-  const line = (i: number) => source.mistake(valueAt(source.tree, ["resources", i, "name"]), [], "").line;
-  for (const { path, message } of duplicateNames(raw.map(nameOf), line)) {
-    mistakes.push(at({ path: [...path, "name"], message }, "resources"));
+  const line = (i: number) => source.lineAt(valueAt(source.tree, ["resources", i, "name"]));
+  for (const finding of duplicateNames(raw.map(nameOf), line)) {
+    mistakes.push(at({ ...finding, path: [...finding.path, "name"] }, "resources"));
   }
   const bad = overBudget(inputs);
   if (bad !== null) {
-    mistakes.push(
-      at(
-        { path: [], message: `the VF ranges up to here expand to more than ${MOST_VFS.toLocaleString("en")} VFs` },
-        "resources",
-        bad,
-      ),
-    );
+    const message = `the VF ranges up to here expand to more than ${MOST_VFS.toLocaleString("en")} VFs`;
+    mistakes.push(at({ path: [], code: "too-large", message }, "resources", bad));
   }
   if (!parsed.success || mistakes.length > 0) return { ok: false, mistakes };
   const resources = parsed.data.resources.map(toSpec);
@@ -172,7 +172,7 @@ function peer<Schema extends z.ZodType>(
   read: (input: z.infer<Schema>) => Reading,
 ): Read {
   const warnings: Mistake[] = [];
-  const warn = (at: number, path: Path, message: string) => void warnings.push(source.mistake(at, path, message));
+  const warn: Warn = (...args) => void warnings.push(source.mistake(...args));
   const tree = fold(source.tree, schema, warn, (path) => whereItBelongs(format, path, schema));
   const value = plain(tree);
   const parsed = schema.safeParse(value);
@@ -181,18 +181,18 @@ function peer<Schema extends z.ZodType>(
     return { ok: false, mistakes: [...explain(parsed.error.issues, value, tree, source), ...warnings] };
   }
   const reading = read(parsed.data);
-  const at = ({ path, message }: Finding) => source.mistake(valueAt(tree, path), path, message);
+  const at = ({ path, code, message, hint }: Finding) => source.mistake(valueAt(tree, path), path, code, message, hint);
   const list = format === "shared-device-plugin" ? "configList" : "resourceList";
   const nameAt = (index: number): Path => [list, index, "resourceName"];
-  const line = (i: number) => source.mistake(valueAt(tree, nameAt(reading.resources[i]!.index)), [], "").line;
-  const twice = duplicateNames(reading.resources.map(({ spec }) => spec.name), line).map(({ path, message }) => ({
-    path: nameAt(reading.resources[path[0] as number]!.index),
-    message,
+  const line = (i: number) => source.lineAt(valueAt(tree, nameAt(reading.resources[i]!.index)));
+  const twice = duplicateNames(reading.resources.map(({ spec }) => spec.name), line).map((finding) => ({
+    ...finding,
+    path: nameAt(reading.resources[finding.path[0] as number]!.index),
   }));
   const mistakes = [...reading.problems, ...twice].map(at);
   if (mistakes.length > 0) return { ok: false, mistakes: [...mistakes, ...warnings] };
   const shares = reading.resources.flatMap(({ index, spec }) =>
-    specWarnings(spec).map(({ message }) => at({ path: [list, index], message }))
+    specWarnings(spec).map((finding) => at({ ...finding, path: [list, index] }))
   );
   return {
     ok: true,
@@ -211,9 +211,8 @@ function notJson(text: string, file: string): readonly Mistake[] {
     return [];
   } catch {
     // The position is not reported, because JavaScript engines differ in whether and how they report it.
-    const message =
-      "the file is named .json but is not valid JSON (a comment or trailing comma?); other programs cannot read it";
-    return [{ file, line: 1, column: 1, path: "", message }];
+    const message = "the file is named .json but is not valid JSON (a comment or trailing comma?)";
+    return [{ file, line: 1, column: 1, path: "", code: "not-json", message, hint: "other programs cannot read it" }];
   }
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import * as z from "zod";
+import type { MistakeCode } from "./mistake_codes.ts";
 import { DURATION, durationText, parseDuration } from "../text/duration.ts";
 
 /** Longer lists are a bug of whatever generated them. */
@@ -55,12 +56,17 @@ export function duration(leastMs: number, mostMs: number) {
     .refine((value) => {
       const ms = parseDuration(value);
       return ms !== null && ms >= leastMs && ms <= mostMs;
-    }, { error: phrase, params: { phrase: true } });
+    }, { error: phrase, params: { code: "out-of-range", phrase: true } });
 }
 
 /** One of two schemas. */
 export function either<A extends z.ZodType, B extends z.ZodType>(a: A, b: B, phrase: string) {
   return z.union([a, b], { error: phrase });
+}
+
+/** Adds a mistake that a schema cannot express, with its code. */
+export function refuse(context: z.core.$RefinementCtx<string>, code: MistakeCode, message: string): void {
+  context.addIssue({ code: "custom", message, params: { code } });
 }
 
 function quoted(words: readonly string[]): string {

@@ -12,7 +12,7 @@ import { devicePathProblem, mountPathProblem } from "./device_path.ts";
 import { durationText } from "../text/duration.ts";
 import { nameProblem } from "./name.ts";
 import { quote } from "../text/printable.ts";
-import { duration, either, flag, list, object, text, whole, word } from "./parts.ts";
+import { duration, either, flag, list, object, refuse, text, whole, word } from "./parts.ts";
 import { readPf } from "./vf_ranges.ts";
 
 const D = DEFAULT_SPEC;
@@ -40,7 +40,7 @@ const PATH = text(
 const checked = (problemOf: (path: string) => string | null) =>
   PATH.superRefine((path, context) => {
     const problem = problemOf(path);
-    if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(path)}: ${problem}` });
+    if (problem !== null) refuse(context, "invalid-format", `found ${quote(path)}: ${problem}`);
   });
 /** A device node: one path, or one per HCA with placeholders. */
 const DEVICE_PATH = checked(devicePathProblem);
@@ -48,9 +48,7 @@ const MOUNT_PATH = checked(mountPathProblem);
 const PF = z.string({ error: `a PF with or without VF numbers, such as "eth1" or "eth1#0-7,9"` })
   .superRefine((value, context) => {
     const read = readPf(value);
-    if (!read.ok) {
-      context.addIssue({ code: "custom", message: `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}` });
-    }
+    if (!read.ok) refuse(context, read.code, `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}`);
   })
   .meta({ pattern: "^[^\\s/#,]{1,63}(#\\d+(-\\d+)?(,\\d+(-\\d+)?)*)?$" });
 /** Environment variables: the C identifier form, which all shells and runtimes accept. */
@@ -94,7 +92,7 @@ export const Selector = object({
 const COUNTER = text(COUNTER_NAME, `a counter's file name such as "link_downed"`);
 const RATE = z.string({ error: `a limit and a window such as "5 per 10m"` }).superRefine((value, context) => {
   const problem = errorRateProblem(value);
-  if (problem !== null) context.addIssue({ code: "custom", message: `found ${quote(value.slice(0, 60))}: ${problem}` });
+  if (problem !== null) refuse(context, problem.code, `found ${quote(value.slice(0, 60))}: ${problem.message}`);
 }).meta({ pattern: ERROR_RATE.source });
 
 const Health = object({
@@ -193,9 +191,7 @@ export const Resource = object({
   name: z.string({ error: "an extended resource name such as rdma/rail0" })
     .superRefine((name, context) => {
       const problem = nameProblem(name);
-      if (problem !== null) {
-        context.addIssue({ code: "custom", message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
-      }
+      if (problem !== null) refuse(context, "invalid-name", `the name ${JSON.stringify(name.slice(0, 80))} ${problem}`);
     })
     .meta({ pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" })
     .describe("Name that pods request under `resources.limits`."),

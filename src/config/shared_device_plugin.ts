@@ -6,7 +6,7 @@
 import * as z from "zod";
 import { DEFAULT_SPEC } from "../pool/spec.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
-import type { Finding } from "./checks.ts";
+import { type Finding, invalidName } from "./checks.ts";
 import { nameProblem } from "./name.ts";
 import { hexId, without } from "./own.ts";
 import { text, whole } from "./parts.ts";
@@ -71,7 +71,7 @@ export function readShared(input: SharedInput): Reading {
     const problem = nameProblem(name);
     if (problem !== null) {
       const key = item.resourcePrefix ? "resourcePrefix" : "resourceName";
-      problems.push({ path: [...path, key], message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
+      problems.push(invalidName([...path, key], name, problem));
     }
     const selectors = item.selectors ?? {};
     const selects = Object.values(selectors).some((list) => given(list) !== undefined);
@@ -79,7 +79,9 @@ export function readShared(input: SharedInput): Reading {
     if (selects && named) {
       problems.push({
         path: [...path, "devices"],
-        message: "devices and selectors exclude each other; selectors.ifNames is the new name of devices",
+        code: "conflict",
+        message: "devices and selectors exclude each other",
+        hint: "selectors.ifNames is the new name of devices",
       });
     }
     if (!selects && !named) {
@@ -88,20 +90,23 @@ export function readShared(input: SharedInput): Reading {
         : [[...path, "selectors"], "none of its conditions is known here"];
       problems.push({
         path: where,
-        message:
-          `${what}: without selectors, this resource would have every HCA; select some, for example "vendors": ["15b3"]`,
+        code: "missing",
+        message: `${what}: without selectors, this resource would have every HCA`,
+        hint: `select some, for example "vendors": ["15b3"]`,
       });
     }
     const shares = item.rdmaHcaMax ?? 0;
     if (shares === 0) {
       const where = item.rdmaHcaMax === undefined ? path : [...path, "rdmaHcaMax"];
-      warnings.push({ path: where, message: `rdmaHcaMax is 0, so ${name} has no devices; it is ignored` });
+      const message = `rdmaHcaMax is 0, so ${name} has no devices; it is ignored`;
+      warnings.push({ path: where, code: "no-effect", message });
       return [];
     }
     return [{ index, spec: toSharedSpec(name, shares, item) }];
   });
   if (resources.length === 0 && problems.length === 0) {
-    problems.push({ path: ["configList"], message: "no resource is left: rdmaHcaMax is 0 everywhere" });
+    const message = "no resource is left: rdmaHcaMax is 0 everywhere";
+    problems.push({ path: ["configList"], code: "nothing-left", message });
   }
   return { resources, rescanSeconds: input.periodicUpdateInterval ?? DEFAULT_PERIOD_SECONDS, problems, warnings };
 }

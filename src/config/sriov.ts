@@ -6,12 +6,11 @@
 import * as z from "zod";
 import { DEFAULT_SPEC } from "../pool/spec.ts";
 import type { ExtraDevice, ResourceSpec, Selector } from "../pool/spec.ts";
-import type { Finding } from "./checks.ts";
-import { vfBudget } from "./checks.ts";
+import { type Finding, invalidName, vfBudget } from "./checks.ts";
 import { nameProblem } from "./name.ts";
 import type { Path } from "./mistakes.ts";
 import { asList, hexId, without } from "./own.ts";
-import { either, flag, text } from "./parts.ts";
+import { either, flag, refuse, text } from "./parts.ts";
 import { given, linkLayer } from "./shared_device_plugin.ts";
 import type { Reading } from "./shared_device_plugin.ts";
 import { readPf, toPfRange } from "./vf_ranges.ts";
@@ -25,9 +24,7 @@ const IDS = z.array(text(/^(0x)?[0-9a-f]{1,4}$/i, `up to four hex digits such as
 });
 const PF = z.string({ error: `a PF such as "eth1" or "eth1#0-7,9"` }).superRefine((value, context) => {
   const read = readPf(value);
-  if (!read.ok) {
-    context.addIssue({ code: "custom", message: `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}` });
-  }
+  if (!read.ok) refuse(context, read.code, `found ${JSON.stringify(value.slice(0, 60))}: ${read.problem}`);
 });
 const PFS = z.array(PF, { error: "a list of PFs" }).optional();
 
@@ -83,10 +80,16 @@ type ItemInput = SriovInput["resourceList"][number];
 type SelectorsInput = z.infer<typeof Selectors>;
 
 /** Selectors that this plugin does not support; ignoring them would select other devices than the file means. */
-const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, string>>> = {
-  acpiIndexes: "selecting by ACPI index is not supported; use pfNames, rootDevices or pciAddresses",
-  ddpProfiles: "selecting by DDP profile is not supported; use pfNames, rootDevices or pciAddresses",
-  vdpaType: "vDPA devices are not RDMA devices (that plugin refuses vdpaType together with isRdma, too)",
+const CANNOT: Readonly<Partial<Record<keyof SelectorsInput, Pick<Finding, "message" | "hint">>>> = {
+  acpiIndexes: {
+    message: "selecting by ACPI index is not supported",
+    hint: "use pfNames, rootDevices or pciAddresses",
+  },
+  ddpProfiles: {
+    message: "selecting by DDP profile is not supported",
+    hint: "use pfNames, rootDevices or pciAddresses",
+  },
+  vdpaType: { message: "vDPA devices are not RDMA devices (that plugin refuses vdpaType together with isRdma, too)" },
 };
 
 /** With needVhostNet, that plugin adds the nodes that a vhost-net back end in user space opens. */
@@ -111,26 +114,29 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
     const problem = nameProblem(name);
     if (problem !== null) {
       const key = item.resourcePrefix ? "resourcePrefix" : "resourceName";
-      problems.push({ path: [...path, key], message: `the name ${JSON.stringify(name.slice(0, 80))} ${problem}` });
+      problems.push(invalidName([...path, key], name, problem));
     }
     const all = asList(item.selectors);
     const rdma = all.filter((selectors) => selectors.isRdma === true);
     if (rdma.length === 0) {
       warnings.push({
         path,
+        code: "no-effect",
         message:
           `${name} has no isRdma: true, so it is not an RDMA resource; it is ignored and must stay with the other plugin`,
       });
       return [];
     }
     if (item.deviceType === "accelerator") {
-      const message = "accelerators are not RDMA devices; this resource must stay with the other plugin";
-      problems.push({ path: [...path, "deviceType"], message });
+      const message = "accelerators are not RDMA devices";
+      const hint = "this resource must stay with the other plugin";
+      problems.push({ path: [...path, "deviceType"], code: "unsupported", message, hint });
     }
     all.forEach((selectors, i) => {
       const here = [...path, "selectors", ...Array.isArray(item.selectors) ? [i] : []];
       if (selectors.isRdma !== true) {
-        warnings.push({ path: here, message: `has no isRdma: true, so this selector of ${name} is ignored` });
+        const message = `has no isRdma: true, so this selector of ${name} is ignored`;
+        warnings.push({ path: here, code: "no-effect", message });
       } else {
         problems.push(...selectorProblems(selectors, here, withinBudget));
         problems.push(...auxTypeProblems(selectors, item.deviceType, here));
@@ -139,28 +145,32 @@ export function readSriov(input: SriovInput, prefix: string): Reading {
     return problems.length > 0 ? [] : [{ index, spec: toSriovSpec(name, rdma, item) }];
   });
   if (resources.length === 0 && problems.length === 0) {
-    const message =
-      "no resource here has isRdma: true in its selectors; this plugin serves RDMA devices only, other resources must stay " +
-      "with the other plugin";
-    return { resources, rescanSeconds: null, problems: [{ path: ["resourceList"], message }], warnings: [] };
+    problems.push({
+      path: ["resourceList"],
+      code: "nothing-left",
+      message: "no resource here has isRdma: true in its selectors",
+      hint: "this plugin serves RDMA devices only, other resources must stay with the other plugin",
+    });
+    return { resources, rescanSeconds: null, problems, warnings: [] };
   }
   return { resources, rescanSeconds: null, problems, warnings };
 }
 
 function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: ReturnType<typeof vfBudget>): Finding[] {
-  const found: Finding[] = Object.entries(CANNOT).flatMap(([key, message]) => {
+  const found: Finding[] = Object.entries(CANNOT).flatMap(([key, problem]) => {
     const value = selectors[key as keyof SelectorsInput];
     return value === undefined || value === "" || (Array.isArray(value) && value.length === 0)
       ? []
-      : [{ path: [...path, key], message }];
+      : [{ path: [...path, key], code: "unsupported", ...problem }];
   });
   const both = given(selectors.pfNames) !== undefined && given(selectors.rootDevices) !== undefined;
   if (both) {
-    const message = "rootDevices together with pfNames is not supported; one of the two is enough to name a PF";
-    found.push({ path: [...path, "rootDevices"], message });
+    const message = "rootDevices together with pfNames is not supported";
+    const hint = "one of the two is enough to name a PF";
+    found.push({ path: [...path, "rootDevices"], code: "conflict", message, hint });
   }
   if (!withinBudget([...selectors.pfNames ?? [], ...selectors.rootDevices ?? []])) {
-    found.push({ path, message: "the VF ranges of this file expand to more than a million VFs" });
+    found.push({ path, code: "too-large", message: "the VF ranges of this file expand to more than a million VFs" });
   }
   return found;
 }
@@ -168,11 +178,13 @@ function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: R
 /** Of auxiliary devices, only sub-functions carry an RDMA device. */
 function auxTypeProblems({ auxTypes = [] }: SelectorsInput, type: ItemInput["deviceType"], path: Path): Finding[] {
   if (auxTypes.length === 0 || (type === "auxNetDevice" && auxTypes.includes("sf"))) return [];
-  const message = type === "auxNetDevice"
-    ? `found ${auxTypes.map((one) => JSON.stringify(one.slice(0, 40))).join(", ")}, expected sf: no other auxiliary ` +
-      "device carries an RDMA device"
-    : "auxTypes needs deviceType: auxNetDevice";
-  return [{ path: [...path, "auxTypes"], message }];
+  const here = [...path, "auxTypes"];
+  if (type !== "auxNetDevice") {
+    return [{ path: here, code: "conflict", message: "auxTypes needs deviceType: auxNetDevice" }];
+  }
+  const found = auxTypes.map((one) => JSON.stringify(one.slice(0, 40))).join(", ");
+  const message = `found ${found}, expected sf: no other auxiliary device carries an RDMA device`;
+  return [{ path: here, code: "unsupported", message }];
 }
 
 function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemInput): ResourceSpec {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PfRange } from "../pool/spec.ts";
+import type { MistakeCode } from "./mistake_codes.ts";
 
 /** SR-IOV's NumVFs is a 16-bit register. */
 const LAST_VF = 65_535;
@@ -13,30 +14,34 @@ type Interval = readonly [first: number, last: number];
 /** The parsed but unexpanded text, or the problem with it. */
 export type PfText =
   | { readonly ok: true; readonly pf: string; readonly vfs: readonly Interval[] | null; readonly count: number }
-  | { readonly ok: false; readonly problem: string };
+  | { readonly ok: false; readonly code: MistakeCode; readonly problem: string };
 
 /** Parses one item; `problem` continues the sentence `found "…", `. */
 export function readPf(text: string): PfText {
   const mark = text.indexOf("#");
   const pf = mark < 0 ? text : text.slice(0, mark);
   if (!/^[^\s/#,]{1,63}$/.test(pf)) {
-    return { ok: false, problem: `expected a PF's net device name or PCI address first` };
+    return no("invalid-format", `expected a PF's net device name or PCI address first`);
   }
   if (mark < 0) return { ok: true, pf, vfs: null, count: 0 };
   const intervals: Interval[] = [];
   for (const part of text.slice(mark + 1).split(",")) {
     const match = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part);
     if (match === null) {
-      return { ok: false, problem: `expected VF numbers and ranges after "#", such as "${pf}#0-7,9"` };
+      return no("invalid-format", `expected VF numbers and ranges after "#", such as "${pf}#0-7,9"`);
     }
     const first = Number(match[1]);
     const last = match[2] === undefined ? first : Number(match[2]);
-    if (first > last) return { ok: false, problem: `the range ${part} is backwards, expected ${last}-${first}` };
-    if (last > LAST_VF) return { ok: false, problem: `VF ${last} cannot exist, the highest possible is ${LAST_VF}` };
+    if (first > last) return no("out-of-range", `the range ${part} is backwards, expected ${last}-${first}`);
+    if (last > LAST_VF) return no("out-of-range", `VF ${last} cannot exist, the highest possible is ${LAST_VF}`);
     intervals.push([first, last]);
   }
   const vfs = merged(intervals);
   return { ok: true, pf, vfs, count: vfs.reduce((sum, [first, last]) => sum + last - first + 1, 0) };
+}
+
+function no(code: MistakeCode, problem: string): PfText {
+  return { ok: false, code, problem };
 }
 
 /** The PF and its VF numbers, ascending; the text must have been accepted by `readPf`. */

@@ -132,7 +132,6 @@ export class PluginServer {
     extra: ExtraService | null = null,
   ): Promise<PluginServer> {
     checkSocketPath(path);
-    const swept = await sweep(path);
     const streams = new Streams(events);
     // channelz, gRPC's book-keeping for its own debugging service, which is not served here, is a tenth of a call.
     const server = new Server({ "grpc.max_concurrent_streams": 1024, "grpc.enable_channelz": 0 });
@@ -151,7 +150,8 @@ export class PluginServer {
     const bound = temporaryPath(path);
     try {
       await bind(server, bound);
-      return new PluginServer(server, path, moveIntoPlace(bound, path), swept, streams);
+      const identity = moveIntoPlace(bound, path);
+      return new PluginServer(server, path, identity, await sweep(path), streams);
     } catch (error) {
       server.forceShutdown();
       throw error;

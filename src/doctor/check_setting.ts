@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { formatMistakes } from "../config/mistakes.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, problem, unchecked, warning } from "./finding.ts";
 
@@ -31,12 +32,13 @@ export function sandbox({ refused, hidden, sysfsRoot }: Facts): Finding[] {
 }
 
 export function configuration({ configWarnings }: Facts): Finding[] {
-  return configWarnings.map((sentence) =>
-    warning(
+  return configWarnings.map((one) => ({
+    ...warning(
       "config",
-      sentence,
+      formatMistakes([one]),
       "the configuration is valid, but probably not as intended",
-      "see docs/configuration.md, and run validate FILE for the positions",
-    )
-  );
+      "see docs/configuration.md",
+    ),
+    code: one.code,
+  }));
 }

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { runtimeName } from "../text/runtime_name.ts";
 import type { Inventory } from "../agent/inventory.ts";
 import { readRuleCounters, type RuleCounters } from "../agent/rule_counters.ts";
+import type { Mistake } from "../config/mistakes.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import type { DraFacts } from "./dra_facts.ts";
@@ -22,7 +23,7 @@ import { type DirectoryState, isHidden, openRights, type Rights } from "./rights
 export interface Facts {
   readonly inventory: Inventory;
   /** Warnings about the configuration file. */
-  readonly configWarnings: readonly string[];
+  readonly configWarnings: readonly Mistake[];
   /** Directories that the plugin needs and Deno's permissions do not allow. */
   readonly refused: readonly string[];
   /** Checks that were not made because Deno's permissions do not allow them. */
@@ -74,7 +75,7 @@ const MODULES = ["ib_core", "ib_uverbs", "ib_umad", "rdma_ucm"];
 export async function gatherFacts(
   places: Places,
   inventory: Inventory,
-  configWarnings: readonly string[],
+  configWarnings: readonly Mistake[],
 ): Promise<Omit<Facts, "dra" | "reports">> {
   using rights = openRights();
   const { sysfsRoot, devRoot, kubeletDir, registryDir, cdiDir } = places;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { MistakeCode } from "../config/mistake_codes.ts";
+
 /** All findings in the order of the output; docs/troubleshooting.md has a section for each. */
 export const FINDING_IDS = [
   "runtime",
@@ -62,6 +64,8 @@ export interface Finding {
   readonly reason: string;
   /** The command or change that fixes it; empty for `ok` and `unchecked`. */
   readonly fix: string;
+  /** What kind of mistake it is; only for `config`. */
+  readonly code?: MistakeCode;
 }
 
 export function ok(id: FindingId, what: string): Finding {

@@ -6,7 +6,6 @@
 import { createHash } from "node:crypto";
 import { chmodSync, linkSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import process from "node:process";
 import { probeSocket } from "./socket_probe.ts";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
@@ -82,20 +81,22 @@ function fourDigits(n: number): string {
 
 /**
  * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a
- * {@link temporaryPath} of the same endpoint, of the same user, without a listener. A plugin that is between bind and
- * listen at that moment loses its socket, logs that, and creates another.
+ * {@link temporaryPath} of the same endpoint, of the same owner as `path`, without a listener. A plugin that is between
+ * bind and listen at that moment loses its socket, logs that, and creates another.
  *
+ * @param path this process' own socket, in place: its owner is this user, whom the runtime does not tell of in its sandbox
  * @returns the number of removed sockets
  */
 export async function sweep(path: string): Promise<number> {
   const prefix = hiddenPrefix(path);
+  const owner = lstatOrNull(path)?.uid;
   let swept = 0;
   for (const name of namesIn(dirname(path))) {
     if (!name.startsWith(prefix) || name.length !== prefix.length + 4) continue;
     const hidden = join(dirname(path), name);
     const identity = identityOf(hidden);
     const there = lstatOrNull(hidden);
-    if (!there?.isSocket() || there.uid !== process.geteuid?.()) continue;
+    if (!there?.isSocket() || there.uid !== owner) continue;
     if (await probeSocket(hidden) !== "refuses") continue;
     try {
       removeIfOurs(hidden, identity);

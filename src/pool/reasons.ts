@@ -37,5 +37,12 @@ export const LEFT_OUT_CODES = {
 } as const;
 export type LeftOutCode = keyof typeof LEFT_OUT_CODES;
 
-/** Why a device changed its state: an {@link UnhealthyCode}, or what ended it. */
-export type ChangeCode = UnhealthyCode | "appeared" | "recovered" | "grace-over";
+/** What else can change the state of a device, with what each code means. */
+export const CHANGE_CODES = {
+  "appeared": "The device is new",
+  "recovered": "Every requirement holds again, and the settle time has passed",
+  "grace-over": "The HCA did not come back in time, and the device is removed from the list",
+} as const;
+
+/** Why a device changed its state. */
+export type ChangeCode = UnhealthyCode | keyof typeof CHANGE_CODES;

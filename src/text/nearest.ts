@@ -28,8 +28,8 @@ export function nearest(typed: string, candidates: readonly string[]): string | 
   return best;
 }
 
-/** `; did you mean "shares"?`, or nothing. */
-export function hint(typed: unknown, candidates: readonly string[]): string {
+/** `did you mean "shares"?`; null when no candidate is close. */
+export function hint(typed: unknown, candidates: readonly string[]): string | null {
   const found = typeof typed === "string" ? nearest(typed, candidates) : null;
-  return found === null || found === typed ? "" : `; did you mean ${quote(found)}?`;
+  return found === null || found === typed ? null : `did you mean ${quote(found)}?`;
 }

@@ -1,5 +1,6 @@
-import { deepEqual, equal, match, ok } from "@std/assert";
-import { FLAGS, helpText, parseCommandLine } from "../../src/cli/flags.ts";
+import { deepEqual, equal, ok } from "@std/assert";
+import { FLAGS, parseCommandLine } from "../../src/cli/flags.ts";
+import { helpText } from "../../src/cli/help.ts";
 import { VERSION } from "../../src/cli/version.ts";
 import config from "../../deno.json" with { type: "json" };
 
@@ -10,11 +11,6 @@ function valuesWith(env: Record<string, string>, ...argv: string[]) {
   const parsed = parseCommandLine(argv, env);
   if (!parsed.ok) throw new Error(parsed.message);
   return parsed.values;
-}
-function refusal(...argv: string[]): string {
-  const parsed = parseCommandLine(argv, {});
-  equal(parsed.ok, false, `accepted: ${argv.join(" ")}`);
-  return parsed.ok ? "" : parsed.message;
 }
 
 Deno.test("parseCommandLine() takes one dash or two, and = or a space", () => {
@@ -31,32 +27,10 @@ Deno.test("parseCommandLine() has the original's defaults", () => {
   equal(plain.help, false);
 });
 
-Deno.test("parseCommandLine() refuses in one sentence that names the flag", () => {
-  match(refusal("--log-level", "loud"), /^--log-level is "loud", but takes one of error, warn, info, debug$/);
-  match(refusal("-loglevel", "debug"), /^There is no flag --loglevel, did you mean --log-level; see --help$/);
-  match(refusal("--master"), /^--master needs a value: --master IFNAME$/);
-  match(refusal("--master", "--cdi"), /^--master needs a value/);
-  match(refusal("--master="), /^--master needs a value/);
-  match(refusal("--master", "a/b"), /not a valid interface name/);
-  match(refusal("--help=maybe"), /^--help takes no value/);
-  match(refusal("start"), /^There is no command "start"; there are run, list/);
-  match(refusal("run", "extra"), /^run takes no argument "extra"$/);
-  match(refusal("--resource-name", "rdma"), /has no domain: write "domain\/name"/);
-  match(refusal("--resource-name", "kubernetes.io/rdma"), /Kubernetes' own domain/);
-  match(refusal("--resource-name", "requests.example.com/rdma"), /which quotas use/);
-  match(refusal("--resource-name", "Example.com/rdma"), /not a DNS name/);
-  match(refusal("--resource-name", "example.com/-rdma"), /not a qualified name/);
-  match(refusal("--config", "f", "--master", "eth0"), /^--config and --master both define/);
-  match(refusal("list", "--registration", "socket"), /is not a flag of list/);
-  match(refusal("--rescan", "soon"), /number of seconds/);
-});
-
 Deno.test("parseCommandLine() reads the environment, and the command line wins", () => {
   const env = { RDMA_DEVICE_PLUGIN_LOG_LEVEL: "warn", RDMA_DEVICE_PLUGIN_CDI: "true" };
   deepEqual([valuesWith(env)["log-level"], valuesWith(env).cdi], ["warn", true]);
   equal(valuesWith(env, "-log-level=debug")["log-level"], "debug");
-  const bad = parseCommandLine([], { RDMA_DEVICE_PLUGIN_LOG_LEVEL: "loud" });
-  equal(bad.ok, false);
 });
 
 Deno.test("helpText() has every flag", () => {

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { asJson, asText } from "../../src/cli/list.ts";
 import type { PodsAnswer } from "../../src/kubelet/pod_resources.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
-import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
+import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
-import { onHost } from "../support/plugin.ts";
+import { documentedKeys } from "../support/section.ts";
 import { inspected } from "../support/inspected.ts";
 
 const plain = (_style: string, words: string) => words;
@@ -55,46 +55,12 @@ Deno.test("list stays within 80 columns with HCA names of any length", async () 
 Deno.test("docs/troubleshooting.md names every key of list --json", async () => {
   const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
   const json = asJson(await inspected("connectx-ib-dual"), null);
-  const documented = [...docs.split("<!-- codes")[0]!.matchAll(/^\| `([a-z]\w*)` +\|/gm)].map((found) => found[1]!);
-  deepEqual(documented, Object.keys(json));
+  deepEqual(documentedKeys("list"), Object.keys(json));
   const device = json.resources[0]!.devices[0]!;
   ok(
     docs.includes(`\`devices\` (${Object.keys(device).map((key) => `\`${key}\``).join(", ")})`),
     Object.keys(device).join(),
   );
-});
-
-Deno.test("list --json prints one object, --watch one for every change, and neither disturbs a running plugin", async () => {
-  await using place = onHost("connectx-ib-dual");
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
-  place.start();
-  const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-    state.resources[DEFAULT_SPEC.name]?.allocatable === n;
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
-  const once = place.start("list", "--json");
-  equal((await once.ended).code, 0, once.log.join("\n"));
-  equal(JSON.parse(once.log.join("")).hcas[0].name, "mlx5_0");
-  const watching = place.start("list", "--watch", "--json");
-  await watching.logged(/"state":"ACTIVE"/);
-  await place.host.portDown("mlx5_0", 1);
-  const last = await watching.logged(/"healthy":false/);
-  equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
-  watching.kill("SIGINT");
-  equal((await watching.ended).code, 0);
-  await kubelet.waitFor(devices(0), { what: "the change" });
-  equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
-});
-
-Deno.test("list --watch finds a port that went down where no event tells of it, long before its next scan", async () => {
-  await using place = onHost("connectx-ib-dual");
-  const watching = place.start("list", "--watch", "--json", "--events=poll", "--rescan=3600");
-  await watching.logged(/"state":"ACTIVE"/);
-  await place.host.portDown("mlx5_0", 1);
-  const last = await watching.logged(/"healthy":false/);
-  equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
-  watching.kill("SIGINT");
-  equal((await watching.ended).code, 0);
 });
 
 Deno.test("list says which claim has an HCA, in words and in JSON", async () => {

@@ -5,10 +5,11 @@
  * @module
  */
 import { deepEqual } from "@std/assert";
-import { flagTable } from "../../src/cli/flags.ts";
+import { flagTable } from "../../src/cli/help.ts";
+import { MISTAKE_CODES } from "../../src/config/mistake_codes.ts";
 import { jsonSchema, referenceTables } from "../../src/config/reference.ts";
 import { metricsTable } from "../../src/observe/metrics_table.ts";
-import { LEFT_OUT_CODES, UNHEALTHY_CODES } from "../../src/pool/reasons.ts";
+import { CHANGE_CODES, LEFT_OUT_CODES, UNHEALTHY_CODES } from "../../src/pool/reasons.ts";
 import { SESSION_CODES } from "../../src/device_plugin/session_codes.ts";
 import { reliabilityTables, unproven } from "../faults/reliability.ts";
 import { goldenFile } from "../support/golden.ts";
@@ -21,8 +22,10 @@ function codeTables(): string {
   };
   return [
     table("Devices that are Unhealthy", UNHEALTHY_CODES),
+    table("Devices that changed, besides these", CHANGE_CODES),
     table("HCAs that are left out of a resource", LEFT_OUT_CODES),
     table("Sessions with the kubelet", SESSION_CODES),
+    table("Mistakes of a configuration file or a command line", MISTAKE_CODES),
   ].join("\n");
 }
 

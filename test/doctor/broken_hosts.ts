@@ -9,6 +9,7 @@ import type { VerbsAnswer } from "../../src/hca/types.ts";
 import type { DraFacts } from "../../src/doctor/dra_facts.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, PRESETS } from "../../sim/mod.ts";
+import { IGNORED_KEY } from "../support/codes.ts";
 import { addHfis, OMNI_PATH, removeNode } from "../support/class_nodes.ts";
 import { HEALTHY_KUBELET as kubelet, type inspected } from "../support/inspected.ts";
 
@@ -181,8 +182,8 @@ export const BROKEN: readonly Broken[] = [
   {
     what: "a configuration that may not be meant so",
     finds: ["warning config"],
-    says: /pf_range is ignored/,
-    over: { configWarnings: ["pf_range is ignored"] },
+    says: /c\.json:3:5: pf_range: unknown key \[unknown-key\]/,
+    over: { configWarnings: [IGNORED_KEY] },
   },
   {
     what: "no virtual functions",

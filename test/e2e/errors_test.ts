@@ -20,7 +20,7 @@ Deno.test("the plugin, list and doctor with error rules: a rule that is exceeded
   try {
     await place.host.setAttribute("mlx5_1", "ports/1/counters/link_downed", "255", { quiet: true });
     const plugin = place.start("--config", config, "--rescan", "0");
-    match(await plugin.logged(/no counter of the kernel's/, 20_000), /did you mean "link_downed"/);
+    match(await plugin.logged(/code=wrong-counter/, 20_000), /link_downd.*did you mean "link_downed"/);
     await plugin.logged(/health\.errors is checked every 10 s on 2 HCAs/, 20_000);
     const has = (devices: string) => ({ resources }: ReturnType<FakeKubelet["state"]>) =>
       resources["rdma/ib"]?.devices.map((one) => `${one.id}:${one.health}`).sort().join(" ") === devices;

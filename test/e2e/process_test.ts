@@ -94,19 +94,19 @@ Deno.test("A killed plugin's successor takes over its socket", async () => {
 
 Deno.test("Wrong flags end with status 2 and one sentence, and nothing is started", async (t) => {
   await using place = onHost("connectx-roce-vfs");
-  const cases: [string, string[], RegExp][] = [
-    ["an unknown flag", ["--colour"], /^There is no flag --colour/],
-    ["a master that does not exist", ["-master", "eth9"], /^-master eth9: this network interface does not exist/],
-    ["a master that is a VF", ["-master", "ens1f0v0"], /^-master ens1f0v0: the interface is itself a virtual function/],
-    ["a reserved resource name", ["-resource-name=kubernetes.io/rdma"], /^--resource-name is "kubernetes.io\/rdma"/],
-    ["a configuration that does not exist", ["--config", "/nowhere.yaml"], /\/nowhere\.yaml/],
+  const cases: [string, string[], string][] = [
+    ["an unknown flag", ["--colour"], "unknown-flag"],
+    ["a master that does not exist", ["-master", "eth9"], "no-such-interface"],
+    ["a master that is a VF", ["-master", "ens1f0v0"], "no-vfs"],
+    ["a reserved resource name", ["-resource-name=kubernetes.io/rdma"], "invalid-name"],
+    ["a configuration that does not exist", ["--config", "/nowhere.yaml"], "unreadable-file"],
   ];
-  for (const [what, flags, sentence] of cases) {
+  for (const [what, flags, code] of cases) {
     await t.step(what, async () => {
       const plugin = place.start(...flags);
       equal((await plugin.ended).code, 2, plugin.log.join("\n"));
       equal(plugin.log.length, 1, plugin.log.join("\n"));
-      match(plugin.log[0]!, sentence);
+      ok(plugin.log[0]!.endsWith(` [${code}]`), plugin.log[0]!);
       equal(readdirSync(place.kubeletDir).length, 0);
     });
   }
@@ -114,7 +114,7 @@ Deno.test("Wrong flags end with status 2 and one sentence, and nothing is starte
     await place.host.removeVfs("mlx5_0");
     const plugin = place.start("-master", "ens1f0np0");
     equal((await plugin.ended).code, 2);
-    match(plugin.log[0]!, /has no virtual functions; create some first/);
+    match(plugin.log[0]!, /sriov_numvfs\) \[no-vfs\]$/);
   });
 });
 

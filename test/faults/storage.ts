@@ -234,12 +234,12 @@ export const STORAGE: readonly Fault[] = [
           renameSync(temporary, path);
         };
         const faults: readonly (readonly [() => void, RegExp])[] = [
-          [() => rmSync(path), /the file does not exist/],
-          [() => put((name) => mkdirSync(name)), /is a directory/],
-          [() => put((name) => symlinkSync("nowhere", name)), /the file does not exist/],
-          [() => put((name) => writeFileSync(name, "resources:\n  - na")), /config\.yaml:2:/],
-          [() => put((name) => writeFileSync(name, "")), /config\.yaml:1:1/],
-          [() => put((name) => writeFileSync(name, "#".repeat(2 << 20))), /has 2097152 bytes/],
+          [() => rmSync(path), /code=unreadable-file/],
+          [() => put((name) => mkdirSync(name)), /is a directory.*code=unreadable-file/],
+          [() => put((name) => symlinkSync("nowhere", name)), /code=unreadable-file/],
+          [() => put((name) => writeFileSync(name, "resources:\n  - na")), /config\.yaml:2:.*code=wrong-type/],
+          [() => put((name) => writeFileSync(name, "")), /code=empty/],
+          [() => put((name) => writeFileSync(name, "#".repeat(2 << 20))), /code=too-large/],
         ];
         let told = 0;
         for (const [doIt, words] of faults) {

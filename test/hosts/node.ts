@@ -12,6 +12,7 @@ import { Inspector } from "../../src/cli/inspector.ts";
 import { parseCommandLine, type Values } from "../../src/cli/flags.ts";
 import { asJson } from "../../src/cli/list.ts";
 import { wanted } from "../../src/cli/machine.ts";
+import type { Mistake } from "../../src/config/mod.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
 import { temporaryDir } from "../support/temp.ts";
@@ -27,7 +28,7 @@ export interface Node extends AsyncDisposable {
   readonly cdiDir: string;
   readonly specs: readonly ResourceSpec[];
   /** Warnings of the configuration file. */
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Mistake[];
   /** Everything that the plugins logged. */
   readonly log: readonly string[];
   /** The plugin that runs now. */

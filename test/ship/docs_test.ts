@@ -7,6 +7,7 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
+import { codesOf } from "../support/codes.ts";
 import { kustomize, manifestMistakes, podOf, ROOT } from "../support/manifests/files.ts";
 import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -35,7 +36,7 @@ Deno.test("every YAML block of the documentation is a right manifest, configurat
     if (value.kind !== undefined) return documents(text, file).flatMap(manifestMistakes);
     if (value.resources !== undefined) {
       const result = parseConfig(text, file);
-      return result.ok ? result.config.warnings : [JSON.stringify(result)];
+      return codesOf(result).map((one) => `${file}: ${one}`);
     }
     // Some fields of a container.
     const spec = { containers: [{ name: "a", image: "b", ...value }] };

@@ -80,7 +80,7 @@ Deno.test({
       match(say("list", ...roots), /mlx5_0/);
       match(say("doctor", ...roots), /kubelet-dir|device-plugins/);
       match(say("validate", join(place.dir, "none.yaml")), /none\.yaml/);
-      match(say("--no-such-flag"), /There is no flag/);
+      match(say("--no-such-flag"), /\[unknown-flag\]/);
     }
   },
 });

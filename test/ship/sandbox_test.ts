@@ -1,7 +1,10 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { readdirSync, watch } from "node:fs";
+import { readdirSync, renameSync, watch } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
 import process from "node:process";
 import { FakeKubelet } from "../../sim/mod.ts";
+import { socketName, temporaryPath } from "../../src/kubelet/socket_file.ts";
 import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
 import { type Box, box, complaints } from "../support/box.ts";
@@ -15,6 +18,14 @@ const ARGS = [...ROOTS, "--rescan=1", "--http=:9178"];
 const plugin = (room: Box, set: string, ...more: string[]) =>
   room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", ...ARGS, ...more);
 
+/** What a plugin leaves that is killed while it registers. */
+async function leftover(path: string): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(`${path}~`, resolve));
+  renameSync(`${path}~`, temporaryPath(path));
+  await new Promise<void>((resolve) => void server.close(() => resolve()));
+}
+
 for (const set of SETS) {
   Deno.test({
     name:
@@ -25,6 +36,7 @@ for (const set of SETS) {
       const kubelet = new FakeKubelet({ dir: room.kubeletDir });
       await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
       await kubelet.start();
+      await leftover(join(room.kubeletDir, socketName(RESOURCE)));
       const { child, ended, output } = plugin(room, set);
       await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 10, { what: "ten HCAs" })
         .catch((error: unknown) => Promise.reject(new Error(`${error}\n${output()}`)));
@@ -34,7 +46,7 @@ for (const set of SETS) {
       await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 9, { what: "a port down" });
       process.kill(child.pid!, "SIGTERM");
       equal(await within(ended, "the plugin's end"), 0, output());
-      ok(!readdirSync(room.kubeletDir).some((name) => name.startsWith("rdma-")));
+      ok(!readdirSync(room.kubeletDir).some((name) => /^\.?rdma/.test(name)), readdirSync(room.kubeletDir).join());
       match(output(), /metrics, probes and a status page on/);
       deepEqual(complaints(output()), []);
     },

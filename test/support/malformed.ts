@@ -1,5 +1,5 @@
 /**
- * Config files with mistakes in them, one kind each. What is said about them stands in golden/mistakes.txt.
+ * Config files with mistakes in them, one kind each. What is said about them is in test/config/golden/mistakes.txt.
  *
  * @module
  */
@@ -173,4 +173,63 @@ export const MALFORMED: readonly Malformed[] = [
       "",
     ].join("\n"),
   },
+  // As they are found in public repositories
+  sriov("isRdma a level too high", '{"resourceName": "a", "isRdma": true, "selectors": {"vendors": ["15b3"]}}'),
+  json("isRdma at the top", '{"isRdma": true, "resourceList": [{"resourceName": "a", "selectors": {}}]}'),
+  sriov(
+    "resourceList with the shared plugin's keys",
+    '{"resourceName": "a", "rdmaHcaMax": 63, "selectors": {"vendors": ["15b3"]}}',
+  ),
+  shared(
+    "configList with the SR-IOV plugin's keys",
+    '{"resourceName": "a", "rdmaHcaMax": 4, "selectors": {"isRdma": true, "pfNames": ["ib0"], "devices": ["1017"]}}',
+  ),
+  shared("selectors a level too high", '{"resourceName": "a", "rdmaHcaMax": 4, "vendors": ["15b3"]}'),
+  shared("no selectors", '{"resourceName": "a", "rdmaHcaMax": 4}'),
+  json(
+    "another plugin's selectors and keys",
+    '{"faultDetectPeriod": 5, "configList": [{"resourceName": "a", "rdmaHcaMax": 4, "selectors": {"buses": ["ub"]}}]}',
+  ),
+  shared("several names in one text", '{"resourceName": "a", "rdmaHcaMax": 4, "selectors": {"ifNames": ["ib0,ib1"]}}'),
+  shared("several IDs in one text", '{"resourceName": "a", "rdmaHcaMax": 4, "selectors": {"vendors": ["15b3, 8086"]}}'),
+  sriov(
+    "linkTypes as the operator's CRD spells them",
+    '{"resourceName": "a", "selectors": {"isRdma": true, "linkTypes": ["IB", "eth"]}}',
+  ),
+  shared(
+    "linkTypes by their common name",
+    '{"resourceName": "a", "rdmaHcaMax": 4, "selectors": {"linkTypes": ["ethernet", "RoCE", "Infiniband"]}}',
+  ),
+  json("one entry without its list", '{"resourceName": "rdma/a", "devices": ["x"], "vendors": ["15b3"]}'),
+  json("one entry of the other without its list", '{"resourceName": "a", "selectors": {}, "isRdma": true}'),
+  shared("the prefix in the name", '{"resourceName": "rdma/a", "rdmaHcaMax": 4, "selectors": {"vendors": ["15b3"]}}'),
+  one("our format with a peer's words", "select: {ifNames: [ib0], linkLayers: [ib]}"),
+];
+
+/** Files that are accepted with warnings, one kind each; what is said about them is in the same golden file. */
+export const WARNED: readonly Malformed[] = [
+  json("comments and commas in a file named .json", '{\n  "resources": [{"name": "rdma/a"},], # rails\n}\n'),
+  one("more devices than the kubelet takes", "mode: shared\nshare: one\nshares: 6000"),
+  one("ports that are not looked at", "health: {policy: present, ports: [1]}"),
+  one(
+    "counters that are not known, and a limit that is never reached",
+    "health: {errors: {link_downd: 5 per 1h, link_downed: 256 per 1h, vendor_drops: 1 per 1h}}",
+  ),
+  json(
+    "a peer's keys in other letter case, repeated, unknown and null",
+    '{"CONFIGLIST": [{"ResourceName": "a", "RDMAHCAMAX": 5, "rdmaHcaMax": 7, "resourcePrefix": null,\n' +
+      '  "Selectors": {"DeviceIds": ["1017"], "vendor": ["15b3"]}, "selectorz": {}}], "periodicUpdateinterval": 0}',
+  ),
+  shared(
+    "a shared resource without shares beside a good one",
+    '{"resourceName": "a", "rdmaHcaMax": 0, "devices": ["ib0"]}, {"resourceName": "b", "rdmaHcaMax": 1, "devices": ["ib0"]}',
+  ),
+  sriov(
+    "a selector without isRdma beside a good one",
+    '{"resourceName": "a", "selectors": [{"vendors": ["8086"]}, {"vendors": ["15b3"], "isRdma": true}]}',
+  ),
+  sriov(
+    "selectors' names of the other format",
+    '{"resourceName": "a", "selectors": {"isRdma": true, "ifNames": ["ib0"], "deviceIDs": ["1017"]}}',
+  ),
 ];

@@ -6,7 +6,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { parse, stringify } from "yaml";
-import { formatMistakes, parseConfig } from "../../src/config/mod.ts";
+import { MISTAKE_CODES } from "../../src/config/mistake_codes.ts";
+import { formatMistakes, type Mistake, parseConfig } from "../../src/config/mod.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
 import { MALFORMED } from "./malformed.ts";
 
@@ -228,18 +229,24 @@ export function checkCandidate({ file, text }: Candidate): boolean {
     if (new Set(result.config.resources.map((spec) => spec.name)).size !== result.config.resources.length) {
       throw new Error("accepted with one name twice");
     }
-    for (const warning of result.config.warnings) oneLine(warning);
+    for (const warning of result.config.warnings) known(warning);
     return true;
   }
   if (result.mistakes.length === 0) throw new Error("refused without a mistake");
   for (const mistake of result.mistakes) {
-    oneLine(formatMistakes([mistake]));
+    known(mistake);
     if (mistake.line < 1 || mistake.column < 1) throw new Error(`no position: ${formatMistakes([mistake])}`);
     if (/undefined|\[object|Invalid input/.test(mistake.message.replaceAll(/"[^"]*"/g, ""))) {
       throw new Error(`not for people: ${formatMistakes([mistake])}`);
     }
   }
   return false;
+}
+
+/** One line, with a code that is documented. */
+function known(mistake: Mistake): void {
+  oneLine(formatMistakes([mistake]));
+  if (!Object.hasOwn(MISTAKE_CODES, mistake.code)) throw new Error(`no code: ${formatMistakes([mistake])}`);
 }
 
 function oneLine(text: string): void {

@@ -48,3 +48,11 @@ export function goldenSection(document: string, name: string, markdown: string):
   const bare = (text: string) => text.trim().replace(/-{3,}/g, "---").replace(/ +/g, " ").split(/\n+/);
   deepEqual(bare(readSection(document, name)), bare(markdown), `${document} is out of date: run deno task docs`);
 }
+
+/** The keys of the table in docs/troubleshooting.md about the one object that this command prints with `--json`. */
+export function documentedKeys(command: string): readonly string[] {
+  const docs = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
+  const [, rest = ""] = docs.split(`\`${command} --json\` prints one object`);
+  const table = rest.split("\n\n")[1] ?? "";
+  return [...table.matchAll(/^\| `(\w+)` +\|/gm)].map((found) => found[1]!);
+}

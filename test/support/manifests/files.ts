@@ -9,6 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseCommandLine } from "../../../src/cli/flags.ts";
+import { formatMistakes } from "../../../src/config/mistakes.ts";
 import { chartMistakes } from "./chart.ts";
 import { documents, type Manifest, mistakes } from "./schemas.ts";
 
@@ -91,7 +92,7 @@ function pluginMistakes(pod: PluginPod): readonly string[] {
     const parsed = parseCommandLine(container.args ?? [], {});
     const mounted = (container.volumeMounts ?? []).map((mount) => mount.name);
     return [
-      ...parsed.ok ? [] : [`the plugin would refuse its arguments: ${parsed.message}`],
+      ...parsed.ok ? [] : [`the plugin would refuse its arguments: ${formatMistakes([parsed])}`],
       ...mounted.filter((name) => !volumes.includes(name)).map((name) => `mounts ${name}, which is no volume`),
       ...volumes.filter((name) => !mounted.includes(name)).map((name) => `has a volume ${name} that nothing mounts`),
     ];
