@@ -236,7 +236,7 @@ export class FakeApiServer {
     if (method === "GET" && key === null) {
       const fields = selectorOf(url.searchParams.get("fieldSelector"));
       if (url.searchParams.get("watch") === "true") {
-        return this.#watch(collection, fields, url, request, response);
+        return this.#watch(collection, fields, url, response);
       }
       const labels = selectorOf(url.searchParams.get("labelSelector"));
       const items = this.store.list(collection).filter((one) =>
@@ -289,9 +289,10 @@ export class FakeApiServer {
     collection: string,
     fields: readonly (readonly [string, string])[],
     url: URL,
-    request: IncomingMessage,
     response: ServerResponse,
   ): void {
+    // The client, or this server, is gone: no "close" would come any more.
+    if (response.destroyed) return;
     const asked = Number(url.searchParams.get("resourceVersion") ?? this.store.version);
     const missed = this.store.since(collection, asked);
     response.writeHead(200, { "content-type": "application/json" });
@@ -320,11 +321,13 @@ export class FakeApiServer {
     const seconds = Number(url.searchParams.get("timeoutSeconds") ?? 3_600);
     const timer = setTimeout(() => response.end(), seconds * 1_000);
     this.#timers.add(timer);
-    request.on("close", () => {
+    // The request was closed when its body had been read; the response is with the connection.
+    response.on("close", () => {
       clearTimeout(timer);
       this.#timers.delete(timer);
       stop();
       this.#watches.delete(watch);
+      this.#waits.changed();
     });
     this.#waits.changed();
   }

@@ -12,7 +12,7 @@ import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
-import { whereNodesAre } from "../hca/verbs_nodes.ts";
+import { whereNodesAre, whoseTreeItReads } from "../hca/verbs_nodes.ts";
 import type { MistakeCode } from "../config/mistake_codes.ts";
 import { formatMistakes, type Mistake, type Problem } from "../config/mistakes.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
@@ -127,7 +127,7 @@ export function machine(values: Values): DiscoverySources & { readonly verbs: Ve
   if (!real) env.SYSFS_PATH ??= sysfs;
   return {
     roots: { sysfs, dev },
-    verbs: whereNodesAre(openVerbs(), dev),
+    verbs: whoseTreeItReads(whereNodesAre(openVerbs(), dev), sysfs),
     netnsMode: () => readNetnsMode(sysfs, { fake: !isKernelsOwn(sysfs) }),
   };
 }

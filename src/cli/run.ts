@@ -27,11 +27,14 @@ const SHUTDOWN_MS = 1_900;
 
 /** Runs until SIGTERM or SIGINT; returns the exit status. */
 export async function run(values: Values): Promise<number> {
-  // Signal handlers come first, so that a signal during start-up also ends the process cleanly.
+  // Signal handlers come first, so that a signal during start-up also ends the process cleanly, or is remembered.
   const stopped = Promise.withResolvers<string>();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stopped.resolve(name));
   const hangups = new EventTarget();
   process.on("SIGHUP", () => hangups.dispatchEvent(new Event("hangup")));
+  let early = false;
+  const remember = () => void (early = true);
+  hangups.addEventListener("hangup", remember);
 
   const known = values.config === undefined ? "" : contentOf(resolve(values.config));
   const { specs, rescanMs, warnings } = await wanted(values);
@@ -70,6 +73,8 @@ export async function run(values: Values): Promise<number> {
     log.info("SIGHUP: scanning and registering again");
     agent.reregister().catch((error: unknown) => log.error(`Cannot register again: ${error}`));
   });
+  hangups.removeEventListener("hangup", remember);
+  if (early) hangups.dispatchEvent(new Event("hangup"));
 
   const ended = await stopped.promise;
   log.info(`${ended}: completing pending calls and removing sockets`);

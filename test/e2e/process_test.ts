@@ -45,6 +45,16 @@ Deno.test("SIGHUP looks again and registers again", async () => {
   );
 });
 
+Deno.test("SIGHUP during start-up is obeyed once the plugin has started", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await using kubelet = await fakeKubelet(place.kubeletDir);
+  const plugin = place.start();
+  await plugin.logged(/ starts pid=/);
+  plugin.kill("SIGHUP");
+  await plugin.logged(/SIGHUP: scanning/);
+  await offered(kubelet, 1);
+});
+
 Deno.test("A plugin without HCAs stays up, offers none, and notices the first by looking", async () => {
   await using place = onHost("connectx-ib-dual");
   await place.host.removeHca("mlx5_0");

@@ -23,6 +23,9 @@ const RIGHT: Readonly<Record<string, readonly RegExp[]>> = {
   "no-modules": [/note: class\/infiniband does not exist in sysfs: no RDMA driver is loaded/],
 };
 
+/** The image has the library; the machine that runs the test need not. */
+const OF_THIS_MACHINE = /note: libibverbs is not available/;
+
 /** Lines of a log that ask for an operator's attention. */
 function alarmsOf(log: readonly string[]): string[] {
   return log.flatMap((entry) => entry.split("\n")).filter((line) => /^\s*note:| WARN | ERROR /.test(line));
@@ -38,7 +41,7 @@ for (const name of Object.keys(PRESETS)) {
     });
     await plugin.logged(/found /);
     await plugin.stop();
-    const alarms = alarmsOf(plugin.log);
+    const alarms = alarmsOf(plugin.log).filter((line) => !OF_THIS_MACHINE.test(line));
     const expected = RIGHT[name] ?? [];
     deepEqual(alarms.filter((line) => !expected.some((one) => one.test(line))), [], name);
     equal(alarms.length, expected.length, plugin.log.join("\n"));

@@ -96,6 +96,7 @@ function noKubelet(what: string, make: (path: string) => void): Fault {
       const made = identityOf(path);
       const plugin = place.start();
       await plugin.logged(/code=kubelet-not-answering/);
+      await plugin.logged(/ found \d+ HCA/); // it has started, and opened what it opens for good
       const files = await filesAtRest(plugin.pid);
       // Two tries more at least, at 0.2 and 0.6 s: a socket in place can be watched, a try cannot.
       plugin.kill("SIGHUP");

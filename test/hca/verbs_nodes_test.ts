@@ -2,7 +2,7 @@ import { deepEqual, equal } from "@std/assert";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
-import { whereNodesAre } from "../../src/hca/verbs_nodes.ts";
+import { whereNodesAre, whoseTreeItReads } from "../../src/hca/verbs_nodes.ts";
 import { temporaryDir } from "../support/temp.ts";
 
 /** Two places for nodes, and a library that counts how often it is asked. */
@@ -49,6 +49,23 @@ Deno.test("whereNodesAre() asks on a host without nodes, and always where both l
   deepEqual(await whereNodesAre(verbs, host, host).list(), { kind: "empty" });
   put(own);
   equal(library.asked, 2);
+  aside[Symbol.dispose]();
+  equal(library.disposed, 1);
+});
+
+Deno.test("whoseTreeItReads() asks about a tree on a disk only while the kernel has no RDMA, and always about the kernel's", async () => {
+  using dir = temporaryDir();
+  const { host, library, verbs } = places(dir.path);
+  const kernels = join(dir.path, "infiniband");
+  const aside = whoseTreeItReads(verbs, host, kernels);
+  deepEqual(await aside.list(), { kind: "empty" });
+  mkdirSync(kernels);
+  deepEqual(await aside.list(), {
+    kind: "not-asked",
+    detail: `it asks this machine's kernel, which has RDMA, and not ${host}`,
+  });
+  equal(library.asked, 1);
+  deepEqual(await whoseTreeItReads(verbs, "/sys", kernels).list(), { kind: "empty" });
   aside[Symbol.dispose]();
   equal(library.disposed, 1);
 });

@@ -8,6 +8,7 @@ import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { guidText, openVerbs } from "../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { compileLibrary } from "../support/c_library.ts";
+import { onFakeHost } from "../support/list_verbs.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
 
@@ -21,7 +22,7 @@ interface Answers {
   readonly ticks: number;
 }
 
-function ask(command: readonly string[], env: Record<string, string> = {}): Answers {
+function ask(command: readonly string[], env: Record<string, string | undefined> = {}): Answers {
   const [program, ...args] = command;
   const text = execFileSync(program!, args, {
     env: { ...Deno.env.toObject(), ...env },
@@ -31,27 +32,16 @@ function ask(command: readonly string[], env: Record<string, string> = {}): Answ
   return JSON.parse(text) as Answers;
 }
 
-/** Runs the child where these nodes, the fake host's, are at /dev/infiniband, the path that the library looks at. */
-function inside(host: FakeHost, nodes = join(host.devRoot, "infiniband")): Answers {
-  const script = `set -e
-mount --make-rprivate /
-d=$(mktemp -d)
-mount -t tmpfs none "$d"
-for n in null zero random urandom; do touch "$d/$n"; mount --bind "/dev/$n" "$d/$n"; done
-mkdir "$d/infiniband"
-mount --bind "$1" "$d/infiniband"
-mount --rbind "$d" /dev
-shift
-exec "$@"`;
-  return ask(["unshare", "-m", "sh", "-c", script, "sh", nodes, ...DENO], {
-    SYSFS_PATH: host.sysfsRoot,
-  });
+/** Runs the child where the nodes below this root are at /dev/infiniband, the path that the library looks at. */
+function inside({ sysfsRoot, devRoot }: FakeHost, nodes = devRoot): Answers {
+  const { file, args, env } = onFakeHost({ sysfsRoot, devRoot: nodes }, DENO);
+  return ask([file, ...args], env);
 }
 
 for (const name of ["connectx-ib-dual", "connectx-roce-vfs", "gpu-rails", "broadcom-bnxt", "aws-efa"]) {
   Deno.test({
     name: `Verbs.list() gives what the real libibverbs says of the host ${name}`,
-    ...needs("root", "libibverbs"),
+    ...needs("root", "unshare", "libibverbs", "no-rdma"),
     fn() {
       using dir = temporaryDir();
       const host = FakeHost.create(join(dir.path, "host"), preset(name));
@@ -72,7 +62,7 @@ for (const name of ["connectx-ib-dual", "connectx-roce-vfs", "gpu-rails", "broad
 
 Deno.test({
   name: "Verbs.list() tells a kernel without uverbs from an empty list",
-  ...needs("libibverbs"),
+  ...needs("libibverbs", "no-rdma"),
   fn() {
     using dir = temporaryDir();
     const none = FakeHost.create(join(dir.path, "none"), preset("no-modules"));
@@ -82,12 +72,12 @@ Deno.test({
 
 Deno.test({
   name: "Verbs.list() is empty where the nodes of the HCAs are not at /dev/infiniband",
-  ...needs("root", "unshare", "libibverbs"),
+  ...needs("root", "unshare", "libibverbs", "no-rdma"),
   fn() {
     using dir = temporaryDir();
     const host = FakeHost.create(join(dir.path, "host"), preset("connectx-ib-dual"));
-    const nodes = join(dir.path, "nodes");
-    mkdirSync(nodes);
+    const nodes = join(dir.path, "dev");
+    mkdirSync(join(nodes, "infiniband"), { recursive: true });
     equal(inside(host, nodes).first.kind, "empty");
   },
 });

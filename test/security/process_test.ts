@@ -36,8 +36,9 @@ const isBelow = (path: string, dir: string) => path === dir || path.startsWith(`
 async function life(place: OnHost, program: string, flags: readonly string[]): Promise<readonly Call[]> {
   const trace = join(place.dir, "trace/calls");
   mkdirSync(dirname(trace));
-  // What is not there cannot be written to, even by root.
-  const env = ["env", "DENO_DIR=/proc/none", `HOME=${join(place.dir, "home")}`];
+  // What is not there cannot be written to, even by root. Libraries that a user prefers are looked for wherever that is.
+  const own = ["-u", "LD_LIBRARY_PATH", "-u", "LD_PRELOAD"];
+  const env = ["env", ...own, "DENO_DIR=/proc/none", `HOME=${join(place.dir, "home")}`];
   await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = startBundle(program, [...env, ...traced(trace)], place, flags);
   await devices(kubelet, plugin, 1);

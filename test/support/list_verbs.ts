@@ -19,17 +19,20 @@ export interface ListedDevice {
   readonly guid: string;
 }
 
-/** A private /dev with the host's infiniband directory and the few nodes that every program opens. */
+/**
+ * A private /dev with the host's infiniband directory and the few nodes that every program opens, and with /dev/shm,
+ * where the host itself may be.
+ */
 const NAMESPACE = `set -e
 mount -t tmpfs none /mnt
 if [ -n "$FAKE_INFINIBAND" ]; then mkdir /mnt/infiniband; mount --bind "$FAKE_INFINIBAND" /mnt/infiniband; fi
 for node in null zero random urandom; do touch /mnt/$node; mount --bind /dev/$node /mnt/$node; done
+if [ -d /dev/shm ]; then mkdir /mnt/shm; mount --rbind /dev/shm /mnt/shm; fi
 mount --move /mnt /dev
 exec "$@"`;
 
 /**
  * Command and environment that run `command` where /dev/infiniband is the fake host's and libibverbs reads its sysfs.
- * The host's root must not be below /dev (no `FakeHost.temporaryRoot()`): that is hidden inside.
  */
 export function onFakeHost(
   host: { readonly sysfsRoot: string; readonly devRoot: string },

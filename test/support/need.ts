@@ -7,11 +7,13 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 
 /** Something a test cannot do without. */
 export type Need =
   | "root"
   | "libibverbs"
+  | "no-rdma"
   | "libibverbs-dev"
   | "python3-grpcio"
   | "go"
@@ -38,6 +40,15 @@ interface Probe {
   readonly remedy: string;
 }
 
+/** Go programs of the tests. */
+const MODULES = ["go", "podsecurity"].map((name) => fileURLToPath(new URL(`../foreign/${name}`, import.meta.url)));
+
+/** Of the fake hosts that libibverbs is shown; a vendor's own rdma-core has fewer. */
+const PROVIDERS = ["bnxt_re", "efa", "mlx5"];
+
+/** Of the kernel, and of the C library. */
+const HEADERS = "#include <linux/netlink.h>\n#include <stdlib.h>\n";
+
 const PROBES: Readonly<Record<Need, Probe>> = {
   root: {
     met: () => process.geteuid?.() === 0,
@@ -45,9 +56,15 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     remedy: "run the tests as root",
   },
   libibverbs: {
-    met: libraryLoads,
-    reason: "the test asks the real libibverbs.so.1",
+    met: () => libraryLoads() && PROVIDERS.every((name) => existsSync(`/etc/libibverbs.d/${name}.driver`)),
+    reason: "the test asks the real libibverbs.so.1, with its providers",
     remedy: "apt-get install -y libibverbs1 ibverbs-providers",
+  },
+  "no-rdma": {
+    // The class is there from the moment when ib_core is loaded. The library then asks the kernel by netlink.
+    met: () => !existsSync("/sys/class/infiniband"),
+    reason: "the test has the real libibverbs read a fake host's tree, which it does only where the kernel has no RDMA",
+    remedy: "run the tests where ib_core is not loaded as well",
   },
   "libibverbs-dev": {
     met: () => existsSync("/usr/include/infiniband/verbs.h"),
@@ -55,17 +72,17 @@ const PROBES: Readonly<Record<Need, Probe>> = {
     remedy: "apt-get install -y libibverbs-dev",
   },
   "python3-grpcio": {
-    met: () => spawnSync("/usr/bin/python3", ["-c", "import grpc"]).status === 0,
+    met: () => onPath("protoc") && spawnSync("/usr/bin/python3", ["-c", "import grpc, google.protobuf"]).status === 0,
     reason: "a gRPC peer that is not grpc-js takes part in the test",
     remedy: "apt-get install -y python3-grpcio python3-protobuf protobuf-compiler",
   },
   go: {
-    met: () => onPath("go"),
-    reason: "the test builds a client with grpc-go, the kubelet's own library",
-    remedy: "apt-get install -y golang-go",
+    met: () => onPath("go") && MODULES.every(hasModules),
+    reason: "the test builds a program in Go, such as a client with grpc-go, the kubelet's own library",
+    remedy: "install Go 1.26 or newer, and let it download modules once",
   },
   gcc: {
-    met: () => onPath("gcc") && spawnSync("gcc", ["-E", "-"], { input: "#include <linux/netlink.h>\n" }).status === 0,
+    met: () => onPath("gcc") && spawnSync("gcc", ["-E", "-"], { input: HEADERS }).status === 0,
     reason: "the test compiles C against the system's headers",
     remedy: "apt-get install -y gcc libc6-dev linux-libc-dev",
   },
@@ -194,6 +211,12 @@ function onPath(command: string): boolean {
       return false;
     }
   });
+}
+
+/** Whether this Go takes the module, and has, or can get, what it requires. */
+function hasModules(directory: string): boolean {
+  const env = { ...process.env, GOTOOLCHAIN: "local" };
+  return spawnSync("go", ["mod", "download"], { cwd: directory, env, timeout: 120_000 }).status === 0;
 }
 
 function libraryLoads(): boolean {
