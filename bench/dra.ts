@@ -17,10 +17,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { manyHcas } from "../sim/host/presets.ts";
 import { DEFAULT_SPEC } from "../src/pool/spec.ts";
+import { offered } from "../test/support/kubelet.ts";
 import { bundle } from "../test/support/bundle.ts";
 import { DraRig } from "../test/support/dra_rig.ts";
 import { type Memory, memoryOf } from "../test/support/process_figures.ts";
 import { plugin } from "../test/support/subject.ts";
+import { median } from "../test/support/statistics.ts";
 
 /**
  * MiB of its own that the driver may take over what the device plugin has, and writes in an hour without a change. The rest of
@@ -69,7 +71,7 @@ async function claims(rig: DraRig, hcas: number, pods: number): Promise<number[]
 }
 
 async function devices(rig: DraRig, hcas: number, pods: number): Promise<number[]> {
-  await rig.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, { what: `${hcas} devices` });
+  await offered(rig.kubelet, hcas);
   const calls: number[] = [];
   for (let i = 0; i < pods; i++) {
     const begun = performance.now();
@@ -91,10 +93,6 @@ async function hour({ api, dra }: DraRig, pid: number): Promise<number> {
   const { reports } = dra;
   await dra.waitFor(() => dra.reports > reports + 1, "health lists", 60_000);
   return api.writes().length - before;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 async function main(): Promise<number> {

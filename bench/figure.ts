@@ -4,6 +4,7 @@
  * @module
  */
 import { QUANTITIES, quantity } from "./catalogue.ts";
+import { median } from "../test/support/statistics.ts";
 
 /** One quantity of one subject. */
 export interface Figure {
@@ -28,10 +29,7 @@ export const PLUGIN = "plugin";
 /** @throws RangeError when there was no run */
 export function summarize({ id, runs }: Figure): Summary {
   if (runs.length === 0) throw new RangeError(`Cannot summarize ${id}: it was never measured`);
-  const sorted = runs.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
-  return { median, least: sorted[0]!, most: sorted.at(-1)! };
+  return { median: median(runs), least: Math.min(...runs), most: Math.max(...runs) };
 }
 
 /** Collects the values of several runs under the name of what they measure. */

@@ -16,17 +16,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parse, stringify } from "yaml";
+import { ROOT } from "../test/support/root.ts";
 import type { ApiAccess } from "../src/kubernetes/access.ts";
 import { ApiClient } from "../src/kubernetes/client.ts";
 import { ApiAlone } from "../test/support/cluster/api_alone.ts";
 import { ensureApiPrograms } from "../test/support/cluster/programs.ts";
 import { DEFAULT_KUBERNETES, versionsFor } from "../test/support/cluster/versions.ts";
 import { fill } from "./fleet_fill.ts";
+import { median } from "../test/support/statistics.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const USER = { name: "operator", token: "alone-operator" };
 /** Seconds, and MB of peak resident memory. */
 const TARGET = { seconds: 10, megabytes: 200 };
@@ -173,10 +173,10 @@ async function served({ api }: ApiAlone): Promise<{ requests: number; bytes: num
 }
 
 function report(runs: readonly Run[]): number {
-  const median = (of: (run: Run) => number) => runs.map(of).sort((a, b) => a - b)[Math.floor(runs.length / 2)]!;
+  const middle = (of: (run: Run) => number) => median(runs.map(of));
   const worst = (of: (run: Run) => number) => Math.max(...runs.map(of));
   const line = (what: string, of: (run: Run) => number, digits: number) =>
-    `${what}: ${median(of).toFixed(digits)} (worst of ${runs.length}: ${worst(of).toFixed(digits)})\n`;
+    `${what}: ${middle(of).toFixed(digits)} (worst of ${runs.length}: ${worst(of).toFixed(digits)})\n`;
   process.stdout.write(line("seconds", (one) => one.seconds, 1));
   process.stdout.write(line("peak memory, MB", (one) => one.megabytes, 0));
   process.stdout.write(line("requests", (one) => one.requests, 0));
@@ -186,7 +186,7 @@ function report(runs: readonly Run[]): number {
   // Something is down in this fleet.
   const wrong = runs.some((one) => one.status !== 1);
   if (wrong) process.stdout.write(`fleet ended with status ${runs.map((one) => one.status).join(", ")} instead of 1\n`);
-  const missed = median((one) => one.seconds) > TARGET.seconds || worst((one) => one.megabytes) > TARGET.megabytes;
+  const missed = middle((one) => one.seconds) > TARGET.seconds || worst((one) => one.megabytes) > TARGET.megabytes;
   process.stdout.write(`target: ${TARGET.seconds} s and ${TARGET.megabytes} MB, ${missed ? "missed" : "met"}\n`);
   return missed || wrong ? 1 : 0;
 }

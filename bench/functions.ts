@@ -5,11 +5,11 @@
  *
  * @module
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeHost, type HostDescription, manyHcas } from "../sim/mod.ts";
-import { memoryOf } from "../test/support/process_figures.ts";
+import { memoryOf, openFiles } from "../test/support/process_figures.ts";
 import type { Subject } from "../test/support/subject.ts";
 import { FUNCTIONS, PER_ADAPTER } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
@@ -39,7 +39,7 @@ export async function functions(subject: Subject, client: Client, figures: Figur
   const running = await subject.start({ host, kubeletDir, scratch: dir });
   cleanup.defer(() => running.stop());
   cleanup.use(kubelet);
-  const files = openFiles(running.pid!);
+  const files = mostOpen(running.pid!);
   const all = FUNCTIONS + FUNCTIONS / PER_ADAPTER;
   const are = (healthy: number) => ({ devices }: List) =>
     devices.filter((one) => one.health === "Healthy").length === healthy;
@@ -59,9 +59,9 @@ export async function functions(subject: Subject, client: Client, figures: Figur
 }
 
 /** The most files that the process was seen to have open at a time. */
-function openFiles(pid: number): { readonly most: () => number } {
+function mostOpen(pid: number): { readonly most: () => number } {
   let most = 0;
-  const timer = setInterval(() => most = Math.max(most, readdirSync(`/proc/${pid}/fd`).length), 5);
+  const timer = setInterval(() => most = Math.max(most, openFiles(pid).length), 5);
   return {
     most: () => {
       clearInterval(timer);

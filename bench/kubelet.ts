@@ -5,8 +5,9 @@
  * @module
  */
 import { FakeKubelet } from "../sim/mod.ts";
+import { count } from "../test/support/kubelet.ts";
 import { type BenchResult, buildGoKubelet, type ForeignEvent, ForeignKubelet } from "../test/support/foreign.ts";
-import { quantile } from "./rig.ts";
+import { median, quantile } from "../test/support/statistics.ts";
 
 /** One list that came through ListAndWatch. */
 export interface List {
@@ -126,11 +127,11 @@ class SimKubelet implements Kubelet {
   }
 
   get lists(): number {
-    return this.#kubelet.history.filter((event) => event.kind === "list").length;
+    return count(this.#kubelet, "list");
   }
 
   get registrations(): number {
-    return this.#kubelet.history.filter((event) => event.kind === "registered").length;
+    return count(this.#kubelet, "registered");
   }
 
   async list(matches: (list: List) => boolean, what: string, since = 0): Promise<List> {
@@ -161,9 +162,8 @@ class SimKubelet implements Kubelet {
       }
     }));
     const seconds = (performance.now() - begin) / 1e3;
-    took.sort((a, b) => a - b);
-    const at = (part: number) => quantile(took, part);
-    return { n, clients, p50us: at(0.5), p99us: at(0.99), maxus: at(1), perSecond: took.length / seconds };
+    const [p50us, p99us, maxus] = [median(took), quantile(took, 0.99), quantile(took, 1)];
+    return { n, clients, p50us, p99us, maxus, perSecond: took.length / seconds };
   }
 
   restart(): Promise<void> {

@@ -16,7 +16,9 @@ import { pollInterval } from "../src/agent/poll_interval.ts";
 import { Discovery } from "../src/hca/discover.ts";
 import { noVerbs } from "../src/hca/verbs.ts";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
-import { inOwnNetns, quantile, RESOURCE, rig } from "./rig.ts";
+import { offered } from "../test/support/kubelet.ts";
+import { inOwnNetns, rig } from "./rig.ts";
+import { median } from "../test/support/statistics.ts";
 
 /** Polls that are measured, after as many that warm up. */
 const POLLS = 200;
@@ -53,20 +55,15 @@ async function latencies(hcas: number, changes: number): Promise<number[]> {
   await using plant = await rig(hcas);
   const { host, kubelet } = plant;
   const name = host.describe()[0]!.name;
-  const counts = (n: number) =>
-    kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, {
-      what: `${n} devices`,
-      timeoutMs: 60_000,
-    });
   const found: number[] = [];
   for (let n = 0; n < changes; n++) {
     await delay(500 + Math.random() * 1_000);
     const start = performance.now();
     await host.carrierLost(name, 1);
-    await counts(hcas - 1);
+    await offered(kubelet, hcas - 1);
     found.push(performance.now() - start);
     await host.portUp(name, 1);
-    await counts(hcas);
+    await offered(kubelet, hcas);
   }
   return found.sort((a, b) => a - b);
 }
@@ -92,7 +89,7 @@ async function main(): Promise<void> {
       Math.round(cost.elapsedMs * 1e3),
       every,
       `${(100 * cost.cpuMs / every).toFixed(3)} %`,
-      Math.round(quantile(down, 0.5)),
+      Math.round(median(down)),
       Math.round(down.at(-1)!),
     ];
     process.stdout.write(`${row.map((one) => String(one).padStart(12)).join("")}\n`);

@@ -4,20 +4,18 @@
  *
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { DEFAULT_SPEC } from "../src/pool/spec.ts";
-import { FakeHost, FakeKubelet, manyHcas } from "../sim/mod.ts";
+import { FakeHost, type FakeKubelet, manyHcas } from "../sim/mod.ts";
 import { bundle } from "../test/support/bundle.ts";
+import { fakeKubelet, offered } from "../test/support/kubelet.ts";
 import { plugin } from "../test/support/subject.ts";
-
-/** The resource that the plugin offers. */
-export const RESOURCE = DEFAULT_SPEC.name;
+import { run } from "../test/support/run.ts";
 
 /** Tells the process which runs in the namespace that it is there. */
 const MARK = "BENCH_IN_NETNS";
@@ -47,8 +45,7 @@ export async function inOwnNetns(module: string, main: () => Promise<void>): Pro
 
 /** `ip` with the arguments as one string. Throws when it fails. */
 export function ip(args: string): void {
-  const { status, stderr, error } = spawnSync("ip", args.split(" "), { encoding: "utf8" });
-  if (status !== 0) throw new Error(`ip ${args}: ${error?.message ?? stderr}`);
+  run("ip", args.split(" "));
 }
 
 /** The plugin between a fake host and a fake kubelet. */
@@ -67,21 +64,12 @@ export async function rig(hcas: number, ...flags: readonly string[]): Promise<Ri
   const host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas));
   cleanup.defer(() => host.close());
   const kubeletDir = join(dir, "kubelet/device-plugins");
-  const kubelet = new FakeKubelet({ dir: kubeletDir });
-  await kubelet.start();
+  const kubelet = await fakeKubelet(kubeletDir);
   const subject = plugin(await bundle(join(dir, "bundle")));
   const running = await subject.start({ host, kubeletDir, scratch: dir }, "--events", "auto", ...flags);
   cleanup.defer(() => running.stop());
   cleanup.defer(() => kubelet.close());
-  await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === hcas, {
-    what: "every HCA as a healthy device",
-    timeoutMs: 30_000,
-  });
+  await offered(kubelet, hcas);
   const rest = cleanup.move();
   return { host, kubelet, pid: running.pid!, [Symbol.asyncDispose]: () => rest.disposeAsync() };
-}
-
-/** The value below which this part of all values lies; `sorted` is in ascending order. */
-export function quantile(sorted: readonly number[], part: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] ?? NaN;
 }

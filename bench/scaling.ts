@@ -25,8 +25,8 @@ import { DEFAULT_SPEC, type Mode, type ResourceSpec } from "../src/pool/spec.ts"
 import { HCAS, LONG_LIST, MOST, RESOURCES, SHARES } from "./catalogue.ts";
 import { type Figures, PLUGIN } from "./figure.ts";
 import type { Client as BenchClient, List } from "./kubelet.ts";
-import { quantile } from "./rig.ts";
 import type { Subject } from "../test/support/subject.ts";
+import { median } from "../test/support/statistics.ts";
 
 const codec = protoCodec();
 const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf: () => [] };
@@ -35,8 +35,8 @@ const HOST: HostFacts = { rdmaCm: true, knem: false, has: () => false, ownersOf:
 export async function looks(repeats: number, figures: Figures): Promise<void> {
   const took = { quick: new Map<number, number>(), full: new Map<number, number>() };
   for (const hcas of HCAS) {
-    using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas)));
-    using inspector = inventory(host.value, [DEFAULT_SPEC]);
+    using host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(hcas));
+    using inspector = inventory(host, [DEFAULT_SPEC]);
     for (const depth of ["quick", "full"] as const) {
       const ms = await timed(inspector, depth, repeats);
       took[depth].set(hcas, ms);
@@ -47,7 +47,7 @@ export async function looks(repeats: number, figures: Figures): Promise<void> {
     figures.add(PLUGIN, `list.${hcas}.bytes`, codec.list(devices(poolState)).length);
     if (hcas !== MOST) continue;
     figures.add(PLUGIN, "scan.full.turn", await longestTurn(() => inspector.scan("full")));
-    figures.add(PLUGIN, "prefer", preferring(poolState, repeats));
+    figures.add(PLUGIN, "prefer", await preferring(poolState, repeats));
   }
   for (const depth of ["quick", "full"] as const) {
     figures.add(PLUGIN, `scan.${depth}.growth`, exponent(took[depth], HCAS[1], MOST));
@@ -77,23 +77,29 @@ async function longestTurn(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Milliseconds of a choice among all devices: the median. */
-function preferring(poolState: PoolState, repeats: number): number {
+function preferring(poolState: PoolState, repeats: number): Promise<number> {
   const available = devices(poolState).map(({ id }) => id);
+  const question = { available, mustInclude: available.slice(5, 6), size: 8 };
+  return medianMs(repeats, () => prefer(poolState, question));
+}
+
+/** Milliseconds that something takes: the median of so many times. */
+async function medianMs(repeats: number, work: (time: number) => unknown): Promise<number> {
   const took: number[] = [];
   for (let i = 0; i < repeats; i++) {
     const begin = performance.now();
-    prefer(poolState, { available, mustInclude: available.slice(5, 6), size: 8 });
+    await work(i);
     took.push(performance.now() - begin);
   }
-  return quantile(took.toSorted((a, b) => a - b), 0.5);
+  return median(took);
 }
 
 /** A hundred HCAs as more and more resources, each with a thousand shares of its HCAs. */
 export async function resources(repeats: number, figures: Figures): Promise<void> {
-  using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(100)));
+  using host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(100));
   for (const count of RESOURCES) {
     const specs = sharing(count);
-    using inspector = inventory(host.value, specs);
+    using inspector = inventory(host, specs);
     figures.add(PLUGIN, `resources.${count}.scan`, await timed(inspector, "quick", repeats) * 1e3);
     const { states } = await inspector.scan("full");
     const bytes = [...states.values()].reduce((sum, poolState) => sum + codec.list(devices(poolState)).length, 0);
@@ -144,23 +150,20 @@ function are(resource: string, health: string): (list: List) => boolean {
 
 /** From the state of a changed resource to the bytes of its list at the other end of a real socket. */
 export async function longList(repeats: number, figures: Figures): Promise<void> {
-  using host = lent(FakeHost.create(FakeHost.temporaryRoot(), manyHcas(1)));
+  using host = FakeHost.create(FakeHost.temporaryRoot(), manyHcas(1));
   const [spec] = sharing(1, LONG_LIST);
-  using inspector = inventory(host.value, [spec!]);
+  using inspector = inventory(host, [spec!]);
   const poolState = async () => (await inspector.scan("quick")).states.get(spec!.name)!;
   const up = await poolState();
-  await host.value.portDown("mlx5_0", 1);
+  await host.portDown("mlx5_0", 1);
   const down = await poolState();
   await using wire = await Wire.open(up);
-  const took: number[] = [];
-  for (let i = 0; i < 2 * repeats; i++) {
+  const ms = await medianMs(2 * repeats, (time) => {
     const arrived = wire.next();
-    const begin = performance.now();
-    wire.offer.update(i % 2 === 0 ? down : up, HOST);
-    await arrived;
-    took.push(performance.now() - begin);
-  }
-  figures.add(PLUGIN, "list.long", quantile(took.toSorted((a, b) => a - b), 0.5));
+    wire.offer.update(time % 2 === 0 ? down : up, HOST);
+    return arrived;
+  });
+  figures.add(PLUGIN, "list.long", ms);
 }
 
 /** An offer behind the plugin's own server, and a client that takes what comes as bytes. */
@@ -235,16 +238,6 @@ function inventory(host: FakeHost, specs: readonly ResourceSpec[]): Inspector {
 
 /** Milliseconds of a scan with all that follows from it: the median. */
 async function timed(inspector: Inspector, depth: Depth, repeats: number): Promise<number> {
-  const took: number[] = [];
   await inspector.scan("full");
-  for (let i = 0; i < repeats; i++) {
-    const begin = performance.now();
-    await inspector.scan(depth);
-    took.push(performance.now() - begin);
-  }
-  return quantile(took.toSorted((a, b) => a - b), 0.5);
-}
-
-function lent(value: FakeHost): Disposable & { readonly value: FakeHost } {
-  return { value, [Symbol.dispose]: () => value.close() };
+  return medianMs(repeats, () => inspector.scan(depth));
 }

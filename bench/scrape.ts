@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, get } from "node:http";
 import { tmpdir } from "node:os";
@@ -16,10 +16,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { FakeHost, manyHcas } from "../sim/host/host.ts";
-import { FakeKubelet } from "../sim/kubelet/kubelet.ts";
+import { FakeHost, type FakeKubelet, pluginFlags, startPlugin } from "../sim/mod.ts";
+import { fakeKubelet, offered, RESOURCE } from "../test/support/kubelet.ts";
+import { withCounters } from "../test/support/rig.ts";
+import { median, quantile } from "../test/support/statistics.ts";
 
-const RESOURCE = "tencent.com/rdma";
 /** Files of `hw_counters` besides those that the fake host has: about what a ConnectX shows. */
 const HW_COUNTERS = 24;
 /** Milliseconds between scrapes while there are Allocates. */
@@ -34,9 +35,7 @@ interface Times {
 }
 
 function timesOf(all: readonly number[]): Times {
-  const sorted = all.toSorted((a, b) => a - b);
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? NaN;
-  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+  return { p50: median(all), p99: quantile(all, 0.99), max: Math.max(...all) };
 }
 
 /** One scrape on a kept connection: milliseconds and bytes. */
@@ -65,27 +64,10 @@ async function scraper(url: string): Promise<void> {
   process.stdout.write(JSON.stringify(all));
 }
 
-function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, ["run", "-A", "--no-check", ...args], { stdio: ["pipe", "pipe", "pipe"] });
-}
-
-/** Resolves with the first match in what the process logs. */
-function logged(child: ChildProcess, wanted: RegExp): Promise<string> {
+async function output(child: ChildProcessWithoutNullStreams): Promise<string> {
   let text = "";
-  return new Promise((resolve, reject) => {
-    child.stderr!.on("data", (bytes) => {
-      text += bytes;
-      const match = wanted.exec(text);
-      if (match !== null) resolve(match[1]!);
-    });
-    child.on("exit", (code) => reject(new Error(`the process ended with ${code}:\n${text}`)));
-  });
-}
-
-async function output(child: ChildProcess): Promise<string> {
-  let text = "";
-  child.stdout!.on("data", (bytes) => text += bytes);
-  child.stdin!.end();
+  child.stdout.on("data", (bytes) => text += bytes);
+  child.stdin.end();
   await new Promise((resolve) => child.on("close", resolve));
   return text;
 }
@@ -102,11 +84,7 @@ async function allocates(kubelet: FakeKubelet, hcas: number): Promise<Times> {
 
 async function main(hcas: number): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "bench-scrape-"));
-  const description = manyHcas(hcas).hcas.map((hca) => ({
-    ...hca,
-    ports: hca.ports.map((port) => ({ ...port, counters: true })),
-  }));
-  const host = FakeHost.create(join(dir, "host"), { hcas: description });
+  const host = FakeHost.create(join(dir, "host"), withCounters(hcas));
   for (const name of host.hcaNames()) {
     const below = join(host.hcaPath(name), "ports/1");
     for (let n = 0; n < HW_COUNTERS; n++) writeFileSync(join(below, `hw_counters/some_counter_${n}`), `${n * 1e6}\n`);
@@ -116,25 +94,17 @@ async function main(hcas: number): Promise<void> {
       }
     }
   }
-  const kubelet = new FakeKubelet({ dir: join(dir, "kubelet") });
-  await kubelet.start();
-  const plugin = start([
-    fileURLToPath(new URL("../mod.ts", import.meta.url)),
-    "run",
-    `--sysfs-root=${host.sysfsRoot}`,
-    `--dev-root=${host.devRoot}`,
-    `--kubelet-dir=${join(dir, "kubelet")}`,
+  const kubelet = await fakeKubelet(join(dir, "kubelet"));
+  const plugin = startPlugin([
+    ...pluginFlags(host, join(dir, "kubelet")),
     `--cdi-dir=${join(dir, "cdi")}`,
     "--registration=socket",
-    `--events=${host.eventsFile}`,
     "--http=127.0.0.1:0",
   ]);
   try {
-    const url = `${await logged(plugin, /(http:\/\/127\.0\.0\.1:\d+)\//)}/metrics`;
-    await kubelet.waitFor(({ resources }) => resources[RESOURCE]?.allocatable === hcas, {
-      what: "every HCA as a device",
-      timeoutMs: 30_000,
-    });
+    const [, base] = /(http:\/\/127\.0\.0\.1:\d+)\//.exec(await plugin.logged(/http:\/\/127/))!;
+    const url = `${base}/metrics`;
+    await offered(kubelet, hcas);
     const agent = new Agent({ keepAlive: true });
     for (let n = 0; n < 10; n++) await scrape(url, agent);
     await allocates(kubelet, hcas);
@@ -143,7 +113,8 @@ async function main(hcas: number): Promise<void> {
     for (let n = 0; n < SCRAPES; n++) scrapes.push(await scrape(url, agent));
     agent.destroy();
     const quiet = await allocates(kubelet, hcas);
-    const child = start([fileURLToPath(import.meta.url), "--scrape", url]);
+    const script = fileURLToPath(import.meta.url);
+    const child = spawn(process.execPath, ["run", "-A", "--no-check", script, "--scrape", url]);
     const busy = await allocates(kubelet, hcas);
     const meanwhile: number[] = JSON.parse(await output(child));
 
@@ -160,8 +131,7 @@ async function main(hcas: number): Promise<void> {
       `ratio of Allocate: p50 ${(busy.p50 / quiet.p50).toFixed(1)}, p99 ${(busy.p99 / quiet.p99).toFixed(1)}\n`,
     ].join(""));
   } finally {
-    plugin.kill("SIGTERM");
-    await new Promise((resolve) => plugin.exitCode === null ? plugin.on("close", resolve) : resolve(null));
+    await plugin.stop();
     await kubelet.close();
     rmSync(dir, { recursive: true, force: true });
   }

@@ -16,8 +16,8 @@ import { ALLOCATES, CROWD } from "./catalogue.ts";
 import type { Figures } from "./figure.ts";
 import type { Client, Kubelet } from "./kubelet.ts";
 import { cpuSince, cpuTimes, memoryOf, threadCount } from "../test/support/process_figures.ts";
-import { quantile } from "./rig.ts";
 import type { Running, Subject } from "../test/support/subject.ts";
+import { median } from "../test/support/statistics.ts";
 
 /** How much is done. */
 export interface Effort {
@@ -120,8 +120,7 @@ async function allocates(stands: readonly Stand[], effort: Effort, figures: Figu
     }
   }
   for (const [{ subject, kubelet, resource, ids }, sum] of taken) {
-    const middle = (values: readonly number[]) => quantile(values.toSorted((a, b) => a - b), 0.5);
-    add(figures, subject, 1, { p50: middle(sum.p50), p99: middle(sum.p99), max: sum.max, rate: sum.rate });
+    add(figures, subject, 1, { p50: median(sum.p50), p99: median(sum.p99), max: sum.max, rate: sum.rate });
     const crowd = await kubelet.bench(resource, ids, inCrowd, CROWD);
     const { p50us, p99us, maxus, perSecond } = crowd;
     add(figures, subject, CROWD, { p50: p50us, p99: p99us, max: maxus, rate: perSecond });
@@ -149,6 +148,5 @@ async function restarts({ subject, kubelet, resource }: Stand, effort: Effort, f
     await kubelet.registered(resource, before);
     took.push(performance.now() - begin);
   }
-  const sorted = took.toSorted((a, b) => a - b);
-  figures.add(subject.name, "restart", quantile(sorted, 0.5));
+  figures.add(subject.name, "restart", median(took));
 }

@@ -14,7 +14,7 @@ export {
   type FakeKubeletOptions,
   type KubeletState,
 } from "./kubelet/kubelet.ts";
-export { commandLine, pluginFlags, PluginProcess } from "./story/plugin_process.ts";
+export { commandLine, pluginCommand, pluginFlags, PluginProcess, startPlugin } from "./story/plugin_process.ts";
 export { play, type Played } from "./story/play.ts";
 export { builtIn, loadScenario, type Scenario, type Step } from "./story/scenario.ts";
 export { Stage } from "./story/stage.ts";

@@ -8,9 +8,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import process, { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
-
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+import { ROOT } from "../test/support/root.ts";
 
 /** What came out. */
 export interface Outcome {

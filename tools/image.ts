@@ -5,18 +5,18 @@
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "@std/cli";
-import { FakeHost, FakeKubelet, preset } from "../sim/mod.ts";
+import { FakeHost, PluginProcess, preset } from "../sim/mod.ts";
+import { eventually } from "../test/support/eventually.ts";
 import { type Architecture, ARCHITECTURES, ImageBuilder, missingTools } from "../test/support/image_builder.ts";
+import { fakeKubelet, RESOURCE } from "../test/support/kubelet.ts";
+import { memoryOf } from "../test/support/process_figures.ts";
 import { type Figures, figuresRow, writeFigures } from "./ship/figures.ts";
 
-const RESOURCE = "tencent.com/rdma";
 /** Milliseconds; emulated images take their time. */
 const PATIENCE = { amd64: 30_000, arm64: 180_000, ppc64le: 120_000 } as const;
 /** As a pod of rdma-device-plugin.yml runs: no capability, no new privilege, nothing to write. */
@@ -37,39 +37,30 @@ async function tryImage(builder: ImageBuilder, architecture: Architecture): Prom
   const kubeletDir = join(dir, "device-plugins");
   mkdirSync(kubeletDir);
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
-  const kubelet = new FakeKubelet({ dir: kubeletDir });
+  const kubelet = await fakeKubelet(kubeletDir);
   const patience = PATIENCE[architecture];
   const port = 20_000 + Math.floor(Math.random() * 10_000);
-  const log: string[] = [];
-  await kubelet.start();
   const name = `rdma-image-${process.pid}`;
   const start = performance.now();
-  const child = spawn(
+  const plugin = new PluginProcess([
     "podman",
-    [
-      ...builder.podman,
-      "run",
-      "--rm",
-      `--name=${name}`,
-      "--network=host",
-      ...UNPRIVILEGED,
-      // The manifest's limit; an emulator's own memory would not fit into it.
-      ...architecture === "amd64" ? ["--memory=200m"] : [],
-      `--volume=${host.sysfsRoot}:/host/sys:ro`,
-      `--volume=${host.devRoot}:/host/dev:ro`,
-      `--volume=${kubeletDir}:/var/lib/kubelet/device-plugins`,
-      ...builder.runArguments(architecture),
-      "--sysfs-root=/host/sys",
-      "--dev-root=/host/dev",
-      "--rescan=1",
-      `--http=127.0.0.1:${port}`,
-    ],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on("data", (chunk: Uint8Array) => log.push(new TextDecoder().decode(chunk)));
-  }
-  const ended = new Promise<number | null>((done) => child.once("close", (code) => done(code)));
+    ...builder.podman,
+    "run",
+    "--rm",
+    `--name=${name}`,
+    "--network=host",
+    ...UNPRIVILEGED,
+    // The manifest's limit; an emulator's own memory would not fit into it.
+    ...architecture === "amd64" ? ["--memory=200m"] : [],
+    `--volume=${host.sysfsRoot}:/host/sys:ro`,
+    `--volume=${host.devRoot}:/host/dev:ro`,
+    `--volume=${kubeletDir}:/var/lib/kubelet/device-plugins`,
+    ...builder.runArguments(architecture),
+    "--sysfs-root=/host/sys",
+    "--dev-root=/host/dev",
+    "--rescan=1",
+    `--http=127.0.0.1:${port}`,
+  ]);
   const allocatable = (n: number, what: string) =>
     kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what, timeoutMs: patience });
   try {
@@ -79,22 +70,20 @@ async function tryImage(builder: ImageBuilder, architecture: Architecture): Prom
     check(answer?.devices?.[0]?.host_path === "/dev/infiniband/uverbs0", "Allocate answers with another node");
     await ready(port, patience);
     const pid = builder.inspect(["container", "inspect", "--format", "{{.State.Pid}}", name]);
-    const idle = memory(pid);
+    const idle = memoryOf(Number(pid));
     for (let i = 0; i < 1_000; i++) await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
-    const busy = memory(pid);
+    const busy = memoryOf(Number(pid));
     await host.carrierLost("mlx5_1", 1);
     await allocatable(9, "a port that went down");
     builder.inspect(["kill", "--signal=TERM", name]);
-    const status = await ended;
-    check(status === 0, `SIGTERM ended it with status ${status}`);
+    const { code } = await plugin.ended;
+    check(code === 0, `SIGTERM ended it with status ${code}`);
     return { architecture, ...builder.size(architecture), startMs, idle, busy };
   } catch (error) {
-    throw new Failed(`${error instanceof Error ? error.message : String(error)}\n${log.join("")}`);
+    throw new Failed(`${error instanceof Error ? error.message : String(error)}\n${plugin.log.join("\n")}`);
   } finally {
-    if (child.exitCode === null) {
-      builder.inspect(["kill", "--signal=KILL", name], { quiet: true });
-      await ended;
-    }
+    builder.inspect(["kill", "--signal=KILL", name], { quiet: true });
+    await plugin.ended;
     await kubelet.close();
     host.close();
     rmSync(dir, { recursive: true, force: true });
@@ -102,26 +91,21 @@ async function tryImage(builder: ImageBuilder, architecture: Architecture): Prom
 }
 
 /** Waits as a probe does: the kubelet may know the devices a moment before the scan that found them has ended. */
-async function ready(port: number, patience: number): Promise<void> {
-  const end = performance.now() + patience;
-  for (;;) {
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
-    const text = await answer.text();
-    if (answer.ok) return;
-    check(performance.now() < end, `/readyz still says ${answer.status} ${text}`);
-    await delay(200);
-  }
+async function ready(port: number, timeoutMs: number): Promise<void> {
+  let said = "";
+  await eventually(
+    async () => {
+      const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+      said = `${answer.status} ${await answer.text()}`;
+      return answer.ok;
+    },
+    () => `/readyz, which says ${said}`,
+    { timeoutMs, everyMs: 200 },
+  );
 }
 
 function check(good: boolean, sentence: string): void {
   if (!good) throw new Failed(sentence);
-}
-
-/** MiB of a process: all that is resident, and what of it is not shared with a file. */
-function memory(pid: string): { readonly rss: number; readonly anonymous: number } {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? NaN) / 1024;
-  return { rss: field("VmRSS"), anonymous: field("RssAnon") };
 }
 
 async function main(): Promise<number> {

@@ -13,8 +13,7 @@ import { preset } from "../sim/mod.ts";
 import { asText } from "../src/cli/list.ts";
 import { DEFAULT_SPEC } from "../src/pool/spec.ts";
 import { inspected } from "../test/support/inspected.ts";
-import { pod, rig, servePods } from "../test/support/rig.ts";
-import { temporaryDir } from "../test/support/temp.ts";
+import { pod, rig } from "../test/support/rig.ts";
 import { terminalPicture } from "../test/support/terminal_picture.ts";
 
 const PICTURES = fileURLToPath(new URL("../docs/pictures/", import.meta.url));
@@ -31,12 +30,8 @@ async function list(): Promise<void> {
 }
 
 async function statusPage(): Promise<void> {
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
-  await using _pods = await servePods(socket, () => ({
-    pod_resources: [pod("ml", "train-0", ["mlx5_0"], "rdma/rail")],
-  }));
-  await using plugin = await rig({ host: HOST, specs: SPECS, podResources: socket, node: "node-1" });
+  const pods = [pod("ml", "train-0", ["mlx5_0"], "rdma/rail")];
+  await using plugin = await rig({ host: HOST, specs: SPECS, pods, node: "node-1" });
   await plugin.registered();
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",

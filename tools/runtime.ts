@@ -11,17 +11,16 @@ import { join } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "@std/cli";
+import { fakeKubelet, RESOURCE } from "../test/support/kubelet.ts";
+import { ROOT } from "../test/support/root.ts";
 import { socketName } from "../src/kubelet/socket_file.ts";
-import { DEFAULT_SPEC } from "../src/pool/spec.ts";
-import { FakeKubelet, type PluginProcess } from "../sim/mod.ts";
+import type { PluginProcess } from "../sim/mod.ts";
 import { ALL_MANNERS, leaveOften, openList } from "../test/support/leave.ts";
 import { type OnHost, onHost } from "../test/support/plugin.ts";
 import { memoryOf } from "../test/support/process_figures.ts";
 import { startIn } from "../test/support/wrapped.ts";
 
 const SELF = fileURLToPath(import.meta.url);
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const RESOURCE = DEFAULT_SPEC.name;
 
 /** As in the image; without them the heap takes what it finds, and says nothing about what is held. */
 const V8 = "DENO_V8_FLAGS=--max-semi-space-size=1,--heap-growing-percent=10,--no-maglev";
@@ -43,10 +42,8 @@ async function withPlugin(
   ...flags: readonly string[]
 ): Promise<Row> {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
-  const plugin = startIn(["env", V8, ...env], place, flags);
-  await using _plugin = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+  await using _kubelet = await fakeKubelet(place.kubeletDir);
+  await using plugin = startIn(["env", V8, ...env], place, flags);
   const ended = plugin.ended.then(({ code, signal }) => ({
     came: `the plugin ended (${signal ?? code})`,
     good: false,

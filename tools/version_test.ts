@@ -1,9 +1,7 @@
 import { deepEqual, equal, throws } from "@std/assert";
 import { globSync, readFileSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../test/support/root.ts";
 import { copies, denoVersion, withVersion } from "./version.ts";
-
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 for (const [file, place, wanted] of copies()) {
   Deno.test(`${file} has the version of its source at ${place}`, () => {

@@ -13,6 +13,7 @@ import type { Duplex } from "node:stream";
 import { join } from "node:path";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
+import { Waits } from "../waits.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
 import { Snapshots } from "./pages.ts";
 import { hasLabels, matches, selectorOf } from "./selectors.ts";
@@ -61,13 +62,13 @@ export class FakeApiServer {
   #server: Server | null = null;
   readonly #sockets = new Set<Duplex>();
   readonly #watches = new Set<Watch>();
-  readonly #waiting = new Set<() => void>();
+  readonly #waits = new Waits();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #port = 0;
 
   private constructor(access: ApiAccess) {
     this.access = access;
-    this.store.listen(() => this.#changed());
+    this.store.listen(this.#waits.changed);
   }
 
   /** @param dir where the CA and token files are written, under the names that a pod sees */
@@ -157,27 +158,11 @@ export class FakeApiServer {
 
   /** Resolves when the predicate holds; it is evaluated after every request and every change. */
   async waitFor<T>(predicate: () => T | false | null | undefined, what: string, timeoutMs = 60_000): Promise<T> {
-    const found = predicate();
-    if (found) return found;
-    return await new Promise<T>((resolve, reject) => {
-      const check = () => {
-        const value = predicate();
-        if (!value) return;
-        clearTimeout(timer);
-        this.#waiting.delete(check);
-        resolve(value);
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.delete(check);
-        const last = this.requests.slice(-8).map((one) => `${one.method} ${one.path}`).join("; ");
-        reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}; the last requests were: ${last}`));
-      }, timeoutMs);
-      this.#waiting.add(check);
-    });
-  }
-
-  #changed(): void {
-    for (const check of [...this.#waiting]) check();
+    const message = (reason: string) => {
+      const last = this.requests.slice(-8).map((one) => `${one.method} ${one.path}`).join("; ");
+      return `Cannot see ${what}: ${reason}; the last requests were: ${last}`;
+    };
+    return await this.#waits.until(predicate, message, timeoutMs);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -187,7 +172,7 @@ export class FakeApiServer {
     for await (const chunk of request) chunks.push(chunk as Uint8Array);
     const dryRun = url.searchParams.get("dryRun") === "All";
     this.requests.push({ method, path: url.pathname, dryRun });
-    this.#changed();
+    this.#waits.changed();
     if (!await this.#faulty(response, method, url)) return;
     if (request.headers.authorization !== `Bearer ${this.#token}`) {
       return this.#refuse(response, new StoreError(401, "Unauthorized", "Unauthorized"));
@@ -342,15 +327,15 @@ export class FakeApiServer {
       this.#timers.delete(timer);
       stop();
       this.#watches.delete(watch);
-      this.#changed();
+      this.#waits.changed();
     });
-    this.#changed();
+    this.#waits.changed();
   }
 
   #json(response: ServerResponse, status: number, object: object): void {
     response.writeHead(status, { "content-type": "application/json" });
     response.end(JSON.stringify(object));
-    this.#changed();
+    this.#waits.changed();
   }
 
   #refuse(response: ServerResponse, { status, reason, message }: StoreError): void {

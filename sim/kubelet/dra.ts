@@ -11,6 +11,7 @@ import type { NodePrepareResourcesResponse__Output } from "../../src/gen/k8s/io/
 import type { NodeUnprepareResourcesResponse__Output } from "../../src/gen/k8s/io/kubelet/pkg/apis/dra/v1/NodeUnprepareResourcesResponse.ts";
 import type { NodeWatchResourcesResponse__Output } from "../../src/gen/v1alpha1/NodeWatchResourcesResponse.ts";
 import { draServices, healthServices, method } from "../../src/kubelet/api.ts";
+import { Waits } from "../waits.ts";
 import { type ContainerView, injectCdi } from "./cdi.ts";
 import { dial, unary } from "./endpoint.ts";
 
@@ -70,7 +71,7 @@ export class DraManager {
   readonly #owed = new Map<string, ClaimOfPod>();
   readonly #health = new Map<string, DeviceHealth>();
   readonly #wipes = new Map<string, ReturnType<typeof setTimeout>>();
-  readonly #waiting = new Set<() => void>();
+  readonly #waits = new Waits();
   #life = new AbortController();
   /** Health reports that came, and registrations. */
   reports = 0;
@@ -112,7 +113,7 @@ export class DraManager {
     for (const claim of [...this.#owed.values()]) {
       if (claim.driver === driver) void this.#unprepare(claim).catch(() => {});
     }
-    this.#changed();
+    this.#waits.changed();
   }
 
   deregister(driver: string, endpoint: string): void {
@@ -166,7 +167,7 @@ export class DraManager {
         devices.push(...answer.devices);
       }
     }
-    this.#changed();
+    this.#waits.changed();
     const ids = devices.flatMap((one) => one.cdi_device_ids ?? []);
     return { name, devices, view: injectCdi(EMPTY, ids, this.#options.cdiDirs) };
   }
@@ -204,21 +205,8 @@ export class DraManager {
   }
 
   /** Resolves when the predicate holds; asked after everything that happens. */
-  async waitFor(predicate: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
-    if (predicate()) return;
-    await new Promise<void>((resolve, reject) => {
-      const check = () => {
-        if (!predicate()) return;
-        clearTimeout(timer);
-        this.#waiting.delete(check);
-        resolve();
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.delete(check);
-        reject(new Error(`Waited ${timeoutMs} ms in vain: ${what}`));
-      }, timeoutMs);
-      this.#waiting.add(check);
-    });
+  async waitFor(predicate: () => boolean, what: string, timeoutMs?: number): Promise<void> {
+    await this.#waits.until(predicate, what, timeoutMs);
   }
 
   async #unprepare(claim: ClaimOfPod): Promise<void> {
@@ -234,7 +222,7 @@ export class DraManager {
     if (answer === undefined) throw new Error(`NodeUnprepareResources skipped claim ${name}`);
     if (answer.error !== "") throw new Error(answer.error);
     this.#owed.delete(uid);
-    this.#changed();
+    this.#waits.changed();
   }
 
   /** The one that registered last and is connected; one that was killed leaves its socket behind. */
@@ -263,7 +251,7 @@ export class DraManager {
           timeoutSeconds: one.health_check_timeout_seconds > 0 ? one.health_check_timeout_seconds : HEALTH_SECONDS,
         });
       }
-      this.#changed();
+      this.#waits.changed();
     });
     const end = () => {
       // The real one drops what a driver reported as soon as its stream ends, and its slices some time later.
@@ -271,14 +259,14 @@ export class DraManager {
       plugin.stream = null;
       this.#health.clear();
       this.#left(plugin.driver);
-      this.#changed();
+      this.#waits.changed();
     };
     stream.on("error", end);
     stream.on("end", end);
   }
 
   #left(driver: string): void {
-    this.#changed();
+    this.#waits.changed();
     if (this.#plugins.some((one) => one.driver === driver && one.stream !== null) || this.#life.signal.aborted) return;
     if (this.#wipes.has(driver)) return;
     this.#wipes.set(
@@ -295,9 +283,5 @@ export class DraManager {
     plugin.stream = null;
     stream?.cancel();
     plugin.client.close();
-  }
-
-  #changed(): void {
-    for (const check of [...this.#waiting]) check();
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Waits } from "../waits.ts";
 import type { DeviceState } from "./allocations.ts";
 
 /** How the kubelet found a plugin: by a Register call or by the plugin watcher. */
@@ -56,15 +57,10 @@ export interface WaitOptions {
   readonly what?: string;
 }
 
-interface Waiter {
-  readonly check: () => void;
-  readonly giveUp: (reason: string) => void;
-}
-
 /** An append-only list of events, with waits for conditions. */
 export class History {
   readonly #events: KubeletEvent[] = [];
-  readonly #waiters = new Set<Waiter>();
+  readonly #waits = new Waits();
   readonly #listener: (event: KubeletEvent) => void;
 
   constructor(listener: (event: KubeletEvent) => void) {
@@ -79,38 +75,18 @@ export class History {
     const event: KubeletEvent = { ...happening, at: performance.now() };
     this.#events.push(event);
     this.#listener(event);
-    for (const waiter of [...this.#waiters]) waiter.check();
+    this.#waits.changed();
   }
 
   /** Resolves with the first truthy value of `probe`, which is called now and after every event. */
   wait<T>(probe: () => T | false | null | undefined, describe: () => string, options: WaitOptions): Promise<T> {
-    const { timeoutMs = 60_000, what = "the expected state" } = options;
-    return new Promise<T>((resolve, reject) => {
-      const finish = (settle: () => void) => {
-        clearTimeout(timer);
-        this.#waiters.delete(waiter);
-        settle();
-      };
-      const fail = (reason: string) => new Error(`Cannot see ${what} at the kubelet: ${reason}. ${describe()}`);
-      const waiter: Waiter = {
-        check: () => {
-          try {
-            const value = probe();
-            if (value) finish(() => resolve(value));
-          } catch (cause) {
-            finish(() => reject(cause));
-          }
-        },
-        giveUp: (reason) => finish(() => reject(fail(reason))),
-      };
-      const timer = setTimeout(() => waiter.giveUp(`waited ${timeoutMs} ms`), timeoutMs);
-      this.#waiters.add(waiter);
-      waiter.check();
-    });
+    const { timeoutMs, what = "the expected state" } = options;
+    const message = (reason: string) => `Cannot see ${what} at the kubelet: ${reason}. ${describe()}`;
+    return this.#waits.until(probe, message, timeoutMs);
   }
 
   /** No more events will follow: fails all pending waits. */
   close(): void {
-    for (const waiter of [...this.#waiters]) waiter.giveUp("the kubelet was closed");
+    this.#waits.end("the kubelet was closed");
   }
 }

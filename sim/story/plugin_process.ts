@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import type { FakeHost } from "../host/host.ts";
+import { Waits } from "../waits.ts";
 
 const MOD = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 const CONFIG = fileURLToPath(new URL("../../deno.json", import.meta.url));
@@ -42,23 +43,34 @@ export interface Ended {
   readonly signal: string | null;
 }
 
-/** One plugin process and its log. */
-export class PluginProcess {
+/** The command that runs the plugin of these sources; flags of the plugin follow. */
+export function pluginCommand(...runtime: readonly string[]): readonly string[] {
+  return [execPath, "run", "-A", "--quiet", "--no-check", "--config", CONFIG, ...runtime, MOD];
+}
+
+/** Starts the plugin of these sources. */
+export function startPlugin(flags: readonly string[], onLine?: (line: string) => void): PluginProcess {
+  return new PluginProcess([...pluginCommand(), ...flags], { onLine });
+}
+
+/** A process that is the plugin, however it is started, and its log: what it writes to either stream. */
+export class PluginProcess implements AsyncDisposable {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
-  readonly #watchers = new Set<() => void>();
+  readonly #waits = new Waits();
   #running = true;
 
-  /** @param onLine called with every line of the log */
-  constructor(flags: readonly string[], onLine: (line: string) => void = () => {}, runtime: readonly string[] = []) {
-    this.#child = spawn(
-      execPath,
-      ["run", "-A", "--quiet", "--no-check", "--config", CONFIG, ...runtime, MOD, ...flags],
-      {
-        stdio: ["ignore", "pipe", "pipe"],
-      },
-    );
+  /** @param options.onLine called with every line of the log */
+  constructor(
+    command: readonly string[],
+    { onLine = () => {}, env = process.env }: {
+      readonly onLine?: ((line: string) => void) | undefined;
+      readonly env?: NodeJS.ProcessEnv;
+    } = {},
+  ) {
+    const [program = "", ...args] = command;
+    this.#child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
     let rest = "";
     const take = (chunk: Uint8Array) => {
       const parts = (rest + new TextDecoder().decode(chunk)).split("\n");
@@ -67,18 +79,22 @@ export class PluginProcess {
         this.#lines.push(line);
         onLine(line);
       }
-      for (const check of this.#watchers) check();
+      this.#waits.changed();
     };
     this.#child.stdout?.on("data", take);
     this.#child.stderr?.on("data", take);
     this.ended = new Promise((resolve) => {
       const end = (code: number | null, signal: string | null) => {
         this.#running = false;
+        this.#waits.end("the plugin ended");
         resolve({ code, signal });
       };
       this.#child.once("exit", () => this.#running = false);
       this.#child.once("close", end);
-      this.#child.once("error", () => end(null, null));
+      this.#child.once("error", (error) => {
+        this.#lines.push(String(error));
+        end(null, null);
+      });
     });
   }
 
@@ -98,29 +114,10 @@ export class PluginProcess {
   }
 
   /** Resolves when a line of the log matches; rejects with the log when the process ends first or after `timeoutMs`. */
-  async logged(pattern: RegExp, timeoutMs = 60_000): Promise<string> {
-    let check = () => {};
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const why = (what: string) =>
-      new Error(`${what} while waiting for ${pattern} in the plugin's log, which reads:\n${this.#lines.join("\n")}`);
-    try {
-      return await new Promise<string>((resolve, reject) => {
-        check = () => {
-          const line = this.#lines.find((one) => pattern.test(one));
-          if (line !== undefined) resolve(line);
-        };
-        this.#watchers.add(check);
-        check();
-        timer = setTimeout(() => reject(why("timed out")), timeoutMs);
-        void this.ended.then(() => {
-          check();
-          reject(why("the plugin ended"));
-        });
-      });
-    } finally {
-      clearTimeout(timer);
-      this.#watchers.delete(check);
-    }
+  logged(pattern: RegExp, timeoutMs?: number): Promise<string> {
+    const message = (reason: string) =>
+      `Cannot see ${pattern} in the plugin's log: ${reason}. The log reads:\n${this.#lines.join("\n")}`;
+    return this.#waits.until(() => this.#lines.find((line) => pattern.test(line)), message, timeoutMs);
   }
 
   /** Stops it, with SIGTERM first. */
@@ -130,5 +127,9 @@ export class PluginProcess {
     const ended = await this.ended;
     clearTimeout(timer);
     return ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }

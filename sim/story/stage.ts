@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { FakeHost } from "../host/host.ts";
 import { preset } from "../host/presets.ts";
 import { FakeKubelet } from "../kubelet/kubelet.ts";
-import { pluginFlags, PluginProcess } from "./plugin_process.ts";
+import { pluginFlags, type PluginProcess, startPlugin } from "./plugin_process.ts";
 import { DraStage } from "./dra_stage.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { socketParent } from "../host/temporary.ts";
@@ -105,7 +105,7 @@ export class Stage {
     if (step.kubelet === "start") await this.kubelet.start();
     if (step.kubelet === "stop") await this.kubelet.stop();
     if (step.kubelet === "restart") await this.kubelet.restart();
-    if (step.plugin === "start") this.plugin = new PluginProcess(this.flags, this.#onLine);
+    if (step.plugin === "start") this.plugin = startPlugin(this.flags, this.#onLine);
     else if (step.plugin !== undefined) this.plugin?.kill(step.plugin);
   }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { runtimeName } from "../text/runtime_name.ts";
 import type { Inventory } from "../agent/inventory.ts";
@@ -19,6 +18,7 @@ import { type NodeFile, readNodeFiles } from "./node_files.ts";
 import { type ProviderFiles, readProviders } from "./provider_files.ts";
 import type { ReportFacts } from "./report_facts.ts";
 import { type DirectoryState, isHidden, openRights, type Rights } from "./rights.ts";
+import { textIn } from "../kubelet/files.ts";
 
 export interface Facts {
   readonly inventory: Inventory;
@@ -107,8 +107,8 @@ export async function gatherFacts(
     links: readLinks(sysfsRoot, inventory),
     ruleCounters: await readRuleCounters(sysfsRoot, inventory),
     kubelet,
-    memlock: rights.memlock() ?? memlockOf(textOf("/proc/self/limits")),
-    selinux: selinuxContext(textOf("/proc/self/attr/current")),
+    memlock: rights.memlock() ?? memlockOf(textIn("/proc/self/limits")),
+    selinux: selinuxContext(textIn("/proc/self/attr/current")),
     cdi: { dir: cdiDir, state: cdiState },
     inotifyInstances: numberIn("/proc/sys/fs/inotify/max_user_instances"),
   };
@@ -135,14 +135,6 @@ export function memlockOf(limits: string | null): number | null {
  */
 export function selinuxContext(current: string | null): string | null {
   return current?.match(/^[^\s:]+:[^\s:]+:[^\s:]+(:[^\s\0]+)?(?=[\s\0]*$)/)?.[0] ?? null;
-}
-
-function textOf(path: string): string | null {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return null; // EINVAL without a security module, or not permitted by Deno
-  }
 }
 
 function numberIn(path: string): number | null {

@@ -5,18 +5,13 @@
  */
 import type { Hca } from "../hca/types.ts";
 import { allocateNodes, type Check, type HostFacts, type NodeGrant } from "../pool/allocate.ts";
-import type { CdiSpec } from "../pool/cdi.ts";
+import { CDI_VERSION, type CdiDevice, type CdiSpec, containerEdits } from "../pool/cdi.ts";
 import { environment } from "../pool/env.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../pool/spec.ts";
 import { type ClaimRecord, findHca, type HeldDevice } from "./claim_record.ts";
 
 /** CDI annotation with the devices of the claim, so that they are known when the record is invalid. */
 export const DEVICES_ANNOTATION = "rdma-device-plugin/devices";
-
-/** 0.6.0 has every field used here, and every container runtime that supports DRA reads it. */
-const CDI_VERSION = "0.6.0";
-
-export type CdiDevice = CdiSpec["devices"][number];
 
 /** The CDI spec of a record on the machine as it is now. */
 export interface Rendered {
@@ -59,7 +54,8 @@ export function renderClaim(
     const all = (byRequest.get(held.request) ?? []).flatMap((one) => found.get(one) ?? []);
     const { short, long } = variables(held, spec, all, nodes.perHca, record.devices);
     Object.assign(joint, short);
-    devices.push({ name: held.cdiName, containerEdits: edits(nodes.perHca, { ...long, ...ownVariables(held, mine) }) });
+    const env = { ...long, ...ownVariables(held, mine) };
+    devices.push({ name: held.cdiName, containerEdits: containerEdits({ env, nodes: nodes.perHca }) });
   }
   const mounts = [
     ...new Map(record.devices.flatMap((one) => one.expose.mounts).map((one) => [one.containerPath, one])).values(),
@@ -74,16 +70,9 @@ export function renderClaim(
         [DEVICES_ANNOTATION]: record.devices.filter((one) => !one.admin).map((one) => one.device).join(),
       },
       devices,
-      containerEdits: kept ? record.cdi!.containerEdits : {
-        ...edits([...common.values()], byRequest.size === 1 ? joint : {}),
-        ...mounts.length === 0 ? {} : {
-          mounts: mounts.map((one) => ({
-            hostPath: one.hostPath,
-            containerPath: one.containerPath,
-            options: [one.readOnly ? "ro" : "rw", "rbind"],
-          })),
-        },
-      },
+      containerEdits: kept
+        ? record.cdi!.containerEdits
+        : containerEdits({ env: byRequest.size === 1 ? joint : {}, nodes: [...common.values()], mounts }),
     },
     checks,
   };
@@ -142,18 +131,4 @@ function variable(text: string): string {
 
 function specOf({ request, expose, env, select, exclude }: HeldDevice): ResourceSpec {
   return { ...DEFAULT_SPEC, name: request, expose, env, select, exclude };
-}
-
-function edits(nodes: readonly NodeGrant[], env: Readonly<Record<string, string>>) {
-  const list = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  return {
-    ...list.length === 0 ? {} : { env: list },
-    ...nodes.length === 0 ? {} : {
-      deviceNodes: nodes.map((one) => ({
-        path: one.containerPath,
-        hostPath: one.hostPath,
-        permissions: one.permissions,
-      })),
-    },
-  };
 }

@@ -4,23 +4,13 @@
  *
  * @module
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CdiSpec } from "../pool/cdi.ts";
 import { DEVICES_ANNOTATION } from "./claim_cdi.ts";
 import { withLock } from "./claim_lock.ts";
 import type { ClaimRecord } from "./claim_record.ts";
+import { namesIn, textIn } from "../kubelet/files.ts";
 
 /** The write operations, so that a test can end the process between any two of them. */
 export interface Disk {
@@ -213,20 +203,4 @@ function parseRecord(text: string): ClaimRecord | null {
 
 function textOf(value: object): string {
   return `${JSON.stringify(value, null, 1)}\n`;
-}
-
-function textIn(path: string): string | null {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return null;
-  }
-}
-
-function namesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
@@ -26,6 +26,7 @@ import { healthList, HealthStreams } from "./health.ts";
 import { heldHcas } from "./holders.ts";
 import { Publisher, type PublisherStatus, type PublisherTiming } from "./publisher.ts";
 import { listenDra, listenRegistration, type SocketServer } from "./server.ts";
+import { namesIn } from "../kubelet/files.ts";
 
 /** An answer for one claim: the kubelet's method, how long it took, and the reason when it was refused. */
 export type OnAnswer = (
@@ -382,12 +383,4 @@ async function newerSocket(dir: string, own: string | null): Promise<string | nu
     if (path !== own && newer > 0 && await isServed(path)) return path;
   }
   return null;
-}
-
-function namesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
-  }
 }

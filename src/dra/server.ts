@@ -17,11 +17,10 @@ import type { NodePrepareResourcesRequest__Output } from "../gen/k8s/io/kubelet/
 import type { NodePrepareResourcesResponse } from "../gen/k8s/io/kubelet/pkg/apis/dra/v1/NodePrepareResourcesResponse.ts";
 import type { NodeUnprepareResourcesRequest__Output } from "../gen/k8s/io/kubelet/pkg/apis/dra/v1/NodeUnprepareResourcesRequest.ts";
 import type { NodeUnprepareResourcesResponse } from "../gen/k8s/io/kubelet/pkg/apis/dra/v1/NodeUnprepareResourcesResponse.ts";
-import type { PluginInfo } from "../gen/pluginregistration/PluginInfo.ts";
-import type { RegistrationStatus } from "../gen/pluginregistration/RegistrationStatus.ts";
 import type { NodeWatchResourcesResponse } from "../gen/v1alpha1/NodeWatchResourcesResponse.ts";
-import { draServices, healthServices, watcherServices } from "../kubelet/api.ts";
+import { draServices, healthServices } from "../kubelet/api.ts";
 import { bind } from "../kubelet/bind.ts";
+import { watcherService } from "../kubelet/plugin_watcher.ts";
 import {
   checkSocketPath,
   type FileIdentity,
@@ -164,19 +163,9 @@ export function listenRegistration(
   endpoint: string,
   onStatus: (refused: string | null) => void,
 ): Promise<SocketServer> {
-  const info: PluginInfo = { type: "DRAPlugin", name: driver, endpoint, supported_versions: DRA_VERSIONS };
-  return SocketServer.listen(path, (server) => {
-    server.addService(watcherServices()["pluginregistration.Registration"], {
-      GetInfo: (_call: unknown, callback: sendUnaryData<PluginInfo>) => callback(null, info),
-      NotifyRegistrationStatus: (
-        call: ServerUnaryCall<RegistrationStatus, object>,
-        callback: sendUnaryData<object>,
-      ) => {
-        callback(null, {});
-        onStatus(call.request.plugin_registered ? null : call.request.error || "no reason given");
-      },
-    });
-  });
+  const info = { type: "DRAPlugin", name: driver, endpoint, supported_versions: DRA_VERSIONS };
+  const { definition, handlers } = watcherService(info, onStatus);
+  return SocketServer.listen(path, (server) => server.addService(definition, handlers));
 }
 
 async function prepareAll(claims: readonly ClaimRef[], handler: DraHandler, call: PrepareCall) {

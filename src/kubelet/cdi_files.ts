@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { namesIn } from "./files.ts";
 
 /** The part of a CDI spec that is used here: annotations that identify the owner of the file. */
 export interface AnnotatedSpec {
@@ -111,7 +112,7 @@ export class CdiFiles {
 
   /** Specs of this program in the directory that other processes wrote. */
   others(): readonly OtherSpec[] {
-    return namesIn(this.#dir).flatMap((name) => {
+    return namesIn(this.#dir).filter(isOurs).flatMap((name) => {
       const annotations = specAt(join(this.#dir, name))?.annotations;
       const resource = annotations?.["rdma-device-plugin/resource"];
       const socket = annotations?.["rdma-device-plugin/socket"];
@@ -150,12 +151,8 @@ function markOf(path: string): string | null {
   }
 }
 
-function namesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir).filter((name) => name.startsWith(PREFIX) && name.endsWith(".json"));
-  } catch {
-    return []; // no directory, no files
-  }
+function isOurs(name: string): boolean {
+  return name.startsWith(PREFIX) && name.endsWith(".json");
 }
 
 /** Parses a file if it identifies its owner; null otherwise. */

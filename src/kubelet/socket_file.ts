@@ -4,9 +4,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { chmodSync, linkSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
+import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { probeSocket } from "./socket_probe.ts";
+import { namesIn } from "./files.ts";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
 const LONGEST_PATH = 107;
@@ -148,14 +149,6 @@ export function removeIfOurs(path: string, identity: FileIdentity | null): void 
     unlinkSync(path);
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
-  }
-}
-
-function namesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return []; // creating the socket will report what is wrong with the directory
   }
 }
 

@@ -13,7 +13,7 @@ import { missingNode } from "./extra_nodes.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** 0.6.0 is the first version with annotations; every runtime that reads `cdi_devices` supports it. */
-const CDI_VERSION = "0.6.0";
+export const CDI_VERSION = "0.6.0";
 
 /** Runtimes read annotations with this key prefix; one per set of devices. */
 const ANNOTATION_PREFIX = "cdi.k8s.io/";
@@ -97,7 +97,7 @@ export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string, he
   // Without an HCA rdma_cm is not needed, but devices that are still held keep the shared nodes that they had.
   const shared = hcas.length === 0 && kept.length > 0 && held.before !== null
     ? held.before.containerEdits
-    : edits(common, spec.expose.mounts);
+    : containerEdits({ nodes: common, mounts: spec.expose.mounts });
   return {
     cdiVersion: CDI_VERSION,
     kind: cdiKind(spec.name),
@@ -108,7 +108,10 @@ export function cdiSpec(poolState: PoolState, host: HostFacts, owner: string, he
 }
 
 function cdiDevice(spec: ResourceSpec, host: HostFacts, hca: Hca): CdiDevice {
-  return { name: cdiDeviceName(hca), containerEdits: edits(allocateNodes(spec, host, [hca]).perHca, []) };
+  return {
+    name: cdiDeviceName(hca),
+    containerEdits: containerEdits({ nodes: allocateNodes(spec, host, [hca]).perHca }),
+  };
 }
 
 function keptDevices(
@@ -154,8 +157,15 @@ function cdiDeviceName(hca: Hca): string {
   return hca.name;
 }
 
-function edits(nodes: readonly NodeGrant[], mounts: readonly MountGrant[]): ContainerEdits {
+/** What a runtime does to a container; the specification wants no empty list. */
+export function containerEdits({ env = {}, nodes, mounts = [] }: {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly nodes: readonly NodeGrant[];
+  readonly mounts?: readonly MountGrant[];
+}): ContainerEdits {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   return {
+    ...variables.length === 0 ? {} : { env: variables },
     ...nodes.length === 0 ? {} : {
       deviceNodes: nodes.map((one) => ({
         path: one.containerPath,

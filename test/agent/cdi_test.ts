@@ -3,13 +3,11 @@ import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSyn
 import { join } from "node:path";
 import { Agent } from "../../src/agent/agent.ts";
 import { CdiSpecs } from "../../src/agent/cdi.ts";
-import { readNetnsMode } from "../../src/hca/netns_mode.ts";
-import { noVerbs } from "../../src/hca/verbs.ts";
 import type { CdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { QUICK_HEALTH, type World, world } from "../support/world.ts";
+import { ABANDONS, agentOptions, QUICK_HEALTH, type World, world } from "../support/world.ts";
 
 const NAME = DEFAULT_SPEC.name;
 const FILE = "rdma-device-plugin_tencent.com_rdma.json";
@@ -22,9 +20,6 @@ const files = (one: World) => existsSync(join(one.dir, "cdi")) ? readdirSync(joi
 const specOf = (one: World) => JSON.parse(readFileSync(join(one.dir, "cdi", FILE), "utf8")) as CdiSpec;
 const deviceNames = (one: World) => specOf(one).devices.map((device) => device.name);
 
-// grpc-js keeps a timer of 250 ms for a connection that was given up, and reloads give up registrations under way.
-const abandons = { sanitizeOps: false, sanitizeResources: false };
-
 /** A node with RoCE PFs and VFs whose resource answers with CDI names. */
 async function withCdi(spec: ResourceSpec = CDI): Promise<World> {
   const one = await world({ host: "connectx-roce-vfs", specs: [spec] });
@@ -34,28 +29,16 @@ async function withCdi(spec: ResourceSpec = CDI): Promise<World> {
 
 /** Another plugin on the same node, which knows nothing but what is on disk. */
 async function successor(one: World, specs: readonly ResourceSpec[], log: string[] = []): Promise<Agent> {
-  const say = (message: string) => void log.push(message);
   return await Agent.start({
+    ...agentOptions(one.dir, { sysfs: one.host.sysfsRoot, dev: one.host.devRoot }, log),
     specs,
-    kubeletDir: join(one.dir, "kubelet/device-plugins"),
-    registryDir: join(one.dir, "kubelet/plugins_registry"),
-    registration: "socket",
-    cdiDir: join(one.dir, "cdi"),
-    rescanMs: 0,
-    machine: {
-      roots: { sysfs: one.host.sysfsRoot, dev: one.host.devRoot },
-      verbs: noVerbs({ kind: "not-asked", detail: "test" }),
-      netnsMode: () => readNetnsMode(one.host.sysfsRoot, { fake: true }),
-    },
     sources: [],
-    log: { ...SILENT, info: say, warn: say, error: say },
-    timing: { firstRetryMs: 20, maxRetryMs: 100, streamTimeoutMs: 1_000, drainTimeoutMs: 500 },
   });
 }
 
 Deno.test(
   "a CDI spec outlives the plugin while a container holds a device of it, and goes with the next start after",
-  abandons,
+  ABANDONS,
   async () => {
     await using one = await withCdi();
     await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
@@ -75,7 +58,7 @@ Deno.test(
   },
 );
 
-Deno.test("a CDI spec stays while the kubelet may not have recorded the answer that names it", abandons, async () => {
+Deno.test("a CDI spec stays while the kubelet may not have recorded the answer that names it", ABANDONS, async () => {
   await using one = await withCdi();
   const [name] = deviceNames(one);
   // Without an admission: the kubelet writes its checkpoint when the whole container has its devices.
@@ -103,7 +86,7 @@ Deno.test("an answer counts as held for as long as the kubelet may need to recor
   equal(ends(31_000), true);
 });
 
-Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", abandons, async () => {
+Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", ABANDONS, async () => {
   await using one = await withCdi();
   const before = specOf(one);
   rmSync(join(one.dir, "cdi"), { recursive: true });
@@ -117,7 +100,7 @@ Deno.test("a CDI spec that somebody deletes or overwrites is written again by th
   deepEqual(specOf(one), before);
 });
 
-Deno.test("Allocate names nothing before the spec is on disk again", abandons, async () => {
+Deno.test("Allocate names nothing before the spec is on disk again", ABANDONS, async () => {
   await using one = await withCdi();
   await one.kubelet.allocate(NAME, [["mlx5_0"]]);
   rmSync(join(one.dir, "cdi", FILE));
@@ -128,7 +111,7 @@ Deno.test("Allocate names nothing before the spec is on disk again", abandons, a
   await rejects(one.kubelet.allocate(NAME, [["mlx5_0"]]), /Cannot write the CDI spec/);
 });
 
-Deno.test("an optional device is in the spec from the moment when the host has it", abandons, async () => {
+Deno.test("an optional device is in the spec from the moment when the host has it", ABANDONS, async () => {
   const late = { hostPath: "/dev/late", containerPath: "/dev/late", permissions: "rw", optional: true };
   await using one = await withCdi({ ...CDI, expose: { ...CDI.expose, devices: [late] } });
   const common = () => specOf(one).containerEdits.deviceNodes?.map((node) => node.path);
@@ -141,7 +124,7 @@ Deno.test("an optional device is in the spec from the moment when the host has i
 
 Deno.test(
   "what a container holds stays in the spec although the resource does not select it any more",
-  abandons,
+  ABANDONS,
   async () => {
     await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_1"] }] });
     await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
@@ -161,7 +144,7 @@ Deno.test(
   },
 );
 
-Deno.test("an entry whose node has become another HCA's does not stay, held or not", abandons, async () => {
+Deno.test("an entry whose node has become another HCA's does not stay, held or not", ABANDONS, async () => {
   await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_9"] }] });
   await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
   const held = specOf(one).devices.find((device) => device.name === "mlx5_9")!;
@@ -174,7 +157,7 @@ Deno.test("an entry whose node has become another HCA's does not stay, held or n
   deepEqual(deviceNames(one), ["mlx5_0"]);
 });
 
-Deno.test("a plugin that ends leaves the spec that its successor has written", abandons, async () => {
+Deno.test("a plugin that ends leaves the spec that its successor has written", ABANDONS, async () => {
   await using one = await withCdi();
   const second = await successor(one, [CDI]);
   await one.agent.close();
@@ -183,7 +166,7 @@ Deno.test("a plugin that ends leaves the spec that its successor has written", a
   deepEqual(files(one), []);
 });
 
-Deno.test("a checkpoint that cannot be read counts as if containers held devices", abandons, async () => {
+Deno.test("a checkpoint that cannot be read counts as if containers held devices", ABANDONS, async () => {
   await using one = await withCdi();
   const checkpoint = join(one.dir, "kubelet/device-plugins/kubelet_internal_checkpoint");
   await one.kubelet.stop();

@@ -1,12 +1,13 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { intervalOf } from "../../src/agent/error_watch.ts";
 import { devices } from "../../src/pool/devices.ts";
 import type { ErrorRule, ResourceSpec } from "../../src/pool/spec.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import type { AgentState } from "../../src/agent/agent.ts";
-import { RESOURCE, type Rig, rig, withCounters } from "../support/rig.ts";
+import { offered, RESOURCE } from "../support/kubelet.ts";
+import { type Rig, rig, withCounters } from "../support/rig.ts";
+import { run } from "../support/run.ts";
 
 /** Windows that are short for a machine and long for a test. */
 const rule = (counter: string, limit = 5, windowMs = 1_000): ErrorRule => ({ counter, limit, windowMs });
@@ -26,7 +27,7 @@ const set = (plugin: Rig, hca: string, file: string, value: number) =>
 async function hang(plugin: Rig, hca: string, file: string): Promise<Deno.FsFile> {
   await plugin.host.removeFile(`class/infiniband/${hca}/ports/1/${file}`, { quiet: true });
   const path = join(plugin.host.hcaPath(hca), `ports/1/${file}`);
-  equal(spawnSync("mkfifo", [path]).status, 0);
+  run("mkfifo", [path]);
   return await Deno.open(path, { read: true, write: true });
 }
 
@@ -44,7 +45,7 @@ Deno.test("a device is Unhealthy while a counter of its port grows too fast, and
   await plugin.state((state) => healthOf(state) === "mlx5_0:true mlx5_1:false mlx5_2:true", "mlx5_1 is Unhealthy");
   const refused = await plugin.kubelet.allocate(RESOURCE, [["mlx5_1"]]).then(() => "", (error: Error) => error.message);
   match(refused, /link_downed went up by 7 within 1s \(limit 5\)/);
-  await plugin.kubelet.waitFor(({ resources }) => resources[RESOURCE]?.allocatable === 3, { what: "all three again" });
+  await offered(plugin.kubelet, 3);
   deepEqual(plugin.agent.state.changes.filter((one) => one.device === "mlx5_1").map((one) => one.to), [
     "Healthy",
     "Unhealthy",

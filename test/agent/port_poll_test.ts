@@ -3,6 +3,7 @@ import { mock } from "node:test";
 import { RescanLoop, type Scan } from "../../src/agent/rescan_loop.ts";
 import type { Discovery } from "../../src/hca/discover.ts";
 import { type EventSource, trigger } from "../../src/hca/events/trigger.ts";
+import { offered } from "../support/kubelet.ts";
 import { snapshot } from "../support/hcas.ts";
 import { QUICK_HEALTH, seen, world } from "../support/world.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
@@ -108,14 +109,12 @@ Deno.test("RescanLoop stops its polls when the time between scans is set to neve
 Deno.test("a port that goes down without an event reaches the kubelet by a poll", async () => {
   const specs = [{ ...DEFAULT_SPEC, health: QUICK_HEALTH }];
   await using it = await world({ host: "connectx-ib-dual", specs, agent: { sources: [], rescanMs: 600_000 } });
-  const count = (n: number) =>
-    it.kubelet.waitFor((state) => state.resources[DEFAULT_SPEC.name]?.allocatable === n, { what: `${n} devices` });
-  await count(1);
+  await offered(it.kubelet, 1);
   await it.host.carrierLost("mlx5_0", 1, { quiet: true });
-  await count(0);
+  await offered(it.kubelet, 0);
   deepEqual(seen(it.kubelet), ["mlx5_0:Unhealthy"]);
   await it.host.portUp("mlx5_0", 1, { quiet: true });
-  await count(1);
+  await offered(it.kubelet, 1);
 });
 
 Deno.test("an hour of a quiet machine's timer scans logs nothing", async () => {
@@ -135,8 +134,7 @@ Deno.test("an hour of a quiet machine's timer scans logs nothing", async () => {
         },
       }),
     });
-    const all = (state: ReturnType<typeof it.kubelet.state>) => state.resources[DEFAULT_SPEC.name]?.allocatable === 10;
-    await it.kubelet.waitFor(all, { what: "ten HCAs" });
+    await offered(it.kubelet, 10);
     const before = it.log.length;
     for (let n = 1; n <= 120; n++) {
       const one = new Promise<void>((done) => scanned = () => timerScans === n && done());
@@ -145,7 +143,7 @@ Deno.test("an hour of a quiet machine's timer scans logs nothing", async () => {
     }
     equal(timerScans, 120);
     deepEqual(it.log.slice(before), []);
-    equal(all(it.kubelet.state()), true);
+    equal(it.kubelet.state().resources[DEFAULT_SPEC.name]!.allocatable, 10);
   } finally {
     mock.timers.reset();
   }

@@ -7,7 +7,7 @@ import { FAMILIES } from "../../src/observe/metrics_table.ts";
 import { DRIVER_ERROR_COUNTERS } from "../../src/hca/counter_facts.ts";
 import { UNHEALTHY_CODES } from "../../src/pool/reasons.ts";
 import { goldenFile } from "../support/golden.ts";
-import { ROOT } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
 import { type Case, CASES } from "./cases.ts";

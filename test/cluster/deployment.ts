@@ -5,10 +5,8 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
-
-export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+import { ROOT } from "../support/root.ts";
 
 export interface Deployment {
   /** Names below deploy/kustomize/components. */

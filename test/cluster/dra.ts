@@ -31,6 +31,7 @@ import {
 import { RESOURCE } from "./host.ts";
 import type { Situation } from "./situation.ts";
 import type { Stage } from "./stage.ts";
+import { median } from "../support/statistics.ts";
 
 const TIMED = 20;
 
@@ -303,8 +304,4 @@ async function timed(stage: Stage, create: () => Promise<string>): Promise<numbe
   // The next claim would get the same HCA and wait for this one's end: that is not what is measured.
   await nothingLeft(stage);
   return ms;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

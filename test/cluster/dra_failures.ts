@@ -8,9 +8,9 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 import { parseAllDocuments, stringify } from "yaml";
-import { ROOT } from "./deployment.ts";
+import { eventually } from "../support/eventually.ts";
+import { ROOT } from "../support/root.ts";
 import { devices, nothingLeft, runClaim, taintsOf, useDra } from "./dra_stage.ts";
 import type { Situation } from "./situation.ts";
 import type { Stage } from "./stage.ts";
@@ -68,7 +68,7 @@ export const DRA_FAILURES: readonly Situation[] = [
       await stage.cluster.withoutApiServer(async () => {
         const [sleeper] = sleepers(stage);
         process.kill(sleeper!, "SIGKILL");
-        await until(() => sleepers(stage).some((pid) => pid !== sleeper), "the container again");
+        await eventually(() => sleepers(stage).some((pid) => pid !== sleeper), "the container again");
         await stage.cluster.host.carrierLost("mlx5_1", 1);
       });
       await devices(stage, (all) => taintsOf(all, "mlx5_1").length > 0, "the taint");
@@ -122,10 +122,4 @@ interface Rendered {
 /** Processes of pods that sleep, as the machine numbers them. */
 function sleepers(stage: Stage): readonly number[] {
   return stage.cluster.node.containerPids((command) => command.startsWith("sleep 100000"));
-}
-
-async function until(holds: () => boolean, what: string): Promise<void> {
-  for (const end = performance.now() + 60_000; !holds(); await delay(100)) {
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}`);
-  }
 }

@@ -5,6 +5,7 @@
  */
 import { deepEqual, equal } from "@std/assert";
 import process from "node:process";
+import { eventually } from "../support/eventually.ts";
 import type { PodObject } from "../support/cluster/objects.ts";
 import { claimFiles, nothingLeft, runClaim, slices, useDra } from "./dra_stage.ts";
 import type { Situation } from "./situation.ts";
@@ -59,10 +60,7 @@ export const DRA_RESTARTS: readonly Situation[] = [
       equal(before.length, 1);
       stage.cluster.space.run(["rm", before[0]!]);
       process.kill(stage.pluginPid(), "SIGKILL");
-      const end = performance.now() + 30_000;
-      while (claimFiles(stage).length === 0 && performance.now() < end) {
-        await new Promise((done) => setTimeout(done, 100));
-      }
+      await eventually(() => claimFiles(stage).length > 0, "the claim's file again", { timeoutMs: 30_000 });
       deepEqual(claimFiles(stage), before);
       await stage.delete(pod);
     },

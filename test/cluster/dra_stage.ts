@@ -4,13 +4,12 @@
  *
  * @module
  */
-import { equal } from "@std/assert";
+import { eventually } from "../support/eventually.ts";
 import type { KubeObject, PodObject } from "../support/cluster/objects.ts";
-import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import type { DeviceTaint, SliceDevice } from "../../src/kubernetes/resource_api.ts";
 import type { Deployment } from "./deployment.ts";
 import { RESOURCE } from "./host.ts";
-import type { Stage } from "./stage.ts";
+import { allRun, podObject, type Stage } from "./stage.ts";
 
 export const SLICES = "/apis/resource.k8s.io/v1/resourceslices";
 export const CLASSES = "/apis/resource.k8s.io/v1/deviceclasses";
@@ -60,13 +59,12 @@ export async function devices(
   wanted: (all: readonly SliceDevice[]) => boolean,
   what: string,
 ): Promise<readonly SliceDevice[]> {
-  const end = performance.now() + 45_000;
-  for (;;) {
-    const all = await publishedDevices(stage);
-    if (wanted(all)) return all;
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}; there are ${JSON.stringify(all)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  let all: readonly SliceDevice[] = [];
+  return await eventually(
+    async () => wanted(all = await publishedDevices(stage)) && all,
+    () => `${what}; there are ${JSON.stringify(all)}`,
+    { timeoutMs: 45_000 },
+  );
 }
 
 async function publishedDevices(stage: Stage): Promise<readonly SliceDevice[]> {
@@ -124,24 +122,9 @@ export async function template(stage: Stage, spec: object): Promise<string> {
 /** A pod with a claim of a template; gives its name. It may stay pending. */
 export async function createPod(stage: Stage, templateName: string): Promise<string> {
   const name = `claimant-${++number}`;
-  await stage.cluster.api.create(PODS, {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name },
-    spec: {
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
-      terminationGracePeriodSeconds: 0,
-      resourceClaims: [{ name: "rdma", resourceClaimTemplateName: templateName }],
-      containers: [{
-        name: "c0",
-        image: SANDBOX_IMAGE,
-        imagePullPolicy: "Never",
-        command: ["sh", "-c", "exec sleep 100000"],
-        resources: { claims: [{ name: "rdma" }] },
-      }],
-    },
-  });
+  const resourceClaims = [{ name: "rdma", resourceClaimTemplateName: templateName }];
+  const pod = podObject(name, [{ claims: [{ name: "rdma" }] }], { resourceClaims });
+  await stage.cluster.api.create(PODS, pod);
   return name;
 }
 
@@ -154,9 +137,7 @@ const POD_MS = 120_000;
 export async function running(stage: Stage, pod: string): Promise<void> {
   await stage.cluster.api.until<PodObject, boolean>(
     `${PODS}/${pod}`,
-    (now) =>
-      now?.status.phase === "Running" &&
-      (now.status.containerStatuses?.every((one) => one.state?.running !== undefined) ?? false),
+    (now) => now?.status.phase === "Running" && allRun(now),
     `${pod} to run`,
     POD_MS,
   );
@@ -181,16 +162,16 @@ export async function unschedulable(stage: Stage, pod: string): Promise<void> {
 /** The event that says why a pod does not start. */
 export async function failure(stage: Stage, pod: string, pattern: RegExp): Promise<string> {
   const path = `/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D${pod}`;
-  const end = performance.now() + POD_MS;
-  for (;;) {
-    const { items } = await stage.cluster.api.list<KubeObject & { readonly message: string }>(path);
-    const found = items.find((one) => pattern.test(one.message));
-    if (found !== undefined) return found.message;
-    if (performance.now() > end) {
-      throw new Error(`no event of ${pod} matches ${pattern}: ${items.map((one) => one.message).join("; ")}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  let said: readonly string[] = [];
+  return await eventually(
+    async () => {
+      const { items } = await stage.cluster.api.list<KubeObject & { readonly message: string }>(path);
+      said = items.map((one) => one.message);
+      return said.find((one) => pattern.test(one));
+    },
+    () => `an event of ${pod} that matches ${pattern}: ${said.join("; ")}`,
+    { timeoutMs: POD_MS, everyMs: 100 },
+  );
 }
 
 /** What the pod's status says of its claim's devices. */
@@ -223,7 +204,9 @@ export function claimFiles(stage: Stage): readonly string[] {
  * unprepared its claims, which it may do at its next reconciliation, a minute later.
  */
 export async function nothingLeft(stage: Stage, but = 0): Promise<void> {
-  const end = performance.now() + 100_000;
-  while (claimFiles(stage).length > but && performance.now() < end) await new Promise((done) => setTimeout(done, 200));
-  equal(claimFiles(stage).length, but, claimFiles(stage).join());
+  await eventually(
+    () => claimFiles(stage).length === but,
+    () => `${but} prepared claims; there are ${claimFiles(stage).join()}`,
+    { timeoutMs: 100_000, everyMs: 200 },
+  );
 }

@@ -7,7 +7,7 @@ import { deepEqual, equal, match } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
-import { ROOT } from "./deployment.ts";
+import { ROOT } from "../support/root.ts";
 import { RESOURCE } from "./host.ts";
 import type { Situation } from "./situation.ts";
 import type { Stage } from "./stage.ts";

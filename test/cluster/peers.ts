@@ -6,7 +6,7 @@
 import { deepEqual, equal, match } from "@std/assert";
 import { join } from "node:path";
 import { SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
-import { ROOT } from "./deployment.ts";
+import { ROOT } from "../support/root.ts";
 import type { Situation } from "./situation.ts";
 
 /** What the shared plugin's users write: every adapter of a vendor, handed out together. */
@@ -37,43 +37,29 @@ const SRIOV = {
   ],
 };
 
-/** Two pods on the same pool, as that plugin's users start them. */
-const SHARED_PODS = `
+/** Pods on one pool, as that plugin's users start them: some write requests beside limits. */
+const sharedPod = (name: string, requests = "") => `
 apiVersion: v1
 kind: Pod
-metadata: { name: shared-a }
+metadata: { name: ${name} }
 spec:
   restartPolicy: OnFailure
   containers:
     - name: c0
       image: ${SANDBOX_IMAGE}
       securityContext: { capabilities: { add: ["IPC_LOCK"] } }
-      resources:
-        limits: { rdma/hca_pool_a: 1 }
-      command: ["sh", "-c", "ls -l /dev/infiniband /sys/class/net; sleep 1000000"]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: shared-b }
-spec:
-  restartPolicy: OnFailure
-  containers:
-    - name: c0
-      image: ${SANDBOX_IMAGE}
-      securityContext: { capabilities: { add: ["IPC_LOCK"] } }
-      resources:
-        requests: { rdma/hca_pool_a: 1 }
-        limits: { rdma/hca_pool_a: 1 }
+      resources: { ${requests}limits: { rdma/hca_pool_a: 1 } }
       command: ["sh", "-c", "ls -l /dev/infiniband /sys/class/net; sleep 1000000"]
 `;
+const SHARED_PODS = `${sharedPod("shared-a")}---${sharedPod("shared-b", "requests: { rdma/hca_pool_a: 1 }, ")}`;
 
-/** With the annotation by which Multus attaches a network, and requests beside limits. */
-const SRIOV_PODS = `
+/** With the annotation by which Multus attaches networks, and requests beside limits. */
+const sriovPod = (name: string, networks: string, count: number) => `
 apiVersion: v1
 kind: Pod
 metadata:
-  name: vf-test
-  annotations: { k8s.v1.cni.cncf.io/networks: sriov-net1 }
+  name: ${name}
+  annotations: { k8s.v1.cni.cncf.io/networks: "${networks}" }
 spec:
   containers:
     - name: c0
@@ -82,24 +68,12 @@ spec:
       args: ["while true; do sleep 300000; done;"]
       securityContext: { capabilities: { add: ["IPC_LOCK"] } }
       resources:
-        requests: { example.com/mlnx_rdma: "1" }
-        limits: { example.com/mlnx_rdma: "1" }
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: vf-rails
-  annotations: { k8s.v1.cni.cncf.io/networks: "sriov-net1,sriov-net1,sriov-net1" }
-spec:
-  containers:
-    - name: c0
-      image: ${SANDBOX_IMAGE}
-      command: ["/bin/sh", "-c", "--"]
-      args: ["while true; do sleep 300000; done;"]
-      resources:
-        requests: { example.com/mlnx_rdma: "3" }
-        limits: { example.com/mlnx_rdma: "3" }
+        requests: { example.com/mlnx_rdma: "${count}" }
+        limits: { example.com/mlnx_rdma: "${count}" }
 `;
+const SRIOV_PODS = `${sriovPod("vf-test", "sriov-net1", 1)}---${
+  sriovPod("vf-rails", "sriov-net1,sriov-net1,sriov-net1", 3)
+}`;
 
 export const PEERS: readonly Situation[] = [
   {

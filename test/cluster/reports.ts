@@ -16,6 +16,7 @@ import {
   type NodeCondition,
 } from "../../src/kubernetes/core_api.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
+import { eventually } from "../support/eventually.ts";
 import { NODE_NAME } from "../support/cluster/config_files.ts";
 import type { KubeObject } from "../support/cluster/objects.ts";
 import { RESOURCE } from "./host.ts";
@@ -250,21 +251,11 @@ async function offered(stage: Stage, device: string, healthy: boolean): Promise<
     const { Data } = JSON.parse(readFileSync(path, "utf8")) as {
       Data: { RegisteredDevices: Record<string, readonly string[] | null> };
     };
-    return Promise.resolve((Data.RegisteredDevices[RESOURCE] ?? []).includes(device) === healthy);
+    return (Data.RegisteredDevices[RESOURCE] ?? []).includes(device) === healthy;
   }, `${device} to be ${healthy ? "Healthy" : "Unhealthy"} for the kubelet`);
 }
 
 function features(stage: Stage): string {
   const path = "/etc/kubernetes/node-feature-discovery/features.d/rdma-device-plugin";
   return stage.cluster.space.run(["cat", path]);
-}
-
-async function eventually<T>(ask: () => Promise<T | false | undefined>, what: string, timeoutMs = 90_000): Promise<T> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    const found = await ask();
-    if (found) return found;
-    if (performance.now() > end) throw new Error(`Waited ${timeoutMs} ms in vain for ${what}`);
-    await delay(50);
-  }
 }

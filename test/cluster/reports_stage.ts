@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { Waits } from "../../sim/waits.ts";
 import { Api, ApiError } from "../support/cluster/api.ts";
 import { configPaths, NODE_NAME } from "../support/cluster/config_files.ts";
+import { eventually } from "../support/eventually.ts";
 import type { LabelledNode, NodeCondition } from "../../src/kubernetes/core_api.ts";
 import type { Deployment } from "./deployment.ts";
 import { RESOURCE } from "./host.ts";
@@ -83,20 +85,23 @@ export const FLOW = {
 
 /** Requests of the plugin's account so far, once that many are as wanted. */
 export async function requestsOf(stage: Stage, wanted: (count: number) => boolean = () => true): Promise<number> {
-  const end = performance.now() + 30_000;
-  for (;;) {
-    const text = await stage.cluster.api.text("/metrics");
-    const lines = text.split("\n").filter((line) =>
-      line.startsWith("apiserver_flowcontrol_dispatched_requests_total{") &&
-      line.includes(`flow_schema="${FLOW.object.metadata.name}"`)
-    );
-    const count = lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
-    if (wanted(count)) return count;
-    if (performance.now() > end) throw new Error(`the server counts ${count} requests of the plugin`);
-    // A new flow is taken up within some seconds; until then the requests are counted elsewhere.
-    await refusals(stage, [["GET", `/api/v1/nodes/${NODE_NAME}`]]);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
+  let count = 0;
+  return await eventually(
+    async () => {
+      const text = await stage.cluster.api.text("/metrics");
+      const lines = text.split("\n").filter((line) =>
+        line.startsWith("apiserver_flowcontrol_dispatched_requests_total{") &&
+        line.includes(`flow_schema="${FLOW.object.metadata.name}"`)
+      );
+      count = lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+      if (wanted(count)) return count;
+      // A new flow is taken up within some seconds; until then the requests are counted elsewhere.
+      await refusals(stage, [["GET", `/api/v1/nodes/${NODE_NAME}`]]);
+      return null;
+    },
+    () => `requests of the plugin; the server counts ${count}`,
+    { timeoutMs: 30_000, everyMs: 500 },
+  );
 }
 
 export interface Following extends AsyncDisposable {
@@ -107,7 +112,7 @@ export interface Following extends AsyncDisposable {
 /** Follows the condition RDMAReady of the node from now on; `onChange` gets each that differs from the one before. */
 export function followingNode(stage: Stage, onChange: (condition: NodeCondition) => void = () => {}): Following {
   const stop = new AbortController();
-  const waiting = new Set<() => void>();
+  const waits = new Waits();
   let node: LabelledNode | null = null;
   let last = "";
   const following = (async () => {
@@ -117,25 +122,18 @@ export function followingNode(stage: Stage, onChange: (condition: NodeCondition)
       const text = `${condition?.status} ${condition?.message}`;
       if (condition !== undefined && last !== "" && text !== last) onChange(condition);
       last = text;
-      for (const check of [...waiting]) check();
+      waits.changed();
     }
   })().catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
   });
   return {
     until: (type, status) =>
-      new Promise((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error(`Waited in vain for ${type} ${status}`)), 30_000);
-        const check = () => {
-          const found = node?.status?.conditions?.find((one) => one.type === type && one.status === status);
-          if (found === undefined) return;
-          clearTimeout(late);
-          waiting.delete(check);
-          resolve(found);
-        };
-        waiting.add(check);
-        check();
-      }),
+      waits.until(
+        () => node?.status?.conditions?.find((one) => one.type === type && one.status === status),
+        `${type} ${status}`,
+        30_000,
+      ),
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await following;

@@ -5,9 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster } from "../support/cluster/cluster.ts";
 import { NODE_NAME, SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
+import { eventually } from "../support/eventually.ts";
 import type { DaemonSetObject, NodeObject, PodObject } from "../support/cluster/objects.ts";
 import { type Deployment, writeKustomization } from "./deployment.ts";
 import { HCAS, RESOURCE } from "./host.ts";
@@ -19,7 +19,9 @@ const PLUGIN_PODS = "/api/v1/namespaces/kube-system/pods?labelSelector=app.kuber
 /** What a container asks for, and what it runs; by default it sleeps. */
 export interface ContainerRequest {
   readonly name?: string;
-  readonly limits: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Names of the pod's claims. */
+  readonly claims?: readonly { readonly name: string }[];
   readonly script?: string;
   /** What it may do beyond the runtime's default. */
   readonly capabilities?: readonly string[];
@@ -143,12 +145,12 @@ export class Stage {
   async metricsSay(line: RegExp): Promise<void> {
     const [pod] = await this.pluginPods();
     const path = `/api/v1/namespaces/kube-system/pods/${pod!.metadata.name}:9178/proxy/metrics`;
-    await eventually(async () => {
-      const text = await this.cluster.api.text(path);
-      return line.test(text)
-        ? null
-        : `metrics without ${line}: ${text.split("\n").filter((one) => /pod=/.test(one)).join("\n")}`;
-    });
+    let text = "";
+    await eventually(
+      async () => line.test(text = await this.cluster.api.text(path)),
+      () => `metrics with ${line}: ${text.split("\n").filter((one) => /pod=/.test(one)).join("\n")}`,
+      { timeoutMs: 20_000 },
+    );
   }
 
   /** What the plugin has left on the node: sockets and CDI specs. */
@@ -194,15 +196,12 @@ export class Stage {
 
   /** Waits until one of the plugin's pods is as wanted. */
   async untilAnyPluginPod(wanted: (pod: PodObject) => boolean): Promise<void> {
-    await eventually(async () => (await this.pluginPods()).some(wanted) ? null : "no pod of the plugin is as wanted");
+    await eventually(async () => (await this.pluginPods()).some(wanted), "a pod of the plugin that is as wanted");
   }
 
   /** Waits until the DaemonSet has no pod of before left. */
   async onePluginPod(): Promise<void> {
-    await eventually(async () => {
-      const pods = await this.pluginPods();
-      return pods.length === 1 ? null : `${pods.length} pods of the plugin`;
-    });
+    await eventually(async () => (await this.pluginPods()).length === 1, "a single pod of the plugin");
   }
 
   /** The node after each of its changes. */
@@ -217,14 +216,15 @@ export class Stage {
    * and the kubelet counts a registration before it has a list, so its log is what tells.
    */
   async servedAgain(): Promise<void> {
+    let absent: readonly string[] = [];
     await eventually(() => {
       const log = readFileSync(join(this.cluster.dir, "logs/kubelet.log"), "utf8");
       const now = log.slice(log.lastIndexOf("Creating Container Manager object"));
       // Before it knows the node's pods, devices of pods that are gone count as taken.
       const needed = [`"State pushed for device plugin" resource="${RESOURCE}"`, '"SyncLoop ADD" source="api"'];
-      const absent = needed.filter((one) => !now.includes(one));
-      return Promise.resolve(absent.length === 0 ? null : `the kubelet's log has no ${absent.join(" and no ")}`);
-    });
+      absent = needed.filter((one) => !now.includes(one));
+      return absent.length === 0;
+    }, () => `a kubelet's log with ${absent.join(" and ")}`);
     await this.allocatable(RESOURCE, 4, 30_000);
   }
 
@@ -252,20 +252,10 @@ export class Stage {
   }
 }
 
-/** Asks until the answer is null; the last answer is what is thrown when time is up. */
-async function eventually(ask: () => Promise<string | null>, timeoutMs = 20_000): Promise<void> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    const reason = await ask();
-    if (reason === null) return;
-    if (performance.now() > end) throw new Error(`Waited ${timeoutMs} ms in vain: ${reason}`);
-    await delay(100);
-  }
-}
-
 const NOW = { gracePeriodSeconds: 0 };
 
-function allRun(pod: PodObject): boolean {
+/** Whether all containers of a pod run. */
+export function allRun(pod: PodObject): boolean {
   return pod.status.containerStatuses?.every(({ state }) => state?.running !== undefined) ?? false;
 }
 
@@ -275,7 +265,8 @@ export function allocatedHealth(pod: PodObject, resource: string, device: string
     .find(({ name }) => name === resource)?.resources.find(({ resourceID }) => resourceID === device)?.health;
 }
 
-function podObject(name: string, containers: readonly ContainerRequest[]): object {
+/** A pod of small containers; `more` is whatever else its spec has. */
+export function podObject(name: string, containers: readonly ContainerRequest[], more: object = {}): object {
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -284,14 +275,18 @@ function podObject(name: string, containers: readonly ContainerRequest[]): objec
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       terminationGracePeriodSeconds: 0,
-      containers: containers.map(({ name: own, limits, script = "exec sleep 100000", capabilities = [] }, index) => ({
+      containers: containers.map((
+        { name: own, limits, claims, script = "exec sleep 100000", capabilities = [] },
+        index,
+      ) => ({
         name: own ?? `c${index}`,
         image: SANDBOX_IMAGE,
         imagePullPolicy: "Never",
         command: ["sh", "-c", script],
-        resources: { limits },
+        resources: { ...limits === undefined ? {} : { limits }, ...claims === undefined ? {} : { claims } },
         ...capabilities.length === 0 ? {} : { securityContext: { capabilities: { add: capabilities } } },
       })),
+      ...more,
     },
   };
 }

@@ -16,7 +16,7 @@ import {
 import type { DeviceSource } from "../../src/device_plugin/source.ts";
 import { watchDirectory } from "../../src/kubelet/directory_watch.ts";
 import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { within } from "../support/temp.ts";
+import { Waits } from "../../sim/waits.ts";
 
 /** The resource of every session here. */
 export const RESOURCE = "example.com/rdma";
@@ -70,14 +70,14 @@ export function rig(
   } = {},
 ): Rig {
   const notes: SessionNote[] = [];
-  const waiters = new Set<() => void>();
+  const waits = new Waits();
   const devices = new Devices("a", "b");
   const session = new Session(devices, {
     kubeletDir: dir,
     registryDir,
     mode,
     note: (note) => notes.push(note),
-    onStatus: () => waiters.forEach((check) => check()),
+    onStatus: waits.changed,
     events: { onListSent: () => {}, onCall: () => {} },
     timing: { ...TIMING, ...timing },
   });
@@ -88,15 +88,11 @@ export function rig(
     session,
     notes,
     devices,
-    status: (holds, what) =>
-      within(
-        new Promise((resolve) => {
-          const check = () => holds(session.status) && resolve();
-          waiters.add(check);
-          check();
-        }),
-        `${what}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`,
-      ),
+    status: async (holds, what) => {
+      const message = (reason: string) =>
+        `Cannot see ${what}: ${reason}; status ${JSON.stringify(session.status)}, notes ${JSON.stringify(notes)}`;
+      await waits.until(() => holds(session.status), message);
+    },
     async [Symbol.asyncDispose]() {
       for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
       stop.abort();

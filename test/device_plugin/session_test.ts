@@ -1,6 +1,5 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { lstatSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
@@ -144,77 +143,6 @@ for (const endpointKeys of ["resource", "path"] as const) {
     ok(endpointKeys === "path" ? gaps === 0 : gaps > 0, `${gaps} times without devices`);
   });
 }
-
-withKubelet("Session replaces the stale socket of a dead predecessor, and a dangling link", async (kubelet, dir) => {
-  const socket = join(dir, socketName(RESOURCE));
-  const kept = join(dir, "kept");
-  // A process that dies leaves its socket file: bound here under another name, so that closing does not remove it.
-  const dead = createServer();
-  await new Promise<void>((resolve) => dead.listen(socket, resolve));
-  await Deno.rename(socket, kept);
-  await new Promise((resolve) => dead.close(resolve));
-  await Deno.rename(kept, socket);
-  {
-    await using plugin = rig(dir, { kubeletStays: true });
-    await kubelet.waitFor(offered(2), { what: "two devices over a stale socket" });
-    await plugin.status(registered, "registered");
-  }
-  symlinkSync("/nowhere", socket);
-  await using _plugin = rig(dir);
-  await kubelet.waitFor(offered(2), { what: "two devices over a dangling link" });
-});
-
-withKubelet("Session leaves alone what is no socket, and serves once it is gone", async (kubelet, dir) => {
-  const socket = join(dir, socketName(RESOURCE));
-  mkdirSync(socket);
-  await using plugin = rig(dir);
-  await plugin.status((status) => status.code === "socket-failed", "says that something is in the way");
-  rmSync(socket, { recursive: true });
-  writeFileSync(socket, "precious");
-  await plugin.status((status) => status.code === "socket-failed", "says that something is in the way");
-  equal(lstatSync(socket).size, 8);
-  unlinkSync(socket);
-  await kubelet.waitFor(offered(2), { what: "two devices" });
-});
-
-withKubelet(
-  "Session yields to a newer process, keeps its hands off the newer socket, and takes over when it dies",
-  async (kubelet, dir) => {
-    await using old = rig(dir);
-    await old.status(registered, "the old one is registered");
-    {
-      await using young = rig(dir, { kubeletStays: true });
-      young.devices.set("a", "b", "c");
-      await kubelet.waitFor(offered(3), { what: "the new one's three devices" });
-      await old.status((status) => status.phase === "standby", "the old one is on standby");
-      old.session.kubeletDirChanged();
-      await young.status(registered, "the new one is registered");
-      equal(kubelet.state().resources[RESOURCE]!.allocatable, 3);
-    }
-    await kubelet.waitFor(offered(2), { what: "the old one's two devices again" });
-  },
-);
-
-withKubelet(
-  "Session on standby takes over from a process that died without removing its socket",
-  async (kubelet, dir) => {
-    await using plugin = rig(dir, { watched: false });
-    await plugin.status(registered, "registered");
-    const socket = join(dir, socketName(RESOURCE));
-    const elsewhere = join(dir, ".elsewhere");
-    const young = createServer((connection) => connection.destroy());
-    await new Promise<void>((resolve) => young.listen(elsewhere, resolve));
-    renameSync(elsewhere, socket);
-    plugin.session.kubeletDirChanged();
-    await plugin.status((status) => status.phase === "standby", "is on standby");
-    // There is no event: the file is as it was, and only dialling it shows that no one listens any more.
-    const there = identityOf(socket);
-    await new Promise((resolve) => young.close(resolve));
-    equal(identityOf(socket), there);
-    await plugin.status(registered, "registered again");
-    await kubelet.waitFor(offered(2), { what: "two devices again" });
-  },
-);
 
 withKubelet("Session removes its socket when it is closed, and ends its streams", async (kubelet, dir) => {
   const plugin = rig(dir, { kubeletStays: true });

@@ -4,7 +4,7 @@ import { readDra } from "../../src/doctor/dra_facts.ts";
 import { inspect } from "../../src/agent/inventory.ts";
 import { NO_RECORD } from "../../src/agent/kept.ts";
 import { CLASSES } from "../../sim/api_server/server.ts";
-import { PluginProcess } from "../../sim/mod.ts";
+import { startPlugin } from "../../sim/mod.ts";
 import { DRIVER } from "../support/dra.ts";
 import { DraRig } from "../support/dra_rig.ts";
 
@@ -41,7 +41,7 @@ Deno.test("list and doctor know the claims, and doctor asks the API server witho
     "--kubelet-dir",
     join(rig.dir, "kubelet"),
   ];
-  const list = new PluginProcess(["list", ...roots, "--api=dra", "--plugins-dir", join(rig.dir, "plugins")]);
+  const list = startPlugin(["list", ...roots, "--api=dra", "--plugins-dir", join(rig.dir, "plugins")]);
   await list.ended;
   match(list.log.join("\n"), /bnxt_re1[^]*held by claim default\/training/);
 });

@@ -5,6 +5,7 @@ import { CLAIMS, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { manyHcas } from "../../sim/host/presets.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { offered } from "../support/kubelet.ts";
 import { draSpec } from "../support/dra.ts";
 import { DraRig } from "../support/dra_rig.ts";
 import type { ResourceClaim } from "../../src/kubernetes/resource_api.ts";
@@ -110,7 +111,7 @@ Deno.test("DRA: a server that drops taints is not given what is down", async () 
 Deno.test("DRA: an HCA that a pod has through the device plugin is tainted, and never prepared (s1, s2)", async () => {
   const plugin = { ...DEFAULT_SPEC, health: QUICK.health };
   await using rig = await DraRig.start({ host: "broadcom-bnxt", specs: [plugin] });
-  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 2, { what: "two devices" });
+  await offered(rig.kubelet, 2, plugin.name);
   await rig.kubelet.admit({ name: "s1", resource: plugin.name, count: 1, mustInclude: ["bnxt_re0"] });
   // The node is switched to DRA under the running pod; the class has the resource's name.
   await rig.agent.reconfigure([QUICK]);
@@ -132,12 +133,12 @@ Deno.test("DRA: an HCA that a claim has is Unhealthy for the device plugin until
   await rig.ready(2);
   await rig.run(allocated(rig.claim("one", { where: { rdmaDevice: "bnxt_re0" } })));
   await rig.agent.reconfigure([plugin]);
-  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 1, { what: "one device" });
+  await offered(rig.kubelet, 1, plugin.name);
   const { devices } = rig.kubelet.state().resources[plugin.name]!;
   deepEqual(devices.map((one) => [one.id, one.health]), [["bnxt_re0", "Unhealthy"], ["bnxt_re1", "Healthy"]]);
   await rejects(rig.kubelet.allocate(plugin.name, [["bnxt_re0"]]), /claim default\/one has it through DRA/);
   await rig.remove("one");
-  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 2, { what: "both devices" });
+  await offered(rig.kubelet, 2, plugin.name);
 });
 
 Deno.test("DRA: a plugin that has no resource for DRA any more still lets the pods of prepared claims end", async () => {
@@ -148,11 +149,11 @@ Deno.test("DRA: a plugin that has no resource for DRA any more still lets the po
   await rig.agents.pop()!.close();
   const before = rig.dra.registrations;
   await rig.startAgent("", [plugin]);
-  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 1, { what: "one device" });
+  await offered(rig.kubelet, 1, plugin.name);
   await rig.dra.waitFor(() => rig.dra.registrations > before, "the driver");
   await rig.api.waitFor(() => rig.devices.length === 0, "no device on offer through DRA");
   await rig.remove("one");
-  await rig.kubelet.waitFor((state) => state.resources[plugin.name]?.allocatable === 2, { what: "both devices" });
+  await offered(rig.kubelet, 2, plugin.name);
 });
 
 Deno.test("DRA: in a rolling update the new process takes over without a wipe, with the claims of the old one", async () => {

@@ -1,15 +1,15 @@
 import { deepEqual, equal } from "@std/assert";
-import { join } from "node:path";
 import { draDevices } from "../../src/dra/devices.ts";
 import { Publisher, type PublisherOptions } from "../../src/dra/publisher.ts";
-import { ApiClient } from "../../src/kubernetes/client.ts";
 import type { Hca } from "../../src/hca/types.ts";
 import { SILENT } from "../../src/text/log.ts";
-import { FakeApiServer, NODES, SLICES } from "../../sim/api_server/server.ts";
+import { type FakeApiServer, NODES, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
+import { Waits } from "../../sim/waits.ts";
+import { withApiServer } from "../support/api_server.ts";
 import { draSpec, DRIVER } from "../support/dra.ts";
 import { after, hca, port } from "../support/hcas.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { within } from "../support/temp.ts";
 
 const TIMING = {
   roundMs: 10,
@@ -22,43 +22,32 @@ const TIMING = {
 const SHARED = draSpec({ mode: { kind: "shared", shares: 2, of: "one" } });
 
 /** A publisher at a server of its own. */
-async function withPublisher(
+function withPublisher(
   run: (api: FakeApiServer, publisher: Publisher, status: (holds: () => boolean) => Promise<void>) => Promise<void>,
   over: Pick<Partial<PublisherOptions>, "successor" | "timing"> = {},
 ): Promise<void> {
-  using dir = temporaryDir();
-  await using api = await FakeApiServer.start(join(dir.path, "sa"));
-  api.store.create(NODES, { metadata: { name: "n1" } });
-  const client = new ApiClient(api.access);
-  const publisher = new Publisher({
-    client,
-    driver: DRIVER,
-    node: "n1",
-    pool: "n1",
-    log: SILENT,
-    onStatus: () => waiting.forEach((check) => check()),
-    ...over,
-    timing: { ...TIMING, ...over.timing },
+  return withApiServer(async (api, client) => {
+    api.store.create(NODES, { metadata: { name: "n1" } });
+    const waits = new Waits();
+    const publisher = new Publisher({
+      client,
+      driver: DRIVER,
+      node: "n1",
+      pool: "n1",
+      log: SILENT,
+      onStatus: waits.changed,
+      ...over,
+      timing: { ...TIMING, ...over.timing },
+    });
+    const stop = new AbortController();
+    const running = publisher.run(stop.signal);
+    try {
+      await run(api, publisher, async (holds) => void await waits.until(holds, "the publisher's status"));
+    } finally {
+      stop.abort();
+      await running;
+    }
   });
-  const waiting = new Set<() => void>();
-  const status = (holds: () => boolean) => {
-    const found = Promise.withResolvers<void>();
-    const check = () => {
-      if (holds()) found.resolve();
-    };
-    waiting.add(check);
-    check();
-    return within(found.promise, "the publisher's status");
-  };
-  const stop = new AbortController();
-  const running = publisher.run(stop.signal);
-  try {
-    await run(api, publisher, status);
-  } finally {
-    stop.abort();
-    client.close();
-    await running;
-  }
 }
 
 function want(publisher: Publisher, hcas: readonly Hca[], spec = draSpec()): void {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { release } from "../../sim/api_server/scheduler.ts";
 import { manyHcas } from "../../sim/host/presets.ts";
-import { PluginProcess } from "../../sim/mod.ts";
+import { type PluginProcess, startPlugin } from "../../sim/mod.ts";
 import { DraRig } from "../support/dra_rig.ts";
 
 const HCAS = 8;
@@ -30,7 +30,7 @@ class Processes implements AsyncDisposable {
     const mode = share === 1 ? {} : { mode: "shared", share: "one", shares: share };
     writeFileSync(config, JSON.stringify({ resources: [{ name: "tencent.com/rdma", api: "dra", ...mode }] }));
     const before = this.rig.dra.registrations;
-    const one = new PluginProcess([...this.rig.flags(uid), `--config=${config}`]);
+    const one = startPlugin([...this.rig.flags(uid), `--config=${config}`]);
     this.#started.push(one);
     await this.rig.dra.waitFor(
       () => this.rig.dra.registrations > before,

@@ -8,17 +8,15 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
+import { ROOT } from "../support/root.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
-import { FakeKubelet } from "../../sim/mod.ts";
 import { box } from "../support/box.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
 const OF_THIS_MACHINE = ["memlock", "inotify", "provider", "selinux"];
-const RESOURCE = "tencent.com/rdma";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 function troubles(json: string): string[] {
   return (JSON.parse(json) as Finding[])
@@ -31,8 +29,7 @@ type Place = ReturnType<typeof onHost>;
 /** Runs the doctor beside a kubelet that runs, after `change`; gives its troubles and its exit status. */
 async function ask(change: (place: Place) => Promise<readonly string[]>) {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using _kubelet = await fakeKubelet(place.kubeletDir);
   const doctor = place.ask("doctor", "--json", ...await change(place));
   const { code } = await doctor.ended;
   return { code, found: troubles(doctor.log.join("")) };
@@ -44,12 +41,11 @@ Deno.test("doctor as a process ends with 1 while the kubelet is down and with 0 
   equal((await down.ended).code, 1, down.log.join("\n"));
   match(down.log.join("\n"), /PROBLEM {2}.*kubelet\.sock does not exist/);
   equal(readdirSync(place.kubeletDir).length, 0);
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const up = place.ask("doctor", "--json");
   equal((await up.ended).code, 0, up.log.join("\n"));
   deepEqual(troubles(up.log.join("")), []);
-  equal(kubelet.history.filter((event) => event.kind === "register").length, 0);
+  equal(count(kubelet, "register"), 0);
   equal((await place.ask("doctor", "--watch").ended).code, 2);
 });
 
@@ -157,12 +153,9 @@ Deno.test("doctor finds a plugin that runs and is registered by the plugin watch
   await using place = onHost("connectx-ib-dual");
   const pluginsRegistry = join(dirname(place.kubeletDir), "plugins_registry");
   mkdirSync(pluginsRegistry);
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir, pluginsRegistry });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir, { pluginsRegistry });
   place.start();
-  await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1, {
-    what: "the HCA",
-  });
+  await offered(kubelet, 1);
   deepEqual(readdirSync(pluginsRegistry), ["rdma-tencent.com_rdma.sock"]);
   const doctor = place.ask("doctor", "--json");
   equal((await doctor.ended).code, 0);
@@ -184,32 +177,32 @@ Deno.test("doctor says that a name is taken when the kubelet has it and this plu
   }
 });
 
-for (const set of ["image", "no-ffi"]) {
+for (const set of ["image", "no-ffi"] as const) {
   Deno.test({
     name:
       `doctor in the image, with the permission set ${set}, raises no alarm on a healthy node and names what it did not see`,
     ...needs("root", "unshare"),
     async fn() {
       await using room = await box("connectx-ib-dual");
-      await using kubelet = new FakeKubelet({ dir: room.kubeletDir });
-      await kubelet.start();
-      const run = (...flags: string[]) =>
-        room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", "doctor", "--json", ...flags);
-      const healthy = run("--sysfs-root=/host/sys", "--dev-root=/host/dev");
-      equal(await within(healthy.ended, "the doctor"), 0, healthy.output());
-      deepEqual(troubles(healthy.output()), []);
-      const findings = JSON.parse(healthy.output()) as Finding[];
+      await using _kubelet = await fakeKubelet(room.kubeletDir);
+      const run = async (...args: string[]) => {
+        const plugin = room.plugin(set, args);
+        const { code } = await within(plugin.ended, `the end of ${args[0]}`);
+        return { code, said: plugin.log.join("\n") };
+      };
+      const healthy = await run("doctor", "--json", "--sysfs-root=/host/sys", "--dev-root=/host/dev");
+      equal(healthy.code, 0, healthy.said);
+      deepEqual(troubles(healthy.said), []);
+      const findings = JSON.parse(healthy.said) as Finding[];
       match(findings.find((one) => one.id === "sandbox")!.what, /not checked/);
       ok(!findings.some((one) => one.id === "provider"), "nothing is known of the providers");
       // libc can be asked where FFI is allowed; without it nothing is claimed.
       equal(findings.some((one) => one.id === "memlock"), set === "image");
       // What a person forgets who types the command in the container.
-      const bare = run("--dev-root=/host/dev");
-      equal(await within(bare.ended, "the doctor"), 1, bare.output());
-      deepEqual(troubles(bare.output()), ["problem sandbox"]);
-      const listed = room.deno("run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs", "list");
-      await within(listed.ended, "list");
-      match(listed.output(), /Deno's permissions do not allow access to \/sys/);
+      const bare = await run("doctor", "--json", "--dev-root=/host/dev");
+      equal(bare.code, 1, bare.said);
+      deepEqual(troubles(bare.said), ["problem sandbox"]);
+      match((await run("list")).said, /Deno's permissions do not allow access to \/sys/);
     },
   });
 }

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { cpSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import process, { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
+import { ROOT } from "../support/root.ts";
 import config from "../../deno.json" with { type: "json" };
 import { CLAIMS, EVENTS, FakeApiServer, NODES, PODS, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
@@ -13,7 +13,6 @@ import { claim, event, labels, node, pluginPod, pod, slice } from "../support/fl
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RAIL = "rdma/rail";
 const FLEET: readonly string[] = [execPath, "run", "-A", "--no-check", "--frozen", "mod.ts", "fleet"];
 /** Where Deno and `kubectl-rdma` are found. */

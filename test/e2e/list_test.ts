@@ -1,17 +1,13 @@
 /** `list` as a program of its own, beside a plugin that runs. */
 import { equal } from "@std/assert";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
 
 Deno.test("list --json prints one object, --watch one for every change, and neither disturbs a running plugin", async () => {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   place.start();
-  const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-    state.resources[DEFAULT_SPEC.name]?.allocatable === n;
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
+  await offered(kubelet, 1);
   const once = place.start("list", "--json");
   equal((await once.ended).code, 0, once.log.join("\n"));
   equal(JSON.parse(once.log.join("")).hcas[0].name, "mlx5_0");
@@ -22,8 +18,8 @@ Deno.test("list --json prints one object, --watch one for every change, and neit
   equal(JSON.parse(last).hcas[0].ports[0].state, "DOWN");
   watching.kill("SIGINT");
   equal((await watching.ended).code, 0);
-  await kubelet.waitFor(devices(0), { what: "the change" });
-  equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
+  await offered(kubelet, 0);
+  equal(count(kubelet, "registered"), 1);
 });
 
 Deno.test("list --watch finds a port that went down where no event tells of it, long before its next scan", async () => {

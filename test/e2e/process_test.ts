@@ -1,27 +1,16 @@
 import { equal, match, ok } from "@std/assert";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-
-const RESOURCE = DEFAULT_SPEC.name;
-const devices = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-  state.resources[RESOURCE]?.allocatable === n;
-
-async function kubeletIn(dir: string): Promise<FakeKubelet & AsyncDisposable> {
-  const kubelet = new FakeKubelet({ dir });
-  await kubelet.start();
-  return Object.assign(kubelet, { [Symbol.asyncDispose]: () => kubelet.close() });
-}
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   Deno.test(`${signal} removes the socket and ends the plugin with status 0`, async () => {
     await using place = onHost("connectx-ib-dual");
-    await using kubelet = await kubeletIn(place.kubeletDir);
+    await using kubelet = await fakeKubelet(place.kubeletDir);
     const plugin = place.start();
-    await kubelet.waitFor(devices(1), { what: "the HCA" });
+    await offered(kubelet, 1);
     plugin.kill(signal);
     const ended = await within(plugin.ended, "the plugin's end");
     equal(ended.code, 0, plugin.log.join("\n"));
@@ -31,9 +20,9 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 
 Deno.test("SIGTERM finishes a call in flight, and one during start-up is obeyed too", async () => {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = await kubeletIn(place.kubeletDir);
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = place.start();
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
+  await offered(kubelet, 1);
   const calls = Promise.allSettled(Array.from({ length: 20 }, () => kubelet.allocate(RESOURCE, [["mlx5_0"]])));
   await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
   plugin.kill("SIGTERM");
@@ -44,52 +33,39 @@ Deno.test("SIGTERM finishes a call in flight, and one during start-up is obeyed 
 
 Deno.test("SIGHUP looks again and registers again", async () => {
   await using place = onHost("connectx-roce-vfs");
-  await using kubelet = await kubeletIn(place.kubeletDir);
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = place.start("--rescan", "0", "--events", "poll");
-  await kubelet.waitFor(devices(10), { what: "ten HCAs" });
+  await offered(kubelet, 10);
   await place.host.removeVfs("mlx5_0", { quiet: true });
   equal(kubelet.state().resources[RESOURCE]!.allocatable, 10);
   plugin.kill("SIGHUP");
   await kubelet.waitFor(
-    (state) => devices(6)(state) && kubelet.history.filter((event) => event.kind === "registered").length === 2,
+    ({ resources }) => resources[RESOURCE]?.allocatable === 6 && count(kubelet, "registered") === 2,
     { what: "six HCAs after a second registration" },
   );
 });
 
 Deno.test("SIGHUP during start-up is obeyed once the plugin has started", async () => {
   await using place = onHost("connectx-ib-dual");
-  await using kubelet = await kubeletIn(place.kubeletDir);
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = place.start();
   await plugin.logged(/ starts pid=/);
   plugin.kill("SIGHUP");
   await plugin.logged(/SIGHUP: scanning/);
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
+  await offered(kubelet, 1);
 });
 
 Deno.test("A plugin without HCAs stays up, offers none, and notices the first by looking", async () => {
   await using place = onHost("connectx-ib-dual");
   await place.host.removeHca("mlx5_0");
-  await using kubelet = await kubeletIn(place.kubeletDir);
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   place.start("--rescan", "0.05", "--events", "poll");
   await kubelet.waitFor((state) => state.resources[RESOURCE]?.lists === 1, {
     what: "an empty list",
   });
   equal(kubelet.state().resources[RESOURCE]!.capacity, 0);
   await place.host.restoreHca("mlx5_0");
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
-});
-
-Deno.test("A killed plugin's successor takes over its socket", async () => {
-  await using place = onHost("connectx-ib-dual");
-  await using kubelet = await kubeletIn(place.kubeletDir);
-  const first = place.start();
-  await kubelet.waitFor(devices(1), { what: "the HCA" });
-  first.kill("SIGKILL");
-  await first.ended;
-  await kubelet.waitFor(devices(0), { what: "no healthy device while nobody serves" });
-  ok(readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")), "the dead plugin's socket is still there");
-  place.start();
-  await kubelet.waitFor(devices(1), { what: "the HCA again" });
+  await offered(kubelet, 1);
 });
 
 Deno.test("Wrong flags end with status 2 and one sentence, and nothing is started", async (t) => {
@@ -120,11 +96,9 @@ Deno.test("Wrong flags end with status 2 and one sentence, and nothing is starte
 
 Deno.test("-master offers only the VFs of that PF, under -resource-name", async () => {
   await using place = onHost("connectx-roce-vfs");
-  await using kubelet = await kubeletIn(place.kubeletDir);
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   place.start("-master", "ens2f0np0", "-resource-name", "example.com/vf", "-log-level", "debug");
-  await kubelet.waitFor((state) => state.resources["example.com/vf"]?.allocatable === 4, {
-    what: "four VFs",
-  });
+  await offered(kubelet, 4, "example.com/vf");
   const ids = kubelet.state().resources["example.com/vf"]!.devices.map((device) => device.id).sort();
   equal(ids.join(), "mlx5_6,mlx5_7,mlx5_8,mlx5_9");
 });

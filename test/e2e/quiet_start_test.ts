@@ -1,8 +1,10 @@
 import { deepEqual, equal } from "@std/assert";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet, PRESETS } from "../../sim/mod.ts";
-import { podOf, ROOT } from "../support/manifests/files.ts";
+import { PRESETS } from "../../sim/mod.ts";
+import { fakeKubelet } from "../support/kubelet.ts";
+import { podOf } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { documents } from "../support/manifests/schemas.ts";
 import { onHost } from "../support/plugin.ts";
 
@@ -32,9 +34,7 @@ function alarmsOf(log: readonly string[]): string[] {
 for (const name of Object.keys(PRESETS)) {
   Deno.test(`the log of a start with the shipped arguments on ${name} is one block without a false alarm`, async () => {
     await using place = onHost(name);
-    const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-    await kubelet.start();
+    await using kubelet = await fakeKubelet(place.kubeletDir);
     const plugin = place.ask("run", ...shipped(place.host));
     await kubelet.waitFor((state) => (state.resources["tencent.com/rdma"]?.lists ?? 0) > 0, {
       what: "a list",

@@ -2,9 +2,9 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
-import { QUICK_HEALTH, seen, world } from "../support/world.ts";
+import { ABANDONS, QUICK_HEALTH, seen, world } from "../support/world.ts";
 
 const resource = (name: string, over: Partial<ResourceSpec>): ResourceSpec => ({
   ...DEFAULT_SPEC,
@@ -13,10 +13,7 @@ const resource = (name: string, over: Partial<ResourceSpec>): ResourceSpec => ({
   ...over,
 });
 
-// grpc-js keeps a timer of 250 ms for a connection that was given up, and reloads give up registrations under way.
-const abandons = { sanitizeOps: false, sanitizeResources: false };
-
-Deno.test("A reload under 1,000 Allocates in flight fails none of a resource that stays", abandons, async () => {
+Deno.test("A reload under 1,000 Allocates in flight fails none of a resource that stays", ABANDONS, async () => {
   const rail = resource("rdma/rail", { select: [{ numaNodes: [0], linkLayers: ["InfiniBand"] }] });
   const other = resource("rdma/other", { select: [{ numaNodes: [1] }] });
   const third = resource("rdma/third", {
@@ -24,7 +21,7 @@ Deno.test("A reload under 1,000 Allocates in flight fails none of a resource tha
     mode: { kind: "shared", shares: 5, of: "all" },
   });
   await using one = await world({ host: "gpu-rails", specs: [rail, other] });
-  await one.kubelet.waitFor((state) => state.resources["rdma/other"]?.allocatable === 5, { what: "both resources" });
+  await offered(one.kubelet, 5, "rdma/other");
   const lists = () => one.kubelet.state().resources["rdma/rail"]!.lists;
   const before = lists();
 
@@ -39,30 +36,29 @@ Deno.test("A reload under 1,000 Allocates in flight fails none of a resource tha
   deepEqual(settled.filter((call) => call.status === "rejected"), []);
   ok(reloads >= 20);
   equal(lists(), before, "a resource that stays sends no list");
-  equal(one.kubelet.history.filter((event) => event.kind === "registered" && event.resource === "rdma/rail").length, 1);
+  equal(count(one.kubelet, "registered", "rdma/rail"), 1);
 });
 
-Deno.test("A reload starts, changes and stops only what differs", abandons, async () => {
+Deno.test("A reload starts, changes and stops only what differs", ABANDONS, async () => {
   const a = resource("rdma/a", { select: [{ hcas: ["mlx5_0"] }] });
   const b = resource("rdma/b", { select: [{ hcas: ["mlx5_1"] }] });
   await using one = await world({ host: "gpu-rails", specs: [a, b] });
   const { kubelet } = one;
-  await kubelet.waitFor((state) => state.resources["rdma/b"]?.allocatable === 1, { what: "b" });
+  await offered(kubelet, 1, "rdma/b");
   const wider = resource("rdma/b", { select: [{ hcas: ["mlx5_1", "mlx5_2"] }] });
   await one.agent.reconfigure([a, wider]);
-  await kubelet.waitFor((state) => state.resources["rdma/b"]?.allocatable === 2, { what: "the wider b" });
-  equal(kubelet.history.filter((event) => event.kind === "registered" && event.resource === "rdma/b").length, 1);
+  await offered(kubelet, 2, "rdma/b");
+  equal(count(kubelet, "registered", "rdma/b"), 1);
   await one.agent.reconfigure([wider]);
   await kubelet.waitFor((state) => state.resources["rdma/a"]?.endpoint === null, { what: "a without a plugin" });
   await one.agent.reconfigure([wider, a]);
-  await kubelet.waitFor((state) => state.resources["rdma/a"]?.allocatable === 1, { what: "a again" });
+  await offered(kubelet, 1, "rdma/a");
   deepEqual(seen(kubelet, "rdma/b"), ["mlx5_1:Healthy", "mlx5_2:Healthy"]);
 });
 
 Deno.test("A ConfigMap update swaps a link and is followed; one with mistakes changes nothing and is told", async () => {
   await using place = onHost("gpu-rails");
-  const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const volume = place.dir;
   // As the kubelet mounts a ConfigMap: config.yaml -> ..data/config.yaml, ..data -> ..TIME, swapped by rename.
   const update = (version: string, text: string) => {
@@ -72,52 +68,41 @@ Deno.test("A ConfigMap update swaps a link and is followed; one with mistakes ch
     renameSync(join(volume, "..data_tmp"), join(volume, "..data"));
   };
   const config = (pattern: string) => `resources:\n  - name: rdma/rails\n    select: { hcas: ["${pattern}"] }\n`;
-  try {
-    update("..1", config("mlx5_[0-3]").replace("[0-3]", "?"));
-    symlinkSync("..data/config.yaml", join(volume, "config.yaml"));
-    const plugin = place.start("--config", join(volume, "config.yaml"));
-    const has = (n: number) => (state: ReturnType<FakeKubelet["state"]>) =>
-      state.resources["rdma/rails"]?.allocatable === n;
-    await kubelet.waitFor(has(9), { what: "all nine" });
-    update("..2", config("mlx5_0"));
-    await kubelet.waitFor(has(1), { what: "one" });
-    update("..3", "resources:\n  - name: rdma/rails\n    selekt: {}\n");
-    match(await plugin.logged(/selekt/), /config\.yaml:3:5: .*selekt/);
-    equal(kubelet.state().resources["rdma/rails"]!.allocatable, 1);
-    update("..4", config("mlx5_*"));
-    await kubelet.waitFor(has(9), { what: "all nine again" });
-  } finally {
-    await kubelet.close();
-  }
+  update("..1", config("mlx5_[0-3]").replace("[0-3]", "?"));
+  symlinkSync("..data/config.yaml", join(volume, "config.yaml"));
+  const plugin = place.start("--config", join(volume, "config.yaml"));
+  await offered(kubelet, 9, "rdma/rails");
+  update("..2", config("mlx5_0"));
+  await offered(kubelet, 1, "rdma/rails");
+  update("..3", "resources:\n  - name: rdma/rails\n    selekt: {}\n");
+  match(await plugin.logged(/selekt/), /config\.yaml:3:5: .*selekt/);
+  equal(kubelet.state().resources["rdma/rails"]!.allocatable, 1);
+  update("..4", config("mlx5_*"));
+  await offered(kubelet, 9, "rdma/rails");
 });
 
 Deno.test(
   "A reload obeys a changed rescan, unless the flag is given, and says which one is in force",
-  abandons,
+  ABANDONS,
   async () => {
     await using place = onHost("connectx-ib-dual");
-    const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-    await kubelet.start();
+    await using _kubelet = await fakeKubelet(place.kubeletDir);
     const path = join(place.dir, "config.yaml");
     const write = (rescan: string) => {
       writeFileSync(`${path}.new`, `rescan: ${rescan}\nresources: [{ name: rdma/hca }]\n`);
       renameSync(`${path}.new`, path);
     };
-    try {
-      write("0");
-      const plugin = place.ask("run", "--config", path, "--events", "poll", "--log-level", "debug");
-      await plugin.logged(/registered/i);
-      write("1s");
-      match(await plugin.logged(/is active/), /rescan="?1 s \(the configuration\)/);
-      await plugin.logged(/because of timer/);
-      await plugin.stop();
+    write("0");
+    const plugin = place.ask("run", "--config", path, "--events", "poll", "--log-level", "debug");
+    await plugin.logged(/registered/i);
+    write("1s");
+    match(await plugin.logged(/is active/), /rescan="?1 s \(the configuration\)/);
+    await plugin.logged(/because of timer/);
+    await plugin.stop();
 
-      const flagged = place.start("--config", path, "--rescan", "300", "--events", "poll");
-      match(await flagged.logged(/--rescan 300 takes/), /sets a rescan every 1 s, but --rescan 300 takes precedence/);
-      write("2s");
-      match(await flagged.logged(/is active/), /rescan="?300 s \(--rescan\)/);
-    } finally {
-      await kubelet.close();
-    }
+    const flagged = place.start("--config", path, "--rescan", "300", "--events", "poll");
+    match(await flagged.logged(/--rescan 300 takes/), /sets a rescan every 1 s, but --rescan 300 takes precedence/);
+    write("2s");
+    match(await flagged.logged(/is active/), /rescan="?300 s \(--rescan\)/);
   },
 );

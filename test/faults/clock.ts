@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { compileLibrary, preloaded } from "../support/c_library.ts";
 
 const SOURCE = `
 #define _GNU_SOURCE
@@ -56,19 +56,17 @@ time_t time(time_t *out) {
 
 /** The time of day of the processes that were started with it. */
 export interface Clock {
-  /** For the environment of the process. */
-  readonly env: Readonly<Record<string, string>>;
+  /** The words before the command of such a process. */
+  readonly wrapper: readonly string[];
   /** Sets it to so many seconds after (or before) the machine's own, at once. */
   set(seconds: number): void;
 }
 
 /** Compiles the library in a directory of the test's own. */
 export function settableClock(dir: string): Clock {
-  const [source, library, file] = [join(dir, "clock.c"), join(dir, "clock.so"), join(dir, "clock.shift")];
-  writeFileSync(source, SOURCE);
-  execFileSync("gcc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source, "-ldl"]);
+  const file = join(dir, "clock.shift");
   // In place: the process has this very file in its memory.
   const set = (seconds: number) => writeFileSync(file, new BigInt64Array([BigInt(seconds)]), { flag: "r+" });
   writeFileSync(file, new BigInt64Array([0n]));
-  return { env: { LD_PRELOAD: library, FAULT_CLOCK: file }, set };
+  return { wrapper: preloaded(compileLibrary(dir, "clock", SOURCE), { FAULT_CLOCK: file }), set };
 }

@@ -7,11 +7,12 @@ import { equal, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { memoryOf } from "../support/process_figures.ts";
+import { memoryOf, openFiles } from "../support/process_figures.ts";
 import { onHost } from "../support/plugin.ts";
 import { FLAG, frame, grpcHeaders, grpcMessage, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, openFiles } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault } from "./fault.ts";
 import {
   endsCleanly,
   filesAsBefore,

@@ -5,11 +5,7 @@
  *
  * @module
  */
-import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
-import type { PluginProcess } from "../../sim/mod.ts";
+import { compileLibrary, preloaded } from "../support/c_library.ts";
 
 /** What is done at the step. */
 export type Deed =
@@ -84,26 +80,8 @@ int chmod(const char *path, mode_t mode) { AROUND(chmod, path, path, mode); }
 int rename(const char *from, const char *to) { AROUND(rename, from, from, to); }
 `;
 
-/** Compiles the library in a directory of the test's own; gives its path. */
-export function compileDieAt(dir: string): string {
-  const source = join(dir, "die_at.c");
-  const library = join(dir, "die_at.so");
-  writeFileSync(source, SOURCE);
-  execFileSync("gcc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source, "-ldl"]);
-  return library;
-}
-
-/** Starts a plugin by `start()` with the library in it. A process takes its environment at the start, so it is lent. */
-export function startWith(
-  library: string,
-  { when, call, path, deed }: Step,
-  start: () => PluginProcess,
-): PluginProcess {
-  const lent = { LD_PRELOAD: library, FAULT_AT: `${when} ${call}`, FAULT_PATH: path, FAULT_DEED: deed };
-  Object.assign(process.env, lent);
-  try {
-    return start();
-  } finally {
-    for (const name of Object.keys(lent)) delete process.env[name];
-  }
+/** The words before a plugin's command that make it meet its end at that step; `dir` is the test's own. */
+export function dieAt(dir: string, { when, call, path, deed }: Step): readonly string[] {
+  const env = { FAULT_AT: `${when} ${call}`, FAULT_PATH: path, FAULT_DEED: deed };
+  return preloaded(compileLibrary(dir, "die_at", SOURCE), env);
 }

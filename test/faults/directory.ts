@@ -4,7 +4,6 @@
  * @module
  */
 import { deepEqual, equal, ok } from "@std/assert";
-import { execFileSync } from "node:child_process";
 import {
   lstatSync,
   mkdirSync,
@@ -18,26 +17,17 @@ import {
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
-import {
-  count,
-  endsCleanly,
-  fakeKubelet,
-  filesAsBefore,
-  filesAtRest,
-  offered,
-  quiet,
-  said,
-  saidOnce,
-  servesAPod,
-} from "./kubelet_rig.ts";
+import type { Fault } from "./fault.ts";
+import { endsCleanly, filesAsBefore, filesAtRest, quiet, said, saidOnce, servesAPod } from "./kubelet_rig.ts";
+import { run } from "../support/run.ts";
 
 const HOST = "connectx-ib-dual";
 const DEVICE = "mlx5_0";
 const SOCKET = socketName(RESOURCE);
 
-const fifo = (path: string) => void execFileSync("mkfifo", [path]);
+const fifo = (path: string) => void run("mkfifo", [path]);
 
 /** Something at our socket's path that is none of ours and is left alone. */
 function inTheWay(what: string, make: (path: string) => void, same: (path: string) => boolean): Fault {

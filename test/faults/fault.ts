@@ -4,12 +4,7 @@
  *
  * @module
  */
-import { readdirSync, readlinkSync } from "node:fs";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { type Need, needs } from "../support/need.ts";
-
-/** The resource that a plugin without a configuration offers. */
-export const RESOURCE = DEFAULT_SPEC.name;
 
 /** One fault. */
 export interface Fault {
@@ -34,32 +29,7 @@ export function testFaults(faults: readonly Fault[]): void {
   }
 }
 
-/** What a process has open, by kind: "socket", "pipe", "anon_inode", or the file's path; `/proc/PID/fd`. */
-export function openFiles(pid: number): readonly string[] {
-  const directory = `/proc/${pid}/fd`;
-  const targets: string[] = [];
-  for (const fd of readdirSync(directory)) {
-    try {
-      // The runtime's caches are removed by a runtime that could not open them; whoever has them open keeps them.
-      targets.push(readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1").replace(/ \(deleted\)$/, ""));
-    } catch {
-      continue; // closed in the meantime
-    }
-  }
-  return targets.sort();
-}
-
-/**
- * Waits for something that no event tells of, such as another process' open files. Checks every 20 ms.
- *
- * @throws Error that names `what` after `timeoutMs`
- */
-export async function eventually<T>(look: () => T | undefined | false, what: string, timeoutMs = 60_000): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const found = look();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+/** How many lines match. */
+export function matches(lines: readonly string[], pattern: RegExp): number {
+  return lines.filter((line) => pattern.test(line)).length;
 }

@@ -8,19 +8,19 @@ import { Buffer } from "node:buffer";
 import { rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { memoryOf } from "../support/process_figures.ts";
 import { V8_FLAGS } from "../support/subject.ts";
-import { pluginFlags, PluginProcess } from "../../sim/mod.ts";
+import { pluginCommand, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { FLAG, frame, PREFACE, RawConnection, settings, TYPE } from "../support/raw_http2.ts";
 import { within } from "../support/temp.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Fault } from "./fault.ts";
 import {
   atRest,
-  count,
   DEVICE,
   endsCleanly,
-  fakeKubelet,
   filesAsBefore,
   filesAtRest,
   type GoKubelet,
@@ -29,7 +29,6 @@ import {
   inFlight,
   killKubelet,
   lastList,
-  offered,
   offeredTo,
   ours,
   quiet,
@@ -243,17 +242,16 @@ export const KUBELET: readonly Fault[] = [
       const go = await goKubelet(place.kubeletDir);
       await using kubelet = go.kubelet;
       let changed = { count: 0, tell: () => {} };
-      const plugin = new PluginProcess(
-        [...pluginFlags(place.host, place.kubeletDir), "--config", config],
-        (line) => {
+      // The image's flags. With the defaults the heap takes what it finds, and says nothing about what is held.
+      const command = pluginCommand(`--v8-flags=${V8_FLAGS}`);
+      const flags = [...pluginFlags(place.host, place.kubeletDir), "--config", config];
+      await using plugin = new PluginProcess([...command, ...flags], {
+        onLine: (line) => {
           if (!/mlx5_0: (Unh|H)ealthy → /.test(line)) return;
           changed.count++;
           changed.tell();
         },
-        // The image's. With the defaults the heap takes what it finds, and says nothing about what is held.
-        [`--v8-flags=${V8_FLAGS}`],
-      );
-      await using _plugin = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      });
       await offeredTo(go, 6_000);
       const changes = async (n: number) => {
         for (let i = 0; i < n; i++) {

@@ -7,34 +7,19 @@ import { deepEqual, equal, match, ok, rejects } from "@std/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { isDeepStrictEqual } from "node:util";
-import { FakeKubelet, type FakeKubeletOptions, type PluginProcess } from "../../sim/mod.ts";
+import { type FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { RESOURCE } from "../support/kubelet.ts";
 import { buildGoKubelet, ForeignKubelet } from "../support/foreign.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { within } from "../support/temp.ts";
 import type { OnHost } from "../support/plugin.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
-import { eventually, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
 
 /** The host that most rows are played on, and one of its HCAs. */
 export const HOST = "connectx-roce-vfs";
 export const DEVICE = "mlx5_2";
 export const SOCKET = socketName(RESOURCE);
-
-/** A fake kubelet that listens. */
-export async function fakeKubelet(dir: string, options: Partial<FakeKubeletOptions> = {}): Promise<FakeKubelet> {
-  const kubelet = new FakeKubelet({ dir, ...options });
-  await kubelet.start();
-  return kubelet;
-}
-
-/** Waits until pods could be given `n` devices. */
-export function offered(kubelet: FakeKubelet, n: number, what = `${n} devices`): Promise<true> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, { what });
-}
-
-/** How many times the kubelet saw something. */
-export function count(kubelet: FakeKubelet, kind: FakeKubelet["history"][number]["kind"]): number {
-  return kubelet.history.filter((event) => event.kind === kind).length;
-}
 
 /** A pod gets the device, and gives it back. */
 export async function servesAPod(kubelet: FakeKubelet, id: string): Promise<void> {

@@ -5,18 +5,19 @@
  * @module
  */
 import { doesNotMatch, equal, match, ok, rejects } from "@std/assert";
-import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import type { PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, RESOURCE } from "../support/kubelet.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { onHost } from "../support/plugin.ts";
 import { RawConnection } from "../support/raw_http2.ts";
 import { afterScript, startIn } from "../support/wrapped.ts";
-import { eventually, type Fault, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, matches } from "./fault.ts";
 import { filesAtRest } from "./kubelet_rig.ts";
 import { underFault } from "./under_fault.ts";
-
-const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
+import { run } from "../support/run.ts";
 
 /** The kernel counts inotify's instances and watches by user namespace, too: the plugin gets one of its own. */
 function inotify(what: "instances" | "watches"): Fault {
@@ -24,7 +25,7 @@ function inotify(what: "instances" | "watches"): Fault {
   const wrapper = ["unshare", "--user", "--map-root-user", ...afterScript(`echo 0 > ${path}`)];
   const watching = (plugin: PluginProcess) => openFiles(plugin.pid).filter((file) => file === "anon_inode:inotify");
   const inNamespace = (plugin: PluginProcess, script: string) =>
-    execFileSync("nsenter", ["--user", "--preserve-credentials", `--target=${plugin.pid}`, "sh", "-c", script]);
+    run("nsenter", ["--user", "--preserve-credentials", `--target=${plugin.pid}`, "sh", "-c", script]);
   return {
     name: `All inotify ${what} are used up: directories are polled every second, which is said once for each`,
     injected: `a user namespace whose limit of inotify ${what} is 0, from the start on; then it is raised`,
@@ -33,11 +34,9 @@ function inotify(what: "instances" | "watches"): Fault {
     needs: ["root", "unshare"],
     async run() {
       await using place = onHost("connectx-ib-dual");
-      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-      await kubelet.start();
-      const plugin = startIn(wrapper, place, []);
-      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
-      const told = () => count(plugin.log, /code=registered/);
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      await using plugin = startIn(wrapper, place, []);
+      const told = () => matches(plugin.log, /code=registered/);
       const registered = async (what: string, knew: number) => {
         await kubelet.waitFor(
           // Once or twice: a kubelet may empty its directory after the plugin has told it the first time.
@@ -49,7 +48,7 @@ function inotify(what: "instances" | "watches"): Fault {
           { what, timeoutMs: 40_000 },
         );
         // Not as often as the kubelet: of a call that was overtaken by the next the plugin says nothing.
-        await eventually(() => told() > knew, "the plugin to know of it", 40_000).catch((error: Error) => {
+        await eventually(() => told() > knew, "the plugin to know of it").catch((error: Error) => {
           throw new Error(`${error.message}; it said:\n${plugin.log.join("\n")}`);
         });
         await filesAtRest(plugin.pid);
@@ -65,11 +64,11 @@ function inotify(what: "instances" | "watches"): Fault {
       equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
       inNamespace(plugin, `echo 100 > ${path}`);
       const watches = `grep -l '^inotify wd' /proc/${plugin.pid}/fdinfo/* | wc -l`;
-      await eventually(() => Number(execFileSync("sh", ["-c", watches])) > 0, "the directory to be watched again");
+      await eventually(() => Number(run("sh", ["-c", watches])) > 0, "the directory to be watched again");
       const second = told();
       await kubelet.restart();
       await registered("the registration after a restart that the watch may find", second);
-      equal(count(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
+      equal(matches(plugin.log, /Cannot watch/), 2, plugin.log.join("\n"));
       ok(plugin.log.length < 20, plugin.log.join("\n"));
       await kubelet.stop();
       equal((await plugin.stop()).code, 0);
@@ -80,8 +79,8 @@ function inotify(what: "instances" | "watches"): Fault {
 /** Sets how many files a running process may have open; gives what it was. */
 function limitFiles(pid: number, files: number): number {
   const process = ["--pid", String(pid)];
-  const before = execFileSync("prlimit", [...process, "--nofile", "--raw", "--noheadings", "--output=SOFT"]);
-  execFileSync("prlimit", [...process, `--nofile=${files}:`]);
+  const before = run("prlimit", [...process, "--nofile", "--raw", "--noheadings", "--output=SOFT"]);
+  run("prlimit", [...process, `--nofile=${files}:`]);
   return Number(before);
 }
 
@@ -128,7 +127,7 @@ export const LIMITS: readonly Fault[] = [
         const before = await leaveNoFile(plugin.pid);
         using _crowd = crowd(socket, 50);
         await place.host.carrierLost("mlx5_0", 1);
-        await eventually(() => count(said(), FAILED) === 1, "the sentence");
+        await eventually(() => matches(said(), FAILED) === 1, "the sentence");
         equal(kubelet.state().resources[RESOURCE]?.allocatable, 1, "what was offered before still is");
         await rejects(
           kubelet.allocate(RESOURCE, [["mlx5_0"]]),
@@ -136,13 +135,13 @@ export const LIMITS: readonly Fault[] = [
         );
         equal(said().filter((line) => /found no HCAs|no RDMA driver/.test(line)).join(), "");
         limitFiles(plugin.pid, before);
-        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
+        await eventually(() => matches(said(), /code=registered/) === 1, "the registration");
         await devices(0);
         await place.host.portUp("mlx5_0", 1);
         await devices(1);
-        equal(count(said(), /INFO {2}scans of the machine succeed again/), 1);
-        equal(count(said(), /WARN .* no longer accepts connections; serving on a new socket/), 1);
-        equal(count(said(), FAILED), 1);
+        equal(matches(said(), /INFO {2}scans of the machine succeed again/), 1);
+        equal(matches(said(), /WARN .* no longer accepts connections; serving on a new socket/), 1);
+        equal(matches(said(), FAILED), 1);
         using _connection = await RawConnection.speaking(socket);
       }),
   },
@@ -161,12 +160,12 @@ export const LIMITS: readonly Fault[] = [
         limitFiles(plugin.pid, before);
         plugin.kill("SIGHUP");
         await eventually(
-          () => count(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
+          () => matches(said(), /WARN .* no longer accepts connections; serving on a new socket/) === 1,
           "the words",
         );
-        await eventually(() => count(said(), /code=registered/) === 1, "the registration");
+        await eventually(() => matches(said(), /code=registered/) === 1, "the registration");
         await devices(1);
-        equal(kubelet.history.filter((event) => event.kind === "stream-ended").length, 0);
+        equal(count(kubelet, "stream-ended"), 0);
         using _connection = await RawConnection.speaking(socket);
       }),
   },
@@ -179,8 +178,7 @@ export const LIMITS: readonly Fault[] = [
       await using place = onHost("connectx-ib-dual");
       const outcomes: string[] = [];
       for (let files = 12; outcomes.at(-1) !== "found"; files++) {
-        const plugin = startIn(["prlimit", `--nofile=${files}:${files}`], place, []);
-        await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+        await using plugin = startIn(["prlimit", `--nofile=${files}:${files}`], place, []);
         const failed = plugin.logged(FAILED).then(() => "failed", () => "ended");
         const found = plugin.logged(/ found 1 HCA$/).then(() => "found", () => "ended");
         const outcome = await Promise.race([failed, found, plugin.ended.then(() => "ended")]);
@@ -194,7 +192,7 @@ export const LIMITS: readonly Fault[] = [
         if (outcome === "ended") {
           match(log, /Too many open files|Failed reading '|Could not load '|panicked at .*\n.*\n +left: 24$/m);
         } else equal(code, 0, log);
-        equal(count(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
+        equal(matches(plugin.log, FAILED), outcome === "failed" ? 1 : 0, log);
       }
       // How many files lie between what the runtime needs and what a scan needs depends on the machine: none, or a few.
       ok(outcomes.includes("ended"), outcomes.join());

@@ -5,7 +5,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../support/root.ts";
 import { CONNECTIONS } from "./connections.ts";
 import { DIRECTORY } from "./directory.ts";
 import type { Fault } from "./fault.ts";
@@ -19,8 +19,6 @@ import { REQUESTS } from "./requests.ts";
 import { WIRE } from "./wire.ts";
 import { TARGETS } from "../fuzz/catalogue.ts";
 import { OTHERS, type Proof } from "./others.ts";
-
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** The fault suite's parts: each row is a test of that name. */
 const FAULTS: readonly { readonly title: string; readonly file: string; readonly faults: readonly Fault[] }[] = [

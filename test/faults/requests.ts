@@ -6,37 +6,18 @@
  */
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { Buffer } from "node:buffer";
-import { Client, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
+import { RESOURCE } from "../support/kubelet.ts";
 import { FLAG, frame, grpcHeaders, hpack, RawConnection, TYPE } from "../support/raw_http2.ts";
-import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { BareClient, type Reply } from "../support/bare_client.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Fault } from "./fault.ts";
 import { memoryOf } from "../support/process_figures.ts";
 import { underFault } from "./under_fault.ts";
 import { ALLOCATE, REQUEST, SERVICE, SILENT } from "./wire.ts";
 
-/** A client of gRPC that says its messages byte by byte. */
-function bareClient(socket: string): Disposable & { ask(path: string, message: Buffer): Promise<Reply> } {
-  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
-    ...CLIENT_OPTIONS,
-    "grpc.max_send_message_length": -1,
-  });
-  const same = (bytes: Buffer) => bytes;
-  return {
-    ask: (path, message) =>
-      new Promise((resolve) => {
-        const deadline = Date.now() + 30_000;
-        client.makeUnaryRequest(path, same, same, message, { deadline }, (error: ServiceError | null) => {
-          resolve(error === null ? { code: "OK", words: "" } : { code: status[error.code]!, words: error.details });
-        });
-      }),
-    [Symbol.dispose]: () => client.close(),
-  };
-}
-
-interface Reply {
-  readonly code: string;
-  readonly words: string;
-}
+/** The name of a status. */
+const codeOf = (reply: Reply) => reply.ok ? "OK" : status[reply.code]!;
 
 /** A request with this many container requests, or one container with these IDs. */
 const containers = (count: number) => Buffer.concat(Array.from({ length: count }, () => REQUEST));
@@ -76,14 +57,14 @@ export const REQUESTS: readonly Fault[] = [
     promise: "INVALID_ARGUMENT with a sentence, and one line in the log for each; nothing is allocated",
     run: () =>
       underFault({ lines: 2 * MALFORMED.length }, async ({ socket, said }) => {
-        using client = bareClient(socket);
+        using client = new BareClient(socket);
         let refused = 0;
         for (const method of ["Allocate", "GetPreferredAllocation"]) {
           for (const { what, bytes, code } of MALFORMED) {
-            const reply = await client.ask(`${SERVICE}/${method}`, Buffer.from(bytes, "hex"));
-            equal(reply.code, code, `${method}: ${what}`);
-            if (code === "OK") continue;
-            match(reply.words, /^The request is not a valid \w+Request: /);
+            const reply = await client.call(method, Buffer.from(bytes, "hex"));
+            equal(codeOf(reply), code, `${method}: ${what}`);
+            if (reply.ok) continue;
+            match(reply.message, /^The request is not a valid \w+Request: /);
             refused++;
           }
         }
@@ -107,13 +88,13 @@ export const REQUESTS: readonly Fault[] = [
       "RESOURCE_EXHAUSTED above 4 MiB or 256 containers, an unknown ID is reported as such; memory stays bounded",
     run: () =>
       underFault({ lines: 5 }, async ({ socket, plugin, said }) => {
-        using client = bareClient(socket);
+        using client = new BareClient(socket);
         const ids = Array.from({ length: 100_000 }, (_, i) => `mlx5_${i}`);
         const empty = Buffer.from("0a00".repeat(1_000_000), "hex");
         const codes: string[] = [];
         for (const method of ["Allocate", "GetPreferredAllocation"]) {
           for (const bytes of [Buffer.alloc(5 << 20), oneContainer(ids), empty, containers(100_000)]) {
-            codes.push((await client.ask(`${SERVICE}/${method}`, bytes)).code);
+            codes.push(codeOf(await client.call(method, bytes)));
           }
         }
         const [large, unknown, many] = ["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"];
@@ -129,9 +110,9 @@ export const REQUESTS: readonly Fault[] = [
     promise: "UNIMPLEMENTED, or the connection is closed; nothing is logged",
     run: () =>
       underFault(SILENT, async ({ socket, kubelet }) => {
-        using client = bareClient(socket);
+        using client = new BareClient(socket);
         for (const path of [`${SERVICE}/Nope`, "/v1beta1.Registration/Register", "/", `${SERVICE}/`]) {
-          equal((await client.ask(path, Buffer.alloc(0))).code, "UNIMPLEMENTED", path);
+          equal(codeOf(await client.call(path, Buffer.alloc(0))), "UNIMPLEMENTED", path);
         }
         using connection = await RawConnection.speaking(socket);
         const get = hpack([[":method", "GET"], [":scheme", "http"], [":path", ALLOCATE], [":authority", "localhost"]]);

@@ -5,29 +5,19 @@
  */
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { status } from "@grpc/grpc-js";
-import { lstatSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { identityOf, socketName, temporaryPath } from "../../src/kubelet/socket_file.ts";
 import type { FakeKubelet, PluginProcess } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
+import { deadSocket } from "../support/dead_socket.ts";
 import { within } from "../support/temp.ts";
-import { compileDieAt, startWith, type Step } from "./die_at.ts";
-import { type Fault, RESOURCE } from "./fault.ts";
-import {
-  count,
-  endsCleanly,
-  fakeKubelet,
-  goKubelet,
-  inFlight,
-  offered,
-  offeredTo,
-  ours,
-  quiet,
-  said,
-  servesAPod,
-  stopped,
-} from "./kubelet_rig.ts";
+import { startIn } from "../support/wrapped.ts";
+import { dieAt, type Step } from "./die_at.ts";
+import type { Fault } from "./fault.ts";
+import { endsCleanly, goKubelet, inFlight, offeredTo, ours, quiet, said, servesAPod, stopped } from "./kubelet_rig.ts";
 
 const HOST = "connectx-ib-dual";
 const DEVICE = "mlx5_0";
@@ -37,7 +27,7 @@ const SOCKET = socketName(RESOURCE);
 async function successorServes(place: OnHost, kubelet: FakeKubelet): Promise<PluginProcess> {
   const registrations = count(kubelet, "registered");
   const plugin = place.start();
-  await offered(kubelet, 1, "the device from the successor");
+  await offered(kubelet, 1);
   await plugin.logged(/code=registered/);
   equal(count(kubelet, "registered"), registrations + 1);
   await servesAPod(kubelet, DEVICE);
@@ -61,9 +51,8 @@ function diesAt(what: string, step: Omit<Step, "deed">, left: RegExp | null): Fa
     needs: ["gcc"],
     async run() {
       await using place = onHost(HOST);
-      const library = compileDieAt(place.dir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
-      const first = startWith(library, { ...step, deed: "die" }, () => place.start());
+      await using first = startIn(dieAt(place.dir, { ...step, deed: "die" }), place, []);
       await killed(first);
       equal(count(kubelet, "registered"), 0);
       if (left === null) deepEqual(ours(place.kubeletDir), []);
@@ -78,14 +67,6 @@ const HIDDEN = /^\.rdma[0-9a-z]{8}$/;
 /** The name of one Register call beside the socket's own. */
 const REGISTERING = /^\.rdma[0-9a-z]{8},rdma-tencent\.com_rdma\.sock$/;
 const IN_PLACE = /^rdma-tencent\.com_rdma\.sock$/;
-
-/** Leaves a socket file at which nobody listens. */
-async function deadSocket(path: string): Promise<void> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(join(dirname(path), "bound"), resolve));
-  renameSync(join(dirname(path), "bound"), path);
-  await new Promise<void>((resolve) => void server.close(() => resolve()));
-}
 
 export const STARTUP: readonly Fault[] = [
   diesAt("before anything is bound", { when: "before", call: "bind", path: "/device-plugins/" }, null),
@@ -241,10 +222,9 @@ export const STARTUP: readonly Fault[] = [
     needs: ["gcc"],
     async run() {
       await using place = onHost(HOST);
-      const library = compileDieAt(place.dir);
       await using kubelet = await fakeKubelet(place.kubeletDir);
       const step: Step = { when: "before", call: "rename", path: "/device-plugins/", deed: "wipe" };
-      const plugin = startWith(library, step, () => place.start());
+      await using plugin = startIn(dieAt(place.dir, step), place, []);
       await offered(kubelet, 1);
       equal(said(plugin, /code=socket-failed/).length, 1);
       await plugin.logged(/code=registered/);

@@ -16,11 +16,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet } from "../../sim/mod.ts";
+import type { FakeKubelet } from "../../sim/mod.ts";
+import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { boundTo, tmpfs } from "../support/tmpfs.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { boundTo, type Tmpfs, tmpfs } from "../support/tmpfs.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault, matches } from "./fault.ts";
 import { type Scene, underFault } from "./under_fault.ts";
 
 /** The plugin's own view of the kubelet's directory, which can be read-only without the kubelet's being so. */
@@ -42,19 +44,16 @@ function held<T extends Disposable>(make: (place: OnHost) => T): { mount: (place
   };
 }
 
-const count = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
-
 /** A fake kubelet for rows that need the plugin's start or end rather than its life. */
 async function withKubelet(preset: string, body: (place: OnHost, kubelet: FakeKubelet) => Promise<void>) {
   await using place = onHost(preset);
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   await body(place, kubelet);
 }
 
 /** Allocate is refused with the sentence, and told so once; when the disk is well the very next call is answered. */
 async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason: RegExp, fix: () => void) {
-  await eventually(() => count(said(), /ERROR Cannot write the CDI spec/) === 1, "the sentence about the CDI spec");
+  await eventually(() => matches(said(), /ERROR Cannot write the CDI spec/) === 1, "the sentence about the CDI spec");
   match(said().join("\n"), reason);
   await rejects(kubelet.allocate(RESOURCE, [[hca]]), (error: Error & { code?: number }) => {
     equal(error.code, 9);
@@ -68,9 +67,30 @@ async function refusedUntilMended({ kubelet, said }: Scene, hca: string, reason:
   const [answer] = await kubelet.allocate(RESOURCE, [[hca]]);
   equal(answer?.cdi_devices?.length, 1);
   await eventually(
-    () => count(said(), /INFO {2}the CDI spec has been written/) === 1,
+    () => matches(said(), /INFO {2}the CDI spec has been written/) === 1,
     "the end of the fault in the log",
   );
+}
+
+/** A CDI directory that cannot be written when another spec is due. */
+function cdiDirectory(
+  words: Pick<Fault, "name" | "injected" | "promise">,
+  spoil: (disk: Tmpfs) => void,
+  reason: RegExp,
+  fix: (disk: Tmpfs) => void,
+): Fault {
+  const run = () => {
+    const disk = held((place) => tmpfs(cdiDirOf(place), { size: 1 << 16 }));
+    const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
+    return underFault(setting, async (scene) => {
+      spoil(disk.get());
+      await scene.place.host.removeVfs("mlx5_0");
+      await scene.devices(6);
+      await refusedUntilMended(scene, "mlx5_0", reason, () => fix(disk.get()));
+      await scene.place.host.addVfs("mlx5_0", 4);
+    });
+  };
+  return { ...words, needs: ["root"], run };
 }
 
 const config = (name: string) => `resources:\n  - name: ${name}\n`;
@@ -89,18 +109,18 @@ export const STORAGE: readonly Fault[] = [
         unlinkSync(socket);
         disk.get().fill("inodes");
         const trouble = /ERROR Cannot make a socket in .*: ENOSPC: no space left on device; will be retried/;
-        await eventually(() => count(said(), trouble) === 1, "the sentence about the directory");
+        await eventually(() => matches(said(), trouble) === 1, "the sentence about the directory");
         equal(await allocate("mlx5_0"), "/dev/infiniband/uverbs0");
         // What fails alike is not said again to those who did not ask for every detail.
-        await eventually(() => count(said(), /DEBUG Cannot make a socket in .*; try 3/) === 1, "three tries");
-        equal(count(said(), /ERROR/), 1);
+        await eventually(() => matches(said(), /DEBUG Cannot make a socket in .*; try 3/) === 1, "three tries");
+        equal(matches(said(), /ERROR/), 1);
         disk.get().free();
         await eventually(
-          () => count(said(), /code=registered/) === 1,
+          () => matches(said(), /code=registered/) === 1,
           "the recovery",
         );
         ok(existsSync(socket));
-        ok(count(said(), /(INFO|WARN|ERROR) /) <= 4, said().join("\n"));
+        ok(matches(said(), /(INFO|WARN|ERROR) /) <= 4, said().join("\n"));
       });
     },
   },
@@ -113,17 +133,17 @@ export const STORAGE: readonly Fault[] = [
       withKubelet("connectx-ib-dual", async (place, kubelet) => {
         using view = boundTo(place.kubeletDir, viewOf(place));
         const plugin = startInView(place, []);
-        await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1);
+        await offered(kubelet, 1);
         view.remount("ro");
         plugin.kill("SIGHUP");
-        const registrations = () => kubelet.history.filter((event) => event.kind === "registered").length;
+        const registrations = () => count(kubelet, "registered");
         await kubelet.waitFor((state) => registrations() === 2 && state.resources[RESOURCE]?.allocatable === 1);
         equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]])).length, 1);
         plugin.kill("SIGTERM");
         equal((await within(plugin.ended, "the plugin's end")).code, 0, plugin.log.join("\n"));
-        equal(count(plugin.log, /ERROR/), 1, plugin.log.join("\n"));
+        equal(matches(plugin.log, /ERROR/), 1, plugin.log.join("\n"));
         match(plugin.log.join("\n"), /Cannot close .* cleanly: EROFS: read-only file system/);
-        await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 0, { what: "the stream's end" });
+        await offered(kubelet, 0);
       }),
   },
   {
@@ -140,51 +160,37 @@ export const STORAGE: readonly Fault[] = [
         await plugin.logged(/found 1 HCA/);
         view.remount("rw");
         await plugin.logged(/code=registered/);
-        await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1);
-        equal(count(plugin.log, /ERROR/), 1, plugin.log.join("\n"));
+        await offered(kubelet, 1);
+        equal(matches(plugin.log, /ERROR/), 1, plugin.log.join("\n"));
         equal((await plugin.stop()).code, 0);
       }),
   },
-  {
-    name: "A CDI directory that is full refuses pods in a sentence until there is room",
-    injected:
-      "every block of the CDI directory used up, then four VFs removed, so that another spec is due; then freed",
-    promise: "Allocate is refused (FAILED_PRECONDITION) with what to do, no half-written spec is left, and the first " +
-      "Allocate after the disk has room is answered",
-    needs: ["root"],
-    run: () => {
-      const disk = held((place) => tmpfs(cdiDirOf(place), { size: 1 << 16 }));
-      const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
-      return underFault(setting, async (scene) => {
-        disk.get().fill("blocks");
-        await scene.place.host.removeVfs("mlx5_0");
-        await scene.devices(6);
-        await refusedUntilMended(scene, "mlx5_0", /ENOSPC: no space left on device; .* Make room there/, () => {
-          equal(readdirSync(disk.get().path).filter((name) => name.startsWith(".")).join(), "");
-          disk.get().free();
-        });
-        await scene.place.host.addVfs("mlx5_0", 4);
-      });
+  cdiDirectory(
+    {
+      name: "A CDI directory that is full refuses pods in a sentence until there is room",
+      injected:
+        "every block of the CDI directory used up, then four VFs removed, so that another spec is due; then freed",
+      promise:
+        "Allocate is refused (FAILED_PRECONDITION) with what to do, no half-written spec is left, and the first " +
+        "Allocate after the disk has room is answered",
     },
-  },
-  {
-    name: "A CDI directory that becomes read-only refuses pods in a sentence until it is writable",
-    injected: "the CDI directory remounted read-only, then four VFs removed; then remounted writable",
-    promise: "as for a full one",
-    needs: ["root"],
-    run: () => {
-      const disk = held((place) => tmpfs(cdiDirOf(place)));
-      const setting = { preset: "connectx-roce-vfs", start: startWithCdi, mount: disk.mount, lines: 12, cdi: true };
-      return underFault(setting, async (scene) => {
-        disk.get().remount("ro");
-        await scene.place.host.removeVfs("mlx5_0");
-        await scene.devices(6);
-        const reason = /EROFS: read-only file system; .* Mount the directory writable/;
-        await refusedUntilMended(scene, "mlx5_0", reason, () => disk.get().remount("rw"));
-        await scene.place.host.addVfs("mlx5_0", 4);
-      });
+    (disk) => disk.fill("blocks"),
+    /ENOSPC: no space left on device; .* Make room there/,
+    (disk) => {
+      equal(readdirSync(disk.path).filter((name) => name.startsWith(".")).join(), "");
+      disk.free();
     },
-  },
+  ),
+  cdiDirectory(
+    {
+      name: "A CDI directory that becomes read-only refuses pods in a sentence until it is writable",
+      injected: "the CDI directory remounted read-only, then four VFs removed; then remounted writable",
+      promise: "as for a full one",
+    },
+    (disk) => disk.remount("ro"),
+    /EROFS: read-only file system; .* Mount the directory writable/,
+    (disk) => disk.remount("rw"),
+  ),
   {
     name: "A read-only CDI directory keeps the plugin neither from starting nor from ending",
     injected: "a start with a dead plugin's spec in a read-only CDI directory; SIGTERM in the same",
@@ -199,7 +205,7 @@ export const STORAGE: readonly Fault[] = [
         writeFileSync(stale, JSON.stringify({ annotations: owner }));
         disk.remount("ro");
         const plugin = startWithCdi(place, []);
-        await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1);
+        await offered(kubelet, 1);
         await rejects(kubelet.allocate(RESOURCE, [["mlx5_0"]]), /Cannot write the CDI spec/);
         disk.remount("rw");
         equal((await kubelet.allocate(RESOURCE, [["mlx5_0"]]))[0]?.cdi_devices?.length, 1);
@@ -226,7 +232,7 @@ export const STORAGE: readonly Fault[] = [
         mkdirSync(dir);
         writeFileSync(path, config("rdma/one"));
         const plugin = place.start("--config", path);
-        await kubelet.waitFor((state) => state.resources["rdma/one"]?.allocatable === 1);
+        await offered(kubelet, 1, "rdma/one");
         const put = (make: (temporary: string) => void) => {
           const temporary = join(dir, ".new");
           make(temporary);
@@ -247,14 +253,14 @@ export const STORAGE: readonly Fault[] = [
           const from = plugin.log.length;
           const message = () => plugin.log.slice(from).join("\n");
           await eventually(() => words.test(message()), `${words} in the log, which reads:\n${message()}`);
-          told = count(plugin.log, /is ignored; the old one stays active/);
+          told = matches(plugin.log, /is ignored; the old one stays active/);
           equal((await kubelet.allocate("rdma/one", [["mlx5_0"]])).length, 1);
         }
         // A file that is replaced in two steps may be seen missing between them.
         ok(told >= faults.length && told <= 2 * faults.length, `${told} messages:\n${plugin.log.join("\n")}`);
-        equal(kubelet.history.filter((event) => event.kind === "registered").length, 1);
+        equal(count(kubelet, "registered"), 1);
         put((name) => writeFileSync(name, config("rdma/two")));
-        await kubelet.waitFor((state) => state.resources["rdma/two"]?.allocatable === 1, { what: "the good file" });
+        await offered(kubelet, 1, "rdma/two");
         equal((await plugin.stop()).code, 0);
       }),
   },

@@ -3,76 +3,50 @@
  *
  * @module
  */
-import { deepEqual, equal, ok, rejects } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
-import { get } from "node:http";
-import { Client, credentials } from "@grpc/grpc-js";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { deepEqual, equal, ok } from "@std/assert";
+import { status } from "@grpc/grpc-js";
+import type { PluginProcess } from "../../sim/mod.ts";
+import { BareClient } from "../support/bare_client.ts";
+import { count, fakeKubelet, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
+import { get } from "../support/rig.ts";
 import { temporaryDir } from "../support/temp.ts";
 import { startIn } from "../support/wrapped.ts";
 import { settableClock } from "./clock.ts";
-import { CLIENT_OPTIONS } from "../../src/kubelet/api.ts";
-import { eventually, type Fault, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Fault } from "./fault.ts";
+import { stopped } from "./kubelet_rig.ts";
 import { type Scene, underFault } from "./under_fault.ts";
+import { REQUEST } from "./wire.ts";
 
 const HOUR = 3_600;
 const YEAR = 365 * 24 * HOUR;
 /** Where the clock is put, one after the other, in seconds from where it belongs; and whose port then goes down. */
 const JUMPS = [[10 * YEAR, "mlx5_0"], [-10 * YEAR, "mlx5_1"], [HOUR, "mlx5_0"]] as const;
 
-/** Status and body, by a connection of its own: one that is kept would be an open file. */
-function got(url: string): Promise<string> {
-  return new Promise((resolve, reject) =>
-    get(url, { agent: false }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (text) => body += text);
-      response.on("end", () => resolve(`${response.statusCode} ${body}`));
-    }).on("error", reject)
-  );
-}
-
 /** What the plugin tells about itself over HTTP. */
 async function metrics(plugin: PluginProcess): Promise<(name: string) => number> {
-  const [, url = ""] = /(http:\S+)/.exec(await plugin.logged(/metrics, probes and a status page on/)) ?? [];
-  const text = await got(`${url}metrics`);
-  for (const path of ["livez", "readyz"]) equal(await got(`${url}${path}`), "200 ok\n", path);
+  const [, port] = /http:\S+:(\d+)/.exec(await plugin.logged(/metrics, probes and a status page on/)) ?? [];
+  const { body: text } = await get(Number(port), "/metrics");
+  for (const path of ["/livez", "/readyz"]) equal((await get(Number(port), path)).body, "ok\n", path);
   return (name) =>
     [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].reduce((sum, [, n]) => sum + Number(n), 0);
 }
 
-const registrations = (kubelet: FakeKubelet) => kubelet.history.filter((event) => event.kind === "registered").length;
-
-/** Whether the process has been stopped; `/proc/PID/stat`, the letter after the name. */
-const isStopped = (pid: number) => /\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-
-async function stop(plugin: PluginProcess): Promise<void> {
-  plugin.kill("SIGSTOP");
-  await eventually(() => isStopped(plugin.pid), "the plugin to be stopped");
-}
-
-/** A bare Allocate that gives up after so many milliseconds, as a peer with a deadline does. */
-function impatient(socket: string, ms: number): Promise<string> {
-  const client = new Client(`unix:${socket}`, credentials.createInsecure(), CLIENT_OPTIONS);
-  const same = (bytes: Buffer) => bytes;
-  const request = Buffer.from("0a080a066d6c78355f30", "hex");
-  return new Promise<string>((resolve, reject) => {
-    const options = { deadline: Date.now() + ms };
-    client.makeUnaryRequest("/v1beta1.DevicePlugin/Allocate", same, same, request, options, (error) => {
-      if (error === null) resolve("answered");
-      else reject(error);
-    });
-  }).finally(() => client.close());
+/** What becomes of an Allocate whose caller gives up after so many milliseconds, as a peer with a deadline does. */
+async function impatient(socket: string, ms: number): Promise<string> {
+  using client = new BareClient(socket);
+  const reply = await client.call("Allocate", REQUEST, ms);
+  return reply.ok ? "answered" : status[reply.code]!;
 }
 
 /** How a scene's metrics stand before and after something. */
 async function quietDuring({ plugin, kubelet }: Scene, what: () => Promise<void>): Promise<void> {
-  const [before, known] = [await metrics(plugin), registrations(kubelet)];
+  const [before, known] = [await metrics(plugin), count(kubelet, "registered")];
   await what();
   const after = await metrics(plugin);
   const looks = after("rdma_device_plugin_scans_total") - before("rdma_device_plugin_scans_total");
-  equal(registrations(kubelet), known, "the kubelet was told nothing new");
+  equal(count(kubelet, "registered"), known, "the kubelet was told nothing new");
   // Each change is followed by a scan, one when it has settled, and one a second later that reads everything.
   ok(looks <= 24, `${looks} looks`);
 }
@@ -89,11 +63,10 @@ export const TIME: readonly Fault[] = [
     async run() {
       using dir = temporaryDir();
       const clock = settableClock(dir.path);
-      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
       const setting = {
         preset: "connectx-roce-vfs",
         flags: ["--http", "127.0.0.1:0"],
-        start: (place: Parameters<typeof startIn>[1], flags: readonly string[]) => startIn(wrapper, place, flags),
+        start: (place: Parameters<typeof startIn>[1], flags: readonly string[]) => startIn(clock.wrapper, place, flags),
         lines: 2 * JUMPS.length,
       };
       await underFault(setting, (scene) =>
@@ -131,12 +104,9 @@ export const TIME: readonly Fault[] = [
     async run() {
       using dir = temporaryDir();
       const clock = settableClock(dir.path);
-      const wrapper = ["env", ...Object.entries(clock.env).map(([name, value]) => `${name}=${value}`)];
       await using place = onHost("connectx-ib-dual");
-      await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-      await kubelet.start();
-      const plugin = startIn(wrapper, place, []);
-      await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+      await using kubelet = await fakeKubelet(place.kubeletDir);
+      await using plugin = startIn(clock.wrapper, place, []);
       // Between the start of the process and the kubelet's answer, which it gives only after it has dialled back.
       await eventually(() => kubelet.history.some((event) => event.kind === "register"), "the call");
       clock.set(10 * YEAR);
@@ -145,7 +115,7 @@ export const TIME: readonly Fault[] = [
       clock.set(-10 * YEAR);
       await kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 1, { timeoutMs: 20_000 });
       await plugin.logged(/code=registered/);
-      ok(registrations(kubelet) <= 4, `${registrations(kubelet)} registrations`);
+      ok(count(kubelet, "registered") <= 4, `${count(kubelet, "registered")} registrations`);
       equal((await plugin.stop()).code, 0);
     },
   },
@@ -159,9 +129,9 @@ export const TIME: readonly Fault[] = [
     run: () =>
       underFault({ preset: "connectx-roce-vfs", lines: 12 }, async (scene) => {
         const { place, plugin, kubelet, socket, said } = scene;
-        const known = registrations(kubelet);
-        await stop(plugin);
-        await rejects(impatient(socket, 300), /DEADLINE_EXCEEDED/);
+        const known = count(kubelet, "registered");
+        using held = await stopped(plugin.pid);
+        equal(await impatient(socket, 300), "DEADLINE_EXCEEDED");
         await place.host.removeVfs("mlx5_0");
         await kubelet.restart();
         equal(
@@ -169,9 +139,9 @@ export const TIME: readonly Fault[] = [
           null,
           "nobody has registered with the new kubelet",
         );
-        plugin.kill("SIGCONT");
+        held.resume();
         await scene.devices(6);
-        equal(registrations(kubelet), known + 1);
+        equal(count(kubelet, "registered"), known + 1);
         await eventually(() => said().some((line) => /code=registered/.test(line)), "the line about it");
         await place.host.addVfs("mlx5_0", 4);
       }),
@@ -186,13 +156,13 @@ export const TIME: readonly Fault[] = [
         (scene) =>
           quietDuring(scene, async () => {
             const { place, plugin } = scene;
-            await stop(plugin);
+            using held = await stopped(plugin.pid);
             for (let i = 0; i < 40; i++) {
               await place.host.portDown("mlx5_1", 1);
               await place.host.portUp("mlx5_1", 1);
             }
             await place.host.removeVfs("mlx5_0");
-            plugin.kill("SIGCONT");
+            held.resume();
             await scene.devices(6);
             await place.host.addVfs("mlx5_0", 4);
             await scene.devices(10);

@@ -7,11 +7,13 @@
 import { equal, ok } from "@std/assert";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { type FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
-import { eventually, openFiles, RESOURCE } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
 
 /** What one fault is done to. */
 export interface Scene {
@@ -59,18 +61,14 @@ export async function underFault(setting: Setting, fault: (scene: Scene) => Prom
   const whole = PRESETS[preset]!;
   await using place = onHost(preset);
   using _mounted = mount?.(place) ?? null;
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = start(place, flags);
   const ending = plugin.ended.then(({ code, signal }) => {
     throw new Error(`The plugin ended (${signal ?? code}), having said:\n${plugin.log.join("\n")}`);
   });
   const alive = <T>(work: Promise<T>) => Promise.race([work, ending]);
-  const devices = (count: number) =>
-    alive(kubelet.waitFor(
-      (state) => state.resources[RESOURCE]?.allocatable === count,
-      { what: `${count} devices` },
-    )).then(() => {}, (error: Error) => {
+  const devices = (count: number): Promise<void> =>
+    alive(offered(kubelet, count)).catch((error: Error) => {
       throw new Error(`${error.message}\nThe plugin said:\n${plugin.log.join("\n")}`);
     });
   const allocate = async (hca: string) => {

@@ -17,7 +17,8 @@ import {
   settings,
   TYPE,
 } from "../support/raw_http2.ts";
-import { eventually, type Fault } from "./fault.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Fault } from "./fault.ts";
 import { memoryOf } from "../support/process_figures.ts";
 import { ALL_MANNERS, leaveOften } from "../support/leave.ts";
 import type { OnHost } from "../support/plugin.ts";

@@ -1,11 +1,11 @@
 import { deepEqual, equal } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { C, OFFSET, SIZE } from "../../src/hca/abi.ts";
 import { IBV_DEVICE } from "../../src/hca/verbs.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
+import { run } from "../support/run.ts";
 
 /**
  * Compiles a program against this machine's headers that prints the value of every expression, and runs it.
@@ -22,9 +22,8 @@ function valuesInC(headers: readonly string[], expressions: readonly string[]): 
     "}",
   ];
   writeFileSync(join(dir.path, "abi.c"), source.join("\n") + "\n");
-  const gcc = spawnSync("gcc", ["-o", "abi", "abi.c"], { cwd: dir.path, encoding: "utf8" });
-  if (gcc.status !== 0) throw new Error(`gcc: ${gcc.error?.message ?? gcc.stderr}`);
-  const values = spawnSync(join(dir.path, "abi"), { encoding: "utf8" }).stdout.trim().split("\n").map(Number);
+  run("gcc", ["-o", "abi", "abi.c"], { cwd: dir.path });
+  const values = run(join(dir.path, "abi"), []).trim().split("\n").map(Number);
   equal(values.length, expressions.length);
   return Object.fromEntries(expressions.map((expression, i) => [expression, values[i]!]));
 }

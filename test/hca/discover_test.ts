@@ -1,5 +1,4 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { execFileSync } from "node:child_process";
 import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery } from "../../src/hca/discover.ts";
@@ -8,6 +7,7 @@ import { parseGid, parseGuid, parsePciId, parsePortState, parseRate } from "../.
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { temporaryDir, within } from "../support/temp.ts";
+import { run } from "../support/run.ts";
 
 interface Looked extends Disposable {
   readonly host: FakeHost;
@@ -282,7 +282,7 @@ Deno.test("Discovery waits no longer than its deadline for an HCA whose firmware
   // A reader of a FIFO waits in the kernel until somebody writes, as one of a dead adapter's attribute does.
   const state = join(looked.host.hcaPath("mlx5_0"), "ports/1/state");
   rmSync(state);
-  execFileSync("mkfifo", [state]);
+  run("mkfifo", [state]);
   const hung = await looked.discovery.scan("quick");
   equal(hung.hcas[0]!.ports[0]!.state, "unknown");
   match(hung.hcas[0]!.notes.join(), /did not report its port states within 0\.5 s/);

@@ -1,11 +1,11 @@
 import { equal } from "@std/assert";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery, type DiscoverySources } from "../../src/hca/discover.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { temporaryDir, within } from "../support/temp.ts";
+import { run } from "../support/run.ts";
 
 /** A host of that preset, scanned once. */
 async function scanned(dir: string, name: string, options: Partial<DiscoverySources> = {}) {
@@ -77,7 +77,7 @@ Deno.test("Discovery.poll() waits no longer than its deadline for firmware that 
   // A reader of a FIFO waits in the kernel until somebody writes, as one of a dead adapter's attribute does.
   const state = join(host.hcaPath("mlx5_0"), "ports/1/state");
   rmSync(state);
-  execFileSync("mkfifo", [state]);
+  run("mkfifo", [state]);
   equal(await discovery.poll(), "mlx5_0 does not answer");
   equal((await discovery.scan("quick")).hcas[0]!.ports[0]!.state, "unknown");
   equal(await discovery.poll(), null);

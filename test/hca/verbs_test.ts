@@ -1,12 +1,13 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { guidText, openVerbs } from "../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
+import { compileLibrary } from "../support/c_library.ts";
 import { onFakeHost } from "../support/list_verbs.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir } from "../support/temp.ts";
@@ -90,10 +91,9 @@ Deno.test("openVerbs() answers a missing library with its name, and can be close
 
 /** A library with the three functions, built from bodies for ibv_get_device_list and ibv_free_device_list. */
 function library(dir: string, body: string, free = "free(list);"): string {
-  const source = join(dir, "fake.c");
-  const out = join(dir, "libfake.so");
-  writeFileSync(
-    source,
+  return compileLibrary(
+    dir,
+    "fake",
     `#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -106,8 +106,6 @@ void ibv_free_device_list(void **list) { ${free} }
 uint64_t ibv_get_device_guid(void *device) { (void)device; return 0x5634120003a90dec; }
 `,
   );
-  execFileSync("gcc", ["-shared", "-fPIC", "-O1", "-o", out, source]);
-  return out;
 }
 
 const withLibrary = (

@@ -2,7 +2,7 @@
 import { deepEqual, equal } from "@std/assert";
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { PluginProcess } from "../../sim/mod.ts";
+import { startPlugin } from "../../sim/mod.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { codesOf } from "../support/codes.ts";
 import { temporaryDir } from "../support/temp.ts";
@@ -46,7 +46,7 @@ Deno.test("19: SIGTERM leaves the CDI spec of a resource whose device the kubele
   mkdirSync(kubeletDir);
   copyFileSync(path("19/kubelet_internal_checkpoint"), join(kubeletDir, "kubelet_internal_checkpoint"));
   const roots = ["--sysfs-root", host.sysfs, "--dev-root", host.dev, "--kubelet-dir", kubeletDir, "--events", "poll"];
-  const start = (...flags: string[]) => new PluginProcess([...roots, "--cdi", "--cdi-dir", cdiDir, ...flags]);
+  const start = (...flags: string[]) => startPlugin([...roots, "--cdi", "--cdi-dir", cdiDir, ...flags]);
   const held = start();
   await held.logged(/found 12 HCAs/);
   equal(existsSync(cdiDir), true);

@@ -9,7 +9,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { join } from "node:path";
 import type { HostPlan } from "./build.ts";
 import { leavesForPod, upInPod } from "./into_pod.ts";
-import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { ABANDONS } from "../support/world.ts";
+import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
 
 const FILE = "rdma-netdevs.json";
 

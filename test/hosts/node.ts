@@ -50,12 +50,6 @@ export interface NodeOptions {
   readonly prepare?: ((host: BuiltHost) => void) | undefined;
 }
 
-/**
- * For tests in which a plugin ends while a kubelet is connected: grpc-js' client starts a timer to connect again, which
- * nothing can wait for.
- */
-export const ABANDONS = { sanitizeOps: false, sanitizeResources: false } as const;
-
 /** Flags as the command line would give them. */
 function valuesOf(flags: readonly string[]): Values {
   const parsed = parseCommandLine(["list", "--json", ...flags], {});

@@ -5,7 +5,8 @@
  * @module
  */
 import { deepEqual, ok } from "@std/assert";
-import { ABANDONS, kubeletCounts, listCounts, type Node, node } from "./node.ts";
+import { ABANDONS } from "../support/world.ts";
+import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { EDGES } from "./edges.ts";
 import { NEIGHBOURS } from "./neighbours.ts";
 import { RELATIVES } from "./relatives.ts";

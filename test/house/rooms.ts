@@ -5,9 +5,7 @@
  */
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+import { ROOT } from "../support/root.ts";
 
 /** Top to bottom; imports run downwards only, and rooms of one floor do not import each other. */
 export const FLOORS: readonly (readonly string[])[] = [

@@ -5,34 +5,9 @@ import { inClusterServer } from "../../src/kubernetes/access.ts";
 import { Backoff, pause } from "../../src/kubernetes/backoff.ts";
 import { ApiClient, type WatchEvent } from "../../src/kubernetes/client.ts";
 import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
-import { FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
-import { temporaryDir, within } from "../support/temp.ts";
-
-function slice(name: string, over: Partial<ResourceSlice["spec"]> = {}) {
-  return {
-    apiVersion: "resource.k8s.io/v1",
-    kind: "ResourceSlice",
-    metadata: { name },
-    spec: {
-      driver: "d.example",
-      nodeName: "n1",
-      pool: { name: "n1", generation: 1, resourceSliceCount: 1 },
-      devices: [],
-      ...over,
-    },
-  };
-}
-
-async function withServer(run: (api: FakeApiServer, client: ApiClient, dir: string) => Promise<void>): Promise<void> {
-  using dir = temporaryDir();
-  await using api = await FakeApiServer.start(join(dir.path, "sa"));
-  const client = new ApiClient(api.access);
-  try {
-    await run(api, client, dir.path);
-  } finally {
-    client.close();
-  }
-}
+import { SLICES } from "../../sim/api_server/server.ts";
+import { sliceObject as slice, withApiServer } from "../support/api_server.ts";
+import { within } from "../support/temp.ts";
 
 Deno.test("inClusterServer() puts an IPv6 address into brackets and knows when it is not in a cluster", () => {
   equal(
@@ -47,7 +22,7 @@ Deno.test("inClusterServer() puts an IPv6 address into brackets and knows when i
 });
 
 Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's words as a value", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     const made = await client.call<ResourceSlice>("POST", SLICES_PATH, { body: slice("a") });
     ok(made.ok, JSON.stringify(made));
     const stale = made.value;
@@ -67,7 +42,7 @@ Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's
   }));
 
 Deno.test("ApiClient lists with a field selector and follows what happens from there", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     api.store.create(SLICES, slice("ours"));
     api.store.create(SLICES, slice("theirs", { nodeName: "n2" }));
     const query = { fieldSelector: "spec.driver=d.example,spec.nodeName=n1" };
@@ -97,7 +72,7 @@ Deno.test("ApiClient lists with a field selector and follows what happens from t
   }));
 
 Deno.test("ApiClient says why a watch ended: too old a version, or a connection that was cut", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     for (let i = 0; i < 300; i++) {
       api.store.create(SLICES, slice(`s${i}`));
       api.store.delete(SLICES, `s${i}`);
@@ -114,7 +89,7 @@ Deno.test("ApiClient says why a watch ended: too old a version, or a connection 
   }));
 
 Deno.test("ApiClient reads the token for each request, and a 401 once more", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     ok((await client.call("GET", SLICES_PATH)).ok);
     api.rotateToken();
     ok((await client.call("GET", SLICES_PATH)).ok);
@@ -128,7 +103,7 @@ Deno.test("ApiClient reads the token for each request, and a 401 once more", () 
   }));
 
 Deno.test("ApiClient gives a value when the server is down, silent, overloaded, or somebody else's", () =>
-  withServer(async (api, client, dir) => {
+  withApiServer(async (api, client, dir) => {
     api.fault = { kind: "error", status: 429, retryAfterSeconds: 7 };
     const busy = await client.call("GET", SLICES_PATH);
     ok(!busy.ok);

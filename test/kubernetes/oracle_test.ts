@@ -1,26 +1,17 @@
 import { deepEqual, equal, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { ApiException, KubeConfig, ResourceV1Api, Watch } from "@kubernetes/client-node";
 import type { ApiAccess } from "../../src/kubernetes/access.ts";
-import { ApiClient, type ApiError } from "../../src/kubernetes/client.ts";
+import type { ApiClient, ApiError } from "../../src/kubernetes/client.ts";
 import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
-import { FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { type FakeApiServer, SLICES } from "../../sim/api_server/server.ts";
+import { sliceObject as slice, withApiServer } from "../support/api_server.ts";
+import { within } from "../support/temp.ts";
 
 const FIELDS = "spec.driver=d.example,spec.nodeName=n1";
 
 /** What a client sees of a collection: type, name and resource version of each event. */
 type Seen = readonly [string, string, string];
-
-function slice(name: string, nodeName = "n1") {
-  return {
-    apiVersion: "resource.k8s.io/v1",
-    kind: "ResourceSlice",
-    metadata: { name },
-    spec: { driver: "d.example", nodeName, pool: { name: "n1", generation: 1, resourceSliceCount: 1 }, devices: [] },
-  };
-}
 
 /** The reference client, with the token that is in the file now. */
 function reference({ server, caFile, tokenFile }: ApiAccess): KubeConfig {
@@ -62,22 +53,13 @@ function oracle(
     // The reference client keeps connections and timers of its own.
     sanitizeOps: false,
     sanitizeResources: false,
-    async fn() {
-      using dir = temporaryDir();
-      await using api = await FakeApiServer.start(join(dir.path, "sa"));
-      const client = new ApiClient(api.access);
-      try {
-        await run(api, client);
-      } finally {
-        client.close();
-      }
-    },
+    fn: () => withApiServer(run),
   });
 }
 
 oracle("our client and the reference client list the same, and watch the same from there", async (api, client) => {
   for (const [name, node] of [["a", "n1"], ["b", "n2"], ["c", "n1"]] as const) {
-    api.store.create(SLICES, slice(name, node));
+    api.store.create(SLICES, slice(name, { nodeName: node }));
   }
   const config = reference(api.access);
   const theirs = await config.makeApiClient(ResourceV1Api).listResourceSlice({ fieldSelector: FIELDS });
@@ -108,7 +90,7 @@ oracle("our client and the reference client list the same, and watch the same fr
   }, () => {});
   await api.waitFor(() => api.watches === 2, "both watches");
   api.store.create(SLICES, slice("d"));
-  api.store.create(SLICES, slice("e", "n2"));
+  api.store.create(SLICES, slice("e", { nodeName: "n2" }));
   api.store.update(SLICES, "a", slice("a"));
   api.store.delete(SLICES, "d");
   await within(both.promise, "the last event at both");

@@ -1,23 +1,12 @@
 import { deepEqual, equal, ok } from "@std/assert";
-import { join } from "node:path";
-import { ApiClient } from "../../src/kubernetes/client.ts";
+import type { ApiClient } from "../../src/kubernetes/client.ts";
 import { listPages } from "../../src/kubernetes/pages.ts";
 import { type ApiObject, Reflector } from "../../src/kubernetes/reflector.ts";
-import { FakeApiServer, NODES, PODS } from "../../sim/api_server/server.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { type FakeApiServer, NODES, PODS } from "../../sim/api_server/server.ts";
+import { withApiServer } from "../support/api_server.ts";
+import { within } from "../support/temp.ts";
 
 const never = new AbortController().signal;
-
-async function withServer(run: (api: FakeApiServer, client: ApiClient) => Promise<void>): Promise<void> {
-  using dir = temporaryDir();
-  await using api = await FakeApiServer.start(join(dir.path, "sa"));
-  const client = new ApiClient(api.access);
-  try {
-    await run(api, client);
-  } finally {
-    client.close();
-  }
-}
 
 function fill(api: FakeApiServer, count: number): void {
   for (let i = 0; i < count; i++) api.store.create(NODES, { metadata: { name: `n${String(i).padStart(2, "0")}` } });
@@ -30,7 +19,7 @@ const reflector = (client: ApiClient) =>
   });
 
 Deno.test("listPages() reads a collection in pages of one version", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     fill(api, 7);
     const names: string[] = [];
     const add = (item: ApiObject) => {
@@ -46,7 +35,7 @@ Deno.test("listPages() reads a collection in pages of one version", () =>
   }));
 
 Deno.test("listPages() starts again when the continue token has expired, and gives up when that goes on", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     fill(api, 5);
     let names: string[] = [];
     let expiries = 1;
@@ -65,7 +54,7 @@ Deno.test("listPages() starts again when the continue token has expired, and giv
   }));
 
 Deno.test("listPages() asks a busy server again after what it says, and not one that is away or refuses", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     fill(api, 1);
     const sink = { add: () => {}, restart: () => {} };
     api.fault = { kind: "error", status: 429, retryAfterSeconds: 0 };
@@ -84,7 +73,7 @@ Deno.test("listPages() asks a busy server again after what it says, and not one 
   }));
 
 Deno.test("listPages() selects by fields and labels; a namespaced path gives its namespace alone", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     const pod = (name: string, phase: string) => ({ metadata: { name, labels: { app: name } }, status: { phase } });
     api.store.create(PODS, pod("a", "Running"), "x");
     api.store.create(PODS, pod("b", "Failed"), "x");
@@ -101,7 +90,7 @@ Deno.test("listPages() selects by fields and labels; a namespaced path gives its
   }));
 
 Deno.test("Reflector keeps what its function makes of each object, and follows what happens", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     fill(api, 2);
     const nodes = reflector(client);
     await nodes.list(never);
@@ -128,7 +117,7 @@ Deno.test("Reflector keeps what its function makes of each object, and follows w
   }));
 
 Deno.test("Reflector reads the collection again when its watch breaks, and keeps what it knew meanwhile", () =>
-  withServer(async (api, client) => {
+  withApiServer(async (api, client) => {
     fill(api, 1);
     const nodes = reflector(client);
     await nodes.list(never);

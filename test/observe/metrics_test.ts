@@ -10,7 +10,9 @@ import { draSpec } from "../support/dra.ts";
 import { after, hca, HOST, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
 import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, rig, servePods, withCounters } from "../support/rig.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, rig, servePods, withCounters } from "../support/rig.ts";
+import { run } from "../support/run.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 
@@ -101,10 +103,7 @@ Deno.test({
   name: "/metrics is clean for promtool check metrics",
   ...needs("promtool"),
   fn: async () => {
-    using dir = temporaryDir();
-    const socket = join(dir.path, "pods.sock");
-    await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0"])] }));
-    await using plugin = await rig({ host: VFS, podResources: socket });
+    await using plugin = await rig({ host: VFS, pods: [pod("ns", "mpi-0", ["mlx5_0"])] });
     await plugin.registered();
     await plugin.kubelet.admit({ name: "pod-1", resource: RESOURCE, count: 1 });
     await plugin.host.carrierLost("mlx5_0", 1);
@@ -117,11 +116,7 @@ Deno.test({
 });
 
 Deno.test("/metrics survives labels from a hostile machine and a hostile cluster", async () => {
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
-  const name = 'a"b\\c\nd';
-  await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", name, ["mlx5_0"])] }));
-  await using plugin = await rig({ host: VFS, podResources: socket });
+  await using plugin = await rig({ host: VFS, pods: [pod("ns", 'a"b\\c\nd', ["mlx5_0"])] });
   await plugin.registered();
   await plugin.host.setAttribute("mlx5_0", "fw_ver", 'x"} 1\\');
   await plugin.agent.scan("SIGHUP");
@@ -135,7 +130,7 @@ Deno.test("with --pod-resources the metrics say which pod holds which device, an
   using dir = temporaryDir();
   const socket = join(dir.path, "pods.sock");
   const others = pod("ns", "gpu-0", ["gpu0"], "nvidia.com/gpu");
-  const pods = () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0", "mlx5_1"]), others] });
+  const pods = () => [pod("ns", "mpi-0", ["mlx5_0", "mlx5_1"]), others];
   await using plugin = await rig({ host: VFS, podResources: socket });
   await plugin.registered();
   const before = parse((await plugin.get("/metrics")).body);
@@ -185,13 +180,9 @@ Deno.test("a device of a claim counts for its HCA's containers, and another driv
 });
 
 Deno.test("a share counts for its HCA's containers, and a port that goes down and up counts twice", async () => {
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
   const shared = { ...DEFAULT_SPEC, mode: { kind: "shared", shares: 4, of: "one" } } as const;
-  await using _pods = await servePods(socket, () => ({
-    pod_resources: [pod("ns", "a", ["mlx5_0::0", "mlx5_0::1"]), pod("ns", "b", ["mlx5_0::2"])],
-  }));
-  await using plugin = await rig({ host: withCounters(2), podResources: socket, specs: [shared] });
+  const pods = [pod("ns", "a", ["mlx5_0::0", "mlx5_0::1"]), pod("ns", "b", ["mlx5_0::2"])];
+  await using plugin = await rig({ host: withCounters(2), pods, specs: [shared] });
   await plugin.registered();
   const port = (state: string) => ({ inventory }: typeof plugin.agent.state) =>
     inventory?.snapshot.hcas[0]?.ports[0]?.state === state;
@@ -215,7 +206,7 @@ Deno.test("an HCA whose counters hang is skipped and counted, and the others are
   // A named pipe that has a writer: it can be opened at once, and reading waits, as sysfs waits for firmware.
   const path = join(plugin.host.hcaPath("mlx5_3"), "ports/1/counters/port_rcv_data");
   await plugin.host.removeFile("class/infiniband/mlx5_3/ports/1/counters/port_rcv_data", { quiet: true });
-  equal(spawnSync("mkfifo", [path]).status, 0);
+  run("mkfifo", [path]);
   const writer = await Deno.open(path, { read: true, write: true });
   const counters = new PortCounters({ sysfs: plugin.host.sysfsRoot, deadlineMs: 2_000 });
   const hcas = plugin.agent.state.inventory!.snapshot.hcas;
@@ -250,10 +241,7 @@ Deno.test("the dashboard asks only for metrics that exist", async () => {
   for (const name of asked) ok(known.has(name), `the dashboard asks for ${name}`);
 
   // … and what the table promises is on a plugin's /metrics, apart from what other hardware and settings would add.
-  using dir = temporaryDir();
-  const socket = join(dir.path, "pods.sock");
-  await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ns", "mpi-0", ["mlx5_0"])] }));
-  await using plugin = await rig({ host: VFS, podResources: socket });
+  await using plugin = await rig({ host: VFS, pods: [pod("ns", "mpi-0", ["mlx5_0"])] });
   await plugin.registered();
   const { families } = parse((await plugin.get("/metrics")).body);
   for (const { name } of Object.values(PLUGIN_FAMILIES)) ok(families.has(name), `${name} is not on /metrics`);

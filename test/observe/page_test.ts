@@ -13,13 +13,16 @@ import { statusModel } from "../../src/observe/page_model.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { hca, pci, port, snapshot } from "../support/hcas.ts";
 import { needs } from "../support/need.ts";
-import { temporaryDir, within } from "../support/temp.ts";
-import { pod, RESOURCE, type Rig, rig, servePods } from "../support/rig.ts";
+import { within } from "../support/temp.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, type Rig, rig } from "../support/rig.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 const SHOTS = fileURLToPath(new URL("../../test-output/", import.meta.url));
 /** Milliseconds: for a browser on a busy machine. Nothing is measured. */
 const PATIENCE = 30_000;
+
+const PODS = [pod("ml", "train-0", ["mlx5_0"])];
 
 /** Text as no machine and no cluster should have it. */
 const HOSTILE = `<script>alert(1)</script><img src=x onerror=alert(1)>"'&`;
@@ -225,10 +228,7 @@ Deno.test({
   name: "Chromium: the page shows a port going down without a reload, and keeps the reader's place",
   ...BROWSER,
   fn: async () => {
-    using dir = temporaryDir();
-    const socket = join(dir.path, "pods.sock");
-    await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ml", "train-0", ["mlx5_0"])] }));
-    await using plugin = await rig({ host: VFS, podResources: socket });
+    await using plugin = await rig({ host: VFS, pods: PODS });
     await plugin.registered();
     await withPage({}, plugin.url, async (page) => {
       const complaints: string[] = [];
@@ -265,9 +265,6 @@ Deno.test({
   name: "Chromium: axe-core finds nothing to complain about, in light and dark, wide and narrow",
   ...BROWSER,
   fn: async () => {
-    using dir = temporaryDir();
-    const socket = join(dir.path, "pods.sock");
-    await using _pods = await servePods(socket, () => ({ pod_resources: [pod("ml", "train-0", ["mlx5_0"])] }));
     const specs = [
       { ...DEFAULT_SPEC, select: [{ pfs: [{ pf: "ens1f0np0", vfs: null }] }, { hcas: ["mlx5_0"] }] },
       {
@@ -277,7 +274,7 @@ Deno.test({
         health: { ...DEFAULT_SPEC.health, policy: "port-active" as const },
       },
     ];
-    await using plugin = await rig({ host: VFS, specs, podResources: socket });
+    await using plugin = await rig({ host: VFS, specs, pods: PODS });
     await plugin.registered();
     await plugin.host.hideUverbsNode("mlx5_0");
     await plugin.host.carrierLost("mlx5_3", 1);

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { pod, RESOURCE, servePods } from "../support/rig.ts";
+import { RESOURCE } from "../support/kubelet.ts";
+import { pod, servePods } from "../support/rig.ts";
 
 async function holdersOf(socket: string) {
   const answer = await podsByDevice(socket, 60_000);
@@ -17,7 +18,7 @@ Deno.test("podsByDevice() turns the kubelet's list round: by resource and device
   using dir = temporaryDir();
   const socket = join(dir.path, "s");
   const pods = [pod("a", "one", ["mlx5_0", "mlx5_1"]), pod("b", "two", ["mlx5_1"]), pod("c", "gpu", ["0"], "x/gpu")];
-  await using _ = await servePods(socket, () => ({ pod_resources: pods }));
+  await using _ = await servePods(socket, () => pods);
   const holders = await holdersOf(socket);
   deepEqual([...holders.keys()], [RESOURCE, "x/gpu"]);
   const held = holders.get(RESOURCE)!;
@@ -29,7 +30,7 @@ Deno.test("podsByDevice() takes an answer of several MiB, as thousands of shares
   using dir = temporaryDir();
   const socket = join(dir.path, "s");
   const ids = Array.from({ length: 100_000 }, (_, n) => `a-rather-long-device-identifier-of-the-share-number-${n}`);
-  await using _ = await servePods(socket, () => ({ pod_resources: [pod("a", "one", ids)] }));
+  await using _ = await servePods(socket, () => [pod("a", "one", ids)]);
   equal((await holdersOf(socket)).get(RESOURCE)?.size, ids.length);
 });
 

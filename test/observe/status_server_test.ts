@@ -1,9 +1,6 @@
 import { equal, match, ok } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { EventStreams } from "../../src/observe/event_streams.ts";
 import { HttpServer, openStream } from "../../src/observe/http.ts";
 import { SILENT } from "../../src/text/log.ts";
@@ -109,35 +106,3 @@ Deno.test("a page that does not read is cut off, one that reads gets the latest 
   await streams.close();
   await server.close();
 });
-
-Deno.test("nothing of the HTTP server is loaded without --http", () => {
-  const entry = fileURLToPath(new URL("../../src/cli/run.ts", import.meta.url));
-  const { stdout, stderr } = spawnSync(process.execPath, ["info", "--json", entry], { encoding: "utf8" });
-  ok(stdout !== "", stderr);
-  const { roots, modules } = JSON.parse(stdout) as Graph;
-  const byName = new Map(modules.map((one) => [one.specifier, one]));
-  const loaded = new Set<string>();
-  const visit = (name: string) => {
-    if (loaded.has(name)) return;
-    loaded.add(name);
-    for (const { specifier, code, isDynamic } of byName.get(name)?.dependencies ?? []) {
-      if (isDynamic !== true && code !== undefined) visit(code.specifier ?? specifier);
-    }
-  };
-  for (const root of roots) visit(root);
-  ok(loaded.size > 20, "the graph was walked");
-  const unwanted = [...loaded].filter((name) => /prom-client|hono|statusServer|node:http$/.test(name));
-  equal(unwanted.join("\n"), "");
-});
-
-interface Graph {
-  readonly roots: readonly string[];
-  readonly modules: readonly {
-    readonly specifier: string;
-    readonly dependencies?: readonly {
-      readonly specifier: string;
-      readonly code?: { readonly specifier?: string };
-      readonly isDynamic?: boolean;
-    }[];
-  }[];
-}

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { cdiKind, cdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { offered } from "../support/kubelet.ts";
 import { hca, HOST, poolState, port, spec } from "../support/hcas.ts";
 import { QUICK_HEALTH, world } from "../support/world.ts";
 
@@ -65,7 +66,7 @@ Deno.test("CDI specs are written before they are named, follow the host, and go 
   const one = await world({ host: "connectx-roce-vfs", specs: withCdi });
   const dir = join(one.dir, "cdi");
   try {
-    await one.kubelet.waitFor((state) => state.resources[DEFAULT_SPEC.name]?.allocatable === 10, { what: "ten HCAs" });
+    await offered(one.kubelet, 10);
     const files = () => readdirSync(dir).sort();
     deepEqual(files(), ["rdma-device-plugin_tencent.com_rdma.json"]);
     const text = () => readFileSync(join(dir, files()[0]!), "utf8");
@@ -81,9 +82,7 @@ Deno.test("CDI specs are written before they are named, follow the host, and go 
     // The kubelet has been given names of the former one a moment ago, and may not have recorded them.
     const former = "rdma-device-plugin_tencent.com_rdma.json";
     deepEqual(files(), ["rdma-device-plugin_example.com_other.json", former]);
-    await one.kubelet.waitFor((state) => state.resources["example.com/other"]?.allocatable === 10, {
-      what: "the other",
-    });
+    await offered(one.kubelet, 10, "example.com/other");
     await one.agent.close();
     deepEqual(files(), [former]);
   } finally {

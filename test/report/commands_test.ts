@@ -2,6 +2,7 @@ import { deepEqual, equal, match } from "@std/assert";
 import { join } from "node:path";
 import { readReports } from "../../src/doctor/report_facts.ts";
 import { FakeApiServer, NODES } from "../../sim/api_server/server.ts";
+import { apiFlags } from "../support/api_server.ts";
 import { directory } from "../support/report_rig.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir } from "../support/temp.ts";
@@ -25,8 +26,7 @@ Deno.test("the program reports with the flags that say so, and serves without an
   await using place = onHost("connectx-roce-vfs");
   await using api = await FakeApiServer.start(join(place.dir, "sa"));
   api.store.create(NODES, { metadata: { name: "node-1" } });
-  const { server, caFile, tokenFile } = api.access;
-  const access = [`--kube-api=${server}`, `--kube-ca-file=${caFile}`, `--kube-token-file=${tokenFile}`];
+  const access = apiFlags(api);
   const features = directory(place.dir, "features.d");
   const flags = ["--kubernetes-events", "--node-labels", `--nfd-features=${features}`, "--node-name=node-1"];
   place.start(...access, ...flags);

@@ -2,18 +2,14 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { EVENTS, NODES } from "../../sim/api_server/server.ts";
+import { offered, RESOURCE } from "../support/kubelet.ts";
 import { NODE, ReportRig } from "../support/report_rig.ts";
 import { QUICK_HEALTH } from "../support/world.ts";
 
 const HOST = "connectx-roce-vfs";
-const RESOURCE = DEFAULT_SPEC.name;
 
 /** Milliseconds since the epoch of a condition's transition. */
 const transition = (one: { lastTransitionTime?: string }) => Date.parse(one.lastTransitionTime ?? "");
-
-/** Resolves when the kubelet has the list: gRPC clients that are closed while they connect leave timers behind. */
-const offered = (rig: ReportRig, count: number) =>
-  rig.world.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count, { what: `${count} devices` });
 
 Deno.test("a port goes down and comes back: the condition, an event on the node, one on the pod that has it", async () => {
   await using rig = await ReportRig.start({ host: HOST });
@@ -97,7 +93,7 @@ Deno.test("while the API server is away pods are served, and then it gets the la
     await down();
     await up();
   }
-  await rig.logged(/Cannot write the condition RDMAReady: .*tried again/);
+  await rig.log.logged(/Cannot write the condition RDMAReady: .*tried again/);
   await kubelet.admit({ name: "meanwhile", resource: RESOURCE, count: 1 });
   await down();
   const writes = rig.api.store.writes.get(EVENTS) ?? 0;
@@ -107,7 +103,7 @@ Deno.test("while the API server is away pods are served, and then it gets the la
   ok(transition(now) >= transition(first));
   await rig.api.waitFor(() => rig.events("RDMADeviceUnhealthy")[0]?.series?.count === 6, "one series of six");
   equal(rig.events("RDMADeviceUnhealthy").length, 1);
-  await rig.logged(/the condition RDMAReady: written again/);
+  await rig.log.logged(/the condition RDMAReady: written again/);
 });
 
 Deno.test("a plugin that starts again on a node as it left it writes nothing; a transition keeps its time", async () => {
@@ -154,9 +150,9 @@ Deno.test("events that the server refuses are given up, and neither the conditio
   const hca = rig.world.agent.state.inventory!.snapshot.hcas[0]!;
   for (const { number } of hca.ports) await rig.world.host.carrierLost(hca.name, number);
   await rig.ready("False");
-  await rig.logged(/an event \(RDMADeviceUnhealthy of Node node-1\) is given up: .*forbidden/);
+  await rig.log.logged(/an event \(RDMADeviceUnhealthy of Node node-1\) is given up: .*forbidden/);
   // One line for all that are refused, and each is tried once.
-  equal(rig.lines.filter((one) => one.includes("is given up")).length, 1);
+  equal(rig.log.lines.filter((one) => one.includes("is given up")).length, 1);
   ok(rig.api.requests.filter((one) => one.method === "POST").length <= 2);
 });
 
@@ -167,7 +163,7 @@ Deno.test("a condition that may not be written is tried again, and there when th
       api.fault = { kind: "forbidden", verb: "PATCH", resource: "nodes" };
     },
   });
-  await rig.logged(/Cannot write the condition RDMAReady: .*forbidden.*apply the ClusterRole/);
+  await rig.log.logged(/Cannot write the condition RDMAReady: .*forbidden.*apply the ClusterRole/);
   rig.api.fault = null;
   await rig.ready("True");
 });
@@ -196,11 +192,12 @@ Deno.test("adapters that are in no resource are one event, and a node without ad
     }, "the event");
     deepEqual(more, []);
     match(event!.note, /^mlx5_0 is in no resource: its link layer is Ethernet, wanted: InfiniBand; mlx5_1/);
-    await offered(rig, 0);
+    // gRPC clients that are closed while they connect leave timers behind.
+    await offered(rig.world.kubelet, 0);
   }
   await using none = await ReportRig.start({ host: "empty" });
   await none.api.waitFor(() => none.api.requests.length > 0, "it reads the node");
-  await offered(none, 0);
+  await offered(none.world.kubelet, 0);
   equal(none.condition, undefined);
   deepEqual(none.api.writes(), []);
 });
@@ -229,7 +226,7 @@ Deno.test("an API server in a bad state gets no more than its share, and what it
   }
   rig.api.expireToken();
   for (const { number } of hca.ports) await rig.world.host.carrierLost(hca.name, number);
-  await rig.logged(/Unauthorized/);
+  await rig.log.logged(/Unauthorized/);
   rig.api.rotateToken();
   await rig.ready("False");
   ok(!rig.api.requests.some((one) => one.path.startsWith(SLICES_PATH)));

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { Discovery } from "../../src/hca/discover.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import { openVerbs } from "../../src/hca/verbs.ts";
+import { eventually } from "../support/eventually.ts";
 import { ms } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { finished, start, succeeded } from "./commands.ts";
@@ -71,13 +72,9 @@ export const allocationChecks: readonly Check[] = [
 export const PING_PONG_PORT = 18515;
 
 /** Resolves when a TCP socket listens on the port. /proc tells no news of itself, so it is asked until then. */
-export async function listening(port: number, limitMs = 5_000): Promise<void> {
+export async function listening(port: number, timeoutMs = 5_000): Promise<void> {
   // Second column of /proc/net/tcp: address and port in hex; state 0A is LISTEN.
   const row = new RegExp(`^ *\\d+: \\w+:${port.toString(16).toUpperCase().padStart(4, "0")} \\S+ 0A `, "m");
-  const limit = performance.now() + limitMs;
   const listens = () => ["/proc/net/tcp", "/proc/net/tcp6"].some((file) => row.test(readFileSync(file, "utf8")));
-  while (!listens()) {
-    if (performance.now() > limit) throw new Error(`nobody listens on port ${port} after ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await eventually(listens, `a listener on port ${port}`, { timeoutMs });
 }

@@ -8,7 +8,8 @@ import { readFileSync } from "node:fs";
 import { type Bench, ms, RESOURCE } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { listening, PING_PONG_PORT } from "./checks_allocate.ts";
-import { descriptors, finished, isVerbs, must, start, succeeded } from "./commands.ts";
+import { openFiles } from "../support/process_figures.ts";
+import { finished, isVerbs, must, start, succeeded } from "./commands.ts";
 import { runInside } from "./container.ts";
 
 /** More than a removal takes on this machine, and less than anybody would wait. Milliseconds. */
@@ -77,7 +78,7 @@ export const changeChecks: readonly Check[] = [
       await bench.withPod("rxe1", async (pod) => {
         const holder = runInside(pod, ["ibv_rc_pingpong", "-d", "rxe1", "-g", "0"]);
         await listening(PING_PONG_PORT);
-        ok(descriptors(holder.child.pid ?? 0).some(isVerbs), "an open context does not show in /proc");
+        ok(openFiles(holder.child.pid ?? 0).some(isVerbs), "an open context does not show in /proc");
         let removed = false;
         const removal = start("rdma link delete rxe1".split(" "));
         try {

@@ -9,7 +9,8 @@ import process from "node:process";
 import { KUBELET_DIR, makeLink, ms, RESOURCE, Skip } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { swapCheck } from "./checks_change.ts";
-import { descriptors, finished, isVerbs, must, start } from "./commands.ts";
+import { openFiles } from "../support/process_figures.ts";
+import { finished, isVerbs, must, start } from "./commands.ts";
 import { NET_MODULES, RDMA_MODULES } from "./modules.ts";
 
 const begin: readonly Check[] = [
@@ -44,7 +45,7 @@ const end: readonly Check[] = [
   {
     name: "the plugin never opened a verbs context",
     run(bench) {
-      const open = descriptors(bench.plugin.pid);
+      const open = openFiles(bench.plugin.pid);
       bench.note(`its descriptors: ${count(open)}`);
       deepEqual(open.filter(isVerbs), []);
       return Promise.resolve();

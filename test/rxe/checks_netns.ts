@@ -5,6 +5,7 @@
  */
 import { equal, match } from "@std/assert";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
+import { eventually } from "../support/eventually.ts";
 import { Skip } from "./bench.ts";
 import type { Check } from "./checks.ts";
 import { finished, must, start } from "./commands.ts";
@@ -41,10 +42,14 @@ export const netnsChecks: readonly Check[] = [
 ];
 
 async function untilShared(): Promise<void> {
-  for (let left = 50;; left--) {
-    const ran = await finished(start("rdma system set netns shared".split(" ")));
-    if (ran.status === 0) return;
-    if (left === 0) throw new Error(`the RDMA net namespace mode stays exclusive: ${ran.stderr}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  let words = "";
+  await eventually(
+    async () => {
+      const ran = await finished(start("rdma system set netns shared".split(" ")));
+      words = ran.stderr;
+      return ran.status === 0;
+    },
+    () => `the RDMA net namespace mode to be shared: ${words}`,
+    { timeoutMs: 5_000, everyMs: 100 },
+  );
 }

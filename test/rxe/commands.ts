@@ -5,8 +5,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
+import { within } from "../support/temp.ts";
 
 /** A program that ended, or was ended. */
 export interface Ran {
@@ -48,13 +48,8 @@ export function start(command: readonly string[], env: Readonly<Record<string, s
  * @throws {Error} when it has not ended in time; it is killed, which a process that hangs in the kernel survives
  */
 export async function finished(running: Running, limitMs = 10_000): Promise<Ran> {
-  const late = Promise.withResolvers<null>();
-  const limit = setTimeout(() => late.resolve(null), limitMs);
-  const ran = await Promise.race([running.ended, late.promise]);
-  clearTimeout(limit);
-  if (ran !== null) return ran;
-  running.child.kill("SIGKILL");
-  throw new Error(`${running.child.spawnargs.join(" ")} has not ended after ${limitMs} ms`);
+  const command = running.child.spawnargs.join(" ");
+  return await within(running.ended, `the end of ${command}`, limitMs).finally(() => running.child.kill("SIGKILL"));
 }
 
 /**
@@ -69,18 +64,6 @@ export async function must(line: string, limitMs?: number): Promise<Ran> {
 export function succeeded(ran: Ran): Ran {
   if (ran.status !== 0) throw new Error(`${ran.command} ended with status ${ran.status}: ${ran.stderr}${ran.stdout}`);
   return ran;
-}
-
-/** What the file descriptors of a process are: paths, "socket:[…]", "anon_inode:…". */
-export function descriptors(pid: number): readonly string[] {
-  const dir = `/proc/${pid}/fd`;
-  return readdirSync(dir).flatMap((fd) => {
-    try {
-      return [readlinkSync(`${dir}/${fd}`)];
-    } catch {
-      return []; // closed between the listing and the question
-    }
-  });
 }
 
 /** Whether a file descriptor holds on to an HCA: one of its nodes, or the event file of a verbs context. */

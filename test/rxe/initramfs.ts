@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, realpathSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { type Kernel, moduleFiles, text } from "./kernel.ts";
+import { ROOT } from "../support/root.ts";
+import { type Kernel, moduleFiles } from "./kernel.ts";
 import { NET_MODULES, RDMA_MODULES } from "./modules.ts";
+import { run } from "../support/run.ts";
 
 /** Programs besides busybox and Deno. */
 const PROGRAMS = ["ip", "rdma", "kmod", "ibv_devinfo", "ibv_devices", "ibv_rc_pingpong"];
@@ -25,8 +25,6 @@ const DENO_DIR = "deno";
 /** What starts in the guest, from the project's root. */
 const ENTRIES = ["mod.ts", "test/rxe/inside.ts"];
 
-const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
-
 /**
  * Builds the archive at `out`.
  *
@@ -37,7 +35,7 @@ export function buildInitramfs(kernel: Kernel, work: string, out: string): numbe
   const root = join(work, "root");
   const add = (path: string, source: string) => link(source, join(root, path));
 
-  add("init", join(PROJECT, "test/rxe/init.sh"));
+  add("init", join(ROOT, "test/rxe/init.sh"));
   add("bin/busybox", which("busybox"));
   const deno = process.execPath;
   add("bin/deno", deno);
@@ -65,20 +63,20 @@ export function buildInitramfs(kernel: Kernel, work: string, out: string): numbe
 
 /** Every module that the entries import, the packages among them, and the files that are read at run time. */
 function addSources(add: (path: string, source: string) => void): void {
-  const { denoDir } = JSON.parse(text(process.execPath, ["info", "--json"])) as { denoDir: string };
-  for (const name of ["deno.json", "deno.lock"]) add(join(APP, name), join(PROJECT, name));
-  for (const name of readdirSync(join(PROJECT, "proto"))) add(join(APP, "proto", name), join(PROJECT, "proto", name));
+  const { denoDir } = JSON.parse(run(process.execPath, ["info", "--json"])) as { denoDir: string };
+  for (const name of ["deno.json", "deno.lock"]) add(join(APP, name), join(ROOT, name));
+  for (const name of readdirSync(join(ROOT, "proto"))) add(join(APP, "proto", name), join(ROOT, "proto", name));
   const added = new Set<string>();
   const once = (path: string, source: string) => {
     if (!added.has(path)) add(path, source);
     added.add(path);
   };
   for (const entry of ENTRIES) {
-    const graph = JSON.parse(text(process.execPath, ["info", "--json", entry], { cwd: PROJECT })) as Graph;
+    const graph = JSON.parse(run(process.execPath, ["info", "--json", entry], { cwd: ROOT })) as Graph;
     for (const { local, error } of graph.modules) {
       // What needs the module fails inside, with a sentence of its own; the rest can be shown all the same.
       if (error !== undefined) process.stderr.write(`${entry} goes into the guest incomplete: ${error}\n`);
-      if (local !== undefined && local !== null) once(join(APP, relative(PROJECT, local)), local);
+      if (local !== undefined && local !== null) once(join(APP, relative(ROOT, local)), local);
     }
     for (const { localPath } of Object.values(graph.npmPackages ?? {})) {
       if (!existsSync(localPath)) continue; // the lock file names packages for other platforms, too
@@ -104,7 +102,7 @@ function providerLibraries(): readonly string[] {
 }
 
 function libraryPath(soname: string): string {
-  const found = text("/sbin/ldconfig", ["-p"]).split("\n").find((line) => line.trim().startsWith(`${soname} `));
+  const found = run("/sbin/ldconfig", ["-p"]).split("\n").find((line) => line.trim().startsWith(`${soname} `));
   const path = found?.split("=> ")[1]?.trim();
   if (path === undefined) throw new Error(`Cannot find ${soname}; apt-get install -y libibverbs1 ibverbs-providers`);
   return path;
@@ -113,7 +111,7 @@ function libraryPath(soname: string): string {
 /** Shared libraries of ELF files, the loader included, each once. */
 function linked(files: readonly string[]): readonly string[] {
   // By way of xargs, because Deno takes its own path among a child's arguments for a call of itself, and rewrites it.
-  const said = text("xargs", ["ldd"], { input: files.join("\n") });
+  const said = run("xargs", ["ldd"], { input: files.join("\n") });
   return [...new Set([...said.matchAll(/(?:=> |^\t)(\/\S+) \(0x/gm)].map((match) => match[1]!))]
     .filter((file) => !files.includes(file));
 }
@@ -135,15 +133,6 @@ function link(source: string, at: string): void {
 
 /** The tree holds links to the real files, which cpio follows: nothing is copied twice. */
 function pack(root: string, out: string): number {
-  const { status, stderr } = spawnSync("bash", [
-    "-c",
-    `cd "$1" && find -L . | cpio -o -L -H newc --quiet > "$2"`,
-    "pack",
-    root,
-    out,
-  ], {
-    encoding: "utf8",
-  });
-  if (status !== 0) throw new Error(`Cannot pack the initramfs: ${stderr.trim()}`);
+  run("bash", ["-c", `cd "$1" && find -L . | cpio -o -L -H newc --quiet > "$2"`, "pack", root, out]);
   return statSync(out).size;
 }

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { run } from "../support/run.ts";
 
 /** An unpacked kernel package. */
 export interface Kernel {
@@ -29,7 +29,7 @@ const UNWANTED = ["sound", "drivers/gpu", "drivers/media", "drivers/staging", "d
  * @throws {Error} with what apt said when the package cannot be had
  */
 export function debianKernel(): Kernel {
-  const depends = text("apt-cache", ["depends", "linux-image-amd64"]);
+  const depends = run("apt-cache", ["depends", "linux-image-amd64"]);
   const name = depends.match(/Depends: (linux-image-\S+-amd64)/)?.[1];
   if (name === undefined) {
     throw new Error(`Cannot find Debian's kernel: apt knows no linux-image-amd64; run apt-get update. ${depends}`);
@@ -46,16 +46,16 @@ function unpack(name: string, release: string, root: string): void {
   const work = `${root}.${process.pid}`;
   mkdirSync(work, { recursive: true });
   try {
-    text("apt-get", ["download", "-o", "APT::Sandbox::User=root", name], { cwd: work });
+    run("apt-get", ["download", "-o", "APT::Sandbox::User=root", name], { cwd: work });
     const file = readdirSync(work).find((one) => one.endsWith(".deb"));
     if (file === undefined) throw new Error(`Cannot unpack ${name}: apt-get download left no file`);
     const modules = `./lib/modules/${release}`;
     const wanted = [`./boot/vmlinuz-${release}`, modules];
     const unwanted = UNWANTED.map((folder) => `--exclude=${modules}/kernel/${folder}`);
     const tar = `set -o pipefail; dpkg-deb --fsys-tarfile "$1" | tar -x "\${@:2}"`;
-    text("bash", ["-c", tar, "unpack", file, ...unwanted, ...wanted], { cwd: work });
+    run("bash", ["-c", tar, "unpack", file, ...unwanted, ...wanted], { cwd: work });
     rmSync(join(work, file));
-    text("depmod", ["-b", work, release]);
+    run("depmod", ["-b", work, release]);
     renameSync(work, root);
   } catch (error) {
     rmSync(work, { recursive: true, force: true });
@@ -66,23 +66,8 @@ function unpack(name: string, release: string, root: string): void {
 /** Modules and what they depend on, in the order in which they must be loaded, as paths below `kernel.root`. */
 export function moduleFiles(kernel: Kernel, modules: readonly string[]): readonly string[] {
   const shown = modules.map((module) =>
-    text("modprobe", ["-d", kernel.root, "-S", kernel.release, "--show-depends", module])
+    run("modprobe", ["-d", kernel.root, "-S", kernel.release, "--show-depends", module])
   );
   const files = shown.join("\n").split("\n").map((line) => line.match(/^insmod (\S+)/)?.[1] ?? "");
   return [...new Set(files.filter((file) => file !== ""))].map((file) => file.slice(kernel.root.length + 1));
-}
-
-/**
- * Runs a command and gives its standard output.
- * @throws {Error} with its words when it fails
- */
-export function text(command: string, args: readonly string[], options: { cwd?: string; input?: string } = {}): string {
-  const { status, stdout, stderr, error } = spawnSync(command, [...args], {
-    encoding: "utf8",
-    maxBuffer: 64 << 20,
-    ...options,
-  });
-  if (error !== undefined) throw new Error(`Cannot run ${command}: ${error.message}`, { cause: error });
-  if (status !== 0) throw new Error(`${command} ${args.slice(0, 4).join(" ")} … failed (${status}): ${stderr.trim()}`);
-  return stdout;
 }

@@ -4,9 +4,10 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { EventEmitter, once } from "node:events";
+import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { Waits } from "../../sim/waits.ts";
 
 /** One line of the plugin's log. */
 export interface LogLine {
@@ -19,7 +20,7 @@ export interface LogLine {
 export class Plugin {
   readonly #child: ChildProcess;
   readonly #lines: LogLine[] = [];
-  readonly #news = new EventEmitter().setMaxListeners(0);
+  readonly #waits = new Waits();
   readonly #ended: Promise<number | null>;
 
   /** Starts it with events from the kernel as the only reason to look: the timer would come after ten minutes. */
@@ -53,19 +54,12 @@ export class Plugin {
    * The first log line from number `since` on that `wanted` holds for.
    * @throws {Error} with the last lines when there is none in time
    */
-  async logged(what: string, wanted: (line: LogLine) => boolean, since = 0, limitMs = 10_000): Promise<LogLine> {
-    const giveUp = AbortSignal.timeout(limitMs);
-    for (let at = since;; at++) {
-      while (at >= this.#lines.length) {
-        try {
-          await once(this.#news, "line", { signal: giveUp });
-        } catch (cause) {
-          const last = this.#lines.slice(-6).map((line) => line.message).join(" | ");
-          throw new Error(`Cannot see ${what} in the plugin's log for ${limitMs} ms; it ends with: ${last}`, { cause });
-        }
-      }
-      if (wanted(this.#lines[at]!)) return this.#lines[at]!;
-    }
+  logged(what: string, wanted: (line: LogLine) => boolean, since = 0, limitMs = 10_000): Promise<LogLine> {
+    const message = (reason: string) => {
+      const last = this.#lines.slice(-6).map((line) => line.message).join(" | ");
+      return `Cannot see ${what} in the plugin's log: ${reason}; it ends with: ${last}`;
+    };
+    return this.#waits.until(() => this.#lines.slice(since).find(wanted), message, limitMs);
   }
 
   signal(name: "SIGSTOP" | "SIGCONT"): void {
@@ -91,6 +85,6 @@ export class Plugin {
       // a stack trace or a warning of the runtime: kept as it is
     }
     this.#lines.push(parsed);
-    this.#news.emit("line");
+    this.#waits.changed();
   }
 }

@@ -2,17 +2,16 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
+import { type FakeKubelet, type PluginProcess } from "../../sim/mod.ts";
 import { socketName } from "../../src/kubelet/socket_file.ts";
 import { LIMITS } from "../../src/observe/http.ts";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { type OnHost, onHost } from "../support/plugin.ts";
 import { afterScript, startBundle, startIn } from "../support/wrapped.ts";
 import { addresses, type Call, callsOf, changed, opened, traced } from "./trace.ts";
 
-const RESOURCE = DEFAULT_SPEC.name;
 const DOCS = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");
 
 /** Rows of the table below a heading of docs/security.md, cells trimmed. */
@@ -40,8 +39,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
   // What is not there cannot be written to, even by root. Libraries that a user prefers are looked for wherever that is.
   const own = ["-u", "LD_LIBRARY_PATH", "-u", "LD_PRELOAD"];
   const env = ["env", ...own, "DENO_DIR=/proc/none", `HOME=${join(place.dir, "home")}`];
-  await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const plugin = startBundle(program, [...env, ...traced(trace)], place, flags);
   await devices(kubelet, plugin, 1);
   await plugin.logged(/code=registered/);
@@ -53,7 +51,7 @@ async function life(place: OnHost, program: string, flags: readonly string[]): P
 }
 
 function devices(kubelet: FakeKubelet, plugin: PluginProcess, count: number): Promise<unknown> {
-  return kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === count)
+  return offered(kubelet, count)
     .catch((error: unknown) => Promise.reject(new Error(`${error}\n${plugin.log.join("\n")}`)));
 }
 
@@ -139,12 +137,10 @@ Deno.test({
 for (const umask of ["0000", "0777"]) {
   Deno.test(`the socket has the mode 0600 and a CDI spec 0644 under umask ${umask}`, async () => {
     await using place = onHost("connectx-ib-dual");
-    await using kubelet = new FakeKubelet({ dir: place.kubeletDir });
-    await kubelet.start();
+    await using kubelet = await fakeKubelet(place.kubeletDir);
     const cdiDir = join(place.dir, "cdi");
     mkdirSync(cdiDir);
-    const plugin = startIn(afterScript(`umask ${umask}`), place, ["--cdi", "--cdi-dir", cdiDir]);
-    await using _ended = { [Symbol.asyncDispose]: async () => void await plugin.stop() };
+    await using plugin = startIn(afterScript(`umask ${umask}`), place, ["--cdi", "--cdi-dir", cdiDir]);
     await devices(kubelet, plugin, 1);
     const mode = (path: string) => (lstatSync(path).mode & 0o7777).toString(8);
     equal(mode(join(place.kubeletDir, socketName(RESOURCE))), "600");

@@ -5,9 +5,8 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../support/root.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const CHART = "deploy/helm/rdma-device-plugin";
 export const GOLDEN = "test/golden/chart";
 

@@ -8,7 +8,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync
 import { join } from "node:path";
 import { parse } from "yaml";
 import { codesOf } from "../support/codes.ts";
-import { kustomize, manifestMistakes, podOf, ROOT } from "../support/manifests/files.ts";
+import { kustomize, manifestMistakes, podOf } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { needs } from "../support/need.ts";

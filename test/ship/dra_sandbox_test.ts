@@ -1,13 +1,13 @@
 import { deepEqual, doesNotMatch, match, ok, throws } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet } from "../../sim/mod.ts";
+import type { PluginProcess } from "../../sim/mod.ts";
 import { everyAddressBut } from "../support/addresses.ts";
 import { box, complaints } from "../support/box.ts";
 import { denyAllBut } from "../support/bundle.ts";
 import { intrude } from "../support/intruder.ts";
+import { fakeKubelet } from "../support/kubelet.ts";
 import { needs } from "../support/need.ts";
-import { within } from "../support/temp.ts";
 
 const ARGS = [
   "--sysfs-root=/host/sys",
@@ -20,49 +20,29 @@ const ARGS = [
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /** A network without any way out: what Deno lets pass ends at the kernel, and what it refuses never gets there. */
-async function started(server: string, settled: RegExp, ...narrowed: string[]): Promise<string> {
+async function started(server: string, ...narrowed: string[]): Promise<PluginProcess> {
   await using room = await box("broadcom-bnxt");
   for (const name of ["plugins_registry", "plugins/rdma.tencent.com"]) room.put(`/var/lib/kubelet/${name}/.keep`, "");
   room.put(`${ACCOUNT}/token`, "token");
   room.put(`${ACCOUNT}/ca.crt`, "");
-  const kubelet = new FakeKubelet({
-    dir: room.kubeletDir,
+  await using _kubelet = await fakeKubelet(room.kubeletDir, {
     podResourcesSocket: join(room.podResourcesDir, "kubelet.sock"),
   });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
-  const { output, child } = room.deno(
-    "run",
-    "--quiet",
-    "-P=image-dra",
-    ...narrowed,
-    "/app/rdma-device-plugin.mjs",
-    ...ARGS,
-    `--kube-api=${server}`,
-  );
-  const said = new Promise<void>((resolve) => {
-    const look = () => {
-      if (settled.test(output()) && /the DRA driver is served on/.test(output())) resolve();
-    };
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", look);
-    look();
-  });
-  const sockets = () => readdirSync(room.registryDir).includes("rdma.tencent.com-reg.sock");
-  await within(said, `${settled} in the log: ${output()}`).catch((error: unknown) => {
-    throw new Error(`${error}\n${output()}`);
-  });
+  const plugin = room.plugin("image-dra", [...ARGS, `--kube-api=${server}`], ...narrowed);
+  await plugin.logged(/the ResourceSlices are not up to date/);
+  await plugin.logged(/the DRA driver is served on/);
   // Where the driver is called is a path inside; a kubelet of this test, outside, could not dial it.
-  ok(sockets(), readdirSync(room.registryDir).join());
-  return output();
+  ok(readdirSync(room.registryDir).includes("rdma.tencent.com-reg.sock"), readdirSync(room.registryDir).join());
+  return plugin;
 }
 
 Deno.test({
   name: "the DRA driver registers and asks a private API server within the permission set image-dra",
   ...needs("root", "unshare"),
   async fn() {
-    const log = await started("https://10.96.0.1:443", /the ResourceSlices are not up to date/);
-    deepEqual(complaints(log), []);
-    match(log, /cannot be reached \(connect ENETUNREACH/);
+    const plugin = await started("https://10.96.0.1:443");
+    deepEqual(complaints(plugin), []);
+    match(plugin.log.join("\n"), /cannot be reached \(connect ENETUNREACH/);
   },
 });
 
@@ -70,7 +50,7 @@ Deno.test({
   name: "the permission set image-dra refuses an API server with a public address, and the log says so",
   ...needs("root", "unshare"),
   async fn() {
-    const log = await started("https://192.0.2.1:443", /the ResourceSlices are not up to date/);
+    const log = (await started("https://192.0.2.1:443")).log.join("\n");
     match(log, /net access/);
     doesNotMatch(log, /ENETUNREACH/);
   },
@@ -103,9 +83,9 @@ Deno.test({
   async fn() {
     const flag = denyAllBut(["10.96.0.1"]);
     deepEqual(allowedOf(await intrude(["-P=image-dra", flag])), [...ALLOWED, "connect to 10.96.0.1", "load a library"]);
-    const log = await started("https://10.96.0.1:443", /the ResourceSlices are not up to date/, flag);
-    deepEqual(complaints(log), []);
-    match(log, /cannot be reached \(connect ENETUNREACH/);
+    const plugin = await started("https://10.96.0.1:443", flag);
+    deepEqual(complaints(plugin), []);
+    match(plugin.log.join("\n"), /cannot be reached \(connect ENETUNREACH/);
   },
 });
 

@@ -1,7 +1,8 @@
 import { deepEqual, equal, match, ok, throws } from "@std/assert";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkFile, kustomize, manifestMistakes, podOf, ROOT, yamlFiles } from "../support/manifests/files.ts";
+import { checkFile, kustomize, manifestMistakes, podOf, yamlFiles } from "../support/manifests/files.ts";
+import { ROOT } from "../support/root.ts";
 import { documents, type Manifest } from "../support/manifests/schemas.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { needs } from "../support/need.ts";

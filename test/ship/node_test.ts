@@ -1,26 +1,14 @@
 import { deepEqual, equal, match } from "@std/assert";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
+import { PluginProcess } from "../../sim/mod.ts";
 import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
-import { temporaryDir, within } from "../support/temp.ts";
-
-const RESOURCE = "tencent.com/rdma";
-
-/** The bundle on Node.js, as the ppc64le image runs it. */
-function onNode(file: string, args: readonly string[]) {
-  const child: ChildProcess = spawn("node", [file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  const chunks: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on("data", (chunk: Uint8Array) => chunks.push(new TextDecoder().decode(chunk)));
-  }
-  const ended = new Promise<number | null>((done) => child.once("close", (code) => done(code)));
-  return { pid: child.pid!, ended, output: () => chunks.join("") };
-}
+import { temporaryDir } from "../support/temp.ts";
 
 Deno.test({
   name: "the bundle runs on Node.js: sysfs and looking instead of libibverbs and netlink, all else the same",
@@ -29,30 +17,23 @@ Deno.test({
     using dir = temporaryDir();
     const file = await bundle(dir.path);
     await using place = onHost("connectx-roce-vfs");
-    const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-    await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-    await kubelet.start();
+    await using kubelet = await fakeKubelet(place.kubeletDir);
     const roots = [`--sysfs-root=${place.host.sysfsRoot}`, `--dev-root=${place.host.devRoot}`];
-    const { pid, ended, output } = onNode(file, [...roots, `--kubelet-dir=${place.kubeletDir}`, "--rescan=1"]);
-    const allocatable = (n: number) =>
-      kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === n, {
-        what: `${n} HCAs`,
-      });
+    const plugin = new PluginProcess(["node", file, ...roots, `--kubelet-dir=${place.kubeletDir}`, "--rescan=1"]);
     try {
-      await allocatable(10);
+      await offered(kubelet, 10);
       const [answer] = await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
       equal(answer?.devices?.[0]?.host_path, "/dev/infiniband/uverbs0");
       await place.host.carrierLost("mlx5_1", 1);
-      await allocatable(9);
+      await offered(kubelet, 9);
       await place.host.portUp("mlx5_1", 1);
-      await allocatable(10);
+      await offered(kubelet, 10);
     } catch (error) {
-      throw new Error(`${error}\n${output()}`);
+      throw new Error(`${error}\n${plugin.log.join("\n")}`);
     } finally {
-      process.kill(pid, "SIGTERM");
-      equal(await within(ended, "the plugin's end"), 0, output());
+      equal((await plugin.stop()).code, 0, plugin.log.join("\n"));
     }
-    match(output(), /no events from netlink/);
+    match(plugin.log.join("\n"), /no events from netlink/);
     deepEqual(readdirSync(place.kubeletDir).filter((name) => name.startsWith("rdma-")), []);
   },
 });

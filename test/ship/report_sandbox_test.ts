@@ -1,34 +1,26 @@
 import { deepEqual, doesNotMatch, match } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { FakeKubelet } from "../../sim/mod.ts";
+import { fakeKubelet, offered } from "../support/kubelet.ts";
 import { box, complaints } from "../support/box.ts";
 import { needs } from "../support/need.ts";
-import { within } from "../support/temp.ts";
+import type { PermissionSet } from "../support/bundle.ts";
 
 const FEATURES = "/etc/kubernetes/node-feature-discovery/features.d";
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 const ROOTS = ["--sysfs-root=/host/sys", "--dev-root=/host/dev", "--rescan=1", "--node-name=n1"];
 
 /** Runs the plugin in a network without any way out until its log matches; gives the log and the feature file. */
-async function started(set: string, flags: readonly string[], settled: RegExp) {
+async function started(set: PermissionSet, flags: readonly string[], settled: RegExp) {
   await using room = await box("broadcom-bnxt");
   room.put(`${ACCOUNT}/token`, "token");
   room.put(`${ACCOUNT}/ca.crt`, "");
-  const kubelet = new FakeKubelet({ dir: room.kubeletDir });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
-  const program = ["run", "--quiet", `-P=${set}`, "/app/rdma-device-plugin.mjs"];
-  const { output, child } = room.deno(...program, ...ROOTS, ...flags);
-  const said = new Promise<void>((resolve) => {
-    const check = () => void (settled.test(output()) && resolve());
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", check);
-    check();
-  });
-  await within(said, `${settled} in the log: ${output()}`, 30_000);
-  await kubelet.waitFor(({ resources }) => resources["tencent.com/rdma"]?.allocatable === 2, { what: "two devices" });
+  await using kubelet = await fakeKubelet(room.kubeletDir);
+  const plugin = room.plugin(set, [...ROOTS, ...flags]);
+  await plugin.logged(settled);
+  await offered(kubelet, 2);
   const file = join(room.featureDir, "rdma-device-plugin");
-  return { log: output(), features: existsSync(file) ? readFileSync(file, "utf8") : null };
+  return { plugin, features: existsSync(file) ? readFileSync(file, "utf8") : null };
 }
 
 Deno.test({
@@ -36,9 +28,9 @@ Deno.test({
   ...needs("root", "unshare"),
   async fn() {
     const flags = ["--kubernetes-events", "--node-labels", "--kube-api=https://10.96.0.1:443"];
-    const { log } = await started("image-api", flags, /Cannot write the condition RDMAReady/);
-    deepEqual(complaints(log), []);
-    match(log, /cannot be reached \(connect ENETUNREACH/);
+    const { plugin } = await started("image-api", flags, /Cannot write the condition RDMAReady/);
+    deepEqual(complaints(plugin), []);
+    match(plugin.log.join("\n"), /cannot be reached \(connect ENETUNREACH/);
   },
 });
 
@@ -47,19 +39,20 @@ Deno.test({
   ...needs("root", "unshare"),
   async fn() {
     const flags = ["--kubernetes-events", "--kube-api=https://192.0.2.1:443"];
-    const { log } = await started("image-api", flags, /Cannot write the condition RDMAReady/);
+    const { plugin } = await started("image-api", flags, /Cannot write the condition RDMAReady/);
+    const log = plugin.log.join("\n");
     match(log, /net access/);
     doesNotMatch(log, /ENETUNREACH/);
   },
 });
 
-for (const set of ["image", "no-ffi", "image-api"]) {
+for (const set of ["image", "no-ffi", "image-api"] as const) {
   Deno.test({
     name: `the feature file is written within the permission set ${set}`,
     ...needs("root", "unshare"),
     async fn() {
-      const { log, features } = await started(set, [`--nfd-features=${FEATURES}`], /registered/);
-      deepEqual(complaints(log), []);
+      const { plugin, features } = await started(set, [`--nfd-features=${FEATURES}`], /registered/);
+      deepEqual(complaints(plugin), []);
       match(features ?? "", /^rdma\.tencent\.com\/hcas=2$/m);
     },
   });

@@ -3,9 +3,10 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { FakeKubelet, pluginFlags, PluginProcess } from "../../sim/mod.ts";
+import { type FakeKubelet, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { parseCommandLine } from "../../src/cli/flags.ts";
-import { ROOT } from "../support/manifests/files.ts";
+import { fakeKubelet, offered } from "../support/kubelet.ts";
+import { ROOT } from "../support/root.ts";
 import { bundle } from "../support/bundle.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
@@ -14,7 +15,7 @@ import { temporaryDir } from "../support/temp.ts";
 
 const UNIT = "deploy/systemd/rdma-device-plugin.service";
 const LAUNCHER = "deploy/systemd/rdma-device-plugin";
-const EXEC = join(ROOT, "test/support/exec.ts");
+
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
 /** Values of a key of the unit, in order. */
@@ -54,9 +55,7 @@ Deno.test({
 
 Deno.test("the launcher runs the plugin from the checkout, by any name and from anywhere, with the image's flags", async () => {
   await using place = onHost("connectx-ib-dual");
-  const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const link = join(place.dir, "plugin");
   Deno.symlinkSync(join(ROOT, LAUNCHER), link);
   const deno = join(place.dir, "deno here");
@@ -71,9 +70,7 @@ Deno.test("the unit's command runs the bundle, with its environment and the imag
   const program = join(dir.path, "rdma-device-plugin.mjs");
   await bundle(dir.path);
   await using place = onHost("connectx-ib-dual");
-  const kubelet = new FakeKubelet({ dir: place.kubeletDir });
-  await using _ = { [Symbol.asyncDispose]: () => kubelet.close() };
-  await kubelet.start();
+  await using kubelet = await fakeKubelet(place.kubeletDir);
   const start = valuesOf("ExecStart")[0]!.replace("/usr/local/bin/deno", execPath)
     .replace("/opt/rdma-device-plugin/rdma-device-plugin.mjs", program).replace(":9178", ":0");
   const command = ["env", ...valuesOf("Environment").join(" ").split(" "), ...start.split(" ")];
@@ -82,11 +79,9 @@ Deno.test("the unit's command runs the bundle, with its environment and the imag
 
 /** Runs that command until the kubelet has the HCA; checks what the process was started with, and how it ends. */
 async function registers(kubelet: FakeKubelet, command: readonly string[], program: string) {
-  const plugin = new PluginProcess([], () => {}, [EXEC, JSON.stringify(command)]);
+  const plugin = new PluginProcess(command);
   try {
-    await kubelet.waitFor((state) => state.resources["tencent.com/rdma"]?.allocatable === 1, {
-      what: "the HCA",
-    });
+    await offered(kubelet, 1);
     const words = readFileSync(`/proc/${plugin.pid}/cmdline`, "utf8").split("\0");
     ok(words.includes(`--v8-flags=${V8_FLAGS}`), words.join(" "));
     equal(words.filter((word) => word.endsWith(program)).length, 1);

@@ -3,11 +3,9 @@ import { execFile } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../support/root.ts";
 import { builtIn, loadScenario } from "../../sim/mod.ts";
 import { temporaryDir } from "../support/temp.ts";
-
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 interface Ended {
   readonly code: number;

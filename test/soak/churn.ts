@@ -7,6 +7,7 @@
 import { Client, type ClientReadableStream, credentials } from "@grpc/grpc-js";
 import { CLIENT_OPTIONS, devicePluginServices, type ListAndWatchResponse, method } from "../../src/kubelet/api.ts";
 import type { Resource, World } from "./world.ts";
+import { Waits } from "../../sim/waits.ts";
 
 /** What was done, by kind. */
 export type Counts = Record<
@@ -253,8 +254,7 @@ class Watcher {
   readonly #client: Client;
   readonly #stream: ClientReadableStream<ListAndWatchResponse>;
   #healthy = -1;
-  #check = () => {};
-  #failed: Error | null = null;
+  readonly #waits = new Waits();
 
   constructor(socket: string) {
     const { path, requestSerialize, responseDeserialize } = method<object, ListAndWatchResponse>(
@@ -268,29 +268,18 @@ class Watcher {
     this.#stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {});
     this.#stream.on("data", (list: ListAndWatchResponse) => {
       this.#healthy = (list.devices ?? []).filter((one) => one.health === "Healthy").length;
-      this.#check();
+      this.#waits.changed();
     });
-    this.#stream.on("error", (error: Error) => {
-      this.#failed = error;
-      this.#check();
-    });
+    this.#stream.on("error", (error: Error) => this.#waits.end(error.message));
   }
 
   /** Resolves when the last list has so many healthy devices. */
   async has(healthy: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`a watcher has ${this.#healthy} and not ${healthy} devices`)), 60_000);
-      this.#check = () => {
-        if (this.#failed !== null) reject(this.#failed);
-        else if (this.#healthy === healthy) resolve();
-      };
-      this.#check();
-    }).finally(() => clearTimeout(timer));
+    const message = (reason: string) => `a watcher has ${this.#healthy} and not ${healthy} devices: ${reason}`;
+    await this.#waits.until(() => this.#healthy === healthy, message);
   }
 
   close(): void {
-    this.#check = () => {};
     this.#stream.cancel();
     this.#client.close();
   }

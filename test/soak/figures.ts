@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { readdirSync, readlinkSync } from "node:fs";
-import { memoryOf, threadCount } from "../support/process_figures.ts";
+import { memoryOf, openFiles, threadCount } from "../support/process_figures.ts";
 
 const MIB = 1024 ** 2;
 
@@ -25,28 +24,15 @@ export async function figuresOf(pid: number, http: string, rest: () => Promise<v
   const heap = await heapOf(http);
   await rest();
   const memory = memoryOf(pid);
-  const { fds, sockets } = descriptors(pid);
+  const files = openFiles(pid);
   return {
     rss: memory.rss * MIB,
     anonymous: memory.anonymous * MIB,
     heap,
-    fds,
-    sockets,
+    fds: files.length,
+    sockets: files.filter((file) => file === "socket").length,
     threads: threadCount(pid),
   };
-}
-
-/** Open file descriptors, and how many of them are sockets. */
-export function descriptors(pid: number): { readonly fds: number; readonly sockets: number } {
-  const names = readdirSync(`/proc/${pid}/fd`);
-  const sockets = names.filter((name) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${name}`).startsWith("socket:");
-    } catch {
-      return false; // closed since the listing
-    }
-  });
-  return { fds: names.length, sockets: sockets.length };
 }
 
 async function heapOf(http: string): Promise<number> {

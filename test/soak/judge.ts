@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { median } from "../support/statistics.ts";
 
 /** What became of one figure. */
 export interface Verdict {
@@ -42,13 +43,6 @@ export function judge(values: readonly number[], allowance: number): Verdict {
   // Between the middles of the second and the last quarter lies half of the values.
   const growth = Math.min(to - from, slope * values.length / 2, Math.min(...last) - Math.min(...second));
   return { flat: growth <= allowance, from, to, slope, growth };
-}
-
-/** The middle value; the mean of the two middle ones of an even number. NaN for none. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length / 2;
-  return (sorted[Math.ceil(half) - 1]! + sorted[Math.floor(half)]!) / 2;
 }
 
 /** Slope of the line through the values by Theil and Sen: the median of the slopes of all pairs, deaf to outliers. */

@@ -1,6 +1,7 @@
 import { equal, ok, throws } from "@std/assert";
 import * as fc from "fast-check";
-import { judge, median } from "./judge.ts";
+import { median } from "../support/statistics.ts";
+import { judge } from "./judge.ts";
 
 const MIB = 1024 * 1024;
 const times = (n: number, value: (i: number) => number) => Array.from({ length: n }, (_, i) => value(i));

@@ -1,13 +1,11 @@
 import { deepEqual, equal, ok } from "@std/assert";
+import { ABANDONS } from "../support/world.ts";
 import { soak } from "./soak.ts";
 
 /** Milliseconds of churn; `deno task soak` plays for minutes. */
 const SHORT = 15_000;
 
-// Connections that are given up in a kubelet's death keep a timer of the gRPC library for a moment.
-const abandons = { sanitizeOps: false, sanitizeResources: false };
-
-Deno.test("an hour of a busy node's life loses no event and leaves nothing open", abandons, async () => {
+Deno.test("an hour of a busy node's life loses no event and leaves nothing open", ABANDONS, async () => {
   const { rounds, counts, figures } = await soak({ forMs: SHORT, registration: "watcher", room: 48 });
   // The round that warms up is counted too.
   const played = rounds + 1;

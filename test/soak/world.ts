@@ -5,13 +5,15 @@
  * @module
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free_port.ts";
+import { openFiles } from "../support/process_figures.ts";
 import { V8_FLAGS } from "../support/subject.ts";
-import { FakeHost, FakeKubelet, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
-import { descriptors, type Figures, figuresOf } from "./figures.ts";
+import { FakeHost, FakeKubelet, pluginCommand, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
+import { type Figures, figuresOf } from "./figures.ts";
 import { socketParent } from "../../sim/host/temporary.ts";
+import { Waits } from "../../sim/waits.ts";
 
 /** One resource of the configuration, as far as the truth about it goes. */
 export interface Resource {
@@ -46,7 +48,7 @@ export class World implements AsyncDisposable {
   #inForce = 0;
   /** Registrations by resource, as the plugin tells of them when they are over. */
   readonly #told = new Map<string, number>();
-  readonly #listeners = new Set<() => void>();
+  readonly #waits = new Waits();
   #resources: readonly Resource[] = [];
   /** Fewest descriptors at rest, from the first sample on. */
   #atRest: number | null = null;
@@ -85,12 +87,14 @@ export class World implements AsyncDisposable {
       "--registration",
       this.registration,
     ];
-    this.#plugin = new PluginProcess([...pluginFlags(this.host, this.kubeletDir), ...flags], (line) => {
+    const command = [...pluginCommand(`--v8-flags=${V8_FLAGS}`), ...pluginFlags(this.host, this.kubeletDir), ...flags];
+    const onLine = (line: string) => {
       if (/configuration .* is active/.test(line)) this.#inForce++;
       const [, resource] = /registered with the kubelet\b.* resource=(\S+)/.exec(line) ?? [];
       if (resource !== undefined) this.#told.set(resource, this.#told.get(resource)! + 1 || 1);
-      for (const check of this.#listeners) check();
-    }, [`--v8-flags=${V8_FLAGS}`]);
+      this.#waits.changed();
+    };
+    this.#plugin = new PluginProcess(command, { onLine });
     await this.#hears("the first registrations", () => this.resources.every(({ name }) => this.#told.has(name)));
     await this.agrees("the start");
   }
@@ -165,15 +169,8 @@ export class World implements AsyncDisposable {
 
   /** Resolves when it is so, asked after every line that the plugin logs. */
   async #hears(what: string, isSo: () => boolean): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => reject(new Error(`The plugin did not tell of ${what}${this.#tail()}`)), PATIENCE);
-    const check = () => isSo() && resolve();
-    this.#listeners.add(check);
-    check();
-    await this.#alive(promise).finally(() => {
-      clearTimeout(timer);
-      this.#listeners.delete(check);
-    });
+    const message = (reason: string) => `The plugin did not tell of ${what}: ${reason}${this.#tail()}`;
+    await this.#alive(this.#waits.until(isSo, message, PATIENCE));
   }
 
   /**
@@ -197,7 +194,7 @@ export class World implements AsyncDisposable {
     let last = -1;
     for (let since = 0; since < ms;) {
       await delay(STEP);
-      const { fds } = descriptors(this.pid);
+      const fds = openFiles(this.pid).length;
       since = fds === last ? since + STEP : 0;
       last = fds;
     }
@@ -240,13 +237,4 @@ export class World implements AsyncDisposable {
     this.host.close();
     rmSync(this.#dir, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (typeof address !== "object" || address === null) throw new Error("The system gave no port");
-  return address.port;
 }

@@ -5,12 +5,11 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import process, { execPath } from "node:process";
-import { bundle } from "./bundle.ts";
-import { FakeHost, preset } from "../../sim/mod.ts";
+import { execPath } from "node:process";
+import { BUNDLE, bundle, type PermissionSet } from "./bundle.ts";
+import { FakeHost, PluginProcess, preset } from "../../sim/mod.ts";
 import { temporaryDir } from "./temp.ts";
 
 /** Directories of the machine that programs need, where it has them. */
@@ -64,14 +63,6 @@ const ENVIRONMENT = {
   NO_COLOR: "1",
 };
 
-/** One process in the box. */
-export interface Boxed {
-  readonly child: ChildProcess;
-  /** What it has written so far, to both streams. */
-  readonly output: () => string;
-  readonly ended: Promise<number | null>;
-}
-
 export interface Box extends AsyncDisposable {
   readonly host: FakeHost;
   /** The kubelet's directories as this process sees them. */
@@ -84,13 +75,15 @@ export interface Box extends AsyncDisposable {
   readonly podResourcesDir: string;
   /** Puts a file into the box, before something runs in it. */
   put(path: string, text: string): void;
+  /** Runs the bundle in the box under a permission set, which more of Deno's flags may narrow. */
+  plugin(set: PermissionSet, args: readonly string[], ...narrowed: readonly string[]): PluginProcess;
   /** Runs Deno in the box; /app has the bundle and the permission sets. */
-  deno(...args: string[]): Boxed;
+  deno(...args: readonly string[]): PluginProcess;
 }
 
-/** Lines of a log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
-export function complaints(log: string): readonly string[] {
-  return log.split("\n").filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
+/** Lines of its log in which a permission that is missing shows itself; FFI is left out on purpose in one of the sets. */
+export function complaints({ log }: PluginProcess): readonly string[] {
+  return log.filter((line) => /Requires (?!ffi)|NotCapable|ERROR/.test(line));
 }
 
 /** Makes a box on a host of that preset. */
@@ -109,7 +102,15 @@ export async function box(presetName: string): Promise<Box> {
   if (existsSync("/etc/ld.so.cache")) copyFileSync("/etc/ld.so.cache", join(root, "etc/ld.so.cache"));
   await bundle(join(root, "app"));
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset(presetName));
-  const started: Boxed[] = [];
+  const started: PluginProcess[] = [];
+  const inside = ["unshare", ..."--mount --net --propagation private sh -euc".split(" "), ENTER, "box"];
+  const deno = (...args: readonly string[]) => {
+    const command = [...inside, root, host.sysfsRoot, host.devRoot, "/app/deno", ...args];
+    // Not an argument: this runtime rewrites the arguments of a child that seems to be itself.
+    const one = new PluginProcess(command, { env: { ...ENVIRONMENT, BOX_DENO: execPath } });
+    started.push(one);
+    return one;
+  };
   return {
     host,
     kubeletDir,
@@ -118,45 +119,10 @@ export async function box(presetName: string): Promise<Box> {
     featureDir: join(root, "etc/kubernetes/node-feature-discovery/features.d"),
     podResourcesDir: join(root, "var/lib/kubelet/pod-resources"),
     put,
-    deno(...args) {
-      const child = spawn(
-        "unshare",
-        [
-          ..."--mount --net --propagation private sh -euc".split(" "),
-          ENTER,
-          "box",
-          root,
-          host.sysfsRoot,
-          host.devRoot,
-          "/app/deno",
-          ...args,
-        ],
-        {
-          stdio: ["ignore", "pipe", "pipe"],
-          // Not an argument: this runtime rewrites the arguments of a child that seems to be itself.
-          env: { ...ENVIRONMENT, BOX_DENO: execPath },
-        },
-      );
-      const chunks: string[] = [];
-      for (const stream of [child.stdout, child.stderr]) {
-        stream?.on("data", (chunk: Uint8Array) => chunks.push(new TextDecoder().decode(chunk)));
-      }
-      const ended = new Promise<number | null>((done) => {
-        child.once("error", (error) => {
-          chunks.push(String(error));
-          done(null);
-        });
-        child.once("close", (code) => done(code));
-      });
-      const boxed = { child, output: () => chunks.join(""), ended };
-      started.push(boxed);
-      return boxed;
-    },
+    deno,
+    plugin: (set, args, ...narrowed) => deno("run", "--quiet", `-P=${set}`, ...narrowed, `/app/${BUNDLE}`, ...args),
     async [Symbol.asyncDispose]() {
-      for (const { child, ended } of started) {
-        if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, "SIGTERM");
-        await ended;
-      }
+      for (const one of started) await one.stop();
       host.close();
       dir[Symbol.dispose]();
     },

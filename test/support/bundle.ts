@@ -9,16 +9,15 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
 import { stop, transform } from "esbuild";
+import { ROOT } from "./root.ts";
 import { everyAddressBut } from "./addresses.ts";
+import { run } from "./run.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** What is started. */
 export const BUNDLE = "rdma-device-plugin.mjs";
 /** What it loads: the whole program. The permission sets name it by its absolute path. */
@@ -77,12 +76,8 @@ export async function bundle(directory: string, interpreter: string | null = nul
   const output = join(directory, BUNDLE);
   try {
     const plain = join(dir, "plain.js");
-    const run = spawnSync(
-      execPath,
-      ["bundle", "--quiet", "--frozen", "--platform", "deno", "--output", plain, "src/cli/program.ts"],
-      { cwd: ROOT, encoding: "utf8" },
-    );
-    if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);
+    const flags = ["--quiet", "--frozen", "--platform", "deno"];
+    run(execPath, ["bundle", ...flags, "--output", plain, "src/cli/program.ts"], { cwd: ROOT });
     // Target: `using` and whatever else Node.js 20 cannot read.
     const { code } = await transform(readFileSync(plain, "utf8"), {
       format: "cjs",

@@ -7,14 +7,13 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process, { execPath } from "node:process";
-import { FakeHost, FakeKubelet, pluginFlags, preset } from "../../sim/mod.ts";
+import { execPath } from "node:process";
+import { FakeHost, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
 import { socketParent } from "../../sim/host/temporary.ts";
-import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { CODE_CACHE, LOADER, PROGRAM } from "./bundle.ts";
+import { fakeKubelet, RESOURCE } from "./kubelet.ts";
 import { V8_FLAGS } from "./subject.ts";
 
 /** As what is started, and at the end the cache is written. */
@@ -36,37 +35,21 @@ export async function writeCodeCache(directory: string): Promise<void> {
   const recorder = join(dir, "recorder.mjs");
   writeFileSync(recorder, RECORDER);
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
-  const kubelet = new FakeKubelet({ dir: kubeletDir });
+  const kubelet = await fakeKubelet(kubeletDir);
   try {
-    await kubelet.start();
-    const child = spawn(execPath, [
-      ...["run", "-A", "--quiet", "--no-config", `--v8-flags=${V8_FLAGS}`],
+    const plugin = new PluginProcess([
+      ...[execPath, "run", "-A", "--quiet", "--no-config", `--v8-flags=${V8_FLAGS}`],
       ...[recorder, join(directory, PROGRAM), join(directory, CODE_CACHE)],
       ...[...pluginFlags(host, kubeletDir), "--cdi-dir", join(dir, "cdi")],
-    ], { stdio: ["ignore", "ignore", "pipe"] });
-    await ended(child, async () => {
-      const resource = DEFAULT_SPEC.name;
-      await kubelet.waitFor((state) => state.resources[resource]?.allocatable, { what: "devices", timeoutMs: 30_000 });
-      await kubelet.allocate(resource, [["mlx5_0"]]);
-      process.kill(child.pid!, "SIGTERM");
-    });
+    ]);
+    // The devices are there before the call that registered has returned.
+    await plugin.logged(/code=registered/);
+    await kubelet.allocate(RESOURCE, [["mlx5_0"]]);
+    const { code } = await plugin.stop();
+    if (code !== 0) throw new Error(`the plugin ended with ${code}:\n${plugin.log.join("\n")}`);
   } finally {
     await kubelet.stop();
     host.close();
     rmSync(dir, { recursive: true, force: true });
   }
-}
-
-/** Waits for the process, while `work` makes it end. */
-async function ended(child: ChildProcess, work: () => Promise<void>): Promise<void> {
-  let said = "";
-  child.stderr!.on("data", (chunk: Uint8Array) => said += new TextDecoder().decode(chunk));
-  const end = new Promise<void>((resolve, reject) => {
-    child.once("error", reject);
-    child.once(
-      "close",
-      (code) => code === 0 ? resolve() : reject(new Error(`the plugin ended with ${code}:\n${said}`)),
-    );
-  });
-  await Promise.all([work(), end]);
 }

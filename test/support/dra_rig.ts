@@ -10,15 +10,16 @@ import { type EventSource, trigger } from "../../src/hca/events/trigger.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import type { ResourceClaim, SliceDevice } from "../../src/kubernetes/resource_api.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
-import type { Log } from "../../src/text/log.ts";
 import { type DeviceRequest, release, schedule } from "../../sim/api_server/scheduler.ts";
 import { FakeApiServer, NODES, SLICES } from "../../sim/api_server/server.ts";
 import { FakeHost, type HostDescription } from "../../sim/host/host.ts";
 import { preset } from "../../sim/host/presets.ts";
 import type { DraManager, DraPod } from "../../sim/kubelet/dra.ts";
 import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
+import { apiFlags } from "./api_server.ts";
 import { draSpec, DRIVER } from "./dra.ts";
-import { temporaryDir, within } from "./temp.ts";
+import { LogLines } from "./log_lines.ts";
+import { temporaryDir } from "./temp.ts";
 
 export interface DraRigOptions {
   readonly host: string | HostDescription;
@@ -34,12 +35,11 @@ export class DraRig implements AsyncDisposable {
   readonly host: FakeHost;
   readonly api: FakeApiServer;
   readonly kubelet: FakeKubelet;
-  readonly lines: string[] = [];
+  readonly #log = new LogLines();
   readonly agents: Agent[] = [];
   readonly dir: string;
   readonly #temporary: ReturnType<typeof temporaryDir>;
   readonly #specs: readonly ResourceSpec[];
-  readonly #waiting = new Set<() => void>();
 
   private constructor(temporary: ReturnType<typeof temporaryDir>, api: FakeApiServer, options: DraRigOptions) {
     this.#temporary = temporary;
@@ -86,11 +86,6 @@ export class DraRig implements AsyncDisposable {
 
   /** One more process of the plugin on the same node. */
   async startAgent(podUid = "", specs = this.#specs): Promise<Agent> {
-    const say = (message: string) => {
-      this.lines.push(message);
-      for (const check of [...this.#waiting]) check();
-    };
-    const log: Log = { debug: say, info: say, warn: say, error: say };
     const agent = await Agent.start({
       specs,
       kubeletDir: join(this.dir, "kubelet"),
@@ -125,7 +120,7 @@ export class DraRig implements AsyncDisposable {
         netnsMode: () => "shared",
       },
       sources: [eventsOf(this.host)],
-      log,
+      log: this.#log.log,
       timing: { firstRetryMs: 20, maxRetryMs: 100, drainTimeoutMs: 500 },
       collectMs: 1,
     });
@@ -135,7 +130,6 @@ export class DraRig implements AsyncDisposable {
 
   /** Flags for a plugin as a process of its own on the same node. */
   flags(podUid: string): readonly string[] {
-    const { server, caFile, tokenFile } = this.api.access;
     return [
       `--kubelet-dir=${join(this.dir, "kubelet")}`,
       `--plugins-registry=${join(this.dir, "registry")}`,
@@ -147,23 +141,13 @@ export class DraRig implements AsyncDisposable {
       `--events=${this.host.eventsFile}`,
       "--node-name=node-1",
       `--pod-uid=${podUid}`,
-      `--kube-api=${server}`,
-      `--kube-ca-file=${caFile}`,
-      `--kube-token-file=${tokenFile}`,
+      ...apiFlags(this.api),
     ];
   }
 
   /** Resolves when a line of the log matches. */
-  async logged(pattern: RegExp): Promise<void> {
-    const found = Promise.withResolvers<void>();
-    const check = () => {
-      if (this.lines.some((line) => pattern.test(line))) found.resolve();
-    };
-    this.#waiting.add(check);
-    check();
-    await within(found.promise, `${pattern} in the log:\n${this.lines.slice(-20).join("\n")}`).finally(() =>
-      this.#waiting.delete(check)
-    );
+  logged(pattern: RegExp): Promise<string> {
+    return this.#log.logged(pattern);
   }
 
   /** Resolves when the driver is registered and these devices are published. */

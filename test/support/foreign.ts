@@ -12,6 +12,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Waits } from "../../sim/waits.ts";
 
 /** What a container gets, as the foreign kubelet read it. */
 export interface ForeignResponse {
@@ -80,11 +81,6 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-interface Waiter {
-  readonly scan: () => void;
-  readonly fail: (why: string) => void;
-}
-
 const FOREIGN = fileURLToPath(new URL("../foreign", import.meta.url));
 const PROTO = fileURLToPath(new URL("../../proto", import.meta.url));
 
@@ -113,7 +109,7 @@ export class ForeignKubelet {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #exited: Promise<void>;
   readonly #pending = new Map<number, Pending>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #waits = new Waits();
   #seq = 0;
   #stderr = "";
   #gone: string | null = null;
@@ -170,28 +166,11 @@ export class ForeignKubelet {
     matches: (event: ForeignEvent) => boolean,
     { what = "the event", timeoutMs = 60_000, since = 0 }: { what?: string; timeoutMs?: number; since?: number } = {},
   ): Promise<ForeignEvent> {
-    return new Promise((resolve, reject) => {
-      const finish = (settle: () => void) => {
-        clearTimeout(timer);
-        this.#waiters.delete(waiter);
-        settle();
-      };
-      const waiter: Waiter = {
-        scan: () => {
-          const found = this.events.slice(since).find(matches);
-          if (found !== undefined) finish(() => resolve(found));
-          else if (this.#gone !== null) waiter.fail(this.#gone);
-        },
-        fail: (why) =>
-          finish(() => {
-            const seen = this.events.map((event) => JSON.stringify(event)).join("\n");
-            reject(new Error(`Cannot see ${what} at the foreign kubelet: ${why}\n${seen}\n${this.#stderr}`));
-          }),
-      };
-      const timer = setTimeout(() => waiter.fail(`waited ${timeoutMs} ms`), timeoutMs);
-      this.#waiters.add(waiter);
-      waiter.scan();
-    });
+    const message = (reason: string) => {
+      const seen = this.events.map((event) => JSON.stringify(event)).join("\n");
+      return `Cannot see ${what} at the foreign kubelet: ${reason}\n${seen}\n${this.#stderr}`;
+    };
+    return this.#waits.until(() => this.events.slice(since).find(matches), message, timeoutMs);
   }
 
   /** Allocate with one container request per list of IDs. @throws ForeignError */
@@ -266,7 +245,7 @@ export class ForeignKubelet {
     }
     if (!("seq" in message)) {
       this.events.push(message);
-      for (const waiter of [...this.#waiters]) waiter.scan();
+      this.#waits.changed();
       return;
     }
     const pending = this.#pending.get(message.seq);
@@ -283,6 +262,6 @@ export class ForeignKubelet {
       reject(new Error(`The foreign kubelet did not answer ${command}: ${why}\n${this.#stderr}`));
     }
     this.#pending.clear();
-    for (const waiter of [...this.#waiters]) waiter.fail(why);
+    this.#waits.end(why);
   }
 }

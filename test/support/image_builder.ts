@@ -10,13 +10,13 @@ import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSyn
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process, { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "./root.ts";
+import { run } from "./run.ts";
 
 /** The architectures there are images for, by their names in the world of containers. */
 export const ARCHITECTURES = ["amd64", "arm64", "ppc64le"] as const;
 export type Architecture = typeof ARCHITECTURES[number];
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const DEBIAN = "localhost/debian:trixie-slim";
 const DENO_VERSION = readFileSync(join(ROOT, ".dvmrc"), "utf8").trim();
 const DENO = `localhost/denoland/deno:bin-${DENO_VERSION}`;
@@ -132,7 +132,7 @@ export class ImageBuilder {
     const archive = join(this.#store, "image.tar");
     this.inspect(["save", "--quiet", "--format=oci-archive", `--output=${archive}`, tagOf(architecture)]);
     const compressedMb = statSync(archive).size / 1e6;
-    spawnSync("rm", ["-f", archive]);
+    rmSync(archive, { force: true });
     return { sizeMb: this.bytes(architecture) / 1e6, compressedMb };
   }
 
@@ -149,9 +149,8 @@ export class ImageBuilder {
 
   /** Runs podman; gives what it wrote. @throws with its complaint, unless `quiet` */
   inspect(args: readonly string[], { quiet = false } = {}): string {
-    const run = spawnSync("podman", [...this.podman, ...args], { encoding: "utf8" });
-    if (run.status !== 0 && !quiet) throw new Error(`podman ${args[0]}: ${run.stderr.trim().slice(-2_000)}`);
-    return run.stdout.trim();
+    if (!quiet) return run("podman", [...this.podman, ...args]).trim();
+    return spawnSync("podman", [...this.podman, ...args], { encoding: "utf8" }).stdout.trim();
   }
 
   #bases(architecture: Architecture): void {
@@ -189,7 +188,7 @@ export class ImageBuilder {
   }
 
   #buildah(...args: readonly string[]): string {
-    return run("buildah", [...this.#storage, ...args]);
+    return run("buildah", [...this.#storage, ...args]).trim();
   }
 
   #timed(what: string, work: () => void): void {
@@ -211,14 +210,6 @@ function runRoot(store: string): string {
 
 function tagOf(architecture: Architecture): string {
   return `localhost/rdma-device-plugin:${architecture}`;
-}
-
-function run(command: string, args: readonly string[]): string {
-  const result = spawnSync(command, args, { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 26 });
-  if (result.status === 0) return result.stdout.trim();
-  throw new Error(
-    `${command} ${args[0]}: ${(result.error?.message ?? `${result.stdout}${result.stderr}`).slice(-3_000)}`,
-  );
 }
 
 function find(command: string): string | null {

@@ -14,9 +14,9 @@ export async function intrude(permissions: readonly string[]): Promise<readonly 
   room.put("/app/intruder.mjs", INTRUDER);
   room.put("/var/run/secrets/kubernetes.io/serviceaccount/token", "token");
   for (const name of ["rdma.tencent.com", "other"]) room.put(`/var/lib/kubelet/plugins/${name}/.keep`, "");
-  const { ended, output } = room.deno("run", "--quiet", ...permissions, "/app/intruder.mjs");
-  equal(await within(ended, "the intruder's end"), 0, output());
-  return output().trim().split("\n");
+  const intruder = room.deno("run", "--quiet", ...permissions, "/app/intruder.mjs");
+  equal((await within(intruder.ended, "the intruder's end")).code, 0, intruder.log.join("\n"));
+  return intruder.log;
 }
 
 const INTRUDER = `

@@ -5,11 +5,11 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { run } from "./run.ts";
 
 /** One entry of the library's list. */
 export interface ListedDevice {
@@ -54,9 +54,7 @@ export function onFakeHost(
 export function listVerbs(host: { readonly sysfsRoot: string; readonly devRoot: string }): ListedDevice[] {
   const script = fileURLToPath(import.meta.url);
   const { file, args, env } = onFakeHost(host, [process.execPath, "run", "-A", "--no-check", script]);
-  const { status, stdout, stderr, error } = spawnSync(file, args, { env, encoding: "utf8" });
-  if (status !== 0) throw new Error(`Cannot list verbs devices: ${error?.message ?? stderr}`);
-  return JSON.parse(stdout);
+  return JSON.parse(run(file, args, { env }));
 }
 
 /** Offsets in `struct ibv_device` of rdma-core on 64-bit machines. */

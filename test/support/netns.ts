@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { within } from "./temp.ts";
+import { run } from "./run.ts";
 
 /** A network namespace; disposing it deletes it and every link in it. */
 export interface Netns extends Disposable {
@@ -24,15 +25,10 @@ export function netns(): Netns {
   run("ip", ["netns", "add", name]);
   return {
     name,
-    ip: (args) => run("ip", ["-n", name, ...args.split(" ")]),
-    sh: (command) => run("ip", ["netns", "exec", name, "sh", "-c", command]),
-    [Symbol.dispose]: () => run("ip", ["netns", "del", name]),
+    ip: (args) => void run("ip", ["-n", name, ...args.split(" ")]),
+    sh: (command) => void run("ip", ["netns", "exec", name, "sh", "-c", command]),
+    [Symbol.dispose]: () => void run("ip", ["netns", "del", name]),
   };
-}
-
-function run(command: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr}`);
 }
 
 /** A script that runs inside a namespace, reads lines of commands and prints lines of JSON. */

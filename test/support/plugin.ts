@@ -5,7 +5,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { FakeHost, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
+import { FakeHost, pluginFlags, type PluginProcess, preset, startPlugin } from "../../sim/mod.ts";
 import { temporaryDir } from "./temp.ts";
 
 export interface OnHost extends AsyncDisposable {
@@ -26,7 +26,7 @@ export function onHost(name: string): OnHost {
   const host = FakeHost.create(FakeHost.temporaryRoot(), preset(name));
   const started: PluginProcess[] = [];
   const run = (flags: readonly string[]) => {
-    const plugin = new PluginProcess(flags);
+    const plugin = startPlugin(flags);
     started.push(plugin);
     return plugin;
   };

@@ -30,6 +30,7 @@ import {
   watcherServices,
 } from "../../src/kubelet/api.ts";
 import { Connections } from "../../sim/kubelet/socket.ts";
+import { Waits } from "../../sim/waits.ts";
 import type { PreferredAllocationRequest__Output } from "../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus__Output } from "../../src/gen/pluginregistration/RegistrationStatus.ts";
@@ -76,7 +77,7 @@ export class PluginStub {
   /** The `:authority` that the last caller used. */
   authority: string | null = null;
   readonly streams = new Set<Stream>();
-  readonly #wake = new Set<() => void>();
+  readonly #waits = new Waits();
   #devices: readonly Device[];
   #connections: Connections | null = null;
 
@@ -142,36 +143,12 @@ export class PluginStub {
 
   /** Resolves when nobody watches any more. */
   async streamsGone(): Promise<void> {
-    await this.#until(() => this.streams.size === 0);
+    await this.#waits.until(() => this.streams.size === 0, "the ends of the stub's streams");
   }
 
   /** The first NotifyRegistrationStatus, once it is there. */
-  async notification(): Promise<RegistrationStatus__Output> {
-    await this.#until(() => this.notified.length > 0);
-    const [first] = this.notified;
-    if (first === undefined) throw new Error("unreachable: there is a notification");
-    return first;
-  }
-
-  /** Waits for `condition`, looked at after every change. */
-  #until(condition: () => boolean, timeoutMs = 60_000): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const finish = (settle: () => void) => {
-        clearTimeout(timer);
-        this.#wake.delete(check);
-        settle();
-      };
-      const check = () => {
-        if (condition()) finish(resolve);
-      };
-      const timer = setTimeout(() => finish(() => reject(new Error(`the stub waited ${timeoutMs} ms`))), timeoutMs);
-      this.#wake.add(check);
-      check();
-    });
-  }
-
-  #changed(): void {
-    for (const wake of [...this.#wake]) wake();
+  notification(): Promise<RegistrationStatus__Output> {
+    return this.#waits.until(() => this.notified[0], "a notification of the stub");
   }
 
   async close(): Promise<void> {
@@ -208,7 +185,7 @@ export class PluginStub {
         this.streams.add(stream);
         const gone = () => {
           this.streams.delete(stream);
-          this.#changed();
+          this.#waits.changed();
         };
         stream.on("cancelled", () => {
           options.observe?.("the kubelet ends ListAndWatch", stream);
@@ -251,7 +228,7 @@ export class PluginStub {
         options.observe?.("NotifyRegistrationStatus", call);
         this.notified.push(call.request);
         reply(null, {});
-        this.#changed();
+        this.#waits.changed();
       },
     };
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** MiB. `anonymous` is the process's own; the rest of `rss` is files, which the kernel shares and can drop. */
 export interface Memory {
@@ -42,4 +42,17 @@ export function cpuTimes(pid: number): CpuTimes {
 /** Milliseconds that the threads which are there now have had since then; what ended in between is not counted. */
 export function cpuSince(pid: number, before: CpuTimes): number {
   return [...cpuTimes(pid)].reduce((sum, [id, time]) => sum + time - (before.get(id) ?? 0), 0);
+}
+
+/** What a process has open, by kind: "socket", "pipe", "anon_inode:…", or the file's path; `/proc/PID/fd`. */
+export function openFiles(pid: number): readonly string[] {
+  const directory = `/proc/${pid}/fd`;
+  return readdirSync(directory).flatMap((fd) => {
+    try {
+      // The runtime's caches are removed by a runtime that could not open them; whoever has them open keeps them.
+      return [readlinkSync(`${directory}/${fd}`).replace(/^(socket|pipe):.*/, "$1").replace(/ \(deleted\)$/, "")];
+    } catch {
+      return []; // closed in the meantime
+    }
+  }).sort();
 }

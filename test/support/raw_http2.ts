@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { within } from "./temp.ts";
+import { Waits } from "../../sim/waits.ts";
 
 /** Frame types, RFC 9113 section 6. */
 export const TYPE = {
@@ -109,7 +109,7 @@ export class RawConnection implements Disposable {
   // Not node:net: the runtime keeps the descriptor of about one socket in a thousand that is destroyed while bytes arrive.
   readonly #connection: Deno.UnixConn;
   readonly #frames: Frame[] = [];
-  readonly #watchers = new Set<() => void>();
+  readonly #waits = new Waits();
   #rest = Buffer.alloc(0);
   #over = false;
   #written: Promise<void> = Promise.resolve();
@@ -159,22 +159,8 @@ export class RawConnection implements Disposable {
   }
 
   /** The first frame that is wanted, there already or still to come. Rejects when the peer hangs up before. */
-  async next(wanted: (frame: Frame) => boolean, what: string, ms = 60_000): Promise<Frame> {
-    let check = () => {};
-    const found = new Promise<Frame>((resolve, reject) => {
-      check = () => {
-        const one = this.#frames.find(wanted);
-        if (one !== undefined) resolve(one);
-        else if (this.#over) reject(new Error(`the server hung up before ${what}`));
-      };
-      this.#watchers.add(check);
-      check();
-    });
-    try {
-      return await within(found, what, ms);
-    } finally {
-      this.#watchers.delete(check);
-    }
+  next(wanted: (frame: Frame) => boolean, what: string): Promise<Frame> {
+    return this.#waits.until(() => this.#frames.find(wanted), what);
   }
 
   /** Whether the server answers a PING or has hung up: whatever was said before has then been read. */
@@ -199,7 +185,7 @@ export class RawConnection implements Disposable {
     if (this.#over) return;
     this.#over = true;
     this.#connection.close();
-    for (const check of [...this.#watchers]) check();
+    this.#waits.end("the server hung up");
   }
 
   async #read(): Promise<void> {
@@ -227,6 +213,6 @@ export class RawConnection implements Disposable {
       });
       this.#rest = this.#rest.subarray(9 + length);
     }
-    for (const check of [...this.#watchers]) check();
+    this.#waits.changed();
   }
 }

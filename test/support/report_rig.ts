@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { openReports, type Reports, type ReportSettings } from "../../src/report/open.ts";
 import type { KubernetesEvent, LabelledNode, NodeCondition } from "../../src/kubernetes/core_api.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
-import type { Log } from "../../src/text/log.ts";
 import { EVENTS, FakeApiServer, NODES } from "../../sim/api_server/server.ts";
 import type { HostDescription } from "../../sim/mod.ts";
-import { temporaryDir, within } from "./temp.ts";
+import { LogLines } from "./log_lines.ts";
+import { temporaryDir } from "./temp.ts";
 import { QUICK_HEALTH, type World, world } from "./world.ts";
 
 export const NODE = "node-1";
@@ -26,9 +26,8 @@ export interface ReportRigOptions {
 }
 
 export class ReportRig implements AsyncDisposable {
-  readonly lines: string[] = [];
+  readonly log = new LogLines();
   readonly #reports: Reports[] = [];
-  readonly #waiting = new Set<() => void>();
 
   private constructor(
     readonly dir: string,
@@ -56,11 +55,6 @@ export class ReportRig implements AsyncDisposable {
 
   /** Starts reporting, as a new process of the plugin does. */
   report(): void {
-    const say = (message: string) => {
-      this.lines.push(message);
-      for (const check of [...this.#waiting]) check();
-    };
-    const log: Log = { debug: say, info: say, warn: say, error: say };
     const { timing, ...settings } = this.options.settings ?? {};
     const reports = openReports({
       node: NODE,
@@ -84,7 +78,7 @@ export class ReportRig implements AsyncDisposable {
         podsTimeoutMs: 30_000,
         ...timing,
       },
-    }, log);
+    }, this.log.log);
     this.#reports.push(reports);
     reports.attach(this.world.agent);
   }
@@ -113,19 +107,6 @@ export class ReportRig implements AsyncDisposable {
     const holds = () =>
       this.condition?.status === status && (reason === undefined || this.condition.reason === reason) && this.condition;
     return await this.api.waitFor(holds, `RDMAReady is ${status}`);
-  }
-
-  /** Resolves when a line of the log matches. */
-  async logged(pattern: RegExp): Promise<void> {
-    const found = Promise.withResolvers<void>();
-    const check = () => {
-      if (this.lines.some((line) => pattern.test(line))) found.resolve();
-    };
-    this.#waiting.add(check);
-    check();
-    await within(found.promise, `${pattern} in the log: ${this.lines.join("\n")}`).finally(() =>
-      this.#waiting.delete(check)
-    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { request } from "node:http";
+import { join } from "node:path";
 import type { Agent, AgentState } from "../../src/agent/agent.ts";
 import { podResourcesServices } from "../../src/kubelet/api.ts";
 import type { Limits } from "../../src/observe/http.ts";
@@ -13,10 +14,10 @@ import { StatusServer } from "../../src/observe/status_server.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { type FakeHost, type HostDescription, manyHcas } from "../../sim/host/host.ts";
 import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
-import { within } from "./temp.ts";
+import { Waits } from "../../sim/waits.ts";
+import { RESOURCE } from "./kubelet.ts";
+import { temporaryDir } from "./temp.ts";
 import { world } from "./world.ts";
-
-export const RESOURCE = DEFAULT_SPEC.name;
 
 /** What a rig is made of. */
 export interface RigOptions {
@@ -26,7 +27,10 @@ export interface RigOptions {
   readonly node?: string;
   /** False: the kubelet is down until `kubelet.start()`. */
   readonly kubelet?: boolean;
+  /** Socket of a kubelet's PodResources API, whoever serves it. */
   readonly podResources?: string;
+  /** What the rig's own PodResources API says. */
+  readonly pods?: readonly object[];
 }
 
 /** An answer of the server. */
@@ -51,6 +55,12 @@ export interface Rig extends AsyncDisposable {
 
 /** Starts everything; the first scan is finished, the kubelet need not know us yet. */
 export async function rig(options: RigOptions): Promise<Rig> {
+  await using cleanup = new AsyncDisposableStack();
+  let { podResources = null } = options;
+  if (options.pods !== undefined) {
+    podResources = join(cleanup.use(temporaryDir()).path, "pods.sock");
+    cleanup.use(await servePods(podResources, () => options.pods!));
+  }
   let statusServer: StatusServer | undefined;
   const { host, kubelet, agent, [Symbol.asyncDispose]: end } = await world({
     host: options.host,
@@ -63,25 +73,24 @@ export async function rig(options: RigOptions): Promise<Rig> {
         version: "0.0.0-test",
         sysfsRoot,
         rescanMs: 0,
-        podResources: options.podResources ?? null,
+        podResources,
         log: SILENT,
         ...options.limits === undefined ? {} : { limits: options.limits },
       });
       return statusServer.observer;
     },
   });
+  cleanup.defer(end);
   const server = statusServer!;
+  cleanup.defer(() => server.close());
   server.attach(agent);
   const port = server.port!;
   const state: Rig["state"] = async (holds, what) => {
-    const changed = Promise.withResolvers<void>();
-    const check = () => {
-      if (holds(agent.state)) changed.resolve();
-    };
-    const stop = agent.observe({ onState: check });
-    check();
-    await within(changed.promise, what).finally(stop);
+    const waits = new Waits();
+    const stop = agent.observe({ onState: waits.changed });
+    await waits.until(() => holds(agent.state), what).finally(stop);
   };
+  const rest = cleanup.move();
   return {
     host,
     kubelet,
@@ -98,10 +107,7 @@ export async function rig(options: RigOptions): Promise<Rig> {
         await kubelet.waitFor(has(resource), { what: "a list" });
       }
     },
-    [Symbol.asyncDispose]: async () => {
-      await server.close();
-      await end();
-    },
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
   };
 }
 
@@ -131,11 +137,11 @@ export function withCounters(n: number): HostDescription {
   return { hcas: hcas.map((hca) => ({ ...hca, ports: hca.ports.map((port) => ({ ...port, counters: true })) })) };
 }
 
-/** A kubelet that serves nothing but PodResources, with the answer that `pods` holds when it is asked. */
-export async function servePods(socket: string, answer: () => object): Promise<AsyncDisposable> {
+/** A kubelet that serves nothing but PodResources, with the pods that there are when it is asked. */
+export async function servePods(socket: string, pods: () => readonly object[]): Promise<AsyncDisposable> {
   const server = new Server();
   server.addService(podResourcesServices()["v1.PodResourcesLister"], {
-    List: (_: unknown, reply: (error: null, answer: object) => void) => reply(null, answer()),
+    List: (_: unknown, reply: (error: null, answer: object) => void) => reply(null, { pod_resources: pods() }),
   });
   await new Promise<void>((resolve, reject) =>
     server.bindAsync(

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process, { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
-import { type FakeHost, pluginFlags } from "../../sim/mod.ts";
+import { type FakeHost, pluginFlags, PluginProcess } from "../../sim/mod.ts";
 import { register } from "../../src/device_plugin/registration.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
+import { run } from "./run.ts";
 
 /** Where a subject finds the world that it is put into. */
 export interface World {
@@ -66,8 +66,7 @@ function ours(command: readonly string[], env: Readonly<Record<string, string>>)
     returns: true,
     start: ({ host, kubeletDir, scratch }, ...flags) =>
       launch(
-        execPath,
-        [...command, ...pluginFlags(host, kubeletDir), "--cdi-dir", join(scratch, "cdi"), ...flags],
+        [execPath, ...command, ...pluginFlags(host, kubeletDir), "--cdi-dir", join(scratch, "cdi"), ...flags],
         env,
       ),
   };
@@ -76,7 +75,7 @@ function ours(command: readonly string[], env: Readonly<Record<string, string>>)
 /** The reference in Go, built first. */
 export function reference(directory: string): Subject {
   const program = join(directory, "reference");
-  execFileSync("go", ["build", "-buildvcs=false", "-o", program, "."], {
+  run("go", ["build", "-buildvcs=false", "-o", program, "."], {
     cwd: fileURLToPath(new URL("../../bench/reference/", import.meta.url)),
     env: { ...process.env, GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
   });
@@ -86,7 +85,7 @@ export function reference(directory: string): Subject {
     resource,
     startable: true,
     returns: true,
-    start: ({ kubeletDir }) => launch(program, [kubeletDir, resource]),
+    start: ({ kubeletDir }) => launch([program, kubeletDir, resource]),
   };
 }
 
@@ -100,7 +99,7 @@ export function byCommand(command: string): Subject {
     start: ({ host, kubeletDir }) => {
       const filled = command.replaceAll("{kubelet}", kubeletDir).replaceAll("{sysfs}", host.sysfsRoot)
         .replaceAll("{dev}", host.devRoot);
-      return launch("/bin/sh", ["-c", `exec ${filled}`]);
+      return launch(["/bin/sh", "-c", `exec ${filled}`]);
     },
   };
 }
@@ -123,35 +122,17 @@ export function bySocket(socket: string): Subject {
   };
 }
 
-function launch(
-  program: string,
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<Running> {
-  const child: ChildProcess = spawn(program, [...args], {
-    stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, ...env },
-  });
-  let said = "";
+function launch(command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Running> {
+  const plugin = new PluginProcess(command, { env: { ...process.env, ...env } });
   let stopping = false;
-  child.stderr!.on("data", (chunk: Uint8Array) => said = (said + new TextDecoder().decode(chunk)).slice(-4_000));
-  const ended = new Promise<void>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code, signal) => {
-      if (stopping) resolve();
-      else reject(new Error(`${program} ended by itself (${signal ?? code}):\n${said}`));
-    });
-  });
   // Whoever waits for something the process should do finds out by a time-out; the reason is told when it is stopped.
-  ended.catch(() => {});
+  const early = plugin.ended.then(() => !stopping);
   return Promise.resolve({
-    pid: child.pid ?? null,
+    pid: plugin.pid,
     stop: async () => {
       stopping = true;
-      // ChildProcess.kill() of this runtime takes the first signal for the end of the process.
-      if (child.pid !== undefined && child.exitCode === null) process.kill(child.pid, "SIGTERM");
-      const timer = setTimeout(() => process.kill(child.pid!, "SIGKILL"), 5_000);
-      await ended.finally(() => clearTimeout(timer));
+      await plugin.stop();
+      if (await early) throw new Error(`${command[0]} ended by itself:\n${plugin.log.slice(-50).join("\n")}`);
     },
   });
 }

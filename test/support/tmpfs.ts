@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "./run.ts";
 
 /** A tmpfs; disposing it unmounts it, whatever is still open in it. */
 export interface Tmpfs extends Disposable {
@@ -24,8 +24,8 @@ export function boundTo(source: string, path: string): Disposable & Pick<Tmpfs, 
   run("mount", ["--bind", source, path]);
   return {
     path,
-    remount: (how) => run("mount", ["-o", `remount,bind,${how}`, path]),
-    [Symbol.dispose]: () => run("umount", ["--lazy", path]),
+    remount: (how) => void run("mount", ["-o", `remount,bind,${how}`, path]),
+    [Symbol.dispose]: () => void run("umount", ["--lazy", path]),
   };
 }
 
@@ -41,7 +41,7 @@ export function tmpfs(path: string, { size = 1 << 20, inodes = 64 } = {}): Tmpfs
   };
   return {
     path,
-    remount: (how) => run("mount", ["-o", `remount,${how}`, path]),
+    remount: (how) => void run("mount", ["-o", `remount,${how}`, path]),
     fill(what) {
       try {
         if (what === "blocks") { for (;;) make(new Uint8Array(4096)); }
@@ -53,11 +53,6 @@ export function tmpfs(path: string, { size = 1 << 20, inodes = 64 } = {}): Tmpfs
     free() {
       for (const filler of made.splice(0)) rmSync(filler, { force: true });
     },
-    [Symbol.dispose]: () => run("umount", ["--lazy", path]),
+    [Symbol.dispose]: () => void run("umount", ["--lazy", path]),
   };
-}
-
-function run(command: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr}`);
 }

@@ -6,9 +6,7 @@
  */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+import { ROOT } from "./root.ts";
 
 /** Where the words are not used: documents without their generated parts, src and sim with their comments. */
 export const SCOPES: readonly string[] = ["*.md", "docs/*.md", "src/**/*.ts", "sim/**/*.ts", "sim/**/*.yaml"];

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../../test/support/root.ts";
+import { run } from "../../test/support/run.ts";
 
 /** One package as it is in the bundle. */
 export interface BundledPackage {
@@ -22,20 +22,15 @@ export interface BundledPackage {
   readonly integrity: string | null;
 }
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TEXT_FILE = /^(licen[cs]e|copying)(\.(md|txt))?$/i;
 
 /** All packages of the bundle, by name. @throws with the bundler's own words */
 export function bundledPackages(): readonly BundledPackage[] {
   const cache = npmCache();
-  const run = spawnSync(execPath, ["bundle", "--quiet", "--frozen", "--platform", "deno", "src/cli/program.ts"], {
-    cwd: ROOT,
-    encoding: "utf8",
-    maxBuffer: 1 << 26,
-  });
-  if (run.status !== 0) throw new Error(`deno bundle: ${run.stderr.trim()}`);
+  const flags = ["--quiet", "--frozen", "--platform", "deno"];
+  const text = run(execPath, ["bundle", ...flags, "src/cli/program.ts"], { cwd: ROOT });
   // The bundler writes the path of each module above it.
-  const paths = run.stdout.matchAll(/\/npm\/([^/\s]+\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*))\//g);
+  const paths = text.matchAll(/\/npm\/([^/\s]+\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*))\//g);
   const found = new Map([...paths].map(([, path = "", name = "", version = ""]) => [path, { name, version }]));
   return [...found].map(([path, { name, version }]) => describe(join(cache, path), name, version))
     .toSorted((a, b) => a.name.localeCompare(b.name, "en"));
@@ -57,8 +52,7 @@ function describe(directory: string, name: string, version: string): BundledPack
 }
 
 function npmCache(): string {
-  const run = spawnSync(execPath, ["info", "--json"], { cwd: ROOT, encoding: "utf8" });
-  const { npmCache } = JSON.parse(run.stdout) as { npmCache: string };
+  const { npmCache } = JSON.parse(run(execPath, ["info", "--json"], { cwd: ROOT })) as { npmCache: string };
   if (!existsSync(npmCache)) throw new Error(`There is no npm cache at ${npmCache}; run deno install`);
   return npmCache;
 }

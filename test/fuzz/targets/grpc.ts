@@ -7,15 +7,9 @@
 import { deepEqual, equal } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
-import { Client, credentials, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import * as fc from "fast-check";
-import {
-  type AllocateRequest,
-  type AllocateResponse,
-  CLIENT_OPTIONS,
-  devicePluginServices,
-  method,
-} from "../../../src/kubelet/api.ts";
+import { type AllocateRequest, type AllocateResponse, devicePluginServices, method } from "../../../src/kubelet/api.ts";
 import { protoCodec } from "../../../src/device_plugin/codec.ts";
 import type { PreferredAllocationRequest__Output as Preferred } from "../../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../../../src/gen/v1beta1/PreferredAllocationResponse.ts";
@@ -29,7 +23,8 @@ import { type PoolState, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
-import { temporaryDir, within } from "../../support/temp.ts";
+import { BareClient } from "../../support/bare_client.ts";
+import { temporaryDir } from "../../support/temp.ts";
 import { LONGEST_CASE, type Prepared, type Target } from "../target.ts";
 import { must, sentence } from "../words.ts";
 
@@ -50,12 +45,6 @@ const SERVICE = devicePluginServices()["v1beta1.DevicePlugin"];
 const ALLOCATE = method<Partial<AllocateRequest>, AllocateResponse>(SERVICE, "Allocate");
 const PREFER = method<Partial<Preferred>, PreferredAllocationResponse>(SERVICE, "GetPreferredAllocation");
 const METHODS = ["Allocate", "GetPreferredAllocation", "PreStartContainer", "GetDevicePluginOptions"] as const;
-type Method = typeof METHODS[number];
-
-/** What a call came to. */
-type Reply =
-  | { readonly ok: true; readonly bytes: Buffer }
-  | { readonly ok: false; readonly code: number; readonly message: string };
 
 /** Every status that a request may be refused with; INTERNAL would be an exception that nobody thought of. */
 const REFUSALS: readonly number[] = [status.INVALID_ARGUMENT, status.FAILED_PRECONDITION, status.RESOURCE_EXHAUSTED];
@@ -65,7 +54,7 @@ interface Served {
   readonly spec: ResourceSpec;
   readonly poolState: PoolState;
   readonly ids: readonly string[];
-  readonly call: (name: Method, request: Uint8Array) => Promise<Reply>;
+  readonly client: BareClient;
 }
 
 /** A request before it is made of the resource's own devices: numbers choose among them, words are sent as they are. */
@@ -201,7 +190,7 @@ type Tally = Record<"answered" | "refused" | "handed", number>;
 async function check(served: readonly Served[], one: Question, tally: Tally): Promise<void> {
   const resource = served[one.of]!;
   const request = requestOf(resource, one);
-  const reply = await within(resource.call(one.method, request), `an answer to ${one.method}`, LONGEST_CASE);
+  const reply = await resource.client.call(one.method, Buffer.from(request), LONGEST_CASE);
   if (!reply.ok) {
     tally.refused++;
     must(REFUSALS.includes(reply.code), `${one.method} ended with ${status[reply.code]}: ${reply.message}`);
@@ -213,33 +202,9 @@ async function check(served: readonly Served[], one: Question, tally: Tally): Pr
   if (one.method === "GetPreferredAllocation") checkPrefer(request, reply.bytes);
   // An Allocate that changes nothing: what is asked again is answered with the same bytes.
   if (one.method !== "Allocate") return;
-  const again = await resource.call("Allocate", request);
+  const again = await resource.client.call("Allocate", Buffer.from(request));
   equal(again.ok && Buffer.compare(again.bytes, reply.bytes), 0, "the same request, the same answer");
   if (request.length > 4) tally.handed++;
-}
-
-function client(path: string): { readonly call: Served["call"]; close(): void } {
-  const connection = new Client(`unix:${path}`, credentials.createInsecure(), {
-    ...CLIENT_OPTIONS,
-    "grpc.default_authority": "localhost",
-  });
-  const same = (bytes: Buffer) => bytes;
-  return {
-    call: (name, request) =>
-      new Promise((resolve) =>
-        connection.makeUnaryRequest(
-          `/v1beta1.DevicePlugin/${name}`,
-          same,
-          same,
-          Buffer.from(request),
-          (error, bytes) => {
-            if (error !== null) resolve({ ok: false, code: error.code, message: error.details });
-            else resolve({ ok: true, bytes: bytes! });
-          },
-        )
-      ),
-    close: () => connection.close(),
-  };
 }
 
 export const grpc: Target = {
@@ -274,9 +239,8 @@ export const grpc: Target = {
         onCall: nothing,
       });
       cleanup.defer(() => server.close(1_000));
-      const { call, close } = client(path);
-      cleanup.defer(close);
-      served.push({ spec, poolState, ids: devices(poolState).map((one) => one.id), call });
+      const client = cleanup.use(new BareClient(path));
+      served.push({ spec, poolState, ids: devices(poolState).map((one) => one.id), client });
     }
     const tally: Tally = { answered: 0, refused: 0, handed: 0 };
     const rest = cleanup.move();

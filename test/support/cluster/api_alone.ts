@@ -7,11 +7,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { generateKeyPairSync } from "node:crypto";
+import { freePort } from "../free_port.ts";
 import { Api } from "./api.ts";
 import type { Programs } from "./programs.ts";
 
@@ -130,12 +129,4 @@ function run(dir: string, name: string, [command = "", ...args]: readonly string
   const child = spawn(command, args, { stdio: ["ignore", log, log] });
   closeSync(log);
   return child;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

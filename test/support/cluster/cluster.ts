@@ -4,13 +4,12 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
 import { FakeHost, type HostDescription } from "../../../sim/mod.ts";
+import { eventually } from "../eventually.ts";
 import { Api } from "./api.ts";
 import { killAndRemoveCgroup } from "./cgroups.ts";
 import { configPaths, type KubeletSettings, NODE_NAME, TOKENS, writeConfigFiles } from "./config_files.ts";
@@ -22,6 +21,7 @@ import type { NodeObject } from "./objects.ts";
 import { ensurePrograms, kubectlPath, type Programs } from "./programs.ts";
 import { isAlive, Space, type SpacePlace, tail } from "./space.ts";
 import type { Versions } from "./versions.ts";
+import { run } from "../run.ts";
 
 export interface ClusterOptions extends Partial<Features> {
   readonly versions: Versions;
@@ -222,9 +222,7 @@ async function removeAbandoned(): Promise<void> {
 
 function kubectl(program: string, kubeconfig: string, args: readonly string[], input?: string): string {
   const env = { ...process.env, KUBECONFIG: kubeconfig };
-  const run = spawnSync(program, args, { encoding: "utf8", env, ...input === undefined ? {} : { input } });
-  if (run.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${run.stderr.trim()}`);
-  return run.stdout;
+  return run(program, args, input === undefined ? { env } : { env, input });
 }
 
 /** What the kernel does not take away with the namespaces. */
@@ -234,9 +232,5 @@ async function removeRest(dir: string, cgroup: string): Promise<void> {
 }
 
 async function serverIsReady(api: Api, dir: string): Promise<void> {
-  const end = performance.now() + 60_000;
-  while (!await api.isReady()) {
-    if (performance.now() > end) throw new Error(`The API server does not start: ${tail(dir, "apiserver")}`);
-    await delay(50);
-  }
+  await eventually(() => api.isReady(), () => `the API server: ${tail(dir, "apiserver")}`);
 }

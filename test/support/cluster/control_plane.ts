@@ -4,7 +4,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../eventually.ts";
 import { configPaths } from "./config_files.ts";
 import type { Programs } from "./programs.ts";
 import { type Daemon, type Space, tail } from "./space.ts";
@@ -81,7 +81,7 @@ export async function startControlPlane(space: Space, programs: Programs, featur
     ...gateFlag(features.featureGates),
   ];
   // Both ask until the server answers, but need its certificate to begin.
-  await certificate(space, paths.ca);
+  await eventually(() => existsSync(paths.ca), () => `the API server's certificate: ${tail(space.dir, "apiserver")}`);
   await space.start("scheduler", [programs.scheduler, ...common]);
   await space.start("controller-manager", [
     programs.controllerManager,
@@ -95,12 +95,4 @@ export async function startControlPlane(space: Space, programs: Programs, featur
 function gateFlag(featureGates: Features["featureGates"]): readonly string[] {
   const gates = Object.entries(featureGates).map(([name, on]) => `${name}=${on}`).join(",");
   return gates === "" ? [] : [`--feature-gates=${gates}`];
-}
-
-async function certificate(space: Space, path: string): Promise<void> {
-  for (let i = 0; i < 1_500; i++) {
-    if (existsSync(path)) return;
-    await delay(20);
-  }
-  throw new Error(`The API server makes no certificate: ${tail(space.dir, "apiserver")}`);
 }

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { run } from "../run.ts";
 
 /** A module of its own that exists only to build commands of another module. */
 export interface GoModule {
@@ -35,7 +36,7 @@ export async function goBuild(
     const ldflags = ["-s", "-w", ...Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)].join(" ");
     const built = join(work, "built");
     // Niced: a build takes minutes, and somebody may be working on this machine.
-    await run("nice", ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", built, packagePath], work);
+    await build("nice", ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", built, packagePath], work);
     renameSync(built, target);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -44,12 +45,11 @@ export async function goBuild(
 
 /** The go.mod of a module at that version. @throws when the proxy does not serve it */
 export function goModOf(path: string, version: string): string {
-  const got = spawnSync("go", ["list", "-m", "-json", `${path}@v${version}`], { cwd: "/", encoding: "utf8" });
-  if (got.status !== 0) throw new Error(`Cannot find ${path} v${version}: ${(got.stderr ?? String(got.error)).trim()}`);
-  return readFileSync((JSON.parse(got.stdout) as { GoMod: string }).GoMod, "utf8");
+  const found = run("go", ["list", "-m", "-json", `${path}@v${version}`], { cwd: "/" });
+  return readFileSync((JSON.parse(found) as { GoMod: string }).GoMod, "utf8");
 }
 
-function run(command: string, args: readonly string[], cwd: string): Promise<void> {
+function build(command: string, args: readonly string[], cwd: string): Promise<void> {
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod", GOWORK: "off" };
   const child = spawn(command, args, { cwd, env, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { FakeHost, type HostDescription } from "../../../sim/mod.ts";
 import type { Space } from "./space.ts";
+import { run } from "../run.ts";
 
 /** Real for runc, though nothing answers behind most of them. By the kernel's own numbers. */
 const MISC_NODES: Readonly<Record<string, string>> = { rdma_cm: "10:58" };
@@ -34,8 +34,7 @@ export function mirrorNodes(host: FakeHost, space: Space): void {
   for (const name of names) {
     if (present.includes(name)) continue;
     const [major = "", minor = ""] = numbersOf(host, name).split(":");
-    const made = spawnSync("mknod", ["-m", "666", join(real, name), "c", major, minor], { encoding: "utf8" });
-    if (made.status !== 0) throw new Error(`mknod ${name}: ${made.stderr}`);
+    run("mknod", ["-m", "666", join(real, name), "c", major, minor]);
   }
   // As in a kernel: the directory comes and goes with the first and the last node.
   if (names.size === 0) rmSync(real, { recursive: true, force: true });

@@ -22,12 +22,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { ROOT } from "../root.ts";
 import { ImageBuilder } from "../image_builder.ts";
 import { SANDBOX_IMAGE, snapshotter } from "./config_files.ts";
 import type { Space } from "./space.ts";
 import { cacheDir } from "./versions.ts";
+import { run } from "../run.ts";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 /** As the manifests name it. */
 export const PLUGIN_IMAGE = "docker.io/library/rdma-device-plugin:0.1.0";
 /** What busybox is called as in the small image. */
@@ -74,7 +75,7 @@ function buildSmallImage(target: string): void {
     copyFileSync(BUSYBOX, join(bin, "busybox"));
     for (const applet of APPLETS) symlinkSync("busybox", join(bin, applet));
     const storage = [`--root=${join(work, "root")}`, `--runroot=${join(work, "run")}`, "--storage-driver=vfs"];
-    const buildah = (...args: readonly string[]) => run("buildah", [...storage, ...args]);
+    const buildah = (...args: readonly string[]) => run("buildah", [...storage, ...args]).trim();
     const container = buildah("from", "scratch");
     buildah("copy", "--quiet", container, join(work, "files"), "/");
     buildah("config", `--entrypoint=["/bin/sleep","2147483647"]`, "--env=PATH=/bin", container);
@@ -128,10 +129,4 @@ function digestOf(files: readonly string[]): string {
   const hash = createHash("sha256");
   for (const file of files) hash.update(file.replace(ROOT, "")).update("\0").update(readFileSync(file)).update("\0");
   return hash.digest("hex").slice(0, 16);
-}
-
-function run(command: string, args: readonly string[]): string {
-  const result = spawnSync(command, args, { encoding: "utf8" });
-  if (result.status !== 0) throw new Error(`${command} ${args.join(" ")}: ${result.error?.message ?? result.stderr}`);
-  return result.stdout.trim();
 }

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import process from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../eventually.ts";
 import { killAndRemoveCgroup, processesIn } from "./cgroups.ts";
 import { configPaths, type KubeletSettings, NODE_NAME, writeKubeletConfig } from "./config_files.ts";
 import type { Programs } from "./programs.ts";
@@ -110,11 +110,7 @@ export class ClusterNode {
   }
 
   async #until(name: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-    const end = performance.now() + 30_000;
-    while (!await condition()) {
-      if (performance.now() > end) throw new Error(`${name} does not start: ${tail(this.space.dir, name)}`);
-      await delay(50);
-    }
+    await eventually(condition, () => `${name} to start: ${tail(this.space.dir, name)}`);
   }
 }
 

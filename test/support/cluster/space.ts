@@ -14,6 +14,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { within } from "../temp.ts";
+import { run } from "../run.ts";
 
 const INIT = fileURLToPath(new URL("node_init.sh", import.meta.url));
 const NAMESPACES = ["--mount", "--net", "--pid", "--ipc", "--uts"];
@@ -54,7 +55,7 @@ export class Space {
     const log = openSync(join(dir, "logs/init.log"), "a");
     // Its input lasts as long as this process, or for ever: the first process then holds the other end, too.
     const fifo = join(dir, "stdin");
-    if (outlives) must("mkfifo", [fifo]);
+    if (outlives) run("mkfifo", [fifo]);
     const input = outlives ? openSync(fifo, "r+") : "pipe";
     const keeper = spawn(
       "unshare",
@@ -76,9 +77,9 @@ export class Space {
     if (typeof input === "number") closeSync(input);
     try {
       const pid = await child(keeper);
-      must("ip", ["link", "add", link.outside, "type", "veth", "peer", "name", link.inside, "netns", String(pid)]);
-      must("ip", ["address", "add", `${link.gateway}/30`, "dev", link.outside]);
-      must("ip", ["link", "set", link.outside, "up"]);
+      run("ip", ["link", "add", link.outside, "type", "veth", "peer", "name", link.inside, "netns", String(pid)]);
+      run("ip", ["address", "add", `${link.gateway}/30`, "dev", link.outside]);
+      run("ip", ["link", "set", link.outside, "up"]);
       await within(once(keeper.stdout!, "data"), `the node's first process; it said: ${tail(dir, "init")}`);
       if (outlives) keeper.unref();
       return new Space(dir, { pid, address: link.address }, outlives);
@@ -120,11 +121,9 @@ export class Space {
 
   /** Runs a command to its end; gives what it printed. @throws with its complaint, unless `tolerant` */
   run(command: readonly string[], { tolerant = false } = {}): string {
-    const run = spawnSync("nsenter", this.#entering(command), { encoding: "utf8", maxBuffer: 1 << 26 });
-    if (run.status !== 0 && !tolerant) {
-      throw new Error(`${command.join(" ")}: ${`${run.stdout}${run.stderr}`.trim().slice(-2_000)}`);
-    }
-    return run.stdout;
+    const entered = this.#entering(command);
+    if (!tolerant) return run("nsenter", entered);
+    return spawnSync("nsenter", entered, { encoding: "utf8", maxBuffer: 1 << 26 }).stdout;
   }
 
   /** Ends the first process, and with it all that is in the space. */
@@ -201,9 +200,4 @@ function freeLink(): Link {
     };
   }
   throw new Error("64 nodes are running already");
-}
-
-function must(command: string, args: readonly string[]): void {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr.trim()}`);
 }

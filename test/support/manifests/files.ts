@@ -7,13 +7,11 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../root.ts";
 import { parseCommandLine } from "../../../src/cli/flags.ts";
 import { formatMistakes } from "../../../src/config/mistakes.ts";
 import { chartMistakes } from "./chart.ts";
 import { documents, type Manifest, mistakes } from "./schemas.ts";
-
-export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** YAML that is no manifest, and what checks it instead. */
 const CHECKED_ELSEWHERE: readonly (readonly [RegExp, string])[] = [

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { permissions, type PermissionSet } from "../bundle.ts";
 import { buildGo } from "../foreign.ts";
 import { podOf } from "./files.ts";
 import type { Manifest } from "./schemas.ts";
+import { run } from "../run.ts";
 
 /** What stands between the plugin and the level "restricted"; docs/security.md says why each is so. */
 export const KNOWN_BREACHES = [
@@ -28,9 +28,7 @@ const built: { program?: Promise<string> } = {};
 export async function broken(manifest: Manifest): Promise<readonly string[]> {
   built.program ??= buildGo("podsecurity");
   const input = JSON.stringify({ spec: podOf(manifest) });
-  const { status, stdout, stderr } = spawnSync(await built.program, { input, encoding: "utf8" });
-  if (status !== 0) throw new Error(stderr);
-  return stdout.split("\n").filter((line) => line !== "").toSorted();
+  return run(await built.program, [], { input }).split("\n").filter((line) => line !== "").toSorted();
 }
 
 /** Mounts that the permission set of the container does not cover; what it covers that nothing mounts is no fault. */

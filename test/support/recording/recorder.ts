@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
+import { Waits } from "../../../sim/waits.ts";
 import { type ObservedCall, PluginStub, type StubOptions } from "../plugin_stub.ts";
 
 /** One thing that a kubelet did, or that was done to it. */
@@ -38,6 +37,7 @@ export interface RecordedKubelet {
 /** Collects events of any number of plugins. */
 export class Recorder implements AsyncDisposable {
   readonly events: Recorded[] = [];
+  readonly #waits = new Waits();
   readonly #stubs: PluginStub[] = [];
   #since = performance.now();
 
@@ -60,11 +60,8 @@ export class Recorder implements AsyncDisposable {
 
   /** Waits until so many events of that kind came; what comes beside is recorded all the same. */
   async until(event: string, count: number): Promise<void> {
-    const end = performance.now() + 60_000;
-    while (this.events.filter((one) => one.event === event).length < count) {
-      if (performance.now() > end) throw new Error(`Waited in vain for "${event}": ${JSON.stringify(this.events)}`);
-      await delay(20);
-    }
+    const came = () => this.events.filter((one) => one.event === event).length >= count;
+    await this.#waits.until(came, (reason) => `Cannot see "${event}": ${reason}: ${JSON.stringify(this.events)}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -73,12 +70,9 @@ export class Recorder implements AsyncDisposable {
 
   #record(plugin: string, event: string, call: ObservedCall): void {
     const afterMs = Math.round(performance.now() - this.#since);
-    if (event.startsWith("the kubelet")) {
-      this.events.push({ plugin, event, afterMs });
-      return;
-    }
+    if (event.startsWith("the kubelet")) return this.#add({ plugin, event, afterMs });
     const deadline = Number(call.getDeadline());
-    this.events.push({
+    this.#add({
       plugin,
       event,
       authority: call.getHost().startsWith("%2F") ? "the socket's path, percent-encoded" : call.getHost(),
@@ -88,13 +82,9 @@ export class Recorder implements AsyncDisposable {
       afterMs,
     });
   }
-}
 
-/** Waits until a file is gone or there, as another process makes it. */
-export async function untilFile(path: string, there: boolean): Promise<void> {
-  const end = performance.now() + 60_000;
-  while (existsSync(path) !== there) {
-    if (performance.now() > end) throw new Error(`${path} is ${there ? "not there" : "still there"} after 60 s`);
-    await delay(20);
+  #add(recorded: Recorded): void {
+    this.events.push(recorded);
+    this.#waits.changed();
   }
 }

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { KUBELET_SOCKET } from "../../../src/kubelet/api.ts";
+import { eventually } from "../eventually.ts";
 import { healthy, type StubOptions } from "../plugin_stub.ts";
-import { type Recorded, type RecordedKubelet, Recorder, untilFile } from "./recorder.ts";
+import { type Recorded, type RecordedKubelet, Recorder } from "./recorder.ts";
 
 export interface RecordedSituation {
   readonly name: string;
@@ -142,9 +144,9 @@ export const RECORDED: readonly RecordedSituation[] = [
       await recorder.until("the kubelet ends ListAndWatch", 1);
       recorder.cause("the kubelet starts");
       await kubelet.start();
-      await untilFile(join(kubelet.pluginDir, KUBELET_SOCKET), true);
+      await eventually(() => existsSync(join(kubelet.pluginDir, KUBELET_SOCKET)), "the kubelet's socket");
       // It has emptied the directory before it listens.
-      await untilFile(stub.socket, false);
+      await eventually(() => !existsSync(stub.socket), "the end of the plugin's socket");
     },
   })),
   {
