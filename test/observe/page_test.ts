@@ -3,9 +3,11 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { get as httpGet, type IncomingMessage } from "node:http";
 import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { PRESETS } from "../../sim/host/host.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 import { fragment, page } from "../../src/observe/page.ts";
 import { statusModel } from "../../src/observe/page_model.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
@@ -188,7 +190,9 @@ async function withPage(
 ): Promise<void> {
   const { chromium } = await import("playwright-core");
   const args = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args, timeout: PATIENCE });
+  // Its profile, in the temporary directory, has a socket.
+  const env = { ...process.env, TMPDIR: socketParent() };
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args, env, timeout: PATIENCE });
   try {
     const one = await (await browser.newContext(context)).newPage();
     one.setDefaultTimeout(PATIENCE);

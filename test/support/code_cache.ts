@@ -8,10 +8,10 @@
  * @module
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execPath } from "node:process";
 import { FakeHost, pluginFlags, PluginProcess, preset } from "../../sim/mod.ts";
+import { socketParent } from "../../sim/host/temporary.ts";
 import { CODE_CACHE, LOADER, PROGRAM } from "./bundle.ts";
 import { fakeKubelet, RESOURCE } from "./kubelet.ts";
 import { V8_FLAGS } from "./subject.ts";
@@ -29,7 +29,7 @@ start(script, program);
  * @throws with what the plugin said when it did not start
  */
 export async function writeCodeCache(directory: string): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), "rdma-cache-"));
+  const dir = mkdtempSync(join(socketParent(), "rdma-cache-"));
   const kubeletDir = join(dir, "device-plugins");
   mkdirSync(kubeletDir);
   const recorder = join(dir, "recorder.mjs");
