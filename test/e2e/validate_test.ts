@@ -2,7 +2,7 @@
 import { deepEqual, equal, match } from "@std/assert";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PluginProcess } from "../../sim/mod.ts";
+import { startPlugin } from "../../sim/mod.ts";
 import { codesOf } from "../support/codes.ts";
 import { onHost } from "../support/plugin.ts";
 import { documentedKeys } from "../support/section.ts";
@@ -15,7 +15,7 @@ Deno.test("validate --json prints one object: the mistakes with line and code, o
   const file = join(dir.path, "c.json");
   const ask = async (text: string) => {
     writeFileSync(file, text);
-    const plugin = new PluginProcess(["validate", file, "--json"]);
+    const plugin = startPlugin(["validate", file, "--json"]);
     const { code } = await plugin.ended;
     equal(plugin.log.length, 1, plugin.log.join("\n"));
     return { code, ...JSON.parse(plugin.log[0]!) };
@@ -42,13 +42,13 @@ Deno.test("a refused configuration is a line a mistake: with its code at the end
   using dir = temporaryDir();
   const file = join(dir.path, "c.yaml");
   writeFileSync(file, MISTAKEN);
-  const text = new PluginProcess(["validate", file]);
+  const text = startPlugin(["validate", file]);
   equal((await text.ended).code, 2);
   deepEqual(text.log.map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.lastIndexOf(" "))]), [
     [`${file}:3:11`, " [unknown-value]"],
     [`${file}:4:10`, " [wrong-type]"],
   ]);
-  const json = new PluginProcess(["run", "--config", file, "--log-format", "json"]);
+  const json = startPlugin(["run", "--config", file, "--log-format", "json"]);
   equal((await json.ended).code, 2);
   deepEqual(json.log.map((line) => JSON.parse(line)).map(({ level, code }) => [level, code]), [
     ["error", "unknown-value"],
