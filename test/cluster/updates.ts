@@ -36,6 +36,8 @@ export const UPDATES: readonly Situation[] = [
       equal(Number((await stage.node()).status.allocatable?.[RESOURCE]), 4);
       stage.cluster.kubectl(["-n", "kube-system", "rollout", "undo", "daemonset/rdma-device-plugin"]);
       await stage.deployed();
+      // A pod that has just been started is deaf to SIGTERM (docs/reliability.md).
+      await stage.onePluginPod();
       await stage.allocatable(RESOURCE, 4);
       const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
       await stage.delete(pod);
