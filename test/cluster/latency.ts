@@ -78,8 +78,9 @@ class KubeletAllocatable implements Disposable {
 /** Links of the node's network namespace that are called as the host's net devices: the kernel tells of their changes. */
 function makeLinks(stage: Stage): void {
   for (const name of HCAS.map(netdevOf)) {
-    stage.cluster.space.run(["ip", "link", "add", name, "type", "dummy"]);
-    stage.cluster.space.run(["ip", "link", "set", name, "up"]);
+    const far = `${name}p`;
+    stage.cluster.space.run(["ip", "link", "add", name, "type", "veth", "peer", "name", far]);
+    for (const end of [name, far]) stage.cluster.space.run(["ip", "link", "set", end, "up"]);
   }
 }
 
