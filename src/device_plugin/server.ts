@@ -150,8 +150,9 @@ export class PluginServer {
     const bound = temporaryPath(path);
     try {
       await bind(server, bound);
-      const identity = moveIntoPlace(bound, path);
-      return new PluginServer(server, path, identity, await sweep(path), streams);
+      // Before the socket is in place, from where on the kubelet may call.
+      const swept = await sweep(path, bound);
+      return new PluginServer(server, path, moveIntoPlace(bound, path), swept, streams);
     } catch (error) {
       server.forceShutdown();
       throw error;

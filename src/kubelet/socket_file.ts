@@ -82,19 +82,20 @@ function fourDigits(n: number): string {
 
 /**
  * Removes sockets left by plugins that were killed while creating or registering the socket at `path`: those with a
- * {@link temporaryPath} of the same endpoint, of the same owner as `path`, without a listener. A plugin that is between
+ * {@link temporaryPath} of the same endpoint, of the same owner as `mine`, without a listener. A plugin that is between
  * bind and listen at that moment loses its socket, logs that, and creates another.
  *
- * @param path this process' own socket, in place: its owner is this user, whom the runtime does not tell of in its sandbox
+ * @param mine this process' own socket: its owner is this user, whom the runtime does not tell of in its sandbox
  * @returns the number of removed sockets
  */
-export async function sweep(path: string): Promise<number> {
+export async function sweep(path: string, mine: string = path): Promise<number> {
   const prefix = hiddenPrefix(path);
-  const owner = lstatOrNull(path)?.uid;
+  const owner = lstatOrNull(mine)?.uid;
   let swept = 0;
   for (const name of namesIn(dirname(path))) {
     if (!name.startsWith(prefix) || name.length !== prefix.length + 4) continue;
     const hidden = join(dirname(path), name);
+    if (hidden === mine) continue;
     const identity = identityOf(hidden);
     const there = lstatOrNull(hidden);
     if (!there?.isSocket() || there.uid !== owner) continue;
