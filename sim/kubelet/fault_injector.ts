@@ -5,28 +5,17 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 
-/** The calls that a slow kubelet delays. */
-export type SlowWhere = "register" | "admission" | "both";
-
 /** The fault of the next Register call, besides delays. */
 export type RegisterFault =
   | { readonly kind: "serve" }
   | { readonly kind: "refuse"; readonly reason: string }
-  | { readonly kind: "die"; readonly socket: "stays" | "goes" }
-  /** Answers, but never connects to the plugin. */
-  | { readonly kind: "never-dial" };
-
-interface Slowness {
-  readonly ms: number;
-  readonly where: SlowWhere;
-  left: number;
-}
+  | { readonly kind: "die"; readonly socket: "stays" | "goes" };
 
 /** The active faults. `times` is the number of remaining calls with the fault. */
 export class FaultInjector {
   #registerFault: RegisterFault = { kind: "serve" };
   #fateLeft = 0;
-  #slow: Slowness | null = null;
+  #slow = { ms: 0, left: 0 };
 
   /** Sets the fault of the next `times` Register calls. */
   setRegisterFault(fault: RegisterFault, times: number): void {
@@ -34,13 +23,13 @@ export class FaultInjector {
     this.#fateLeft = times;
   }
 
-  setSlow(ms: number, where: SlowWhere, times: number): void {
-    this.#slow = { ms, where, left: times };
+  setSlow(ms: number, times: number): void {
+    this.#slow = { ms, left: times };
   }
 
   calm(): void {
     this.#fateLeft = 0;
-    this.#slow = null;
+    this.#slow.left = 0;
   }
 
   /** Returns the fault of a Register call that has just arrived, and counts it. */
@@ -50,11 +39,10 @@ export class FaultInjector {
     return this.#registerFault;
   }
 
-  /** Delays this step if needed. Ends early when `signal` aborts. */
-  async dawdle(where: Exclude<SlowWhere, "both">, signal: AbortSignal): Promise<void> {
-    const slow = this.#slow;
-    if (slow === null || slow.left <= 0 || (slow.where !== "both" && slow.where !== where)) return;
-    slow.left -= 1;
-    await delay(slow.ms, undefined, { signal });
+  /** Delays a Register call if needed. Ends early when `signal` aborts. */
+  async dawdle(signal: AbortSignal): Promise<void> {
+    if (this.#slow.left <= 0) return;
+    this.#slow.left -= 1;
+    await delay(this.#slow.ms, undefined, { signal });
   }
 }

@@ -28,7 +28,7 @@ import {
 } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
 import { idsOf } from "./allocations.ts";
-import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
+import { FaultInjector } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
 import { type EndpointKeys, Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
@@ -42,7 +42,6 @@ export type { ContainerDevice, ContainerMount, ContainerView } from "./cdi.ts";
 export type { DevicePluginOptions, PreferenceQuestion } from "./endpoint.ts";
 export type { KubeletEvent, KubeletHappening, Via, WaitOptions } from "./history.ts";
 export type { Allocation, DeviceState } from "./allocations.ts";
-export type { SlowWhere } from "./fault_injector.ts";
 export type { ResourceState } from "./resources.ts";
 export type { KubeletState } from "./format.ts";
 
@@ -221,10 +220,7 @@ export class FakeKubelet {
    * @throws AdmissionError with the plugin's message when it rejected the call.
    */
   admit(pod: PodRequest): Promise<AdmittedPod> {
-    const turn = this.#admitting.then(async () => {
-      await this.#faults.dawdle("admission", this.#life.signal);
-      return await this.#admission.admit(pod);
-    });
+    const turn = this.#admitting.then(() => this.#admission.admit(pod));
     // The next pod follows regardless of the outcome, which the caller gets.
     this.#admitting = turn.catch(() => undefined);
     return this.#track(turn);
@@ -264,19 +260,14 @@ export class FakeKubelet {
     this.#faults.setRegisterFault({ kind: "refuse", reason }, times);
   }
 
-  /** Delays Register calls, admissions or both (default) by `ms` milliseconds. */
-  slow(ms: number, { where = "both", times = Infinity }: { where?: SlowWhere; times?: number } = {}): void {
-    this.#faults.setSlow(ms, where, times);
+  /** Delays the next `times` Register calls (default: all) by `ms` milliseconds. */
+  slow(ms: number, { times = Infinity }: { readonly times?: number } = {}): void {
+    this.#faults.setSlow(ms, times);
   }
 
   /** Stops in the middle of the next Register call, which is never answered, until `start()`. */
   dieInRegister({ socket = "stays" }: { readonly socket?: "stays" | "goes" } = {}): void {
     this.#faults.setRegisterFault({ kind: "die", socket }, 1);
-  }
-
-  /** Answers the next `times` Register calls (default: all) without ever connecting to the plugin. */
-  neverDial({ times = Infinity }: { readonly times?: number } = {}): void {
-    this.#faults.setRegisterFault({ kind: "never-dial" }, times);
   }
 
   /** Cancels the ListAndWatch stream of a resource; its devices become unhealthy and the connection is closed. */
@@ -306,7 +297,7 @@ export class FakeKubelet {
     this.#history.record({ kind: "register", resource, endpoint, version });
     const { signal } = this.#life;
     const injected = this.#faults.takeRegisterFault();
-    await this.#faults.dawdle("register", signal);
+    await this.#faults.dawdle(signal);
     if (injected.kind === "die") {
       await this.stop({ socket: injected.socket });
       throw new Error("the kubelet died");
@@ -314,12 +305,7 @@ export class FakeKubelet {
     const refusal = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ??
       (injected.kind === "refuse" ? injected.reason : null);
     if (refusal !== null) this.#refused(resource, endpoint, "register", refusal);
-    const socket = join(this.#options.dir, endpoint);
-    if (injected.kind === "never-dial") {
-      this.#history.record({ kind: "registered", resource, endpoint: socket, via: "register" });
-      return;
-    }
-    await this.#connect(resource, socket, "register", signal);
+    await this.#connect(resource, join(this.#options.dir, endpoint), "register", signal);
   }
 
   /** Dials the plugin and makes it the endpoint of its resource; opens its stream after the caller was answered. */
