@@ -26,8 +26,11 @@ Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's
     const made = await client.call<ResourceSlice>("POST", SLICES_PATH, { body: slice("a") });
     ok(made.ok, JSON.stringify(made));
     const stale = made.value;
-    const newer = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: stale });
+    const newer = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: slice("a", { generation: 2 }) });
     ok(newer.ok);
+    // What changes nothing is no write.
+    const same = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: newer.value });
+    deepEqual(same, newer);
     const conflict = await client.call("PUT", `${SLICES_PATH}/a`, { body: stale });
     ok(!conflict.ok);
     equal(conflict.error.status, 409);
