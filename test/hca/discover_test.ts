@@ -322,6 +322,18 @@ Deno.test("Discovery keeps an HCA that moved into a pod's network namespace, unt
   deepEqual((await looked.discovery.scan("quick")).inPodNetns, []);
 });
 
+Deno.test("Discovery takes an HCA that udev renames for no HCA in a pod", async () => {
+  using looked = on("connectx-roce-vfs", { netns: "exclusive" });
+  const before = await looked.discovery.scan("full");
+  await looked.host.moveToPod("mlx5_2");
+  await looked.host.renameHca("mlx5_0", "rocep59s0f0");
+  const after = await looked.discovery.scan("quick");
+  deepEqual(after.inPodNetns.map((hca) => hca.name), ["mlx5_2"]);
+  equal(after.hcas.length, before.hcas.length - 1);
+  await looked.host.returnFromPod("mlx5_2");
+  deepEqual((await looked.discovery.scan("full")).inPodNetns, []);
+});
+
 Deno.test("parsers give null for what does not parse", () => {
   for (const bad of [null, "", "x", "4", ": ACTIVE", "99: NEW", "-1: DOWN"]) {
     equal(parsePortState(bad), "unknown", `${bad}`);

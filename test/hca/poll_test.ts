@@ -1,5 +1,5 @@
 import { equal } from "@std/assert";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery, type DiscoverySources } from "../../src/hca/discover.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
@@ -43,14 +43,23 @@ Deno.test("Discovery.poll() finds another physical state of a port that is down"
   equal(await discovery.poll(), "mlx5_0 port 1 changed its state");
 });
 
-Deno.test("Discovery.poll() finds HCAs and device nodes that come and go", async () => {
+Deno.test("Discovery.poll() finds the device node of an HCA that had none", async () => {
   using dir = memoryDir();
   const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
-  const node = join(host.devRoot, "infiniband/uverbs7");
-  writeFileSync(node, "");
-  equal(await discovery.poll(), "device nodes were added or removed");
+  const node = join(host.devRoot, "infiniband/uverbs0");
+  const before = readFileSync(node);
   rmSync(node);
+  await discovery.scan("quick");
   equal(await discovery.poll(), null);
+  writeFileSync(node, before);
+  equal(await discovery.poll(), "device nodes were added or removed");
+  await discovery.scan("quick");
+  equal(await discovery.poll(), null);
+});
+
+Deno.test("Discovery.poll() finds HCAs that come and go", async () => {
+  using dir = memoryDir();
+  const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
   await host.removeHca("mlx5_0");
   equal(await discovery.poll(), "HCAs were added or removed");
   await discovery.scan("quick");
