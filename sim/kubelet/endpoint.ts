@@ -36,6 +36,8 @@ export type { DevicePluginOptions };
 export const DIAL_TIMEOUT_MS = 10_000;
 /** Milliseconds between attempts of one dial. */
 const REDIAL_MS = 50;
+/** Milliseconds of one wait for a connection; after each it is seen whether it is still wanted. */
+const READY_TURN_MS = 100;
 /** Milliseconds; longer than REDIAL_MS with jitter. */
 const REDIAL_OVER_MS = 75;
 /** Milliseconds. Deadline of PreStartContainer. */
@@ -97,11 +99,12 @@ export async function dial(
     "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
     "grpc.max_reconnect_backoff_ms": REDIAL_MS,
   });
-  // Closing the client ends a pending wait for readiness.
-  const giveUp = () => client.close();
-  signal.addEventListener("abort", giveUp, { once: true });
-  const failure = await new Promise<Error | undefined>((resolve) => client.waitForReady(timeout, resolve));
-  signal.removeEventListener("abort", giveUp);
+  let failure: Error | undefined;
+  do {
+    // grpc-js waits to the end of the time even when the client is closed meanwhile.
+    const turn = Math.min(timeout, Date.now() + READY_TURN_MS);
+    failure = await new Promise((resolve) => client.waitForReady(turn, resolve));
+  } while (failure !== undefined && !signal.aborted && Date.now() < timeout);
   if (failure === undefined && !signal.aborted) return client;
   client.close();
   await delay(REDIAL_OVER_MS);

@@ -1,9 +1,12 @@
 import { deepEqual, doesNotMatch, equal, match, ok, rejects } from "@std/assert";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { type FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { healthy, type PluginStub, RESOURCE } from "../support/plugin_stub.ts";
+import { eventually } from "../support/eventually.ts";
+import { ABANDONS } from "../support/world.ts";
+import { within } from "../support/temp.ts";
 import { Bench, bench } from "./bench.ts";
 
 const CHECKPOINT = "kubelet_internal_checkpoint";
@@ -192,6 +195,20 @@ for (const socket of ["stays", "goes"] as const) {
     equal(at.kubelet.state().running, false);
   });
 }
+
+Deno.test("close() gives up a plugin that takes the connection and says nothing", ABANDONS, async () => {
+  await using at = await bench({ dialTimeoutMs: 60_000 });
+  const connections: Socket[] = [];
+  const mute = createServer((connection) => connections.push(connection)).listen(join(at.dir, "mute.sock"));
+  const stub = await at.stub();
+  const call = rejects(stub.register({ endpoint: "mute.sock" }));
+  // The first is only to see whether anybody listens.
+  await eventually(() => connections.length >= 2, "the kubelet's connection");
+  await within(at.kubelet.close(), "the kubelet's end", 20_000);
+  await call;
+  for (const one of connections) one.destroy();
+  mute.close();
+});
 
 Deno.test("stop() ends an Allocate under way", async () => {
   await using at = await bench();
