@@ -19,8 +19,8 @@ import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevPeer } from "./netdev_peer.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
-import { isSoftware, parseGuid, parseNodeType, parseNumber } from "./parse.ts";
-import { type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
+import { isSoftware, parseGuid, parseNodeType } from "./parse.ts";
+import { countVfs, type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
 import { type AskedPort, askPort, emptyPort, hasChanged, portNumbers, withAnswer } from "./port.ts";
 import { markSubdevices } from "./subdevices.ts";
 import { SwitchPorts } from "./switch_ports.ts";
@@ -258,7 +258,7 @@ export class SysfsScanner {
     let { pci } = hca;
     if (pci?.sriovTotalVfs) {
       // Uses the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
-      const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
+      const sriovNumVfs = countVfs(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}`);
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
     const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca, classNames);
