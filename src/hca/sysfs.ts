@@ -181,8 +181,11 @@ export class SysfsScanner {
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
     if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
-    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     const all = [...this.#known.values()];
+    // A node follows its HCA some milliseconds later. One that is removed while its HCA stays is for the next scan to
+    // find: to list the nodes in each poll would be a fifth of its cost, and polls are as frequent as they are cheap.
+    const awaited = all.length === 0 || all.some(({ hca }) => hca.uverbs?.present !== true);
+    if (awaited && !sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
       const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#late.isPending(one.incarnation));

@@ -6,7 +6,7 @@ import { natural } from "../../src/text/natural.ts";
 import { parseGid, parseGuid, parsePciId, parsePortState, parseRate } from "../../src/hca/parse.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { memoryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
 
 interface Looked extends Disposable {
@@ -22,7 +22,7 @@ function on(
   name: string,
   options: { verbs?: VerbsAnswer; netns?: Exclude<NetnsMode, "unknown">; deadlineMs?: number } = {},
 ): Looked {
-  const dir = temporaryDir();
+  const dir = memoryDir();
   const description = { ...preset(name), ...options.netns === undefined ? {} : { netnsMode: options.netns } };
   const host = FakeHost.create(join(dir.path, "host"), description);
   const answer = options.verbs ?? { kind: "not-asked", detail: "test" } as const;
