@@ -9,6 +9,7 @@ import { Backoff, pause } from "../kubernetes/backoff.ts";
 import type { ApiClient, ApiError, WatchEvent } from "../kubernetes/client.ts";
 import {
   type KubernetesNode,
+  NO_RESOURCE_API,
   nodePath,
   type ObjectList,
   type ResourceSlice,
@@ -17,6 +18,7 @@ import {
 import type { Log } from "../text/log.ts";
 import type { Attributes } from "./attributes.ts";
 import { ALL_FEATURES, type Features, publish, type PublishedState } from "./devices.ts";
+import { gatesOff, without } from "./gates.ts";
 import {
   contents,
   droppedFields,
@@ -40,6 +42,8 @@ export interface PublisherOptions {
    */
   readonly successor?: () => Promise<string | null>;
   readonly timing?: Partial<PublisherTiming>;
+  /** For tests. */
+  readonly pause?: typeof pause;
 }
 
 export interface PublisherTiming {
@@ -81,6 +85,7 @@ type Wanted = Omit<PublishedState, "features" | "known">;
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #timing: PublisherTiming;
+  readonly #pause: typeof pause;
   readonly #existing = new Map<string, ResourceSlice>();
   #wanted: Wanted | null = null;
   #identity: PoolIdentity | null = null;
@@ -100,6 +105,7 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
+    this.#pause = options.pause ?? pause;
     this.#status = {
       published: false,
       devices: 0,
@@ -135,7 +141,8 @@ export class Publisher {
   /** Lists and watches the slices into {@link #existing}. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { driver, node } = this.#options;
-    const backoff = new Backoff(this.#timing.firstRetryMs, this.#timing.longestRetryMs);
+    const { firstRetryMs, longestRetryMs } = this.#timing;
+    const [backoff, watches] = [new Backoff(firstRetryMs, longestRetryMs), new Backoff(firstRetryMs, longestRetryMs)];
     const query = { fieldSelector: `spec.driver=${driver},spec.nodeName=${node}` };
     while (!signal.aborted) {
       const error = await this.#guard(async () =>
@@ -144,16 +151,21 @@ export class Publisher {
       if (error !== null) {
         if (signal.aborted) return;
         this.#report({ published: false, reason: error.message });
-        await pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
+        await this.#pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
         continue;
       }
       backoff.reset();
+      const begun = performance.now();
       const ended = await this.#watch(query, signal);
       if (signal.aborted) return;
       // The API server may have been replaced by one with other feature gates.
-      if (ended.status !== 410) this.#probed = false;
-      this.#options.log.debug(`the watch of ResourceSlices ended: ${ended.message}`);
-      await pause(backoff.next(), signal);
+      if (ended.status === null) this.#probed = false;
+      // What is refused or cut off again and again must not cost a list every second.
+      if (performance.now() - begun > longestRetryMs) watches.reset();
+      const words = `the watch of ResourceSlices ended: ${ended.message}`;
+      if (isRefusal(ended)) this.#options.log.warn(`${words}; what others change in them is seen late`);
+      else this.#options.log.debug(words);
+      await this.#pause(Math.max(watches.next(), ended.retryAfterMs ?? 0), signal);
     }
   }
 
@@ -183,7 +195,7 @@ export class Publisher {
     const body = probeSlice(this.#identity!);
     const query = { dryRun: "All" };
     const made = await this.#options.client.call<ResourceSlice>("POST", SLICES_PATH, { query, body, signal });
-    if (!made.ok) return made.error;
+    if (!made.ok) return made.error.status === 404 ? { ...made.error, message: NO_RESOURCE_API } : made.error;
     this.#setFeatures(without(ALL_FEATURES, droppedFields(body.spec, made.value.spec)));
     this.#probed = true;
     return null;
@@ -209,8 +221,8 @@ export class Publisher {
       const name = object.metadata.name!;
       const known = this.#existing.get(name);
       if (type !== "DELETED") this.#existing.set(name, object);
-      // A late DELETED event must not remove a slice that was created since.
-      else if (known === undefined || known.metadata.uid === object.metadata.uid) {
+      // Not one that this process removed itself, and not late, when a slice of this name was created since.
+      else if (known !== undefined && known.metadata.uid === object.metadata.uid) {
         this.#existing.delete(name);
         // The garbage collector does it when the Node was deleted and created again; the owner's UID is another one then.
         this.#identity = null;
@@ -228,7 +240,7 @@ export class Publisher {
       if (signal.aborted) return { status: null, reason: "Stopped", message: "stopped", retryAfterMs: null };
       // Limits the rate of requests to a server that ends each watch at once.
       const lasted = performance.now() - started;
-      if (lasted < this.#timing.firstRetryMs) await pause(this.#timing.firstRetryMs - lasted, signal);
+      if (lasted < this.#timing.firstRetryMs) await this.#pause(this.#timing.firstRetryMs - lasted, signal);
     }
   }
 
@@ -245,12 +257,12 @@ export class Publisher {
       );
       if (error === null) {
         backoff.reset();
-        await pause(this.#timing.roundMs, signal);
+        await this.#pause(this.#timing.roundMs, signal);
       } else {
         if (signal.aborted) return;
         this.#report({ published: false, reason: error.message });
         this.#changed();
-        await pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
+        await this.#pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
       }
     }
   }
@@ -283,7 +295,7 @@ export class Publisher {
         `a newer process of the driver serves on ${this.#successor}: it writes the ResourceSlices`,
       );
     }
-    this.#standby ??= pause(this.#timing.standbyMs, signal).then(() => {
+    this.#standby ??= this.#pause(this.#timing.standbyMs, signal).then(() => {
       this.#standby = null;
       this.#changed();
     });
@@ -304,10 +316,13 @@ export class Publisher {
   async #apply(write: Write, signal: AbortSignal): Promise<ApiError | "stale" | null> {
     const { client, log } = this.#options;
     if (write.kind === "delete") {
-      const deleted = await client.call("DELETE", `${SLICES_PATH}/${write.name}`, { signal });
-      if (!deleted.ok && deleted.error.status !== 404) return deleted.error;
+      const before = this.#existing.get(write.name);
+      // Before the request: its event may come before its answer.
       this.#existing.delete(write.name);
-      return null;
+      const deleted = await client.call("DELETE", `${SLICES_PATH}/${write.name}`, { signal });
+      if (deleted.ok || deleted.error.status === 404) return null;
+      if (before !== undefined) this.#existing.set(write.name, before);
+      return deleted.error;
     }
     const name = write.slice.metadata.name!;
     const [method, path] = write.kind === "create"
@@ -339,7 +354,7 @@ export class Publisher {
     if (isDeepStrictEqual(features, before)) return;
     this.#features = features;
     this.#report({ features });
-    const off = namesOf(features).filter((one) => !features[one]).map((one) => GATES[one]);
+    const off = gatesOff(features);
     const { log } = this.#options;
     if (off.length === 0) log.info("the API server keeps all fields of ResourceSlices now");
     else {
@@ -365,21 +380,7 @@ export class Publisher {
   }
 }
 
-function without(features: Features, dropped: ReadonlySet<keyof Features>): Features {
-  return {
-    taints: features.taints && !dropped.has("taints"),
-    sharing: features.sharing && !dropped.has("sharing"),
-    counters: features.counters && !dropped.has("counters"),
-  };
+/** Whether the server did not let the watch begin. An expired version is no refusal. */
+function isRefusal({ status }: ApiError): boolean {
+  return status !== null && status !== 410;
 }
-
-function namesOf(features: Features): readonly (keyof Features)[] {
-  return Object.keys(features) as (keyof Features)[];
-}
-
-/** The feature gates behind the features. */
-export const GATES: Readonly<Record<keyof Features, string>> = {
-  taints: "DRADeviceTaints",
-  sharing: "DRAConsumableCapacity",
-  counters: "DRAPartitionableDevices",
-};
