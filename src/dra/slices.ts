@@ -68,7 +68,7 @@ export function planWrites(
   };
   const writes = wanted.flatMap((content, i): Write[] => {
     const before = byName.get(names[i]!);
-    const spec: SliceSpec = { driver: identity.driver, nodeName: identity.node, pool, ...withTimes(content, before) };
+    const spec: SliceSpec = { driver: identity.driver, nodeName: identity.node, pool, ...withTimes(content, ours) };
     if (before === undefined) return [{ kind: "create", slice: newSlice(names[i]!, spec, identity) }];
     if (sameSpec(before.spec, spec)) return [];
     return [{ kind: "update", slice: { ...before, apiVersion: RESOURCE_API, kind: "ResourceSlice", spec } }];
@@ -130,10 +130,13 @@ function newSlice(name: string, spec: SliceSpec, { owner }: PoolIdentity): Resou
   return { apiVersion: RESOURCE_API, kind: "ResourceSlice", metadata: { name, ownerReferences: [owner] }, spec };
 }
 
-/** Keeps `timeAdded` of existing taints: an update must not change the age of a taint. */
-function withTimes(content: SliceContent, before: ResourceSlice | undefined): SliceContent {
-  if (content.devices === undefined || before === undefined) return content;
-  const known = new Map((before.spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));
+/**
+ * Keeps `timeAdded` of existing taints, whichever slice has their device: an update must not change the age of a taint,
+ * from which `tolerationSeconds` count.
+ */
+function withTimes(content: SliceContent, before: readonly ResourceSlice[]): SliceContent {
+  if (content.devices === undefined) return content;
+  const known = new Map(before.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));
   const devices = content.devices.map((device): SliceDevice => {
     if (device.taints === undefined) return device;
     const taints = device.taints.map((taint) => {
