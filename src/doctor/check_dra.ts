@@ -29,7 +29,8 @@ export function api(facts: Facts): Finding[] {
     ));
   }
   if (dra.server === null) {
-    const fix = "run it in a pod with a service account (the component dra), or give --kube-api";
+    const fix =
+      "run it in a pod with a service account (the component dra) with the permission set image-dra, or give --kube-api";
     return [...findings, problem("dra-api", "no API server is known", DOES_NOTHING, fix)];
   }
   if (dra.reason !== null) {
