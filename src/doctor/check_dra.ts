@@ -38,7 +38,8 @@ export function api(facts: Facts): Finding[] {
       "dra-api",
       dra.reason,
       `${DOES_NOTHING}; what is prepared goes on`,
-      "check NetworkPolicies, and the permission set of the container (image-dra); a public address needs one of its own",
+      "check that the service account's token is mounted (elsewhere --kube-token-file and --kube-ca-file), NetworkPolicies, " +
+        "and the permission set of the container (image-dra); a public address needs one of its own",
     ));
   }
   if (dra.tooOld) {

@@ -214,7 +214,9 @@ export class ApiClient {
       credentials = "credentials" in this.#access ? await this.#access.credentials(refused) : fromFiles(this.#access);
       agent = this.#connections(credentials, secure);
     } catch (error) {
-      return { ok: false, error: { ...unreachable(this.server, error), reason: "NoCredentials" } };
+      const words = error instanceof Error ? error.message : String(error);
+      const message = `there are no credentials for the API server ${this.server} (${words})`;
+      return { ok: false, error: { status: null, reason: "NoCredentials", message, retryAfterMs: null } };
     }
     for (const [key, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(key, String(value));
