@@ -18,6 +18,7 @@ import { draSettings } from "./dra.ts";
 import { contentOf, followConfig } from "./follow_config.ts";
 import type { Values } from "./flags.ts";
 import { checkMaster, machine, registryDir, wanted } from "./machine.ts";
+import type { Reports } from "../report/open.ts";
 import { reportsOf } from "./reports.ts";
 import { eventSources } from "./sources.ts";
 import { VERSION } from "./version.ts";
@@ -47,7 +48,8 @@ export async function run(values: Values): Promise<number> {
   for (const warning of warnings) log.warn(sentenceOf(warning), { code: warning.code });
 
   const host = machine(values);
-  const statusServer = await openStatusServer(values, rescanMs, log);
+  let reports: Reports | null = null;
+  const statusServer = await openStatusServer(values, rescanMs, () => reports?.status() ?? [], log);
   const agent = await Agent.start({
     specs,
     kubeletDir: resolve(values["kubelet-dir"]),
@@ -61,7 +63,7 @@ export async function run(values: Values): Promise<number> {
     log,
   }, statusServer?.observer);
   statusServer?.attach(agent);
-  const reports = await reportsOf(values, log);
+  reports = await reportsOf(values, log);
   reports?.attach(agent);
   if (agent.state.inventory !== null) log.info(summary(agent.state.inventory));
   using rest = new CollectAtRest(openCollector());
@@ -91,7 +93,7 @@ export async function run(values: Values): Promise<number> {
 }
 
 /** Opens the HTTP server; its modules are not loaded without `--http`. */
-async function openStatusServer(values: Values, rescanMs: number, log: Log) {
+async function openStatusServer(values: Values, rescanMs: number, reports: Reports["status"], log: Log) {
   const address = values.http === undefined ? null : parseAddress(values.http);
   if (address === null) return null;
   const { StatusServer } = await import("../observe/status_server.ts");
@@ -103,6 +105,7 @@ async function openStatusServer(values: Values, rescanMs: number, log: Log) {
     rescanMs,
     podResources: values["pod-resources"] ? resolve(values["pod-resources-socket"]) : null,
     draDriver: values["dra-driver-name"],
+    reports,
     log,
   });
 }

@@ -11,6 +11,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Inventory } from "../agent/inventory.ts";
 import type { AgentObserver, AgentState } from "../agent/observer.ts";
 import type { Snapshot } from "../hca/types.ts";
+import type { WriteStatus } from "../kubernetes/failures.ts";
 import type { PodsAnswer } from "../kubelet/pod_resources.ts";
 import type { Phase } from "../device_plugin/session.ts";
 import { deviceName } from "../dra/names.ts";
@@ -32,6 +33,8 @@ export interface MetricsSources {
   readonly draDriver?: string;
   /** Open SSE streams. */
   readonly watchers: () => number;
+  /** Absent without reports. */
+  readonly reports?: () => readonly WriteStatus[];
 }
 
 const PHASES: readonly Phase[] = ["waiting", "registering", "registered", "standby", "stopped"];
@@ -100,6 +103,7 @@ export class Metrics {
     this.#gauge("countersSeconds").set(readings.seconds);
     for (const hca of readings.skipped) this.#counter("countersSkipped").inc({ hca });
     this.#process();
+    this.#reports();
     this.#gauge("watchers").set(this.#sources.watchers());
     this.#gauge("ready").set(unready(state?.sessions ?? null).length === 0 ? 1 : 0);
     const inventory = state?.inventory ?? null;
@@ -116,6 +120,15 @@ export class Metrics {
       await setImmediate();
     }
     return `${texts.join("\n\n")}\n\n${await portCounterText(readings.hcas)}`;
+  }
+
+  #reports(): void {
+    const failures = this.#counter("reportFailures");
+    failures.reset();
+    for (const { what: report, failures: counts, outdated } of this.#sources.reports?.() ?? []) {
+      for (const [reason, times] of counts) failures.inc({ report, reason }, times);
+      this.#gauge("reportOutdated").set({ report }, outdated ? 1 : 0);
+    }
   }
 
   #process(): void {

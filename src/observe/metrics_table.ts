@@ -188,6 +188,17 @@ export const PLUGIN_FAMILIES = {
     ["hca"],
     "Readings for `health.errors` without an HCA that did not answer in time.",
   ),
+  reportFailures: counter(
+    `${PREFIX}_report_failures_total`,
+    ["report", "reason"],
+    "Failed requests to the API server for the node's condition, events or labels: unreachable, unauthorized, refused, " +
+      "unavailable; only with --kubernetes-events or --node-labels.",
+  ),
+  reportOutdated: gauge(
+    `${PREFIX}_report_outdated`,
+    ["report"],
+    "Whether the last try to write the node's condition, events or labels failed, so that what Kubernetes shows is old.",
+  ),
   requests: counter(`${PREFIX}_http_requests_total`, ["path", "code"], "Requests to this server."),
   watchers: gauge(`${PREFIX}_http_event_streams`, [], "Open event streams of status pages."),
 

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Agent } from "../agent/agent.ts";
 import type { AgentObserver, AgentState } from "../agent/observer.ts";
+import type { WriteStatus } from "../kubernetes/failures.ts";
 import { PodLister, PodResources } from "../kubelet/pod_resources.ts";
 import type { ListenAddress } from "./address.ts";
 import { EventStreams } from "./event_streams.ts";
@@ -31,6 +32,8 @@ export interface StatusServerOptions {
   readonly podResources: string | null;
   /** Name of the DRA driver. */
   readonly draDriver?: string;
+  /** What became of reports to the API server; absent when there are none. */
+  readonly reports?: () => readonly WriteStatus[];
   readonly log: Log;
   readonly limits?: Partial<Limits>;
   /** Milliseconds between attempts to listen on an address in use. */
@@ -70,6 +73,7 @@ export class StatusServer {
       counters: new PortCounters({ sysfs: sysfsRoot }),
       pods: this.#pods,
       ...options.draDriver === undefined ? {} : { draDriver: options.draDriver },
+      ...options.reports === undefined ? {} : { reports: options.reports },
       watchers: () => this.#streams.size,
     });
     this.observer = this.#observe();

@@ -6,10 +6,11 @@
 import { randomBytes } from "node:crypto";
 import type { ApiClient, ApiError } from "../kubernetes/client.ts";
 import { eventsPath } from "../kubernetes/core_api.ts";
+import { isRefusal } from "../kubernetes/failures.ts";
 import type { Log } from "../text/log.ts";
 import { Budget } from "./budget.ts";
 import { eventName, eventObject, namespaceOf, seriesOf } from "./event_object.ts";
-import { isRefusal, type Round } from "./lane.ts";
+import type { Round } from "./lane.ts";
 import type { Series, SeriesBook } from "./series.ts";
 
 /** A node with 64 devices may lose them all at once; after that, one event in ten seconds. */
@@ -20,15 +21,24 @@ export class EventWriter {
   readonly #client: Pick<ApiClient, "call">;
   readonly #book: SeriesBook;
   readonly #instance: string;
+  readonly #onGivenUp: (error: ApiError) => void;
   readonly #log: Log;
   readonly #budget = new Budget(AT_ONCE, ONE_MORE_MS);
   /** A refusal that has been logged. */
   #refusal: string | null = null;
 
-  constructor(client: Pick<ApiClient, "call">, book: SeriesBook, instance: string, log: Log) {
+  /** @param onGivenUp called for every event that the server does not take */
+  constructor(
+    client: Pick<ApiClient, "call">,
+    book: SeriesBook,
+    instance: string,
+    onGivenUp: (error: ApiError) => void,
+    log: Log,
+  ) {
     this.#client = client;
     this.#book = book;
     this.#instance = instance;
+    this.#onGivenUp = onGivenUp;
     this.#log = log;
   }
 
@@ -67,6 +77,7 @@ export class EventWriter {
     if (!isRefusal(error)) return error;
     // A namespace that is being deleted takes no events, which must not keep those of others waiting.
     this.#book.refused(one);
+    this.#onGivenUp(error);
     if (this.#refusal === null) {
       this.#log.warn(
         `an event (${one.occurrence.reason} of ${one.regarding.kind} ${one.regarding.name}) is given up: ${error.message}; ` +

@@ -6,6 +6,7 @@
  */
 import { Backoff, pause } from "../kubernetes/backoff.ts";
 import type { ApiError } from "../kubernetes/client.ts";
+import { type Failures, isRefusal } from "../kubernetes/failures.ts";
 import type { Log } from "../text/log.ts";
 
 /** What came of one round. */
@@ -26,6 +27,8 @@ export interface LaneOptions {
   readonly longestRetryMs: number;
   /** Longest pause when the server refuses: rights do not come by themselves. */
   readonly refusedRetryMs: number;
+  /** Counted here, for metrics. */
+  readonly failures: Failures;
   readonly log: Log;
 }
 
@@ -45,7 +48,7 @@ export class Lane {
 
   /** Works until `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { work, firstRetryMs, longestRetryMs, refusedRetryMs } = this.#options;
+    const { work, failures, firstRetryMs, longestRetryMs, refusedRetryMs } = this.#options;
     const away = new Backoff(firstRetryMs, longestRetryMs);
     const refused = new Backoff(firstRetryMs, refusedRetryMs);
     signal.addEventListener("abort", () => this.kick(), { once: true });
@@ -57,11 +60,13 @@ export class Lane {
       if (signal.aborted) return;
       this.#report(error);
       if (error !== null) {
+        failures.failed(error);
         this.#kick.resolve();
         const backoff = isRefusal(error) ? refused : away;
         await pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
         continue;
       }
+      failures.written();
       away.reset();
       refused.reset();
       if (wakeAt !== null) await this.#sleep(wakeAt - Date.now(), signal);
@@ -88,9 +93,4 @@ export class Lane {
     if (reason === null) log.info(`${what}: written again`);
     this.#reason = reason;
   }
-}
-
-/** Whether the server understood and said no. */
-export function isRefusal({ status }: ApiError): boolean {
-  return status !== null && status >= 400 && status < 500 && ![401, 408, 409, 429].includes(status);
 }

@@ -7,6 +7,7 @@ import type { Agent } from "../agent/agent.ts";
 import { PodLister, PodResources } from "../kubelet/pod_resources.ts";
 import type { ApiAccess } from "../kubernetes/access.ts";
 import { ApiClient } from "../kubernetes/client.ts";
+import { Failures, type WriteStatus } from "../kubernetes/failures.ts";
 import type { Log } from "../text/log.ts";
 import { CONDITION } from "./condition.ts";
 import { ConditionWriter } from "./condition_writer.ts";
@@ -67,6 +68,8 @@ const PODS_TIMEOUT_MS = 1_000;
 /** Reports of one agent. */
 export interface Reports {
   attach(agent: Pick<Agent, "state" | "observe">): void;
+  /** What became of the writes to the API server, one for each kind that is asked for. */
+  status(): readonly WriteStatus[];
   close(): Promise<void>;
 }
 
@@ -92,6 +95,7 @@ export function openReports(settings: ReportSettings, log: Log): Reports {
   api?.start((same) => reporter.known(same));
   return {
     attach: (agent) => reporter.attach(agent),
+    status: () => api?.status() ?? [],
     close: async () => {
       file?.close();
       // The reporter first: it asks for no pods once their connection is closed.
@@ -113,19 +117,29 @@ function openApi(settings: ReportSettings, log: Log) {
   const condition = new ConditionWriter(node, (same) => onKnown(same), timing.nodeEveryMs);
   const labels = new LabelWriter(node, timing.nodeEveryMs);
   const book = new SeriesBook(timing.seriesGapMs);
-  const events = new EventWriter(client, book, settings.instance, log);
+  const failures = {
+    condition: new Failures("condition"),
+    labels: new Failures("labels"),
+    events: new Failures("events"),
+  };
+  const events = new EventWriter(client, book, settings.instance, (error) => failures.events.gaveUp(error), log);
   const resources = new PodResources(
     new PodLister(settings.podResourcesSocket, timing.podsTimeoutMs ?? PODS_TIMEOUT_MS),
     PODS_MS,
   );
-  const lane = (what: string, fix: string, work: (signal: AbortSignal) => Promise<Round>) =>
-    new Lane({ ...RETRIES, ...timing, what, fix, work, log });
+  const lane = (what: string, fix: string, counted: Failures, work: (signal: AbortSignal) => Promise<Round>) =>
+    new Lane({ ...RETRIES, ...timing, what, fix, work, failures: counted, log });
   const rights = (component: string) =>
     `apply the ClusterRole of deploy/kustomize/components/${component}, and see whether --node-name is the Node's name`;
   const lanes = {
-    condition: lane(`the condition ${CONDITION}`, rights("kubernetes-events"), (signal) => condition.work(signal)),
-    labels: lane("the node's labels", rights("node-labels"), (signal) => labels.work(signal)),
-    events: lane("the node's events", rights("kubernetes-events"), (signal) => events.work(signal)),
+    condition: lane(
+      `the condition ${CONDITION}`,
+      rights("kubernetes-events"),
+      failures.condition,
+      (signal) => condition.work(signal),
+    ),
+    labels: lane("the node's labels", rights("node-labels"), failures.labels, (signal) => labels.work(signal)),
+    events: lane("the node's events", rights("kubernetes-events"), failures.events, (signal) => events.work(signal)),
   };
   let running: readonly Promise<void>[] = [];
   return {
@@ -151,6 +165,10 @@ function openApi(settings: ReportSettings, log: Log) {
         : null,
       nodeMayBeNew: () => node.forget(),
     },
+    status: () => [
+      ...settings.events ? [failures.condition.status, failures.events.status] : [],
+      ...settings.labels ? [failures.labels.status] : [],
+    ],
     start: (known: (same: boolean) => void) => {
       onKnown = known;
       running = Object.values(lanes).map((one) => one.run(stop.signal));

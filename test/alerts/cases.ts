@@ -292,6 +292,23 @@ export const CASES: Readonly<Record<string, readonly Case[]>> = {
       fires: [],
     },
   ],
+  RdmaReportOutdated: [
+    {
+      what: "labels that cannot be written",
+      series: {
+        [plugin("report_outdated", { ...NODE, report: "labels" })]: "0x5 1x30",
+        [plugin("report_outdated", { ...NODE, report: "condition" })]: "0x40",
+      },
+      at: "25m",
+      fires: fires({ ...NODE, report: "labels" }),
+    },
+    {
+      what: "an API server that was away for ten minutes",
+      series: { [plugin("report_outdated", { ...NODE, report: "condition" })]: "0x5 1x10 0x30" },
+      at: "25m",
+      fires: [],
+    },
+  ],
   RdmaCountersNotAnswering: [
     {
       what: "an HCA that hangs",

@@ -211,7 +211,7 @@ const SITUATIONS: readonly Situation[] = [
             "--kubeconfig",
             "/dev/null",
             "--server",
-            `https://${stage.cluster.space.place.address}:6443`,
+            stage.cluster.url,
             "--insecure-skip-tls-verify",
             "create",
             "--dry-run=server",

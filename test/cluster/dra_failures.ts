@@ -87,11 +87,7 @@ export const DRA_FAILURES: readonly Situation[] = [
       const text = readFileSync(join(ROOT, "test/golden/chart/dra.yaml"), "utf8");
       const objects = parseAllDocuments(text).map((one) => one.toJS() as Rendered).filter((one) => one !== null);
       for (const one of objects.filter(({ kind }) => kind === "DaemonSet")) {
-        // This cluster has no kube-proxy, so nothing answers on the service's address.
-        one.spec.template.spec.containers[0].args.push(
-          `--kube-api=https://${stage.cluster.space.place.address}:6443`,
-          "--rescan=1",
-        );
+        one.spec.template.spec.containers[0].args.push("--rescan=1");
       }
       const rendered = objects.map((one) => stringify(one)).join("---\n");
       stage.cluster.kubectl(["apply", "-f", "-"], rendered);

@@ -24,32 +24,25 @@ interface SliceObject extends KubeObject {
 /** Ways to deploy the driver. */
 export type Kind = "exclusive" | "shared" | "plugin" | "evicting";
 
-/** Those that need a configuration. */
-const CONFIGURED: Readonly<Partial<Record<Kind, object>>> = {
-  shared: { mode: "shared", share: "one", shares: 2, dra: { bandwidth: true } },
-  evicting: { dra: { taint: "NoExecute" } },
+const configured = (more: object): Deployment => (
+  { components: ["dra"], config: { resources: [{ name: RESOURCE, api: "dra", ...more }] } }
+);
+
+const DEPLOYMENTS: Readonly<Record<Kind, Deployment>> = {
+  exclusive: { components: ["dra"], args: ["--api=dra"] },
+  plugin: { components: ["dra"], args: ["--api=device-plugin"] },
+  shared: configured({ mode: "shared", share: "one", shares: 2, dra: { bandwidth: true } }),
+  evicting: configured({ dra: { taint: "NoExecute" } }),
 };
 
-const DEPLOYMENTS = new WeakMap<Stage, Map<Kind, Deployment>>();
-
 /**
- * The component `dra` on this stage's cluster. It has no kube-proxy, so the plugin is given the server's own address.
+ * The component `dra` on this stage's cluster.
  *
  * `plugin` offers the same resource through the device plugin API, with everything that DRA needs in place: what a node
  * is before it is switched.
  */
 export async function useDra(stage: Stage, kind: Kind = "exclusive"): Promise<void> {
-  const known = DEPLOYMENTS.get(stage) ?? new Map<Kind, Deployment>();
-  DEPLOYMENTS.set(stage, known);
-  const args = [`--kube-api=https://${stage.cluster.space.place.address}:6443`];
-  const made: Deployment = known.get(kind) ?? {
-    components: ["dra"],
-    ...kind in CONFIGURED
-      ? { config: { resources: [{ name: RESOURCE, api: "dra", ...CONFIGURED[kind] }] }, args }
-      : { args: [...args, `--api=${kind === "plugin" ? "device-plugin" : "dra"}`] },
-  };
-  known.set(kind, made);
-  await stage.use(made);
+  await stage.use(DEPLOYMENTS[kind]);
   if (kind !== "plugin") await devices(stage, (all) => all.length === 4, "four devices in ResourceSlices");
 }
 

@@ -75,8 +75,9 @@ const SRIOV_PODS = `${sriovPod("vf-test", "sriov-net1", 1)}---${
   sriovPod("vf-rails", "sriov-net1,sriov-net1,sriov-net1", 3)
 }`;
 
-export const PEERS: readonly Situation[] = [
-  {
+/** By the overlay that takes the place of that plugin. */
+export const PEERS: Readonly<Record<string, Situation>> = {
+  "migrate-shared-device-plugin": {
     name: "the shared device plugin's ConfigMap and pods run unchanged",
     async play(stage) {
       await stage.undeploy();
@@ -92,7 +93,7 @@ export const PEERS: readonly Situation[] = [
       }
     },
   },
-  {
+  "migrate-sriov-device-plugin": {
     name: "the SR-IOV plugin's ConfigMap and pods run unchanged, with its PCIDEVICE variable",
     async play(stage) {
       await stage.undeploy();
@@ -112,4 +113,4 @@ export const PEERS: readonly Situation[] = [
       equal(stage.exec("vf-test", "ls /dev/infiniband/uverbs*"), info[own!].rdma.uverbs);
     },
   },
-];
+};

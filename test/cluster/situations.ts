@@ -8,7 +8,6 @@ import { FLEET } from "./fleet.ts";
 import { HEALTH } from "./health.ts";
 import { MANIFESTS } from "./manifests.ts";
 import { OBSERVE } from "./observe.ts";
-import { PEERS } from "./peers.ts";
 import { PODS } from "./pods.ts";
 import { RESTARTS } from "./restarts.ts";
 import { RECORDING } from "./recording.ts";
@@ -23,7 +22,6 @@ export const SITUATIONS: readonly Situation[] = [
   ...HEALTH,
   ...RESTARTS,
   ...TOPOLOGY,
-  ...PEERS,
   ...OBSERVE,
   ...UPDATES,
   ...FLEET,

@@ -99,6 +99,24 @@ Deno.test("/metrics before the first scan has no hardware and is not ready", asy
   equal([...series.keys()].some((name) => name.startsWith("rdma_port")), false);
 });
 
+Deno.test("/metrics has failed reports by what and why, and whether the last one is old", async () => {
+  const { Metrics } = await import("../../src/observe/metrics.ts");
+  const counters = new PortCounters({ sysfs: "/nonexistent" });
+  const failures = new Map([["refused", 3], ["unavailable", 0]]);
+  let outdated = true;
+  const reports = () => [{ what: "labels", failures, outdated }];
+  const metrics = new Metrics({ version: "1", counters, pods: null, watchers: () => 0, reports });
+  const read = async () => {
+    const { series } = parse(await metrics.text(null));
+    const name = (reason: string) => `rdma_device_plugin_report_failures_total{report="labels",reason="${reason}"}`;
+    const names = [name("refused"), name("unavailable"), 'rdma_device_plugin_report_outdated{report="labels"}'];
+    return names.map((one) => series.get(one));
+  };
+  deepEqual(await read(), [3, 0, 1]);
+  outdated = false;
+  deepEqual(await read(), [3, 0, 0]);
+});
+
 Deno.test({
   name: "/metrics is clean for promtool check metrics",
   ...needs("promtool"),

@@ -7,6 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { openReports, type Reports, type ReportSettings } from "../../src/report/open.ts";
 import type { KubernetesEvent, LabelledNode, NodeCondition } from "../../src/kubernetes/core_api.ts";
+import type { WriteStatus } from "../../src/kubernetes/failures.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { EVENTS, FakeApiServer, NODES } from "../../sim/api_server/server.ts";
 import type { HostDescription } from "../../sim/mod.ts";
@@ -86,6 +87,11 @@ export class ReportRig implements AsyncDisposable {
   /** Ends reporting, as a process of the plugin that stops does. */
   async stopReporting(): Promise<void> {
     await this.#reports.pop()?.close();
+  }
+
+  /** What became of one kind of writes. */
+  status(what: string): WriteStatus | undefined {
+    return this.#reports.at(-1)?.status().find((one) => one.what === what);
   }
 
   get node(): LabelledNode {

@@ -76,7 +76,7 @@ export class Cluster implements AsyncDisposable {
       const record: ClusterRecord = { place: space.place, versions, cgroup };
       writeFileSync(join(dir, "cluster.json"), JSON.stringify(record));
       mirrorNodes(host, space);
-      const url = `https://${space.place.address}:6443`;
+      const url = serverUrl(space);
       writeConfigFiles(dir, url);
       const node = new ClusterNode(space, programs, cgroup, featureGates);
       const containerd = node.startContainerd();
@@ -95,6 +95,11 @@ export class Cluster implements AsyncDisposable {
       await removeRest(dir, cgroup);
       throw error;
     }
+  }
+
+  /** Where the API server is for this machine; pods have it by the address of its service. */
+  get url(): string {
+    return serverUrl(this.space);
   }
 
   get kubeconfig(): string {
@@ -223,6 +228,10 @@ async function removeAbandoned(): Promise<void> {
 function kubectl(program: string, kubeconfig: string, args: readonly string[], input?: string): string {
   const env = { ...process.env, KUBECONFIG: kubeconfig };
   return run(program, args, input === undefined ? { env } : { env, input });
+}
+
+function serverUrl({ place }: Space): string {
+  return `https://${place.address}`;
 }
 
 /** What the kernel does not take away with the namespaces. */

@@ -13,6 +13,8 @@ export const NODE_NAME = "rdma-node";
 export const TOKENS = { admin: "cluster-admin", node: "cluster-node" } as const;
 export const SANDBOX_IMAGE = "localhost/busybox:cluster";
 const POD_NETWORK = "10.214.0.0/24";
+/** Nothing answers on a service's address, for there is no kube-proxy; but the API server does on its own. */
+export const SERVICES = { network: "10.215.0.0/24", apiServer: "10.215.0.1" } as const;
 
 /** What can be set of a kubelet, over what it needs here. */
 export type KubeletSettings = Readonly<Record<string, unknown>>;

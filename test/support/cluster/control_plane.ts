@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { eventually } from "../eventually.ts";
-import { configPaths } from "./config_files.ts";
+import { configPaths, SERVICES } from "./config_files.ts";
 import type { Programs } from "./programs.ts";
 import { type Daemon, type Space, tail } from "./space.ts";
 
@@ -30,7 +30,8 @@ export class ApiServer {
     this.#daemon = await space.start("apiserver", [
       programs.apiserver,
       "--etcd-servers=http://127.0.0.1:2379",
-      "--secure-port=6443",
+      // The port of its service, too: pods reach it by the address that every pod is told.
+      "--secure-port=443",
       `--advertise-address=${space.place.address}`,
       "--endpoint-reconciler-type=none",
       `--cert-dir=${paths.pki}`,
@@ -40,7 +41,7 @@ export class ApiServer {
       "--allow-privileged=true",
       // The node's name does not resolve.
       "--kubelet-preferred-address-types=InternalIP",
-      "--service-cluster-ip-range=10.215.0.0/24",
+      `--service-cluster-ip-range=${SERVICES.network}`,
       "--service-account-issuer=https://kubernetes.default.svc",
       `--service-account-key-file=${paths.serviceAccountKey}`,
       `--service-account-signing-key-file=${paths.serviceAccountKey}`,

@@ -1,10 +1,11 @@
 #!/bin/bash
-# First process of a node: it makes the node's own /dev, /sys, /run and /var, says "ready", and lives as long as its standard
-# input is open. It runs in namespaces of its own, so with it everything goes: processes, mounts, links, containers.
+# First process of a node: it makes the node's own /dev, /etc, /sys, /run and /var, says "ready", and lives as long as its
+# standard input is open. It runs in namespaces of its own, so with it everything goes: processes, mounts, links, containers.
 #
-# $1: the node's directory; $2: its cgroup, a name; $3: its network link; $4: that link's address
+# $1: the node's directory; $2: its cgroup, a name; $3: its network link; $4: that link's address; $5: the address of the API
+# server's service
 set -eu
-dir=$1 cgroup=$2 link=$3 address=$4
+dir=$1 cgroup=$2 link=$3 address=$4 service=$5
 
 # True for the root of a cgroup tree: one a controller in version 1, the only one in version 2.
 is_cgroup() {
@@ -35,7 +36,10 @@ hostname rdma-node
 # What a node writes, in memory.
 for tree in /run /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs "$tree"; done
 mkdir -p /run/lock /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods
-[ ! -d /etc/cdi ] || mount -t tmpfs tmpfs /etc/cdi
+# The machine's settings to begin with; what the node and its pods write there stays theirs.
+cp -a /etc /run/etc
+rm -rf /run/etc/cdi /run/etc/kubernetes
+mount --bind /run/etc /etc
 
 # The fake host's sysfs in place of the machine's, with those parts of the real one that kubelet and runc need. The fake
 # devices/system has two NUMA nodes, whatever the machine has.
@@ -72,6 +76,7 @@ cd /
 mount --move /run/dev /dev
 
 ip link set lo up
+ip address add "$service/32" dev lo
 # It is put in here from outside.
 until ip link show "$link" >/dev/null 2>&1; do sleep 0.02; done
 ip address add "$address" dev "$link"

@@ -15,6 +15,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { within } from "../temp.ts";
 import { run } from "../run.ts";
+import { SERVICES } from "./config_files.ts";
 
 const INIT = fileURLToPath(new URL("node_init.sh", import.meta.url));
 const NAMESPACES = ["--mount", "--net", "--pid", "--ipc", "--uts"];
@@ -70,6 +71,7 @@ export class Space {
         cgroup,
         link.inside,
         `${link.address}/30`,
+        SERVICES.apiServer,
       ],
       { stdio: [input, "pipe", log], detached: outlives },
     );
