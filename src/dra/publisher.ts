@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import { Backoff, pause } from "../kubernetes/backoff.ts";
 import type { ApiClient, ApiError, WatchEvent } from "../kubernetes/client.ts";
 import {
+  type DeviceTaint,
   type KubernetesNode,
   NO_RESOURCE_API,
   nodePath,
@@ -26,6 +27,7 @@ import {
   type PoolIdentity,
   probeSlice,
   publishedAttributes,
+  publishedTaints,
   type Write,
 } from "./slices.ts";
 
@@ -96,6 +98,8 @@ export class Publisher {
   #version = "";
   /** Last published attributes by device; facts that a scan misses are kept even if the slices were deleted. */
   readonly #known = new Map<string, Attributes>();
+  /** Last published taints by device; they keep their age even if the slices were deleted. */
+  readonly #taints = new Map<string, readonly DeviceTaint[]>();
   #successor: string | null = null;
   #standby: Promise<void> | null = null;
   /** Resolved by each change to wake the writer. */
@@ -204,7 +208,9 @@ export class Publisher {
   async #list(query: Record<string, string>, signal: AbortSignal): Promise<ApiError | null> {
     const listed = await this.#options.client.call<ObjectList<ResourceSlice>>("GET", SLICES_PATH, { query, signal });
     if (!listed.ok) return listed.error;
-    const found = listed.value.items.map((one) => [one.metadata.name!, one] as const);
+    const found = new Map(listed.value.items.map((one) => [one.metadata.name!, one]));
+    // Deleted unseen, perhaps with a Node that was created again since.
+    if ([...this.#existing.keys()].some((name) => !found.has(name))) this.#identity = null;
     this.#existing.clear();
     for (const [name, slice] of found) this.#existing.set(name, slice);
     this.#version = listed.value.metadata.resourceVersion ?? "";
@@ -273,7 +279,8 @@ export class Publisher {
     const known = new Map([...publishedAttributes(existing), ...this.#known]);
     const made = publish({ ...wanted, features: this.#features, known });
     for (const { name, attributes = {} } of made.devices) this.#known.set(name, attributes);
-    const writes = planWrites(existing, contents(made), identity);
+    for (const [name, taints] of publishedTaints(existing)) this.#taints.set(name, taints);
+    const writes = planWrites(existing, contents(made), identity, this.#taints);
     if (writes.length > 0 && await this.#standsBy(signal)) return null;
     for (const write of writes) {
       const error = await this.#apply(write, signal);

@@ -150,6 +150,41 @@ Deno.test("Publisher owns its slices by the Node of now: a Node that was made ag
     equal(api.slices[0]!.metadata.ownerReferences?.[0]?.uid, metadata.uid);
   }));
 
+Deno.test("Publisher reads its Node again when slices are gone that it has not seen go", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => api.slices.length === 1 && api.watches > 0, "the slice and the watch");
+    await api.down();
+    api.store.delete(NODES, "n1");
+    const { metadata } = api.store.create(NODES, { metadata: { name: "n1" } });
+    api.store.delete(SLICES, api.slices[0]!.metadata.name!);
+    api.store.compact();
+    await api.up();
+    await api.waitFor(() => api.slices.length === 1, "the slice again");
+    equal(api.slices[0]!.metadata.ownerReferences?.[0]?.uid, metadata.uid);
+  }));
+
+Deno.test("Publisher keeps the age of a taint although a kubelet deleted the slice", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0, { ports: [port(1, { state: "DOWN" })] })]);
+    const taints = () => api.slices[0]?.spec.devices?.[0]?.taints ?? [];
+    await api.waitFor(() => taints().length > 0 && api.watches > 0, "the taint");
+    const slice = api.slices[0]!;
+    const timeAdded = "2026-01-01T00:00:00Z";
+    const devices = slice.spec.devices!.map((one) => ({
+      ...one,
+      taints: one.taints!.map((taint) => ({ ...taint, timeAdded })),
+    }));
+    const old = { ...slice, spec: { ...slice.spec, devices } };
+    api.store.update(SLICES, slice.metadata.name!, old as unknown as KubeObject);
+    // The publisher has seen it when it has written what comes after.
+    want(publisher, [hca(0, { ports: [port(1, { state: "DOWN" })] }), hca(1)]);
+    await api.waitFor(() => names(api).length === 2, "the second device");
+    api.store.delete(SLICES, slice.metadata.name!);
+    await api.waitFor(() => api.slices.length === 1, "the slice again");
+    equal(taints()[0]!.timeAdded, timeAdded);
+  }));
+
 Deno.test("Publisher lives through answers that are none of an API server's", () =>
   withPublisher(async (api, publisher, status) => {
     for (const body of [{}, [], "ok", 7, { metadata: {}, items: [{}] }, { metadata: { uid: "u" }, spec: 3 }]) {
