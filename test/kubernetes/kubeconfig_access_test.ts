@@ -140,6 +140,10 @@ Deno.test("a credential plugin runs once, is given the cluster, and runs again w
   api.rotateToken();
   ok((await client.call("GET", "/api/v1/nodes")).ok);
   equal(runs().length, 2);
+  // A login may come with each run: of several requests that are refused at the same time one asks for it.
+  api.rotateToken();
+  const again = await Promise.all([0, 1, 2, 3].map(() => client.call("GET", "/api/v1/nodes")));
+  deepEqual([again.map((one) => one.ok), runs().length], [[true, true, true, true], 3]);
   client.close();
 });
 
