@@ -4,10 +4,30 @@
  *
  * @module
  */
+import type { Hca } from "./types.ts";
 
-/** Questions that have not been answered, by a key of the asker's. */
+/** A question: to whom, and what it is a part of. */
+export interface Asked {
+  /** Tells questions apart. */
+  readonly key: string;
+  /** What hangs as a whole: an adapter, whose functions have one firmware. */
+  readonly group: string;
+  /** For people: "mlx5_0". */
+  readonly name: string;
+}
+
+/** The question about an HCA's ports. The functions of an adapter, and the VFs of one, have one firmware. */
+export function aboutPorts({ name, pci }: Pick<Hca, "name" | "pci">, incarnation: string): Asked {
+  return { key: incarnation, group: (pci?.physfn ?? pci?.address ?? name).replace(/\.\d$/, ""), name };
+}
+
+/** So many of a group that do not answer are the whole group: no more of it is asked until one of them answers. */
+const MOST_OF_A_GROUP = 8;
+
+/** Questions that have not been answered in time. */
 export class LateAnswers {
-  readonly #pending = new Set<string>();
+  /** Groups by key. */
+  readonly #pending = new Map<string, string>();
   readonly #onLate: (name: string) => void;
 
   /** @param onLate called when an answer has come after its deadline, with the name that it was asked under */
@@ -15,21 +35,29 @@ export class LateAnswers {
     this.#onLate = onLate;
   }
 
-  /** Whether an answer is still to come: for this key, or for any. */
-  isPending(key?: string): boolean {
-    return key === undefined ? this.#pending.size > 0 : this.#pending.has(key);
+  /** Whether any answer is still to come. */
+  get hasPending(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  /** Whether it has not answered, or so many of its group have not that it would not, either. */
+  isPending({ key, group }: Pick<Asked, "key" | "group">): boolean {
+    if (this.#pending.size === 0) return false;
+    if (this.#pending.has(key)) return true;
+    let others = 0;
+    for (const one of this.#pending.values()) if (one === group) others++;
+    return others >= MOST_OF_A_GROUP;
   }
 
   /**
    * The answer, or null when the deadline comes first.
    *
-   * @param name for people: "mlx5_0"
    * @throws what the answer is rejected with, before the deadline
    */
-  async inTime<T>(key: string, name: string, answer: Promise<T>, deadline: Promise<null>): Promise<T | null> {
+  async inTime<T>({ key, group, name }: Asked, answer: Promise<T>, deadline: Promise<null>): Promise<T | null> {
     const first = await Promise.race([answer, deadline]);
     if (first === null) {
-      this.#pending.add(key);
+      this.#pending.set(key, group);
       const late = () => {
         this.#pending.delete(key);
         this.#onLate(name);

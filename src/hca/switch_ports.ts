@@ -49,9 +49,9 @@ export class SwitchPorts {
   }
 
   async #ask(dir: string, name: string): Promise<SwitchPort | null> {
-    if (!this.#late.isPending()) {
+    if (!this.#late.hasPending) {
       using deadline = startDeadline(this.#deadlineMs);
-      await this.#late.inTime(dir, name, this.#readBoth(dir), deadline.passed);
+      await this.#late.inTime({ key: dir, group: "RTNL", name }, this.#readBoth(dir), deadline.passed);
     }
     return this.#known.get(dir) ?? null;
   }

@@ -15,7 +15,7 @@ import { entries, incarnation, isDirectory, readLine, readOptional } from "./fil
 import { HCA_NAME, notAName } from "./hca_name.ts";
 import { inLanes } from "./lanes.ts";
 import { withLastKnown } from "./last_known.ts";
-import { LateAnswers } from "./late_answers.ts";
+import { aboutPorts, type Asked, LateAnswers } from "./late_answers.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevPeer } from "./netdev_peer.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
@@ -188,12 +188,15 @@ export class SysfsScanner {
     if (awaited && !sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
-      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#late.isPending(one.incarnation));
+      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) =>
+        !this.#late.isPending(aboutPorts(one.hca, one.incarnation))
+      );
       using deadline = startDeadline(this.#deadlineMs);
-      const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
+      const read = await Promise.all(chunk.map((one) => {
+        const { name, ports } = one.hca;
         const dir = `${sysfs}/class/infiniband/${name}/ports`;
         const answer = inLanes(ports, PORTS_AT_ONCE, (port) => hasChanged(port, `${dir}/${port.number}`));
-        return this.#late.inTime(incarnation, name, answer, deadline.passed);
+        return this.#late.inTime(aboutPorts(one.hca, one.incarnation), answer, deadline.passed);
       }));
       for (const [i, { hca: { name, ports } }] of chunk.entries()) {
         const changed = read[i] ?? null;
@@ -243,7 +246,13 @@ export class SysfsScanner {
     const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass, same) : null;
     const carrier = whole !== null && (whole.carrier.dir !== null || same === null) ? whole.carrier : last!.carrier;
     const base = whole?.hca ?? this.#refresh(same!, pass.classNames);
-    const answer = await this.#askPorts(name, dir, now, base.ports, whole === null, deadline);
+    const answer = await this.#askPorts(
+      aboutPorts(base, now),
+      dir,
+      base.ports,
+      whole === null,
+      deadline,
+    );
     const ports = this.#merge(base, same, dir, answer);
     const mark = netdevMark(carrier.netDirs);
     const settled = whole === null && mark === last!.netdevMark && ports.every((port, i) => port === base.ports[i]);
@@ -323,17 +332,16 @@ export class SysfsScanner {
 
   /** Asks the firmware about all ports; null when it did not answer in time. */
   async #askPorts(
-    name: string,
+    asked: Asked,
     dir: string,
-    incarnation: string,
     ports: readonly Port[],
     hasDetails: boolean,
     deadline: Promise<null>,
   ): Promise<readonly AskedPort[] | null> {
-    if (this.#late.isPending(incarnation)) return null;
+    if (this.#late.isPending(asked)) return null;
     const ask = (port: Port) => askPort(`${dir}/ports/${port.number}`, port, hasDetails);
     const answer = inLanes(ports, PORTS_AT_ONCE, ask);
-    return await this.#late.inTime(incarnation, name, answer, deadline);
+    return await this.#late.inTime(asked, answer, deadline);
   }
 
   #merge(base: Hca, same: Hca | null, dir: string, answer: readonly AskedPort[] | null): readonly Port[] {

@@ -129,6 +129,12 @@ export const OTHERS: readonly Part[] = [
         file: "test/hca/hang_test.ts",
       },
       {
+        injected: "Firmware hangs below an adapter with forty VFs",
+        promise: "Eight of its functions are asked, and threads are left for the other adapters.",
+        test: "an adapter with many VFs does not take the others along when its firmware hangs",
+        file: "test/hca/hang_test.ts",
+      },
+      {
         injected: "VFs are being made, which locks their PF for minutes",
         promise: "Nothing is read that waits for the lock.",
         test: "Discovery counts the links to VFs: reading sriov_numvfs waits until the last of new VFs has its driver",

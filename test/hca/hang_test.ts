@@ -25,6 +25,7 @@ import { Discovery } from "../../src/hca/discover.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
+import { buildHost } from "../hosts/build.ts";
 
 /** A machine with a dead attribute or two. */
 class Machine implements Disposable {
@@ -35,6 +36,7 @@ class Machine implements Disposable {
   readonly discovery = this.start();
 
   start(): Discovery {
+    this.#late = Promise.withResolvers();
     return new Discovery({
       roots: { sysfs: this.host.sysfsRoot, dev: this.host.devRoot },
       verbs: { list: () => Promise.resolve({ kind: "not-asked", detail: "test" }), [Symbol.dispose]: () => {} },
@@ -44,7 +46,7 @@ class Machine implements Disposable {
     });
   }
 
-  /** The next answer that comes after its deadline. */
+  /** The first answer that comes after its deadline, since the last start. */
   lateAnswer(): Promise<string> {
     return within(this.#late.promise, "the late answer");
   }
@@ -146,9 +148,58 @@ Deno.test("an HCA with a port for each representor does not take the others alon
   const ports = join(machine.host.hcaPath("mlx5_0"), "ports");
   for (let n = 2; n <= 40; n++) cpSync(join(ports, "1"), join(ports, `${n}`), { recursive: true });
   await machine.discovery.scan("full");
-  for (let n = 1; n <= 40; n++) machine.hang(join(ports, `${n}`, "state"));
+  const states = Array.from({ length: 40 }, (_, i) => join(ports, `${i + 1}`, "state"));
+  for (const path of states) machine.hang(path);
   for (const depth of ["quick", "full"] as const) {
-    const [hung, other] = (await within(machine.start().scan(depth), "the scan")).hcas;
+    const [hung, other] = (await within(machine.discovery.scan(depth), "the scan")).hcas;
     deepEqual([hung!.ports.length, hung!.ports[39]!.state, other!.ports[0]!.state], [40, "unknown", "ACTIVE"], depth);
   }
+  for (const path of states) machine.answers(path, "4: ACTIVE\n");
+  await machine.lateAnswer();
 });
+
+Deno.test("an adapter with many VFs does not take the others along when its firmware hangs", async () => {
+  using dir = temporaryDir();
+  const pf = { pci: "0000:3b:00.0", driver: "mlx5_core", sriov_totalvfs: 40, sriov_numvfs: 40 };
+  const vfs = Array.from({ length: 40 }, (_, vf) => ({
+    name: `mlx5_${vf + 1}`,
+    pci: `0000:3b:${(vf >> 3) + 1}.${vf & 7}`.replace(/:(\d)\./, ":0$1."),
+    driver: "mlx5_core",
+    physfn: pf.pci,
+    vf,
+  }));
+  const other = { name: "mlx5_41", pci: "0000:af:00.0", driver: "mlx5_core" };
+  const { promise: allAnswered, resolve } = Promise.withResolvers<void>();
+  const late = new Set<string>();
+  const { sysfs, dev } = buildHost({ hcas: [{ name: "mlx5_0", ...pf }, ...vfs, other] }, join(dir.path, "host"));
+  const discovery = new Discovery({
+    roots: { sysfs, dev },
+    verbs: { list: () => Promise.resolve({ kind: "not-asked", detail: "test" }), [Symbol.dispose]: () => {} },
+    netnsMode: () => "shared",
+    deadlineMs: 300,
+    onLateAnswer: (hca) => late.add(hca).size === 8 && resolve(),
+  });
+  await discovery.scan("full");
+  const states = Array.from({ length: 41 }, (_, n) => join(sysfs, `class/infiniband/mlx5_${n}/ports/1/state`));
+  for (const path of states) {
+    rmSync(path);
+    run("mkfifo", [path]);
+  }
+  try {
+    for (const depth of ["full", "quick"] as const) {
+      const { hcas } = await within(discovery.scan(depth), "the scan");
+      deepEqual(hcas.map((hca) => hca.ports[0]!.state), [...states.map(() => "unknown"), "ACTIVE"], depth);
+    }
+    equal(await discovery.poll(), null);
+  } finally {
+    for (const path of states) releaseReaders(path);
+  }
+  await within(allAnswered, "the answers of the eight that were asked");
+});
+
+/** Whoever reads the FIFO gets an empty line. */
+function releaseReaders(path: string): void {
+  const fifo = openSync(path, "r+");
+  writeSync(fifo, "\n");
+  closeSync(fifo);
+}
