@@ -15,6 +15,7 @@ import type { ApiAccess } from "../../src/kubernetes/access.ts";
 import type { ResourceSlice } from "../../src/kubernetes/resource_api.ts";
 import { Waits } from "../waits.ts";
 import { AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY } from "./certificates.ts";
+import type { ApiFault } from "./faults.ts";
 import { Snapshots } from "./pages.ts";
 import { hasLabels, matches, selectorOf } from "./selectors.ts";
 import { admitEvent, patch } from "./patches.ts";
@@ -27,20 +28,6 @@ export const CLASSES = "resource.k8s.io/v1/deviceclasses";
 export const NODES = "v1/nodes";
 export const PODS = "v1/pods";
 export const EVENTS = "events.k8s.io/v1/events";
-
-/** Faults that the server can inject. */
-export type ApiFault =
-  | { readonly kind: "slow"; readonly ms: number }
-  | { readonly kind: "error"; readonly status: number; readonly retryAfterSeconds?: number }
-  /** Accepts requests and never answers. */
-  | { readonly kind: "silent" }
-  /** Answers everything with JSON that is no object of this API, as something on the way may do. */
-  | { readonly kind: "odd"; readonly body: unknown }
-  | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string }
-  /** Refuses watches alone, as a server does that has too many, or an account without that right. */
-  | { readonly kind: "no-watch"; readonly status: number; readonly retryAfterSeconds?: number }
-  /** Does not know an API group or version, as an older server. */
-  | { readonly kind: "absent"; readonly group: string };
 
 interface Watch {
   readonly response: ServerResponse;

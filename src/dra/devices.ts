@@ -80,10 +80,11 @@ export function publish({ devices, netnsMode, features, known }: PublishedState)
   const notes: string[] = [];
   const groups = features.counters ? functionGroups(devices) : new Map<string, FunctionGroup>();
   const published = devices.flatMap((device): SliceDevice[] => {
-    const taints = taintsOf(device);
-    if (taints.length > 0 && !features.taints) {
+    const all = taintsOf(device);
+    const blocking = all.find((one) => one.effect !== "None");
+    if (blocking !== undefined && !features.taints) {
       notes.push(
-        `${device.name} is left out: ${taints[0]!.key}, and the API server drops taints (gate DRADeviceTaints is off)`,
+        `${device.name} is left out: ${blocking.key}, and the API server drops taints (gate DRADeviceTaints is off)`,
       );
       return [];
     }
@@ -93,6 +94,7 @@ export function publish({ devices, netnsMode, features, known }: PublishedState)
       );
       return [];
     }
+    const taints = features.taints ? all : [];
     return [sliceDevice(device, taints, groups, netnsMode, features, known.get(device.name), notes)];
   });
   const counters = [...groups.values()].map((one): CounterSet => ({

@@ -8,6 +8,7 @@ import { golden } from "../support/golden.ts";
 import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
 import { BROKEN_COUNTERS } from "./broken_counters.ts";
+import { BROKEN_DRA } from "./broken_dra.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
 import { BROKEN_REPORTS, reports } from "./broken_reports.ts";
 
@@ -29,7 +30,12 @@ for (const name of Object.keys(PRESETS)) {
 
 const known = new Set<string>();
 for (
-  const { what, finds, says, over, specs, host, change, verbs } of [...BROKEN, ...BROKEN_COUNTERS, ...BROKEN_REPORTS]
+  const { what, finds, says, over, specs, host, change, verbs } of [
+    ...BROKEN,
+    ...BROKEN_COUNTERS,
+    ...BROKEN_DRA,
+    ...BROKEN_REPORTS,
+  ]
 ) {
   for (const found of finds) known.add(found.split(" ")[1]!);
   Deno.test(`doctor finds exactly: ${what}`, async () => {

@@ -131,6 +131,15 @@ Deno.test("publish() leaves out what it cannot taint, and a PF whose VFs are off
   match(none.notes.join("\n"), /pci-0000-00-00-0 is left out: its VFs are offered/);
 });
 
+Deno.test("publish() offers what is down all the same where its taint is only a report, with and without taints", () => {
+  const spec = draSpec({ dra: { taint: "None", bandwidth: false, pfExcludesVfs: false } });
+  const down = state([hca(0, { ports: [port(1, { state: "DOWN" })] })], spec);
+  deepEqual(made(down).devices[0]!.taints, [{ key: "rdma.tencent.com/link-down", effect: "None" }]);
+  const dropped = made(down, { features: { ...ALL_FEATURES, taints: false } });
+  deepEqual(dropped.devices.map((one) => [one.name, one.taints]), [["pci-0000-00-00-0", undefined]]);
+  deepEqual(dropped.notes, []);
+});
+
 Deno.test("publish() shares nothing in exclusive net namespace mode", () => {
   const one = made(state([hca(0)], SHARED), { netnsMode: "exclusive" });
   equal(one.devices[0]!.allowMultipleAllocations, undefined);
