@@ -49,6 +49,7 @@ interface Amount extends Effort {
 }
 
 const FULL: Amount = {
+  starts: 7,
   warmUp: 1_000,
   turns: 6,
   calls: 1_000,
@@ -59,6 +60,7 @@ const FULL: Amount = {
   flapping: 64,
 };
 const QUICK: Amount = {
+  starts: 1,
   warmUp: 100,
   turns: 1,
   calls: 500,

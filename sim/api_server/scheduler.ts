@@ -6,6 +6,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
+import { count } from "../../src/kubernetes/quantity.ts";
 import type {
   AllocationConfig,
   AllocationResult,
@@ -92,17 +93,18 @@ function fits(
   if (!device.allowMultipleAllocations) return used.length === 0 && hasCounters(api, device, results);
   if (own.some((one) => one.device === device.name)) return false;
   const taken = used.reduce((sum, one) => sum + Number(one.consumedCapacity?.shares ?? 0), 0);
-  return taken + (request.shares ?? 1) <= Number(device.capacity?.shares?.value ?? Infinity);
+  return taken + (request.shares ?? 1) <=
+    (device.capacity?.shares === undefined ? Infinity : count(device.capacity.shares.value));
 }
 
 function hasCounters(api: FakeApiServer, device: SliceDevice, results: readonly AllocationResult[]): boolean {
   const devices = api.slices.flatMap((one) => one.spec.devices ?? []);
   const sets = api.slices.flatMap((one) => one.spec.sharedCounters ?? []);
   return (device.consumesCounters ?? []).every(({ counterSet, counters }) => {
-    const total = Number(sets.find((one) => one.name === counterSet)?.counters.vfs?.value ?? 0);
+    const total = count(sets.find((one) => one.name === counterSet)?.counters.vfs?.value);
     const taken = devices.filter((one) => results.some((result) => result.device === one.name))
       .flatMap((one) => one.consumesCounters ?? []).filter((one) => one.counterSet === counterSet)
-      .reduce((sum, one) => sum + Number(one.counters.vfs?.value ?? 0), 0);
-    return taken + Number(counters.vfs?.value ?? 0) <= total;
+      .reduce((sum, one) => sum + count(one.counters.vfs?.value), 0);
+    return taken + count(counters.vfs?.value) <= total;
   });
 }

@@ -4,7 +4,13 @@
  *
  * @module
  */
-import type { AttributeValue, ResourceSlice, SliceDevice } from "../../src/kubernetes/resource_api.ts";
+import type {
+  AttributeValue,
+  Capacity,
+  CounterSet,
+  ResourceSlice,
+  SliceDevice,
+} from "../../src/kubernetes/resource_api.ts";
 
 /** Feature gates of the fields of a slice; all are on by default since 1.36. */
 export interface Gates {
@@ -108,22 +114,54 @@ function valueMistakes(name: string, value: AttributeValue): string[] {
   return [];
 }
 
-/** The slice as it is stored: without the fields of disabled gates, and with defaults. */
+const SUFFIXES = ["", "k", "M", "G", "T", "P", "E"];
+
+/** As the API server writes a decimal quantity: "1000" is "1k", "2000G" is "2T". */
+export function canonical(quantity: string): string {
+  const [, digits = "", suffix = ""] = /^([1-9]\d*)([kMGTPE]?)$/.exec(quantity) ?? [];
+  if (digits === "") return quantity;
+  let power = SUFFIXES.indexOf(suffix);
+  let number = digits;
+  for (; number.endsWith("000") && power < SUFFIXES.length - 1; power++) number = number.slice(0, -3);
+  return `${number}${SUFFIXES[power]}`;
+}
+
+function storedCapacity({ value, requestPolicy }: Capacity, gates: Gates): Capacity {
+  if (requestPolicy === undefined || !gates.DRAConsumableCapacity) return { value: canonical(value) };
+  const all = <T extends object>(texts: T): T =>
+    Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, canonical(text as string)])) as T;
+  const { default: usual, validRange } = requestPolicy;
+  return {
+    value: canonical(value),
+    requestPolicy: {
+      ...usual === undefined ? {} : { default: canonical(usual) },
+      ...validRange === undefined ? {} : { validRange: all(validRange) },
+    },
+  };
+}
+
+function storedCounters(counters: CounterSet["counters"]): CounterSet["counters"] {
+  return Object.fromEntries(Object.entries(counters).map(([name, { value }]) => [name, { value: canonical(value) }]));
+}
+
+/** The slice as it is stored: quantities in their canonical form, without the fields of disabled gates, and with defaults. */
 export function admitSlice(slice: ResourceSlice, gates: Gates, now: string): ResourceSlice {
   const devices = slice.spec.devices?.map((device): SliceDevice => {
     const { taints, allowMultipleAllocations, consumesCounters, capacity, ...rest } = device;
     return {
       ...rest,
       ...capacity === undefined ? {} : {
-        capacity: gates.DRAConsumableCapacity
-          ? capacity
-          : Object.fromEntries(Object.entries(capacity).map(([name, { value }]) => [name, { value }])),
+        capacity: Object.fromEntries(
+          Object.entries(capacity).map(([name, one]) => [name, storedCapacity(one, gates)]),
+        ),
       },
       ...gates.DRADeviceTaints && taints !== undefined
         ? { taints: taints.map((one) => ({ ...one, timeAdded: one.timeAdded ?? now })) }
         : {},
       ...gates.DRAConsumableCapacity && allowMultipleAllocations !== undefined ? { allowMultipleAllocations } : {},
-      ...gates.DRAPartitionableDevices && consumesCounters !== undefined ? { consumesCounters } : {},
+      ...gates.DRAPartitionableDevices && consumesCounters !== undefined
+        ? { consumesCounters: consumesCounters.map((one) => ({ ...one, counters: storedCounters(one.counters) })) }
+        : {},
     };
   });
   const { sharedCounters, devices: _, ...spec } = slice.spec;
@@ -132,7 +170,9 @@ export function admitSlice(slice: ResourceSlice, gates: Gates, now: string): Res
     spec: {
       ...spec,
       ...devices === undefined ? {} : { devices },
-      ...gates.DRAPartitionableDevices && sharedCounters !== undefined ? { sharedCounters } : {},
+      ...gates.DRAPartitionableDevices && sharedCounters !== undefined
+        ? { sharedCounters: sharedCounters.map((one) => ({ ...one, counters: storedCounters(one.counters) })) }
+        : {},
     },
   };
 }

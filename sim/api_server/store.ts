@@ -4,6 +4,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 
 /** Any Kubernetes object. */
 export interface KubeObject {
@@ -84,7 +85,13 @@ export class Store {
         "changes to the latest version and try again";
       throw new StoreError(409, "Conflict", message);
     }
-    const metadata = { ...object.metadata, uid: before.metadata.uid! };
+    const metadata = {
+      ...object.metadata,
+      uid: before.metadata.uid!,
+      resourceVersion: before.metadata.resourceVersion!,
+    };
+    // An update that changes nothing is no write: no version, and no event.
+    if (isDeepStrictEqual({ ...object, metadata }, before)) return before;
     return this.#put(collection, key, { ...object, metadata }, "MODIFIED");
   }
 

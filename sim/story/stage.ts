@@ -65,7 +65,7 @@ export class Stage {
 
   static async set(scenario: Scenario, onLine: (line: string) => void): Promise<Stage> {
     const dir = mkdtempSync(join(socketParent(), "rdma-sim-"));
-    const host = await FakeHost.create(join(dir, "host"), preset(scenario.host));
+    const host = await FakeHost.create(FakeHost.temporaryRoot(), preset(scenario.host));
     const dra = scenario.dra ? await DraStage.set(dir) : null;
     return new Stage(dir, host, dra, scenario, onLine);
   }

@@ -52,7 +52,8 @@ export function advance(
 ): InventoryStep {
   const last = before?.states ?? new Map();
   const selection = select(specs, snapshot, keptMembers(specs, last, record.former()), claimed);
-  const held = snapshot.netnsMode === "exclusive" ? membersOf(specs, record.held()) : new Map();
+  const devices = snapshot.netnsMode === "exclusive" ? record.held() : null;
+  const held = devices === null ? null : membersOf(specs, devices);
   const ownersOf = before?.snapshot === snapshot ? before.ownersOf : nodeOwners(snapshot.hcas);
   const facts = { has, ownersOf };
   const missing: MissingNode = (spec, hca) => missingNode(spec, hca, facts);

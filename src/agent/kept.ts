@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { NetdevFile, type NetdevMemory } from "../hca/netdev_memory.ts";
-import { heldDevices, registeredDevices } from "../kubelet/checkpoint.ts";
+import { heldDevices, isReadable, registeredDevices } from "../kubelet/checkpoint.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
 import type { MemberIds } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -18,8 +18,8 @@ export type DeviceIds = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** The kubelet's checkpoint. */
 export interface KubeletRecord {
-  /** Devices that pods hold now. */
-  readonly held: () => DeviceIds;
+  /** Devices that pods hold now; null when it is not known. */
+  readonly held: () => DeviceIds | null;
   /** Devices that pods held or that were in a list when this process started. */
   readonly former: () => DeviceIds;
 }
@@ -31,13 +31,13 @@ const NETDEV_FILE = "rdma-netdevs.json";
 export function kubeletRecord(kubeletDir: string): KubeletRecord {
   let former: DeviceIds | null = null;
   return {
-    held: () => heldDevices(kubeletDir),
+    held: () => isReadable(kubeletDir) ? heldDevices(kubeletDir) : null,
     former: () => former ??= merge(heldDevices(kubeletDir), registeredDevices(kubeletDir)),
   };
 }
 
 /** A kubelet without a checkpoint. */
-export const NO_RECORD: KubeletRecord = { held: () => new Map(), former: () => new Map() };
+export const NO_RECORD: KubeletRecord = { held: () => null, former: () => new Map() };
 
 /** Members of device IDs. The ID of a device of a whole pool contains no member. */
 export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): MemberIds {

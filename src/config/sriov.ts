@@ -163,12 +163,6 @@ function selectorProblems(selectors: SelectorsInput, path: Path, withinBudget: R
       ? []
       : [{ path: [...path, key], code: "unsupported", ...problem }];
   });
-  const both = given(selectors.pfNames) !== undefined && given(selectors.rootDevices) !== undefined;
-  if (both) {
-    const message = "rootDevices together with pfNames is not supported";
-    const hint = "one of the two is enough to name a PF";
-    found.push({ path: [...path, "rootDevices"], code: "conflict", message, hint });
-  }
   if (!withinBudget([...selectors.pfNames ?? [], ...selectors.rootDevices ?? []])) {
     found.push({ path, code: "too-large", message: "the VF ranges of this file expand to more than a million VFs" });
   }
@@ -210,13 +204,15 @@ function toSriovSpec(name: string, rdma: readonly SelectorsInput[], item: ItemIn
 }
 
 function toSelector(selectors: SelectorsInput, type: ItemInput["deviceType"]): Selector {
-  const pfs = [...selectors.pfNames ?? [], ...(selectors.rootDevices ?? []).map((address) => address.toLowerCase())];
-  return without({
+  const pfNames = given(selectors.pfNames)?.map(toPfRange);
+  const rootDevices = given(selectors.rootDevices)?.map((address) => toPfRange(address.toLowerCase()));
+  return without<Selector>({
     vendors: given(selectors.vendors)?.map(hexId),
     devices: given(selectors.devices)?.map(hexId),
     drivers: given(selectors.drivers),
     pciAddresses: given(selectors.pciAddresses)?.map((address) => address.toLowerCase()),
-    pfs: given(pfs)?.map(toPfRange),
+    pfs: pfNames ?? rootDevices,
+    rootDevices: pfNames === undefined ? undefined : rootDevices,
     kinds: type === "auxNetDevice" ? ["sf" as const] : undefined,
     linkLayers: given(selectors.linkTypes)?.map(linkLayer),
     pkeys: given(selectors.pKeys)?.map((key) => `0x${hexId(key)}`),

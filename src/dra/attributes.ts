@@ -8,6 +8,7 @@
 import type { Hca, NetnsMode } from "../hca/types.ts";
 import type { Member } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
+import { quantity } from "../kubernetes/quantity.ts";
 import type { AttributeValue, Capacity } from "../kubernetes/resource_api.ts";
 
 export type Attributes = Readonly<Record<string, AttributeValue>>;
@@ -85,11 +86,11 @@ export function capacities(
 ): Readonly<Record<string, Capacity>> {
   const found: Record<string, Capacity> = {};
   if (shared && spec.mode.kind === "shared") {
-    const max = String(spec.mode.shares);
+    const max = quantity(spec.mode.shares);
     found.shares = { value: max, requestPolicy: { default: "1", validRange: { min: "1", max, step: "1" } } };
   }
   if (spec.dra.bandwidth && rateGbps !== null && rateGbps > 0) {
-    const value = `${rateGbps}G`;
+    const value = quantity(rateGbps * 1e9);
     found.bandwidth = shared
       ? { value, requestPolicy: { default: "0", validRange: { min: "0", max: value } } }
       : { value };

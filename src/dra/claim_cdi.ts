@@ -36,7 +36,7 @@ export function renderClaim(
     const there = held.hcas.map((key) => findHca(hcas, key));
     if (there.every((hca) => hca?.uverbs?.present)) found.set(held, there as Hca[]);
   }
-  const byRequest = Map.groupBy(record.devices, (one) => one.request);
+  const requests = new Set(record.devices.map((one) => one.request));
   const joint: Record<string, string> = {};
   const common = new Map<string, NodeGrant>();
   const devices: CdiDevice[] = [];
@@ -51,7 +51,7 @@ export function renderClaim(
     const nodes = allocateNodes(spec, host, mine);
     checks.push(...nodes.evidence);
     for (const node of nodes.common) common.set(node.containerPath, node);
-    const all = (byRequest.get(held.request) ?? []).flatMap((one) => found.get(one) ?? []);
+    const all = record.devices.filter((one) => one.request === held.request).flatMap((one) => found.get(one) ?? []);
     const { short, long } = variables(held, spec, all, nodes.perHca, record.devices);
     Object.assign(joint, short);
     const env = { ...long, ...ownVariables(held, mine) };
@@ -72,7 +72,7 @@ export function renderClaim(
       devices,
       containerEdits: kept
         ? record.cdi!.containerEdits
-        : containerEdits({ env: byRequest.size === 1 ? joint : {}, nodes: [...common.values()], mounts }),
+        : containerEdits({ env: requests.size === 1 ? joint : {}, nodes: [...common.values()], mounts }),
     },
     checks,
   };

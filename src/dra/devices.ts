@@ -6,6 +6,7 @@
 import type { NetnsMode } from "../hca/types.ts";
 import type { Attributes } from "./attributes.ts";
 import { attributes, capacities } from "./attributes.ts";
+import { quantity } from "../kubernetes/quantity.ts";
 import type { CounterSet, DeviceTaint, SliceDevice } from "../kubernetes/resource_api.ts";
 import type { DeviceState, PoolStates } from "../pool/states.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -96,7 +97,7 @@ export function publish({ devices, netnsMode, features, known }: PublishedState)
   });
   const counters = [...groups.values()].map((one): CounterSet => ({
     name: one.set,
-    counters: { vfs: { value: String(one.total) } },
+    counters: { vfs: { value: quantity(one.total) } },
   }));
   return { devices: published, counters, notes };
 }
@@ -132,7 +133,7 @@ function sliceDevice(
     ...group === undefined ? {} : {
       consumesCounters: [{
         counterSet: group.set,
-        counters: { vfs: { value: String(group.pf === device ? group.total : 1) } },
+        counters: { vfs: { value: quantity(group.pf === device ? group.total : 1) } },
       }],
     },
   };

@@ -7,7 +7,7 @@
 import type { ClaimedDevice, ClaimFacts, DeviceFacts, EventFacts, NodeFacts, PodFacts, SliceFacts } from "./facts.ts";
 import type { ApiClaim, ApiDevice, ApiEvent, ApiNode, ApiPod, ApiSlice, Conditions } from "./objects.ts";
 import { heldDevices, pluginOf, requestsOf } from "./pods.ts";
-import { count } from "./quantity.ts";
+import { count } from "../kubernetes/quantity.ts";
 
 export const CONDITION = "RDMAReady";
 /** Domain of the plugin's labels and taints. */

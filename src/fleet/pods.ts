@@ -5,7 +5,7 @@
  */
 import type { HeldDevice, PluginFacts } from "./facts.ts";
 import type { ApiContainer, ApiPod, ApiPodSpec, ApiPodStatus } from "./objects.ts";
-import { count } from "./quantity.ts";
+import { count } from "../kubernetes/quantity.ts";
 
 const NAME_LABEL = "app.kubernetes.io/name";
 const VERSION_LABEL = "app.kubernetes.io/version";

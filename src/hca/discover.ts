@@ -73,12 +73,17 @@ export class Discovery {
   /**
    * HCAs of the last scan that are in a pod's network namespace now. In exclusive mode the class entry moves with the
    * HCA while its PCI function stays bound to the driver; unloading the driver or removing a VF removes that binding as
-   * well.
+   * well. One that is here under a name that is new was renamed.
    */
   #inPodNetns(hcas: readonly Hca[]): readonly Hca[] {
+    const known = [...this.#last?.hcas ?? [], ...this.#last?.inPodNetns ?? []];
+    const names = new Set(known.map((hca) => hca.name));
     const here = new Set(hcas.map((hca) => hca.name));
-    return [...this.#last?.hcas ?? [], ...this.#last?.inPodNetns ?? []].filter((hca) =>
-      !here.has(hca.name) && hca.pci !== null &&
+    const added = hcas.filter((hca) => !names.has(hca.name));
+    const isRenamed = (hca: Hca) =>
+      added.some(({ pci, nodeGuid }) => pci?.address === hca.pci?.address && nodeGuid === hca.nodeGuid);
+    return known.filter((hca) =>
+      !here.has(hca.name) && hca.pci !== null && !isRenamed(hca) &&
       exists(`${this.#sources.roots.sysfs}/bus/pci/devices/${hca.pci.address}/driver`)
     ).toSorted((a, b) => natural(a.name, b.name));
   }

@@ -179,11 +179,15 @@ export function resolve(path: string): string | null {
 /**
  * Identifies the incarnation of a directory entry: an HCA that was removed and added again has a new inode under the
  * same name. `null` when there is no such entry.
+ *
+ * @param inSysfs whether it is the kernel's own sysfs, which gives no inode number a second time (kernfs counts them).
+ *   Its times say nothing: they are those at which the inode was read into memory, and change when memory is short and
+ *   the kernel frees it. File systems on disk use inode numbers again
  */
-export function incarnation(path: string): string | null {
+export function incarnation(path: string, inSysfs: boolean): string | null {
   try {
     const { ino, ctimeMs } = lstatSync(path);
-    return `${ino}:${ctimeMs}`;
+    return inSysfs ? `${ino}` : `${ino}:${ctimeMs}`;
   } catch {
     return null;
   }

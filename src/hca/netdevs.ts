@@ -7,10 +7,11 @@
  */
 import { basename, dirname } from "node:path";
 import { printable } from "../text/printable.ts";
-import { entries, exists, isDirectory, linkName, list, readLine, readSlow, resolve } from "./files.ts";
+import { entries, exists, isDirectory, linkName, list, readLine, resolve } from "./files.ts";
 import { natural } from "../text/natural.ts";
 import type { NetdevMemory, OwnNetdev } from "./netdev_memory.ts";
 import { isPciAddress, parseNumber } from "./parse.ts";
+import type { SwitchPort, SwitchPorts } from "./switch_ports.ts";
 import type { Port } from "./types.ts";
 
 /** The net devices of a function in this network namespace. */
@@ -20,6 +21,8 @@ export interface OwnNetdevs {
   readonly away: boolean;
   /** Whether the function is in switchdev mode: one of its net devices is a port of an embedded switch. */
   readonly switchdev: boolean;
+  /** False when a net device is left out because the kernel has not said yet whether it is a representor. */
+  readonly complete: boolean;
 }
 
 /** The net devices of an HCA, by port. */
@@ -44,11 +47,13 @@ const REPRESENTOR = /^(c\d+)?pf\d+(vf\d+|sf\d+|hpf)?$/;
 export class NetdevReader {
   readonly #net: string;
   readonly #memory: NetdevMemory;
+  readonly #switchPorts: SwitchPorts;
   readonly #own = new Map<string, Promise<OwnNetdevs>>();
 
-  constructor(sysfs: string, memory: NetdevMemory) {
+  constructor(sysfs: string, memory: NetdevMemory, switchPorts: SwitchPorts) {
     this.#net = `${sysfs}/class/net`;
     this.#memory = memory;
+    this.#switchPorts = switchPorts;
   }
 
   /**
@@ -67,26 +72,25 @@ export class NetdevReader {
   async #read(key: string, dirs: readonly string[]): Promise<OwnNetdevs> {
     const names = netdevNames(dirs);
     const facts = await Promise.all(names.map(async ({ dir, name }) => {
-      // Reading these two takes the kernel's RTNL lock, which a reset of an adapter can hold for seconds.
-      const [portName = null, switchId = null] = await Promise.all(
-        ["phys_port_name", "phys_switch_id"].map((file) => readSlow(`${dir}/${file}`)),
-      );
+      const port = await this.#switchPorts.read(dir, name);
       const devPort = Math.max(
         ...["dev_port", "dev_id"].map((file) => parseNumber(readLine(`${dir}/${file}`)) ?? 0),
       );
-      const representor = isRepresentor(portName, switchId);
-      return { name: printable(name), devPort, representor, switchdev: switchId !== null };
+      return { name: printable(name), devPort, port };
     }));
-    const switchdev = facts.some((one) => one.switchdev);
-    const here = facts.filter((one) => !one.representor).map(({ name, devPort }) => ({ name, devPort }));
+    const complete = facts.every(({ port }) => port !== null);
+    const switchdev = facts.some(({ port }) => (port?.switchId ?? null) !== null);
+    const here = facts.filter(({ port }) => port !== null && !isRepresentor(port))
+      .map(({ name, devPort }) => ({ name, devPort }));
+    if (!complete && here.length === 0) return { netdevs: [], away: false, switchdev, complete };
     if (here.length > 0) {
       // Only real net devices of the kernel are remembered.
       const real = here.filter(({ name }) => dirs.includes(this.#carrierOf(name) ?? ""));
       if (real.length > 0) this.#memory.see(key, real);
-      return { netdevs: here, away: false, switchdev };
+      return { netdevs: here, away: false, switchdev, complete };
     }
     const netdevs = this.#memory.recall(key).filter(({ name }) => !this.#isTaken(name, dirs));
-    return { netdevs, away: true, switchdev };
+    return { netdevs, away: true, switchdev, complete };
   }
 
   /** Whether the name now belongs to another function, so that it is no longer the name of the device that is away. */
@@ -105,10 +109,10 @@ export class NetdevReader {
   ofParent(hca: string, parent: string): OwnNetdevs {
     if (exists(`${this.#net}/${parent}`)) {
       this.#memory.see(hca, [{ name: parent, devPort: 0 }]);
-      return { netdevs: [{ name: parent, devPort: 0 }], away: false, switchdev: false };
+      return { netdevs: [{ name: parent, devPort: 0 }], away: false, switchdev: false, complete: true };
     }
     const netdevs = this.#memory.recall(hca).filter(({ name }) => !this.#isTaken(name, []));
-    return { netdevs, away: true, switchdev: false };
+    return { netdevs, away: true, switchdev: false, complete: true };
   }
 
   /**
@@ -235,7 +239,7 @@ export function netdevMark(dirs: readonly string[]): string {
 }
 
 /** Kernels before 4.19 use only the number as a representor's port name. */
-function isRepresentor(portName: string | null, switchId: string | null): boolean {
+function isRepresentor({ portName, switchId }: SwitchPort): boolean {
   if (portName === null) return false;
   return REPRESENTOR.test(portName) || (switchId !== null && /^\d+$/.test(portName));
 }

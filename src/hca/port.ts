@@ -9,10 +9,18 @@ import { parseGid, parseLinkLayer, parseNumber, parsePhysState, parsePortState, 
 import type { Gid, Port } from "./types.ts";
 
 /** The part of a port that its driver or firmware can change at any time. */
-export type LivePort = Pick<Port, "state" | "physState">;
+type LivePort = Pick<Port, "state" | "physState">;
 
 /** What is known of a port that could not be asked. */
-export const NO_ANSWER: LivePort = { state: "unknown", physState: null };
+const NO_ANSWER: LivePort = { state: "unknown", physState: null };
+
+/** Attributes that change less often than the state. */
+type PortDetails = Pick<Port, "rate" | "rateGbps" | "lid" | "smLid" | "pkey0">;
+
+/** What the firmware has answered about a port; no details where they are as before. */
+export interface AskedPort extends LivePort {
+  readonly details: PortDetails | null;
+}
 
 /**
  * Number of empty slots in a row that end a GID table. The kernel fills the lowest free slot first
@@ -26,12 +34,41 @@ export function portNumbers(hcaDir: string): readonly number[] {
 }
 
 /**
+ * All that the firmware answers: may take arbitrarily long, or for ever.
+ *
+ * @param last as known, or as it is before it was read
+ * @param hasDetails whether the details that belong to `last.state` are known and not wanted again
+ */
+export async function askPort(portDir: string, last: Port, hasDetails: boolean): Promise<AskedPort> {
+  const { state, physState } = await readLive(portDir, last);
+  return { state, physState, details: hasDetails && state === last.state ? null : await readDetails(portDir) };
+}
+
+/**
+ * The port with what was answered about it. Without an answer it keeps what was known of it, but for its state.
+ *
+ * @param before the previous reading of the port
+ */
+export function withAnswer(port: Port, before: Port | undefined, answer: AskedPort | null, portDir: string): Port {
+  if (answer === null) {
+    const { linkLayer, transport } = port;
+    return withLive(before === undefined ? port : { ...before, linkLayer, transport }, NO_ANSWER);
+  }
+  const next = withLive(port, answer);
+  if (answer.details === null) return next;
+  const { rateGbps } = answer.details;
+  const known = before?.upRateGbps ?? null;
+  const upRateGbps = next.state === "ACTIVE" ? rateGbps ?? known : known ?? rateGbps;
+  return { ...next, ...answer.details, ...readGids(portDir), upRateGbps };
+}
+
+/**
  * State and physical state. On several drivers each read asks the adapter's firmware.
  *
  * @param last as known; the physical state of a port that was up and is still ACTIVE is not asked again, because a port
  *   does not stay ACTIVE without its link. Full scans know nothing beforehand and ask
  */
-export async function readLive(portDir: string, last: LivePort): Promise<LivePort> {
+async function readLive(portDir: string, last: LivePort): Promise<LivePort> {
   if (!isUp(last)) {
     const [state, physState] = await Promise.all([readState(portDir), readPhysState(portDir)]);
     return { state, physState };
@@ -61,13 +98,8 @@ export async function hasChanged(port: Port, portDir: string): Promise<boolean> 
   return port.state !== "ACTIVE" && await readPhysState(portDir) !== port.physState;
 }
 
-/**
- * Attributes that change less often and ask the firmware on some drivers; read when the state changed and in full
- * scans.
- */
-export async function readDetails(
-  portDir: string,
-): Promise<Pick<Port, "rate" | "rateGbps" | "lid" | "smLid" | "pkey0">> {
+/** Asks the firmware, too, on some drivers; read when the state changed and in full scans. */
+async function readDetails(portDir: string): Promise<PortDetails> {
   const [rate, lid, smLid, pkey0] = await Promise.all(
     ["rate", "lid", "sm_lid", "pkeys/0"].map((name) => readSlow(`${portDir}/${name}`)),
   );
@@ -109,7 +141,7 @@ export function emptyPort(portDir: string, number: number, last: Port | undefine
 }
 
 /** Updates the port with its live part; returns the same object when nothing changed. */
-export function withLive(port: Port, { state, physState }: LivePort): Port {
+function withLive(port: Port, { state, physState }: LivePort): Port {
   return port.state === state && port.physState === physState ? port : { ...port, state, physState };
 }
 
@@ -117,7 +149,7 @@ export function withLive(port: Port, { state, physState }: LivePort): Port {
  * Occupied slots of a port's GID table with net devices and types, and whether there is a table. The kernel answers
  * from its own cache.
  */
-export function readGids(portDir: string): Pick<Port, "gids" | "gidTable"> {
+function readGids(portDir: string): Pick<Port, "gids" | "gidTable"> {
   const slots = entries(`${portDir}/gids`)?.length ?? 0;
   // The directories of a port that is being removed are missing as well, so its table is unknown.
   const gidTable = slots > 0 ? true : entries(portDir)?.includes("state") ? false : null;

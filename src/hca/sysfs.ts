@@ -14,23 +14,16 @@ import { startDeadline } from "./deadline.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
 import { HCA_NAME, notAName } from "./hca_name.ts";
 import { withLastKnown } from "./last_known.ts";
+import { LateAnswers } from "./late_answers.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
+import { netdevPeer } from "./netdev_peer.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { isSoftware, parseGuid, parseNodeType, parseNumber } from "./parse.ts";
 import { type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
-import {
-  emptyPort,
-  hasChanged,
-  type LivePort,
-  NO_ANSWER,
-  portNumbers,
-  readDetails,
-  readGids,
-  readLive,
-  withLive,
-} from "./port.ts";
+import { type AskedPort, askPort, emptyPort, hasChanged, portNumbers, withAnswer } from "./port.ts";
 import { markSubdevices } from "./subdevices.ts";
+import { SwitchPorts } from "./switch_ports.ts";
 import { Turn } from "./turn.ts";
 import type { Depth } from "./events/trigger.ts";
 import type { Hca, Port, UverbsNode } from "./types.ts";
@@ -75,8 +68,8 @@ interface Known {
   readonly incarnation: string;
   readonly hca: Hca;
   readonly carrier: Carrier;
-  /** Names of the carrier's net devices when they were read. */
-  readonly netdevMark: string;
+  /** Names of the carrier's net devices when they were read; null when not all that there is to know could be read. */
+  readonly netdevMark: string | null;
 }
 
 /** The devices below an HCA, as needed for its net devices and for other HCAs of the same function. */
@@ -112,17 +105,18 @@ export class SysfsScanner {
   #nodes: readonly string[] = [];
   #names: { raw: readonly string[]; sorted: readonly string[] } = { raw: [], sorted: [] };
   /** Pending slow reads by incarnation; an HCA with a pending read is not asked again. */
-  readonly #waiting = new Map<string, Promise<unknown>>();
-  readonly #onLateAnswer: (hca: string) => void;
+  readonly #late: LateAnswers;
+  readonly #switchPorts: SwitchPorts;
 
   /**
    * @param deadlineMs how long a scan waits for the firmware of an HCA, in milliseconds
-   * @param onLateAnswer called when an HCA that missed the deadline has answered: a reason to scan again
+   * @param onLateAnswer called when what missed the deadline has answered, with its name: a reason to scan again
    */
-  constructor(roots: Roots, deadlineMs = 2_000, onLateAnswer: (hca: string) => void = () => {}) {
+  constructor(roots: Roots, deadlineMs = 2_000, onLateAnswer: (name: string) => void = () => {}) {
     this.#roots = roots;
     this.#deadlineMs = deadlineMs;
-    this.#onLateAnswer = onLateAnswer;
+    this.#late = new LateAnswers(onLateAnswer);
+    this.#switchPorts = new SwitchPorts(deadlineMs, onLateAnswer);
   }
 
   /** Reads the machine once. Never rejects because of the state of the machine. @throws {OutOfFiles} */
@@ -138,15 +132,16 @@ export class SysfsScanner {
     this.#nodes = [...nodes];
     this.#uverbs = await readUverbs(sysfs, dev, nodes, depth === "full" ? new Map() : this.#uverbs, turn);
     const marks = new Map<string, string | null>();
+    const isKernels = isKernelsOwn(sysfs);
     for (const name of names) {
       if (turn.isOver) await turn.next();
-      marks.set(name, incarnation(`${classDir}/${name}`));
+      marks.set(name, incarnation(`${classDir}/${name}`, isKernels));
     }
     await this.#refreshMads(nodes, depth, marks, turn);
 
     const vfIndices = new VfIndices();
     const classNames = new ClassNames(sysfs);
-    const netdevs = new NetdevReader(sysfs, this.memory);
+    const netdevs = new NetdevReader(sysfs, this.memory, this.#switchPorts);
     const known = new Map<string, Known>();
     const unreadable = [
       ...all.length === named.length ? [] : all.filter((name) => !HCA_NAME.test(name)).map(notAName),
@@ -182,16 +177,19 @@ export class SysfsScanner {
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
     if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
-    if (!sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     const all = [...this.#known.values()];
+    // A node follows its HCA some milliseconds later. One that is removed while its HCA stays is for the next scan to
+    // find: to list the nodes in each poll would be a fifth of its cost, and polls are as frequent as they are cheap.
+    const awaited = all.length === 0 || all.some(({ hca }) => hca.uverbs?.present !== true);
+    if (awaited && !sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
       // One that has not answered yet is known to hang, and is scanned when it does.
-      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#waiting.has(one.incarnation));
+      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) => !this.#late.isPending(one.incarnation));
       using deadline = startDeadline(this.#deadlineMs);
       const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
         const dir = `${sysfs}/class/infiniband/${name}/ports`;
         const answer = Promise.all(ports.map((port) => hasChanged(port, `${dir}/${port.number}`)));
-        return this.#inTime(name, incarnation, answer, deadline.passed);
+        return this.#late.inTime(incarnation, name, answer, deadline.passed);
       }));
       for (const [i, { hca: { name, ports } }] of chunk.entries()) {
         const changed = read[i] ?? null;
@@ -241,15 +239,21 @@ export class SysfsScanner {
     const whole = same === null || depth === "full" ? this.#readWhole(name, dir, pass, same) : null;
     const carrier = whole !== null && (whole.carrier.dir !== null || same === null) ? whole.carrier : last!.carrier;
     const base = whole?.hca ?? this.#refresh(same!, pass.classNames);
-    const live = await this.#readPorts(name, dir, now, base.ports, deadline);
-    const merged = await this.#merge(base, same, dir, live, depth);
+    const answer = await this.#askPorts(name, dir, now, base.ports, whole === null, deadline);
+    const ports = this.#merge(base, same, dir, answer);
     const mark = netdevMark(carrier.netDirs);
-    const settled = whole === null && mark === last!.netdevMark &&
-      merged.every((port, i) => port === base.ports[i]);
-    const found = settled ? base : await this.#withNetdevs({ ...base, ports: merged }, carrier, pass.netdevs);
-    const notes = live === null ? [hungNote(name, this.#deadlineMs)] : [];
+    const settled = whole === null && mark === last!.netdevMark && ports.every((port, i) => port === base.ports[i]);
+    const { hca: found, complete } = settled
+      ? { hca: base, complete: true }
+      : await this.#withNetdevs({ ...base, ports }, carrier, pass.netdevs);
+    const notes = answer === null ? [hungNote(name, this.#deadlineMs)] : [];
     const hca = { ...found, notes };
-    return { incarnation: now, hca: same !== null && alike(same, hca) ? same : hca, carrier, netdevMark: mark };
+    return {
+      incarnation: now,
+      hca: same !== null && alike(same, hca) ? same : hca,
+      carrier,
+      netdevMark: complete ? mark : null,
+    };
   }
 
   /** Reads the few attributes of an HCA that a quick scan updates. */
@@ -278,12 +282,14 @@ export class SysfsScanner {
     const below = software ? { ...read, kind: "virtual" as const, pci: null, sfNumber: null } : read;
     const before = new Map(same?.ports.map((port) => [port.number, port]));
     const ports = portNumbers(dir).map((number) => emptyPort(`${dir}/ports/${number}`, number, before.get(number)));
-    const dirs = below.kind === "sf" ? [below.dir] : [below.dir, below.functionDir];
+    const nodeGuid = parseGuid(readLine(`${dir}/node_guid`));
+    const peer = netdevPeer(this.#roots.sysfs, { driver: below.pci?.driver ?? null, dir: below.functionDir, nodeGuid });
+    const dirs = below.kind === "sf" ? [below.dir] : [below.dir, below.functionDir, peer];
     const carrier = { ...below, parent, netDirs: [...new Set(dirs.flatMap((one) => one ?? []))] };
     const hca: Hca = {
       name,
       nodeType,
-      nodeGuid: parseGuid(readLine(`${dir}/node_guid`)),
+      nodeGuid,
       sysImageGuid: parseGuid(readLine(`${dir}/sys_image_guid`)),
       firmware: readLine(`${dir}/fw_ver`),
       boardId: readLine(`${dir}/board_id`),
@@ -311,56 +317,35 @@ export class SysfsScanner {
     return { hca: withLastKnown(hca, same, software), carrier };
   }
 
-  /** Reads the live parts of all ports; null when the firmware did not answer in time. */
-  async #readPorts(
+  /** Asks the firmware about all ports; null when it did not answer in time. */
+  async #askPorts(
     name: string,
     dir: string,
     incarnation: string,
     ports: readonly Port[],
+    hasDetails: boolean,
     deadline: Promise<null>,
-  ): Promise<readonly LivePort[] | null> {
-    if (this.#waiting.has(incarnation)) return null;
-    const answer = Promise.all(ports.map((port) => readLive(`${dir}/ports/${port.number}`, port)));
-    return await this.#inTime(name, incarnation, answer, deadline);
+  ): Promise<readonly AskedPort[] | null> {
+    if (this.#late.isPending(incarnation)) return null;
+    const answer = Promise.all(ports.map((port) => askPort(`${dir}/ports/${port.number}`, port, hasDetails)));
+    return await this.#late.inTime(incarnation, name, answer, deadline);
   }
 
-  /** The answer, or null when the deadline comes first: the HCA is not asked again then until it has answered. */
-  async #inTime<T>(name: string, incarnation: string, answer: Promise<T>, deadline: Promise<null>): Promise<T | null> {
-    const first = await Promise.race([answer, deadline]);
-    if (first === null) {
-      this.#waiting.set(incarnation, answer);
-      const late = () => {
-        this.#waiting.delete(incarnation);
-        this.#onLateAnswer(name);
-      };
-      void answer.then(late, late);
-    }
-    return first;
-  }
-
-  async #merge(
-    base: Hca,
-    same: Hca | null,
-    dir: string,
-    live: readonly LivePort[] | null,
-    depth: Depth,
-  ): Promise<readonly Port[]> {
-    return await Promise.all(base.ports.map(async (port, i) => {
-      const mads = this.#mads.get(portKey(base.name, port.number)) ?? { umad: null, issm: null };
+  #merge(base: Hca, same: Hca | null, dir: string, answer: readonly AskedPort[] | null): readonly Port[] {
+    return base.ports.map((port, i) => {
       const before = same?.ports.find((one) => one.number === port.number);
-      let next = withLive(port, live?.[i] ?? NO_ANSWER);
-      if (live !== null && (depth === "full" || before === undefined || next.state !== before.state)) {
-        const portDir = `${dir}/ports/${port.number}`;
-        next = { ...next, ...await readDetails(portDir), ...readGids(portDir) };
-        const known = before?.upRateGbps ?? null;
-        next = { ...next, upRateGbps: next.state === "ACTIVE" ? next.rateGbps ?? known : known ?? next.rateGbps };
-      }
+      const next = withAnswer(port, before, answer?.[i] ?? null, `${dir}/ports/${port.number}`);
+      const mads = this.#mads.get(portKey(base.name, port.number)) ?? { umad: null, issm: null };
       return next.umad === mads.umad && next.issm === mads.issm ? next : { ...next, ...mads };
-    }));
+    });
   }
 
   /** Adds the HCA's net devices, sorted by port. */
-  async #withNetdevs(hca: Hca, carrier: Carrier, reader: NetdevReader): Promise<Hca> {
+  async #withNetdevs(
+    hca: Hca,
+    carrier: Carrier,
+    reader: NetdevReader,
+  ): Promise<{ readonly hca: Hca; readonly complete: boolean }> {
     const isSoft = hca.kind === "virtual";
     const own = carrier.parent !== null && isSoft
       ? reader.ofParent(hca.name, carrier.parent)
@@ -372,11 +357,14 @@ export class SysfsScanner {
     const sorted = reader.sort(hca.ports, own, isSoft ? null : carrier.functionDir, !isSoft);
     const pfNetdevs = pf.netdevs.map((one) => one.name);
     const samePf = hca.pci === null || JSON.stringify(hca.pci.pfNetdevs) === JSON.stringify(pfNetdevs);
-    return { ...hca, ...sorted, switchdev: own.switchdev, pci: samePf ? hca.pci : { ...hca.pci!, pfNetdevs } };
+    return {
+      hca: { ...hca, ...sorted, switchdev: own.switchdev, pci: samePf ? hca.pci : { ...hca.pci!, pfNetdevs } },
+      complete: own.complete && pf.complete,
+    };
   }
 }
 
-const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false };
+const NO_NETDEVS: OwnNetdevs = { netdevs: [], away: false, switchdev: false, complete: true };
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((name, i) => name === b[i]);

@@ -6,6 +6,7 @@
  */
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { shortName } from "../text/short_name.ts";
 import { namesIn } from "./files.ts";
 
 /** The part of a CDI spec that is used here: annotations that identify the owner of the file. */
@@ -14,6 +15,9 @@ export interface AnnotatedSpec {
 }
 
 const PREFIX = "rdma-device-plugin_";
+
+/** A file name has at most 255 bytes. */
+const LONGEST_RESOURCE = 200;
 
 /** A file written by this process. */
 interface Written {
@@ -127,7 +131,8 @@ export class CdiFiles {
   }
 
   #path(resource: string): string {
-    return join(this.#dir, `${PREFIX}${resource.replaceAll("_", "__").replaceAll("/", "_")}.json`);
+    const name = shortName(resource.replaceAll("_", "__").replaceAll("/", "_"), LONGEST_RESOURCE);
+    return join(this.#dir, `${PREFIX}${name}.json`);
   }
 }
 

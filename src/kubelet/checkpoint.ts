@@ -34,6 +34,11 @@ function readData(kubeletDir: string): unknown {
   }
 }
 
+/** Whether there is a checkpoint that can be read; without one the devices of pods are unknown. */
+export function isReadable(kubeletDir: string): boolean {
+  return readData(kubeletDir) !== undefined;
+}
+
 /** Whether the checkpoint exists but cannot be read, so that the devices of pods are unknown. */
 export function isUnreadable(kubeletDir: string): boolean {
   return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { probeSocket } from "./socket_probe.ts";
+import { shortName } from "../text/short_name.ts";
 import { namesIn } from "./files.ts";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
@@ -29,12 +30,15 @@ export function identityOf(path: string): FileIdentity | null {
   }
 }
 
+/** What is left of {@link LONGEST_PATH} for a resource below /var/lib/kubelet/plugins_registry. */
+const LONGEST_RESOURCE = 63;
+
 /**
  * The file name of a resource's socket: readable, stable across restarts, and different for different resources.
- * "tencent.com/rdma" gives "rdma-tencent.com_rdma.sock".
+ * "tencent.com/rdma" gives "rdma-tencent.com_rdma.sock"; a long name is cut and gets a hash.
  */
 export function socketName(resource: string): string {
-  return `rdma-${resource.replaceAll("_", "__").replaceAll("/", "_")}.sock`;
+  return `rdma-${shortName(resource.replaceAll("_", "__").replaceAll("/", "_"), LONGEST_RESOURCE)}.sock`;
 }
 
 /** Throws for a path that is too long for a socket, before anything is bound. */
@@ -43,7 +47,7 @@ export function checkSocketPath(path: string): void {
   if (bytes > LONGEST_PATH) {
     throw new Error(
       `Cannot serve on ${path}: the path has ${bytes} bytes and a unix socket's at most ${LONGEST_PATH}; ` +
-        "use a shorter --kubelet-dir or resource name",
+        "use a shorter --kubelet-dir",
     );
   }
 }

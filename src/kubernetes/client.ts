@@ -23,7 +23,7 @@ export interface ApiError {
   readonly reason: string;
   /** A sentence for people. */
   readonly message: string;
-  /** The server's Retry-After, in milliseconds. */
+  /** The server's Retry-After, in milliseconds; at most a minute. */
   readonly retryAfterMs: number | null;
 }
 
@@ -55,6 +55,8 @@ const TIMEOUT_MS = 10_000;
 /** Limit on the size of a response; lists of slices with at most 64 devices each are far smaller. */
 const LONGEST_ANSWER = 32 * 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;
+/** The API server asks for seconds; a proxy before it may ask for a day. */
+const LONGEST_RETRY_AFTER_MS = 60_000;
 /** A watch that lasts this much longer than requested has a half-open connection. */
 const WATCH_SLACK_MS = 30_000;
 
@@ -122,7 +124,10 @@ export class ApiClient {
     let rest = "";
     const decoder = new TextDecoder();
     const words = `nothing came on the watch for ${(silentMs ?? 0) / 1e3} s`;
-    const silence = silentMs === undefined ? undefined : setTimeout(() => response.destroy(new Error(words)), silentMs);
+    const silence = silentMs === undefined ? undefined : setTimeout(() => {
+      this.#leaveIdle();
+      response.destroy(new Error(words));
+    }, silentMs);
     try {
       for await (const chunk of response) {
         silence?.refresh();
@@ -217,7 +222,10 @@ export class ApiClient {
     const text = body === undefined ? null : new TextEncoder().encode(JSON.stringify(body));
     const control = new AbortController();
     const abort = () => control.abort();
-    const late = setTimeout(() => control.abort(new Error(`no answer within ${timeoutMs / 1e3} s`)), timeoutMs);
+    const late = setTimeout(() => {
+      this.#leaveIdle();
+      control.abort(new Error(`no answer within ${timeoutMs / 1e3} s`));
+    }, timeoutMs);
     const signals = [options.signal, this.#closing.signal].filter((one) => one !== undefined);
     for (const one of signals) {
       if (one.aborted) abort();
@@ -238,7 +246,7 @@ export class ApiClient {
       const asked = (secure ? request : requestPlain)({
         protocol: url.protocol,
         hostname: url.hostname.replace(/^\[|\]$/g, ""),
-        port: url.port === "" ? 443 : url.port,
+        port: portOf(url),
         path: `${url.pathname}${url.search}`,
         method,
         agent,
@@ -263,6 +271,14 @@ export class ApiClient {
     });
   }
 
+  /**
+   * Closes the connections that no request uses. When a server has lost its power, or a load balancer its state, each of
+   * them would cost a request its whole timeout.
+   */
+  #leaveIdle(): void {
+    for (const socket of Object.values(this.#agent?.freeSockets ?? {}).flatMap((some) => some ?? [])) socket.destroy();
+  }
+
   /** Reuses connections, until the TLS settings change because the cluster's CA was rotated or a certificate replaced. */
   #connections({ tls }: Credentials, secure: boolean): Agent | PlainAgent {
     const key = JSON.stringify(tls);
@@ -272,6 +288,11 @@ export class ApiClient {
     const settings = { keepAlive: true, maxSockets: 8 };
     return this.#agent = secure ? new Agent({ ...settings, ...tls }) : new PlainAgent(settings);
   }
+}
+
+/** The port of an address; where it has none, that of its protocol. */
+export function portOf({ port, protocol }: URL): number {
+  return port !== "" ? Number(port) : protocol === "http:" ? 80 : 443;
 }
 
 function fromFiles({ caFile, tokenFile }: ApiAccess): Credentials {
@@ -334,7 +355,9 @@ function unreachable(server: string, error: unknown): ApiError {
 
 function refusal(response: IncomingMessage, text: string): ApiError {
   const seconds = Number(response.headers["retry-after"]);
-  const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : null;
+  const retryAfterMs = Number.isFinite(seconds) && seconds >= 0
+    ? Math.min(seconds * 1_000, LONGEST_RETRY_AFTER_MS)
+    : null;
   let status: unknown;
   try {
     status = JSON.parse(text);

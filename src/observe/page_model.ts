@@ -257,7 +257,7 @@ function view(
 function verdict(deviceStates: readonly DeviceState[]): Verdict {
   if (deviceStates.length === 0) return "left out";
   if (deviceStates.every((one) => !one.present)) return "gone";
-  if (deviceStates.every((one) => one.member.inPodNetns)) return "in a pod";
+  if (deviceStates.every((one) => one.member.inPodNetns && one.healthy)) return "in a pod";
   const healthy = deviceStates.filter((one) => one.healthy).length;
   return healthy === deviceStates.length ? "healthy" : healthy === 0 ? "unhealthy" : "mixed";
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Hca } from "../hca/types.ts";
+import { shortName } from "../text/short_name.ts";
 import type { PoolState } from "./states.ts";
 import { allocateNodes, type Grant, type HostFacts, type MountGrant, type NodeGrant } from "./allocate.ts";
 import { missingNode } from "./extra_nodes.ts";
@@ -17,6 +18,8 @@ export const CDI_VERSION = "0.6.0";
 
 /** Runtimes read annotations with this key prefix; one per set of devices. */
 const ANNOTATION_PREFIX = "cdi.k8s.io/";
+/** Characters after the prefix, the last one a letter or digit. */
+const LONGEST_KEY = 63;
 
 interface ContainerEdits {
   readonly env?: readonly string[];
@@ -59,11 +62,16 @@ export function asCdiSpec(content: unknown): CdiSpec | null {
   return all ? content as CdiSpec : null;
 }
 
-/** "tencent.com/rdma.x" → "tencent.com/rdma_x": a class may only contain letters, digits, `_` and `-`. */
+/**
+ * "tencent.com/rdma.x" → "tencent.com/rdma_x": a class may only contain letters, digits, `_` and `-`, and both parts
+ * begin with a letter.
+ */
 export function cdiKind(resource: string): string {
   const [domain = "", name = ""] = resource.split("/", 2);
-  const cleaned = name.replace(/[^A-Za-z0-9_-]/g, "_");
-  return `${domain}/${/^[A-Za-z]/.test(cleaned) ? cleaned : `r${cleaned}`}`;
+  const [vendor, kind] = [domain, name.replace(/[^A-Za-z0-9_-]/g, "_")].map((part) =>
+    /^[A-Za-z]/.test(part) ? part : `r${part}`
+  );
+  return `${vendor}/${kind}`;
 }
 
 /** The previous spec, and the entries of it to keep because containers still refer to them. */
@@ -146,10 +154,7 @@ export function withoutForeign(devices: readonly CdiDevice[], ownersOf: HostFact
 /** The CDI names of a grant, and the equivalent annotation for runtimes older than the `cdi_devices` field. */
 export function cdiGrant(spec: ResourceSpec, grant: Grant) {
   const names = grant.hcas.map((hca) => `${cdiKind(spec.name)}=${cdiDeviceName(hca)}`);
-  const key = `${ANNOTATION_PREFIX}${spec.name.replace(/[^A-Za-z0-9_.-]/g, "_")}`.slice(
-    0,
-    ANNOTATION_PREFIX.length + 63,
-  );
+  const key = ANNOTATION_PREFIX + shortName(spec.name.replace(/[^A-Za-z0-9_.-]/g, "_"), LONGEST_KEY);
   return { names, annotations: names.length === 0 ? {} : { [key]: names.join(",") } };
 }
 

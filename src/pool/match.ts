@@ -36,7 +36,8 @@ export function match(selector: Selector, hca: Hca): Match {
     among("driver", selector.drivers, driverNames(hca), pci !== null) ??
     among("PCI address", selector.pciAddresses, pci === null ? [] : [pci.address]) ??
     netdevMismatch(selector.netdevs, hca) ??
-    pfMismatch(selector, hca) ??
+    pfMismatch(selector.pfs, selector.kinds, hca) ??
+    pfMismatch(selector.rootDevices, selector.kinds, hca) ??
     masterMismatch(selector.masters, hca);
   if (of !== null) return of;
   const ports = portMatch(selector, hca);
@@ -136,7 +137,7 @@ function netdevMismatch(wanted: readonly string[] | undefined, hca: Hca): Mismat
   return hca.netdevs.length > 0 ? found : { ...found, unknown: true };
 }
 
-function pfMismatch({ pfs: wanted, kinds }: Selector, hca: Hca): Mismatch | null {
+function pfMismatch(wanted: Selector["pfs"], kinds: Selector["kinds"], hca: Hca): Mismatch | null {
   if (wanted === undefined) return null;
   if (hca.kind === "sf" && kinds?.includes("sf")) return pfOfSfMismatch(wanted, hca);
   const vf = hca.pci?.vfIndex ?? null;

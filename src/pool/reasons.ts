@@ -18,6 +18,7 @@ export const UNHEALTHY_CODES = {
   "port-down": "The port has no link",
   "port-not-active": "The port has a link, and its state is not ACTIVE; on InfiniBand, a subnet manager activates it",
   "port-unreadable": "The state of the port cannot be read",
+  "other-netns": "The HCA is in another RDMA network namespace, or lost its RDMA driver, and no pod holds the device",
   "counter-errors": "A counter of the port or the HCA exceeds a rule of `health.errors`",
   "settling": "Every requirement holds again, and the settle time has not passed",
   "gone": "The HCA disappeared from the machine",

@@ -39,6 +39,8 @@ export interface Selector {
   readonly netdevs?: readonly string[];
   /** PFs and their VFs: "eth1" (PF and VFs), "eth1#0-7" (those VFs); with `kinds: [sf]` their sub-functions. */
   readonly pfs?: readonly PfRange[];
+  /** As `pfs`, and both must hold: the SR-IOV plugin's files may name a PF in two ways. */
+  readonly rootDevices?: readonly PfRange[];
   /** Net device names of PFs: their VFs, never the PF itself. */
   readonly masters?: readonly string[];
   readonly linkLayers?: readonly LinkLayer[];

@@ -71,8 +71,9 @@ export interface Tracked {
 }
 
 /**
- * @param held device IDs, by resource, that running pods hold according to the kubelet; in exclusive RDMA network
- *   namespace mode their devices stay although this machine's sysfs does not show them. Empty in shared mode.
+ * @param held members, by resource, that running pods hold according to the kubelet; in exclusive RDMA network namespace
+ *   mode their devices stay although this machine's sysfs does not show them. Null when it is not known, and in shared
+ *   mode, where it does not matter
  * @param now milliseconds of a monotonic clock
  * @param missing the node that a container on the HCA needs and the host does not have, as a sentence; null for none
  * @param exceeded the rules that counters exceed
@@ -80,7 +81,7 @@ export interface Tracked {
 export function track(
   states: PoolStates,
   selection: Selection,
-  held: ReadonlyMap<string, ReadonlySet<string>>,
+  held: ReadonlyMap<string, ReadonlySet<string>> | null,
   now: number,
   missing: MissingNode = () => null,
   exceeded: ExceededRules = NONE_EXCEEDED,
@@ -92,7 +93,8 @@ export function track(
   for (const pool of selection.pools) {
     const name = pool.spec.name;
     const before = states.get(name);
-    const steps = step(before, pool, selection.leftOut, held.get(name) ?? new Set(), facts);
+    const heldHere = held === null ? null : held.get(name) ?? new Set<string>();
+    const steps = step(before, pool, selection.leftOut, heldHere, facts);
     const deviceStates = new Map<string, DeviceState>();
     for (const [id, deviceState] of steps) {
       const was = before?.deviceStates.get(id);
@@ -125,18 +127,18 @@ function step(
   before: PoolState | undefined,
   pool: Pool,
   leftOut: readonly LeftOut[],
-  held: ReadonlySet<string>,
+  held: ReadonlySet<string> | null,
   facts: Judgement,
 ): readonly (readonly [string, DeviceState | null])[] {
   const selected = new Map(pool.members.map((member) => [member.id, member]));
-  const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held])];
+  const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held ?? []])];
   // After a config change, members that are no longer selected are removed at once, without the grace time.
   const graceMs = before === undefined || before.spec === pool.spec ? pool.spec.health.graceMs : 0;
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
-    if (member !== undefined) return [id, here(was, member, pool.spec, facts)] as const;
-    if (held.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
+    if (member !== undefined) return [id, here(was, member, pool.spec, held, facts)] as const;
+    if (held?.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
     return [id, gone(was, leftOut, pool.spec.name, graceMs, facts.now)] as const;
   });
@@ -146,9 +148,11 @@ function here(
   was: DeviceState | undefined,
   member: Member,
   spec: ResourceSpec,
+  held: ReadonlySet<string> | null,
   { now, missing, exceeded }: Judgement,
 ): DeviceState {
-  const found = unhealthyReason(member, spec, exceeded) ?? withoutNode(member, spec, missing);
+  const found = unhealthyReason(member, spec, exceeded) ?? withoutNode(member, spec, missing) ??
+    outOfReach(member, spec, held);
   if (found !== null) {
     // The HCA is named only when the device has several.
     const reason = member.hcas.length > 1 ? `${found.hca}: ${found.reason}` : found.reason;
@@ -182,6 +186,21 @@ function withoutNode(member: Member, spec: ResourceSpec, missing: MissingNode): 
     if (reason !== null) return { code: "node-missing", hca: hca.name, port: null, reason };
   }
   return null;
+}
+
+/**
+ * An HCA that is in another network namespace, or has lost its RDMA driver, and that no pod holds cannot be allocated.
+ * Of resources whose device IDs name no HCA, and of those offered through DRA, the kubelet's record does not say who has
+ * them.
+ */
+function outOfReach(member: Member, spec: ResourceSpec, held: ReadonlySet<string> | null): UnhealthyReason | null {
+  const { mode, api } = spec;
+  if (!member.inPodNetns || held === null || held.has(member.id)) return null;
+  if (api === "dra" || (mode.kind === "shared" && mode.of === "all")) return null;
+  const reason =
+    "it is not in the host's RDMA network namespace, and no pod holds this device; who moved it has to move " +
+    "it back (rdma dev set), or its RDMA driver is to be loaded again";
+  return { code: "other-netns", hca: member.hcas.map((hca) => hca.name).join("+"), port: null, reason };
 }
 
 /** In a pod's network namespace and not seen since this process started: allocated, not gone. */

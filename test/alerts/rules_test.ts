@@ -24,7 +24,8 @@ interface Rule {
   readonly labels?: { readonly severity?: string };
   readonly annotations?: { readonly summary?: string; readonly description?: string; readonly runbook_url?: string };
 }
-const RULES = (parse(TEXT) as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
+const { groups: GROUPS } = parse(TEXT) as { groups: { name: string; rules: Rule[] }[] };
+const RULES = GROUPS.flatMap((group) => group.rules);
 const ALERTS = RULES.filter((rule): rule is Rule & { alert: string } => rule.alert !== undefined);
 
 /** The text of an annotation with these labels and this value, as Prometheus renders it. */
@@ -34,10 +35,19 @@ function rendered(text: string, { labels, value }: Case["fires"][number]): strin
     .replaceAll(/\{\{ \$value [^}]*\}\}/g, () => value ?? "no value is given in the case");
 }
 
-/** A file for `promtool test rules`. JSON is YAML. */
-function promtoolTest(rule: Rule & { alert: string }, { series, at, fires }: Case): string {
+/**
+ * A file of rules with this alert alone, and with the series that rules record: promtool evaluates every rule of its file
+ * at every minute of every case, and is asked for one of them. JSON is YAML.
+ */
+function ruleFile(alert: string): string {
+  const groups = GROUPS.map((one) => ({ ...one, rules: one.rules.filter((rule) => (rule.alert ?? alert) === alert) }));
+  return JSON.stringify({ groups: groups.filter((one) => one.rules.length > 0) });
+}
+
+/** A file for `promtool test rules`. */
+function promtoolTest(rules: string, rule: Rule & { alert: string }, { series, at, fires }: Case): string {
   return JSON.stringify({
-    rule_files: [join(ROOT, FILE)],
+    rule_files: [rules],
     evaluation_interval: "1m",
     tests: [{
       interval: "1m",
@@ -64,13 +74,15 @@ Deno.test({
   fn() {
     using dir = temporaryDir();
     // One promtool for all: it names the file of each mistake.
-    const files = ALERTS.flatMap((rule) =>
-      (CASES[rule.alert] ?? []).map((one, n) => {
+    const files = ALERTS.flatMap((rule) => {
+      const rules = join(dir.path, `${rule.alert}.yaml`);
+      writeFileSync(rules, ruleFile(rule.alert));
+      return (CASES[rule.alert] ?? []).map((one, n) => {
         const file = join(dir.path, `${rule.alert}, case ${n}: ${one.what.replaceAll("/", " ")}.yaml`);
-        writeFileSync(file, promtoolTest(rule, one));
+        writeFileSync(file, promtoolTest(rules, rule, one));
         return file;
-      })
-    );
+      });
+    });
     const { status, stdout, stderr } = spawnSync("promtool", ["test", "rules", ...files], { encoding: "utf8" });
     equal(status, 0, `${stdout}${stderr}`);
     equal(stdout.match(/^ {2}SUCCESS$/gm)?.length, files.length);

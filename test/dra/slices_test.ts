@@ -171,6 +171,18 @@ Deno.test("planWrites() splits at 64 devices, and asks for nothing when nothing 
   deepEqual(planWrites(slices, wanted, IDENTITY), []);
 });
 
+Deno.test("planWrites() asks for nothing when the server has written a thousand shares as 1k, and 2000 Gb/s as 2T", () => {
+  for (const shares of [1, 100, 999, 1_000, 1_500, 2_000, 10_000, 100_000]) {
+    const spec = draSpec({
+      mode: { kind: "shared", shares, of: "one" },
+      dra: { taint: "NoSchedule", bandwidth: true, pfExcludesVfs: false },
+    });
+    const wanted = contents(made(state([hca(0, { ports: [port(1, { rateGbps: 2_000 })] })], spec)));
+    const stored = applied([], planWrites([], wanted, IDENTITY));
+    deepEqual(planWrites(stored, wanted, IDENTITY), [], String(shares));
+  }
+});
+
 Deno.test("planWrites() replaces one slice in place for a taint, and starts another generation when devices move", async () => {
   const all = await inspected(manyHcas(70), [draSpec()]);
   const wanted = contents(published(all));

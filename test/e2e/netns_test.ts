@@ -11,16 +11,32 @@ Deno.test("In exclusive mode an HCA in a pod's namespace keeps its place, is not
   await using one = await world({ host: EXCLUSIVE });
   const { host, kubelet, agent } = one;
   await offered(kubelet, 10);
-  await host.moveToPod("mlx5_3");
+  const { ids: [id] } = await kubelet.admit({ name: "rdma", resource: RESOURCE, count: 1 });
+  await host.moveToPod(id!);
   await agent.scan("test");
-  await host.removeHca("mlx5_4");
+  const other = id === "mlx5_4" ? "mlx5_5" : "mlx5_4";
+  await host.removeHca(other);
   await offered(kubelet, 9);
   await kubelet.waitFor((state) => state.resources[RESOURCE]?.capacity === 9, { what: "its grace time over" });
-  equal(seen(kubelet).includes("mlx5_3:Healthy"), true);
-  await rejects(kubelet.allocate(RESOURCE, [["mlx5_3"]]), /is in the network namespace of a pod that still uses it/);
-  await host.returnFromPod("mlx5_3");
+  equal(seen(kubelet).includes(`${id}:Healthy`), true);
+  await rejects(kubelet.allocate(RESOURCE, [[id!]]), /is in the network namespace of a pod that still uses it/);
+  await host.returnFromPod(id!);
   await agent.scan("test");
-  equal((await kubelet.allocate(RESOURCE, [["mlx5_3"]]))[0]!.envs?.RDMA_HCAS, "mlx5_3");
+  equal((await kubelet.allocate(RESOURCE, [[id!]]))[0]!.envs?.RDMA_HCAS, id);
+});
+
+Deno.test("In exclusive mode an HCA that someone else has moved away is no device that pods can get", async () => {
+  await using one = await world({ host: EXCLUSIVE });
+  const { host, kubelet, agent } = one;
+  await offered(kubelet, 10);
+  await kubelet.admit({ name: "rdma", resource: RESOURCE, count: 1 });
+  const free = one.host.hcaNames().find((name) => !kubelet.state().allocations.some(({ ids }) => ids.includes(name)))!;
+  await host.moveToPod(free);
+  await agent.scan("test");
+  await offered(kubelet, 9);
+  equal(seen(kubelet).includes(`${free}:Unhealthy`), true);
+  await host.returnFromPod(free);
+  await offered(kubelet, 10);
 });
 
 Deno.test("A plugin that restarts while an HCA is in a pod's namespace still offers it, by the kubelet's checkpoint", async () => {

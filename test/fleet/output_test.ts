@@ -2,7 +2,6 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { asJson } from "../../src/fleet/json.ts";
 import { matcher } from "../../src/fleet/patterns.ts";
-import { count } from "../../src/fleet/quantity.ts";
 import { age, asText } from "../../src/fleet/table.ts";
 import { golden } from "../support/golden.ts";
 import { fleet } from "../support/fleet_facts.ts";
@@ -118,20 +117,6 @@ Deno.test("matcher() takes names and *, separated by commas", () => {
     false,
   ]);
   equal(matcher("")("x"), false);
-});
-
-Deno.test("count() reads quantities as the API server writes them", () => {
-  deepEqual(["8", "1k", "2Ki", "0", "", "x", "1.5k", "1e3", undefined].map(count), [
-    8,
-    1e3,
-    2048,
-    0,
-    0,
-    0,
-    1500,
-    1e3,
-    0,
-  ]);
 });
 
 Deno.test("age() names the largest unit that there are two of", () => {

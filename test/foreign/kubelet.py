@@ -19,7 +19,6 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 DIAL_SECONDS = 10
-PRE_START_SECONDS = 30
 VERSION = "v1beta1"
 CHECKPOINT = "kubelet_internal_checkpoint"
 SERVICE = "/v1beta1.DevicePlugin/"
@@ -72,7 +71,6 @@ class Plugin:
         self.options = unary("GetDevicePluginOptions", "Empty", "DevicePluginOptions")
         self.allocate = unary("Allocate", "AllocateRequest", "AllocateResponse")
         self.preferred = unary("GetPreferredAllocation", "PreferredAllocationRequest", "PreferredAllocationResponse")
-        self.pre_start = unary("PreStartContainer", "PreStartContainerRequest", "PreStartContainerResponse")
         self.watch = self.channel.unary_stream(
             SERVICE + "ListAndWatch", messages["Empty"].SerializeToString, messages["ListAndWatchResponse"].FromString
         )
@@ -216,13 +214,6 @@ class Kubelet:
             )
             answers = plugin.preferred(request).container_responses
             return "preferred", {"resource": resource, "ids": [each for answer in answers for each in answer.deviceIDs]}
-        if name == "preStart":
-            request = self.messages["PreStartContainerRequest"](devices_ids=command.get("ids", []))
-            plugin.pre_start(request, timeout=PRE_START_SECONDS)
-            return "preStarted", {"resource": resource}
-        if name == "dropStream":
-            plugin.stream.cancel()
-            return "dropped", {"resource": resource}
         raise LookupError(f"unknown command {name!r}")
 
 

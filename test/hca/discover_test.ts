@@ -6,7 +6,7 @@ import { natural } from "../../src/text/natural.ts";
 import { parseGid, parseGuid, parsePciId, parsePortState, parseRate } from "../../src/hca/parse.ts";
 import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { memoryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
 
 interface Looked extends Disposable {
@@ -22,7 +22,7 @@ function on(
   name: string,
   options: { verbs?: VerbsAnswer; netns?: Exclude<NetnsMode, "unknown">; deadlineMs?: number } = {},
 ): Looked {
-  const dir = temporaryDir();
+  const dir = memoryDir();
   const description = { ...preset(name), ...options.netns === undefined ? {} : { netnsMode: options.netns } };
   const host = FakeHost.create(join(dir.path, "host"), description);
   const answer = options.verbs ?? { kind: "not-asked", detail: "test" } as const;
@@ -320,6 +320,18 @@ Deno.test("Discovery keeps an HCA that moved into a pod's network namespace, unt
   await looked.discovery.scan("quick");
   rmSync(join(looked.host.sysfsRoot, "bus/pci/devices/0000:3b:00.2/driver"));
   deepEqual((await looked.discovery.scan("quick")).inPodNetns, []);
+});
+
+Deno.test("Discovery takes an HCA that udev renames for no HCA in a pod", async () => {
+  using looked = on("connectx-roce-vfs", { netns: "exclusive" });
+  const before = await looked.discovery.scan("full");
+  await looked.host.moveToPod("mlx5_2");
+  await looked.host.renameHca("mlx5_0", "rocep59s0f0");
+  const after = await looked.discovery.scan("quick");
+  deepEqual(after.inPodNetns.map((hca) => hca.name), ["mlx5_2"]);
+  equal(after.hcas.length, before.hcas.length - 1);
+  await looked.host.returnFromPod("mlx5_2");
+  deepEqual((await looked.discovery.scan("full")).inPodNetns, []);
 });
 
 Deno.test("parsers give null for what does not parse", () => {

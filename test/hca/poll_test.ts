@@ -1,10 +1,10 @@
 import { equal } from "@std/assert";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery, type DiscoverySources } from "../../src/hca/discover.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
-import { temporaryDir, within } from "../support/temp.ts";
+import { memoryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
 
 /** A host of that preset, scanned once. */
@@ -21,7 +21,7 @@ async function scanned(dir: string, name: string, options: Partial<DiscoverySour
 }
 
 Deno.test("Discovery.poll() finds a port that goes down and comes up, and nothing while it stays", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { host, discovery } = await scanned(dir.path, "connectx-roce-vfs");
   equal(await discovery.poll(), null);
   await host.carrierLost("mlx5_1", 1);
@@ -34,7 +34,7 @@ Deno.test("Discovery.poll() finds a port that goes down and comes up, and nothin
 });
 
 Deno.test("Discovery.poll() finds another physical state of a port that is down", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
   await host.carrierLost("mlx5_0", 1);
   await discovery.scan("quick");
@@ -43,14 +43,23 @@ Deno.test("Discovery.poll() finds another physical state of a port that is down"
   equal(await discovery.poll(), "mlx5_0 port 1 changed its state");
 });
 
-Deno.test("Discovery.poll() finds HCAs and device nodes that come and go", async () => {
-  using dir = temporaryDir();
+Deno.test("Discovery.poll() finds the device node of an HCA that had none", async () => {
+  using dir = memoryDir();
   const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
-  const node = join(host.devRoot, "infiniband/uverbs7");
-  writeFileSync(node, "");
-  equal(await discovery.poll(), "device nodes were added or removed");
+  const node = join(host.devRoot, "infiniband/uverbs0");
+  const before = readFileSync(node);
   rmSync(node);
+  await discovery.scan("quick");
   equal(await discovery.poll(), null);
+  writeFileSync(node, before);
+  equal(await discovery.poll(), "device nodes were added or removed");
+  await discovery.scan("quick");
+  equal(await discovery.poll(), null);
+});
+
+Deno.test("Discovery.poll() finds HCAs that come and go", async () => {
+  using dir = memoryDir();
+  const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
   await host.removeHca("mlx5_0");
   equal(await discovery.poll(), "HCAs were added or removed");
   await discovery.scan("quick");
@@ -60,7 +69,7 @@ Deno.test("Discovery.poll() finds HCAs and device nodes that come and go", async
 });
 
 Deno.test("Discovery.poll() is quiet on every host that is odd and stays as it is", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   for (const name of ["no-modules", "empty", "aws-efa", "mixed", "soft-roce", "sub-functions"]) {
     const { discovery } = await scanned(dir.path, name);
     equal(await discovery.poll(), null, name);
@@ -68,7 +77,7 @@ Deno.test("Discovery.poll() is quiet on every host that is odd and stays as it i
 });
 
 Deno.test("Discovery.poll() waits no longer than its deadline for firmware that hangs, and then leaves it alone", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { promise: late, resolve: answered } = Promise.withResolvers<string>();
   const { host, discovery } = await scanned(dir.path, "connectx-roce-vfs", {
     deadlineMs: 1_000,

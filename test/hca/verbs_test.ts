@@ -43,8 +43,7 @@ for (const name of ["connectx-ib-dual", "connectx-roce-vfs", "gpu-rails", "broad
     name: `Verbs.list() gives what the real libibverbs says of the host ${name}`,
     ...needs("root", "unshare", "libibverbs", "no-rdma"),
     fn() {
-      using dir = temporaryDir();
-      const host = FakeHost.create(join(dir.path, "host"), preset(name));
+      using host = FakeHost.create(FakeHost.temporaryRoot(), preset(name));
       const { first } = inside(host);
       ok(first.kind === "list", JSON.stringify(first));
       if (first.kind !== "list") return;
@@ -64,8 +63,7 @@ Deno.test({
   name: "Verbs.list() tells a kernel without uverbs from an empty list",
   ...needs("libibverbs", "no-rdma"),
   fn() {
-    using dir = temporaryDir();
-    const none = FakeHost.create(join(dir.path, "none"), preset("no-modules"));
+    using none = FakeHost.create(FakeHost.temporaryRoot(), preset("no-modules"));
     equal(ask(DENO, { SYSFS_PATH: none.sysfsRoot }).first.kind, "no-kernel-support");
   },
 });
@@ -75,7 +73,7 @@ Deno.test({
   ...needs("root", "unshare", "libibverbs", "no-rdma"),
   fn() {
     using dir = temporaryDir();
-    const host = FakeHost.create(join(dir.path, "host"), preset("connectx-ib-dual"));
+    using host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-ib-dual"));
     const nodes = join(dir.path, "dev");
     mkdirSync(join(nodes, "infiniband"), { recursive: true });
     equal(inside(host, nodes).first.kind, "empty");

@@ -63,6 +63,8 @@ export interface FunctionPlan {
   readonly physfn?: string;
   readonly vf?: number;
   readonly netdevs?: readonly NetdevPlan[];
+  /** Name of another device below the function that has the net devices or the HCA, such as virtio0. */
+  readonly under?: string;
 }
 
 /** An RDMA device, and the function, auxiliary device or nothing that carries it. */
@@ -73,8 +75,6 @@ export interface HcaPlan extends FunctionPlan {
   readonly aux?: string;
   readonly auxdriver?: string;
   readonly sfnum?: number;
-  /** Name of another device below the function, such as virtio0. */
-  readonly under?: string;
   readonly node_type?: string;
   readonly node_guid?: string;
   readonly sys_guid?: string;
@@ -148,7 +148,7 @@ class Builder {
       this.#node("infiniband/rdma_cm", 0o666);
     }
     for (const nic of plan.nics ?? []) {
-      const dir = this.#function(nic);
+      const dir = join(this.#function(nic), nic.under ?? "");
       for (const netdev of nic.netdevs ?? []) this.#netdev(netdev, dir);
     }
     for (const netdev of plan.virtual_netdevs ?? []) this.#netdev(netdev, null);

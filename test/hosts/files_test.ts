@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { startPlugin } from "../../sim/mod.ts";
 import { loadConfig } from "../../src/config/mod.ts";
 import { codesOf } from "../support/codes.ts";
-import { temporaryDir } from "../support/temp.ts";
+import { memoryDir } from "../support/temp.ts";
 import { buildHost, readPlan } from "./build.ts";
 import { path } from "./node.ts";
 
@@ -39,7 +39,7 @@ Deno.test("the files are refused with where and what", async () => {
 });
 
 Deno.test("19: SIGTERM leaves the CDI spec of a resource whose device the kubelet's checkpoint gives to a container", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const host = buildHost(readPlan("19/host.json"), join(dir.path, "host"));
   const kubeletDir = join(dir.path, "device-plugins");
   const cdiDir = join(dir.path, "cdi");

@@ -15,7 +15,7 @@ import { wanted } from "../../src/cli/machine.ts";
 import type { Mistake } from "../../src/config/mod.ts";
 import type { ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeKubelet } from "../../sim/mod.ts";
-import { temporaryDir } from "../support/temp.ts";
+import { memoryDir } from "../support/temp.ts";
 import { agentOptions } from "../support/world.ts";
 import { buildHost, type BuiltHost, type HostPlan, readPlan } from "./build.ts";
 
@@ -59,7 +59,7 @@ function valuesOf(flags: readonly string[]): Values {
 
 /** Builds the machine, starts the kubelet, then the plugin. */
 export async function node(options: NodeOptions): Promise<Node> {
-  const dir = temporaryDir();
+  const dir = memoryDir();
   const plan = typeof options.host === "string" ? readPlan(options.host) : options.host;
   const host = buildHost(plan, join(dir.path, "host"));
   options.prepare?.(host);

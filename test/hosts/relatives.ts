@@ -6,7 +6,7 @@
  */
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { BuiltHost, FunctionPlan, HcaPlan } from "./build.ts";
+import type { BuiltHost, FunctionPlan, HcaPlan, HostPlan } from "./build.ts";
 import { byNetdev, host, mlx5, roce, SWITCH } from "./neighbours.ts";
 import type { Row } from "./rows.ts";
 
@@ -45,7 +45,77 @@ function replaced(name: string, by: "null" | "directory"): (host: BuiltHost) => 
   };
 }
 
+/** VMware's paravirtual RDMA is function 1 of the adapter whose function 0 is the net device. */
+function pvrdma(over: Partial<HcaPlan> = {}, netdevs: FunctionPlan["netdevs"] = [{ name: "ens192" }]): HostPlan {
+  const path = ["pci0000:00", "0000:00:15.0"];
+  const vmware = { path, vendor: "15ad", numa: -1 };
+  const nics = [{ ...vmware, pci: "0000:03:00.0", device: "07b0", driver: "vmxnet3", netdevs }];
+  const hca = { name: "vmw_pvrdma0", pci: "0000:03:00.1", device: "0820", driver: "vmw_pvrdma", class: "0x028000" };
+  return { nics, hcas: [{ ...vmware, ...hca, ports: [roce("ens192")], ...over }] };
+}
+
+/** Alibaba's eRDMA: a function of its own, and the net device with the same hardware address is virtio's. */
+function erdma(over: Partial<HcaPlan> = {}): HostPlan {
+  const mac = "00:16:3e:0a:0b:0c";
+  const path = ["pci0000:00"];
+  const eth = (n: number, address: string): FunctionPlan => ({
+    pci: `0000:00:0${5 + n}.0`,
+    path,
+    vendor: "1af4",
+    device: "1000",
+    driver: "virtio-pci",
+    under: `virtio${n}`,
+    netdevs: [{ name: `eth${n}`, address }],
+  });
+  const hca: HcaPlan = {
+    name: "erdma_0",
+    pci: "0000:00:07.0",
+    path,
+    vendor: "1ded",
+    device: "107f",
+    class: "0x00ff00",
+    driver: "erdma",
+    node_type: "4: RNIC",
+    node_guid: "0216:3eff:fe0a:0b0c",
+    ports: [{ slots: 1, gids: [{ gid: "0016:3e0a:0b0c:0000:0000:0000:0000:0000" }], umad: false }],
+  };
+  return {
+    nics: [eth(0, "00:16:3e:01:02:03"), eth(1, mac)],
+    virtual_netdevs: [{ name: "vlan7", address: mac, lower: ["eth1"] }],
+    hcas: [{ ...hca, ...over }],
+  };
+}
+
+const DOWN = { state: "DOWN" } as const;
+const ONE_DOWN = { "tencent.com/rdma": "1/0" };
+
 export const RELATIVES: readonly Row[] = [
+  {
+    what: "VMware's pvrdma has the net device of function 0 of its slot",
+    host: pvrdma(),
+    config: byNetdev("ens192"),
+    devices: { "rdma/ens192": "2/2" },
+    given: [{ resource: "rdma/ens192", ids: ["0"], env: { RDMA_NETDEVS: "ens192" } }],
+  },
+  {
+    what: "pvrdma whose link is down is Unhealthy: its net device is no pod's",
+    host: pvrdma({ ports: [{ ...roce("ens192"), ...DOWN }] }),
+    devices: ONE_DOWN,
+    reasons: { vmw_pvrdma0: "port-down" },
+  },
+  {
+    what: "eRDMA has the net device with its hardware address, and not what stands on that",
+    host: erdma(),
+    config: byNetdev("eth1"),
+    devices: { "rdma/eth1": "2/2" },
+    given: [{ resource: "rdma/eth1", ids: ["0"], env: { RDMA_NETDEVS: "eth1" } }],
+  },
+  {
+    what: "eRDMA whose link is down is Unhealthy: its net device is no pod's",
+    host: erdma({ ports: [{ ...DOWN, slots: 1 }] }),
+    devices: ONE_DOWN,
+    reasons: { erdma_0: "port-down" },
+  },
   {
     what: "sub-functions that are down, as VFs are",
     host: SFS,

@@ -11,7 +11,7 @@ import { checkMaster } from "../../src/cli/machine.ts";
 import { devices } from "../../src/pool/devices.ts";
 import { select } from "../../src/pool/select.ts";
 import { hca, pci, port, snapshot, spec } from "../support/hcas.ts";
-import { temporaryDir } from "../support/temp.ts";
+import { memoryDir } from "../support/temp.ts";
 import { buildHost, readPlan } from "./build.ts";
 
 Deno.test("shares that pods hold in exclusive mode are devices once, and not shares of shares", () => {
@@ -56,7 +56,7 @@ Deno.test("a former member stays while only an unknown fact speaks against it, a
 });
 
 Deno.test("--master may name an interface that is in a pod when its resource had devices before", () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { sysfs } = buildHost(readPlan("8/host.json"), join(dir.path, "host"));
   checkMaster(sysfs, "ens1f0", false);
   rmSync(join(sysfs, "class/net/ens1f0"));

@@ -8,7 +8,7 @@ import { deepEqual } from "@std/assert";
 import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { FakeHost, preset } from "../../sim/mod.ts";
-import { temporaryDir } from "../support/temp.ts";
+import { memoryDir } from "../support/temp.ts";
 import { buildHost, readPlan } from "./build.ts";
 
 const MACHINES = {
@@ -47,7 +47,7 @@ function contents(root: string): ReadonlyMap<string, string> {
 
 for (const [file, name] of Object.entries(MACHINES)) {
   Deno.test(`the sim's host ${name} is the machine of ${file}`, () => {
-    using dir = temporaryDir();
+    using dir = memoryDir();
     const built = buildHost(readPlan(file), join(dir.path, "built"));
     using fake = FakeHost.create(join(dir.path, "sim"), preset(name));
     const sim = contents(fake.sysfsRoot);

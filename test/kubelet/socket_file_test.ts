@@ -1,8 +1,10 @@
-import { equal, ok, throws } from "@std/assert";
+import { deepEqual, doesNotThrow, equal, ok, throws } from "@std/assert";
 import { lstatSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { basename, join } from "node:path";
+import { nameProblem } from "../../src/config/name.ts";
 import {
+  checkSocketPath,
   identityOf,
   linkHidden,
   moveIntoPlace,
@@ -27,6 +29,25 @@ const closed = (server: Server) => new Promise<void>((resolve) => void server.cl
 async function deadSocketAt(path: string): Promise<void> {
   await closed(await socketAt(path));
 }
+
+Deno.test("every extended resource name has a socket of its own in the kubelet's directories", () => {
+  // As long as the kubelet accepts: a domain of 243 characters and a name of 63.
+  const domain = `${"a".repeat(60)}.${"b".repeat(60)}.${"c".repeat(60)}.${"d".repeat(60)}`;
+  const names = [
+    "tencent.com/rdma",
+    `${domain}/${"e".repeat(62)}1`,
+    `${domain}/${"e".repeat(62)}2`,
+    "a.b/x_y",
+    "a.b/x.y",
+  ];
+  deepEqual(names.map(nameProblem), names.map(() => null));
+  for (const dir of ["/var/lib/kubelet/device-plugins", "/var/lib/kubelet/plugins_registry"]) {
+    const paths = names.map((name) => join(dir, socketName(name)));
+    for (const path of paths) doesNotThrow(() => checkSocketPath(path));
+    equal(new Set(paths).size, names.length);
+  }
+  equal(socketName("tencent.com/rdma"), "rdma-tencent.com_rdma.sock");
+});
 
 Deno.test("temporaryPath() is hidden, new each time, and never longer than the socket's own path", () => {
   for (const resource of ["a/b", "tencent.com/rdma"]) {

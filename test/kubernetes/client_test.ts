@@ -1,9 +1,11 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
 import { writeFileSync } from "node:fs";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { inClusterServer } from "../../src/kubernetes/access.ts";
 import { Backoff, pause } from "../../src/kubernetes/backoff.ts";
-import { ApiClient, type WatchEvent } from "../../src/kubernetes/client.ts";
+import { ApiClient, portOf, type WatchEvent } from "../../src/kubernetes/client.ts";
 import { type ObjectList, type ResourceSlice, SLICES_PATH } from "../../src/kubernetes/resource_api.ts";
 import { SLICES } from "../../sim/api_server/server.ts";
 import { sliceObject as slice, withApiServer } from "../support/api_server.ts";
@@ -26,8 +28,11 @@ Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's
     const made = await client.call<ResourceSlice>("POST", SLICES_PATH, { body: slice("a") });
     ok(made.ok, JSON.stringify(made));
     const stale = made.value;
-    const newer = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: stale });
+    const newer = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: slice("a", { generation: 2 }) });
     ok(newer.ok);
+    // What changes nothing is no write.
+    const same = await client.call<ResourceSlice>("PUT", `${SLICES_PATH}/a`, { body: newer.value });
+    deepEqual(same, newer);
     const conflict = await client.call("PUT", `${SLICES_PATH}/a`, { body: stale });
     ok(!conflict.ok);
     equal(conflict.error.status, 409);
@@ -126,6 +131,57 @@ Deno.test("ApiClient gives a value when the server is down, silent, overloaded, 
     await api.up();
     ok((await client.call("GET", SLICES_PATH)).ok);
   }));
+
+Deno.test("ApiClient leaves the connections of a server that is lost: the next request does not wait on another of them", async () => {
+  // A server that loses its power: what is connected gets no answer and no end, and others take new connections.
+  const [old, held]: [Set<Socket>, ServerResponse[]] = [new Set(), []];
+  let lost = false;
+  const server = createServer((request, response) => {
+    if (lost && old.has(request.socket)) return;
+    old.add(request.socket);
+    held.push(response);
+    // Three requests at the same time take three connections.
+    if (lost || held.length === 3) { for (const one of held.splice(0)) one.end("{}"); }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const client = new ApiClient({
+    server: `http://127.0.0.1:${port}`,
+    compressed: false,
+    credentials: () => Promise.resolve({ tls: {}, headers: {} }),
+  });
+  try {
+    const ask = (timeoutMs: number) => client.call("GET", "/version", { timeoutMs });
+    deepEqual((await Promise.all([1, 2, 3].map(() => ask(10_000)))).map((one) => one.ok), [true, true, true]);
+    equal(old.size, 3);
+    lost = true;
+    equal((await ask(100)).ok, false);
+    deepEqual(await ask(10_000), { ok: true, value: {} });
+  } finally {
+    client.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+Deno.test("ApiClient does not wait for a day because a proxy says so", () =>
+  withApiServer(async (api, client) => {
+    api.fault = { kind: "error", status: 503, retryAfterSeconds: 86_400 };
+    const refused = await client.call("GET", SLICES_PATH);
+    equal(refused.ok ? null : refused.error.retryAfterMs, 60_000);
+  }));
+
+Deno.test("portOf(): 80 for http and 443 for https where the address has none", () => {
+  const addresses = [
+    "http://a",
+    "http://a:80",
+    "https://a",
+    "https://a:443",
+    "https://a:6443/k8s/clusters/c",
+    "http://[::1]:8001",
+  ];
+  deepEqual(addresses.map((one) => portOf(new URL(one))), [80, 80, 443, 443, 6443, 8001]);
+});
 
 Deno.test("Backoff doubles up to its limit and starts again after success; pause() ends early on abort", async () => {
   const backoff = new Backoff(1_000, 60_000, () => 0);

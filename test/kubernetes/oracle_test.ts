@@ -91,7 +91,7 @@ oracle("our client and the reference client list the same, and watch the same fr
   await api.waitFor(() => api.watches === 2, "both watches");
   api.store.create(SLICES, slice("d"));
   api.store.create(SLICES, slice("e", { nodeName: "n2" }));
-  api.store.update(SLICES, "a", slice("a"));
+  api.store.update(SLICES, "a", slice("a", { generation: 2 }));
   api.store.delete(SLICES, "d");
   await within(both.promise, "the last event at both");
   request.abort();
@@ -108,7 +108,7 @@ oracle("our client and the reference client list the same, and watch the same fr
 
 oracle("our client and the reference client get the same of a version that is too old", async (api, client) => {
   for (let i = 0; i < 5; i++) api.store.create(SLICES, slice(`s-${i}`));
-  for (let i = 0; i < 300; i++) api.store.update(SLICES, "s-0", slice("s-0"));
+  for (let i = 0; i < 300; i++) api.store.update(SLICES, "s-0", slice("s-0", { generation: i + 2 }));
   const query = { resourceVersion: "2" };
   const error = await client.watch(SLICES_PATH, query, 300, () => {}, new AbortController().signal);
   const theirs = await within(

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, rejects } from "@std/assert";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { cdiKind, cdiSpec } from "../../src/pool/cdi.ts";
+import { cdiGrant, cdiKind, cdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { offered } from "../support/kubelet.ts";
 import { hca, HOST, poolState, port, spec } from "../support/hcas.ts";
@@ -56,8 +56,16 @@ Deno.test("cdiSpec() is a valid spec with a device per HCA and the common nodes 
   }]);
 });
 
+Deno.test("cdiGrant() has a key of its own for every resource name, as the kubelet and runtimes allow them", () => {
+  const names = ["a", "b"].map((end) => `long-domain.example.com/${"x".repeat(38)}_${"y".repeat(20)}${end}`);
+  const grant = { hcas: [hca(0)], nodes: [], mounts: [], env: {} };
+  const keys = names.flatMap((name) => Object.keys(cdiGrant(spec({ name }), grant).annotations));
+  equal(new Set(keys).size, 2);
+  for (const key of keys) match(key, /^cdi\.k8s\.io\/[A-Za-z0-9][A-Za-z0-9_.-]{0,61}[A-Za-z0-9]$/);
+});
+
 Deno.test("cdiKind() gives kinds that the specification allows, for every resource name", () => {
-  for (const name of ["a.b/c", "a.b/c.d", "a.b/1c", "a.b/c_d-e"]) cdi.shape.kind.parse(cdiKind(name));
+  for (const name of ["a.b/c", "a.b/c.d", "a.b/1c", "a.b/c_d-e", "3m.com/rdma"]) cdi.shape.kind.parse(cdiKind(name));
 });
 
 const withCdi = [{ ...DEFAULT_SPEC, health: QUICK_HEALTH, cdi: true }];

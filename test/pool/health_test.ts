@@ -98,6 +98,8 @@ const WATCHED: WatchedCounter = {
 /** What happens to a resource whose device mlx5_0 was Healthy, in steps, and the reason after the last one. */
 interface Then {
   readonly hcas: readonly Hca[];
+  /** In another network namespace. */
+  readonly away?: readonly Hca[];
   readonly now?: number;
   readonly missing?: string;
   readonly exceeded?: readonly WatchedCounter[];
@@ -129,6 +131,12 @@ const TRACKED: readonly (readonly [ChangeCode, string, ...Then[]])[] = [
     { hcas: [hca(0)] },
     { hcas: [hca(0)], now: 1e9 },
   ],
+  [
+    "other-netns",
+    "it is not in the host's RDMA network namespace, and no pod holds this device; who moved it has to move it back " +
+    "(rdma dev set), or its RDMA driver is to be loaded again",
+    { hcas: [], away: [hca(0)] },
+  ],
   ["appeared", "it appeared: port 1 ACTIVE", { hcas: [] }, { hcas: [], now: 1e9 }, { hcas: [hca(0)], now: 2e9 }],
 ];
 
@@ -137,9 +145,16 @@ Deno.test("track() adds the reasons that come from time, selection and the host"
   for (const [code, reason, ...steps] of TRACKED) {
     let states: PoolStates = new Map([[one.name, poolState(one, [hca(0)])]]);
     let found: readonly unknown[] = [];
-    for (const { hcas, now = 0, missing = null, exceeded = [] } of steps) {
+    for (const { hcas, away = [], now = 0, missing = null, exceeded = [] } of steps) {
       const rules = new Map([["mlx5_0", exceeded]]);
-      const next = track(states, select([one], snapshot(hcas)), new Map(), now, () => missing, rules);
+      const next = track(
+        states,
+        select([one], snapshot(hcas, { inPodNetns: away })),
+        new Map(),
+        now,
+        () => missing,
+        rules,
+      );
       const state = next.states.get(one.name)!.deviceStates.get("mlx5_0");
       const shown = state?.code ? state : next.changes[0];
       found = [shown?.code, shown?.reason];

@@ -106,14 +106,29 @@ Deno.test("track() keeps an HCA in a pod's network namespace as allocated, also 
   const exclusive = { netnsMode: "exclusive" } as const;
   const moved = select([SPEC], snapshot([], { ...exclusive, inPodNetns: [hca(0)] }));
   const up = after(new Map(), [SPEC], [hca(0)], 0);
-  deepEqual(healthOf(track(up.states, moved, new Map(), 100_000).states), ["mlx5_0:true"]);
+  const held = new Map([[SPEC.name, new Set(["mlx5_0"])]]);
+  for (const known of [held, null]) {
+    deepEqual(healthOf(track(up.states, moved, known, 100_000).states), ["mlx5_0:true"]);
+  }
   const restarted = track(
     new Map(),
     select([SPEC], snapshot([], exclusive)),
-    new Map([[SPEC.name, new Set(["mlx5_0"])]]),
+    held,
     0,
   );
   deepEqual(healthOf(restarted.states), ["mlx5_0:true"]);
+});
+
+Deno.test("track() offers no HCA that is in another network namespace and that no pod holds", () => {
+  const moved = select([SPEC], snapshot([], { netnsMode: "exclusive", inPodNetns: [hca(0)] }));
+  const up = after(new Map(), [SPEC], [hca(0)], 0);
+  const others = new Map([["rdma/former-name", new Set(["mlx5_0"])]]);
+  const gone = track(up.states, moved, others, 100_000);
+  const state = gone.states.get(SPEC.name)!.deviceStates.get("mlx5_0")!;
+  deepEqual([state.healthy, state.present, state.code], [false, true, "other-netns"]);
+  const back = after(gone.states, [SPEC], [hca(0)], 200_000);
+  deepEqual(healthOf(back.states), ["mlx5_0:false"], "it has to stay for the settle time");
+  deepEqual(healthOf(after(back.states, [SPEC], [hca(0)], 300_000).states), ["mlx5_0:true"]);
 });
 
 Deno.test("devices() offers shares with the NUMA nodes of what they hand over", () => {

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "@std/assert";
+import { deepEqual, equal, match, ok } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import process from "node:process";
 import { fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { PluginProcess } from "../../sim/mod.ts";
 import { bundle } from "../support/bundle.ts";
+import { DraRig } from "../support/dra_rig.ts";
 import { needs } from "../support/need.ts";
 import { onHost } from "../support/plugin.ts";
 import { temporaryDir } from "../support/temp.ts";
@@ -35,6 +36,39 @@ Deno.test({
     }
     match(plugin.log.join("\n"), /no events from netlink/);
     deepEqual(readdirSync(place.kubeletDir).filter((name) => name.startsWith("rdma-")), []);
+  },
+});
+
+Deno.test({
+  name: "DRA on Node.js: HCAs are published, a claim is prepared, a pod gets its nodes, and it ends",
+  ...needs("node"),
+  async fn() {
+    using dir = temporaryDir();
+    const file = await bundle(dir.path);
+    await using rig = await DraRig.start({ host: "broadcom-bnxt", agent: false });
+    const plugin = new PluginProcess([
+      "node",
+      file,
+      "--api=dra",
+      "--rescan=1",
+      ...rig.flags("11111111-2222-3333-4444-555555555555"),
+    ]);
+    try {
+      await rig.ready(2);
+      const claim = rig.claim("one", { where: { rdmaDevice: "bnxt_re1" } });
+      ok(claim !== null);
+      const { view } = await rig.run(claim);
+      deepEqual(view.devices.map((node) => node.containerPath).sort(), [
+        "/dev/infiniband/rdma_cm",
+        "/dev/infiniband/uverbs1",
+      ]);
+      await rig.remove("one");
+      deepEqual(readdirSync(join(rig.dir, "cdi")), []);
+    } catch (error) {
+      throw new Error(`${error}\n${plugin.log.join("\n")}`);
+    } finally {
+      equal((await plugin.stop()).code, 0, plugin.log.join("\n"));
+    }
   },
 });
 

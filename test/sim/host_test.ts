@@ -6,7 +6,6 @@ import { socketParent } from "../../sim/host/temporary.ts";
 import { FakeHost, type HostDescription, manyHcas, preset, type PresetName, PRESETS } from "../../sim/host/host.ts";
 import { listVerbs } from "../support/list_verbs.ts";
 import { needs } from "../support/need.ts";
-import { temporaryDir } from "../support/temp.ts";
 import { flaws, readHcas, readNodes } from "../support/host_reader.ts";
 
 function host(what: PresetName | HostDescription): FakeHost {
@@ -288,8 +287,7 @@ Deno.test({
   ...needs("root", "unshare", "libibverbs", "no-rdma"),
   fn() {
     for (const [name, description] of Object.entries(PRESETS)) {
-      using dir = temporaryDir();
-      using fake = FakeHost.create(join(dir.path, "host"), description);
+      using fake = host(description);
       const listed = listVerbs(fake);
       deepEqual(
         listed.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true })),

@@ -28,11 +28,11 @@ export function apiFlags({ access: { server, caFile, tokenFile } }: FakeApiServe
 }
 
 /** A ResourceSlice without devices. */
-export function sliceObject(name: string, { driver = "d.example", nodeName = "n1" } = {}) {
+export function sliceObject(name: string, { driver = "d.example", nodeName = "n1", generation = 1 } = {}) {
   return {
     apiVersion: "resource.k8s.io/v1",
     kind: "ResourceSlice",
     metadata: { name },
-    spec: { driver, nodeName, pool: { name: "n1", generation: 1, resourceSliceCount: 1 }, devices: [] },
+    spec: { driver, nodeName, pool: { name: "n1", generation, resourceSliceCount: 1 }, devices: [] },
   };
 }

@@ -72,8 +72,26 @@ return{promise,resolve,reject}};
  * @throws with the bundler's own words
  */
 export async function bundle(directory: string, interpreter: string | null = null): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), "rdma-bundle-"));
+  const text = await program();
   const output = join(directory, BUNDLE);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, PROGRAM), text);
+  writeFileSync(output, `${interpreter === null ? "" : `#!${interpreter}\n`}${STARTER}`);
+  chmodSync(output, interpreter === null ? 0o644 : 0o755);
+  writeFileSync(join(directory, "deno.json"), `${JSON.stringify({ permissions: permissions() }, null, 2)}\n`);
+  return output;
+}
+
+/** Made once, which takes two seconds. */
+let made: Promise<string> | undefined;
+
+function program(): Promise<string> {
+  return made ??= makeProgram();
+}
+
+/** The text of the program. */
+async function makeProgram(): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), "rdma-bundle-"));
   try {
     const plain = join(dir, "plain.js");
     const flags = ["--quiet", "--frozen", "--platform", "deno"];
@@ -87,16 +105,11 @@ export async function bundle(directory: string, interpreter: string | null = nul
       minifySyntax: true,
       legalComments: "none",
     });
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(join(directory, PROGRAM), `${PREAMBLE}${ascii(code)}`);
-    writeFileSync(output, `${interpreter === null ? "" : `#!${interpreter}\n`}${STARTER}`);
-    chmodSync(output, interpreter === null ? 0o644 : 0o755);
-    writeFileSync(join(directory, "deno.json"), `${JSON.stringify({ permissions: permissions() }, null, 2)}\n`);
+    return `${PREAMBLE}${ascii(code)}`;
   } finally {
     await stop();
     rmSync(dir, { recursive: true, force: true });
   }
-  return output;
 }
 
 /** With escapes for what the bundler leaves in templates and regular expressions. Nothing here reads a template raw. */

@@ -19,7 +19,7 @@ import { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { apiFlags } from "./api_server.ts";
 import { draSpec, DRIVER } from "./dra.ts";
 import { LogLines } from "./log_lines.ts";
-import { temporaryDir } from "./temp.ts";
+import { memoryDir } from "./temp.ts";
 
 export interface DraRigOptions {
   readonly host: string | HostDescription;
@@ -38,10 +38,10 @@ export class DraRig implements AsyncDisposable {
   readonly #log = new LogLines();
   readonly agents: Agent[] = [];
   readonly dir: string;
-  readonly #temporary: ReturnType<typeof temporaryDir>;
+  readonly #temporary: ReturnType<typeof memoryDir>;
   readonly #specs: readonly ResourceSpec[];
 
-  private constructor(temporary: ReturnType<typeof temporaryDir>, api: FakeApiServer, options: DraRigOptions) {
+  private constructor(temporary: ReturnType<typeof memoryDir>, api: FakeApiServer, options: DraRigOptions) {
     this.#temporary = temporary;
     this.dir = temporary.path;
     this.api = api;
@@ -66,7 +66,7 @@ export class DraRig implements AsyncDisposable {
   }
 
   static async start(options: DraRigOptions): Promise<DraRig> {
-    const temporary = temporaryDir();
+    const temporary = memoryDir();
     const api = await FakeApiServer.start(join(temporary.path, "sa"));
     api.store.create(NODES, { metadata: { name: "node-1", uid: "node-uid" } });
     options.before?.(api);

@@ -194,14 +194,9 @@ export class ForeignKubelet {
     return { preStartRequired: preStartRequired === true, preferredAvailable: preferredAvailable === true };
   }
 
-  /** @throws ForeignError */
+  /** Go only. @throws ForeignError */
   async preStart(resource: string, ids: readonly string[]): Promise<void> {
     await this.#ask("preStart", { resource, ids });
-  }
-
-  /** Cancels ListAndWatch; a "stream-ended" event follows. */
-  async dropStream(resource: string): Promise<void> {
-    await this.#ask("dropStream", { resource });
   }
 
   /** Dies as a server, empties the directory and listens again, in one process. */
@@ -209,7 +204,7 @@ export class ForeignKubelet {
     await this.#ask("restart", {});
   }
 
-  /** Sequential Allocates of `ids`, `n` per client, each client on its own connection. The Go kubelet only. */
+  /** Sequential Allocates of `ids`, `n` per client, each client on its own connection. Go only. */
   async bench(resource: string, ids: readonly string[], n: number, clients = 1): Promise<BenchResult> {
     return await this.#ask("bench", { resource, ids, n, clients }) as unknown as BenchResult;
   }

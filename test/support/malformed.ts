@@ -145,9 +145,9 @@ export const MALFORMED: readonly Malformed[] = [
     '{"resourceName": "a", "deviceType": "auxNetDevice", "selectors": {"isRdma": true, "auxTypes": ["eth"]}}',
   ),
   sriov(
-    "sriov: both PFs",
+    "sriov: PFs",
     '{"resourceName": "a", "selectors": [{"isRdma": true, "pfNames": ["eth1#9-0"]},\n' +
-      '    {"isRdma": true, "pfNames": ["eth1"], "rootDevices": ["0000:3b:00.0"]}]}',
+      '    {"isRdma": true, "pfNames": ["eth1"], "rootDevices": ["0000:3b:00.0#"]}]}',
   ),
   sriov("sriov: domain", '{"resourceName": "a", "resourcePrefix": "Intel.com", "selectors": {"isRdma": true}}'),
   {

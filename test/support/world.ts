@@ -12,7 +12,7 @@ import { SILENT } from "../../src/text/log.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, FakeKubelet, type FakeKubeletOptions, preset } from "../../sim/mod.ts";
 import type { HostDescription } from "../../sim/mod.ts";
-import { temporaryDir } from "./temp.ts";
+import { memoryDir } from "./temp.ts";
 
 export interface World extends AsyncDisposable {
   readonly dir: string;
@@ -42,7 +42,7 @@ export interface WorldOptions {
 
 /** Starts all three; the kubelet is up before the agent. */
 export async function world(options: WorldOptions): Promise<World> {
-  const dir = temporaryDir();
+  const dir = memoryDir();
   const host = FakeHost.create(
     join(dir.path, "host"),
     typeof options.host === "string" ? preset(options.host) : options.host,

@@ -284,9 +284,6 @@ func (k *kubelet) do(c command) (string, object, error) {
 		defer cancel()
 		_, err := p.client.PreStartContainer(limited, &api.PreStartContainerRequest{DevicesIds: c.Ids})
 		return "preStarted", object{"resource": c.Resource}, err
-	case "dropStream":
-		p.cancel()
-		return "dropped", object{"resource": c.Resource}, nil
 	case "bench":
 		fields, err := k.bench(p, c)
 		return "bench", fields, err

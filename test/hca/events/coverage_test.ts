@@ -12,7 +12,7 @@ import { FakeHost, preset } from "../../../sim/mod.ts";
 import { needs } from "../../support/need.ts";
 import type { ChildLine } from "../../support/netlink_child.ts";
 import { inside, netns } from "../../support/netns.ts";
-import { temporaryDir } from "../../support/temp.ts";
+import { memoryDir } from "../../support/temp.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../support/netlink_child.ts", import.meta.url));
 
@@ -98,7 +98,7 @@ Deno.test({
 });
 
 Deno.test("watchedPorts() has the host's links with index and address", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { ports } = await portsOf(dir.path, "connectx-roce-vfs");
   const [first] = ports;
   equal(first?.linkLayer, "Ethernet");
@@ -108,7 +108,7 @@ Deno.test("watchedPorts() has the host's links with index and address", async ()
 });
 
 Deno.test("coveredBy() needs one source that covers every port; a fake host's links are not this machine's", async () => {
-  using dir = temporaryDir();
+  using dir = memoryDir();
   const { hcas, sysfs, ports } = await portsOf(dir.path, "connectx-roce-vfs");
   const source = (covers?: EventSource["covers"]): EventSource => ({
     name: "test",

@@ -1,5 +1,5 @@
 /**
- * Kubernetes quantities, as far as counts of devices go.
+ * Kubernetes quantities, as far as counts of devices and rates go.
  *
  * @module
  */
@@ -20,4 +20,16 @@ export function count(quantity: unknown): number {
   if (text !== "" && Number.isFinite(plain)) return plain;
   const [, digits = "", suffix = ""] = /^(\d+(?:\.\d+)?)([kMG]i?|Ki)$/.exec(text) ?? [];
   return digits === "" ? 0 : Number(digits) * (FACTORS[suffix] ?? 0);
+}
+
+const SUFFIXES = ["", "k", "M", "G", "T", "P", "E"];
+
+/**
+ * A whole number as the API server writes it (`Quantity.CanonicalizeBytes` in k8s.io/apimachinery): 1,000 is "1k", 400e9
+ * is "400G". In any other form a stored object never equals the wanted one.
+ */
+export function quantity(value: number): string {
+  let [rest, power] = [value, 0];
+  for (; rest !== 0 && rest % 1_000 === 0 && power < SUFFIXES.length - 1; power++) rest /= 1_000;
+  return `${rest}${SUFFIXES[power]}`;
 }
