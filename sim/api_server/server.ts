@@ -36,7 +36,11 @@ export type ApiFault =
   | { readonly kind: "silent" }
   /** Answers everything with JSON that is no object of this API, as something on the way may do. */
   | { readonly kind: "odd"; readonly body: unknown }
-  | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string };
+  | { readonly kind: "forbidden"; readonly verb: string; readonly resource: string }
+  /** Refuses watches alone, as a server does that has too many, or an account without that right. */
+  | { readonly kind: "no-watch"; readonly status: number; readonly retryAfterSeconds?: number }
+  /** Does not know an API group or version, as an older server. */
+  | { readonly kind: "absent"; readonly group: string };
 
 interface Watch {
   readonly response: ServerResponse;
@@ -196,7 +200,14 @@ export class FakeApiServer {
       this.#json(response, 200, fault.body as object);
       return false;
     }
-    if (fault.kind === "error") {
+    if (fault.kind === "no-watch" && url.searchParams.get("watch") !== "true") return true;
+    if (fault.kind === "absent") {
+      if (!url.pathname.startsWith(`/apis/${fault.group}/`)) return true;
+      response.writeHead(404, { "content-type": "text/plain" });
+      response.end("404 page not found\n");
+      return false;
+    }
+    if (fault.kind === "error" || fault.kind === "no-watch") {
       if (fault.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(fault.retryAfterSeconds));
       const reason = fault.status === 429 ? "TooManyRequests" : "InternalError";
       this.#refuse(response, new StoreError(fault.status, reason, "the server has a bad day"));

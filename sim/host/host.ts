@@ -55,7 +55,7 @@ export class FakeHost {
   readonly #kernel: Kernel;
   readonly #misc: MiscDevices;
   readonly #exclusive: boolean;
-  /** Original contents of torn and removed files, by path. */
+  /** Contents of removed files, by path. */
   readonly #originals = new Map<string, Uint8Array>();
   readonly #listeners = new Set<(lines: readonly string[]) => void>();
   /** Lines of the current batch, null outside of a batch. */
@@ -276,57 +276,24 @@ export class FakeHost {
     await this.#once(() => this.#kernel.sys.file(file, content), `change ${name} ${path}`, options);
   }
 
-  /**
-   * Damages a file of sysfs in place ("class/infiniband/mlx5_0/node_guid"): truncates it to `bytes` bytes when that is
-   * a number, and writes the given text or bytes otherwise. `fix` undoes it.
-   */
-  async tear(path: string, bytes: number | string | Uint8Array, options?: MutationOptions): Promise<void> {
-    await this.#once(
-      () => {
-        const original = this.#remember(path);
-        writeFileSync(join(this.sysfsRoot, path), typeof bytes === "number" ? original.subarray(0, bytes) : bytes);
-      },
-      `change ${path}`,
-      options,
-    );
-  }
-
-  /** Removes one file of sysfs; `fix` restores it. */
+  /** Removes one file of sysfs ("class/infiniband/mlx5_0/node_guid"); `fix` restores it. */
   async removeFile(path: string, options?: MutationOptions): Promise<void> {
-    await this.#once(
-      () => {
-        this.#remember(path);
-        rmSync(join(this.sysfsRoot, path));
-      },
-      `change ${path}`,
-      options,
-    );
+    const file = join(this.sysfsRoot, path);
+    this.#originals.set(path, readFileSync(file));
+    await this.#once(() => rmSync(file), `change ${path}`, options);
   }
 
-  /** Undoes `tear` and `removeFile`. */
+  /** Undoes `removeFile`. */
   async fix(path: string, options?: MutationOptions): Promise<void> {
     const original = this.#originals.get(path);
-    if (original === undefined) throw new Error(`Cannot fix ${path}: it was neither torn nor removed`);
+    if (original === undefined) throw new Error(`Cannot fix ${path}: it was not removed`);
     this.#originals.delete(path);
     await this.#once(() => writeFileSync(join(this.sysfsRoot, path), original), `change ${path}`, options);
-  }
-
-  async loadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#misc.set("knem", true), "add knem", options);
-  }
-
-  async unloadKnem(options?: MutationOptions): Promise<void> {
-    await this.#once(() => this.#misc.set("knem", false), "remove knem", options);
   }
 
   /** Loads or unloads rdma_ucm. */
   async setRdmaCm(present: boolean, options?: MutationOptions): Promise<void> {
     await this.#once(() => this.#misc.set("rdma_cm", present), `${present ? "add" : "remove"} rdma_cm`, options);
-  }
-
-  /** Appends a line to the events file without a change: a spurious or late trigger. */
-  emitEvent(line = "change nothing"): void {
-    this.#emit([line]);
   }
 
   /** Removes `root` and everything in it. */
@@ -384,12 +351,6 @@ export class FakeHost {
   #requireFree(name: string, uverbs: number): void {
     const owner = this.#kernel.hcas.find((other) => other.uverbs === uverbs);
     if (owner !== undefined) throw new Error(`Cannot give uverbs${uverbs} to ${name}: ${owner.name} has it`);
-  }
-
-  #remember(path: string): Uint8Array {
-    const original = this.#originals.get(path) ?? readFileSync(join(this.sysfsRoot, path));
-    this.#originals.set(path, original);
-    return original;
   }
 }
 

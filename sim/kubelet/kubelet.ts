@@ -16,6 +16,7 @@
  */
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
 import { Admission, type AdmittedPod, type PodRequest } from "./admission.ts";
 import { CHECKPOINT, type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
@@ -28,7 +29,6 @@ import {
 } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
 import { idsOf } from "./allocations.ts";
-import { FaultInjector, type SlowWhere } from "./fault_injector.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
 import { type EndpointKeys, Resources } from "./resources.ts";
 import { KubeletSocket, type Registration } from "./socket.ts";
@@ -42,7 +42,6 @@ export type { ContainerDevice, ContainerMount, ContainerView } from "./cdi.ts";
 export type { DevicePluginOptions, PreferenceQuestion } from "./endpoint.ts";
 export type { KubeletEvent, KubeletHappening, Via, WaitOptions } from "./history.ts";
 export type { Allocation, DeviceState } from "./allocations.ts";
-export type { SlowWhere } from "./fault_injector.ts";
 export type { ResourceState } from "./resources.ts";
 export type { KubeletState } from "./format.ts";
 
@@ -84,7 +83,10 @@ interface Process {
 
 export class FakeKubelet {
   readonly #options: FakeKubeletOptions;
-  readonly #faults = new FaultInjector();
+  /** What the next registrations are refused with. */
+  #refusal = { reason: "", left: 0 };
+  /** Milliseconds that the next Register calls are delayed by. */
+  #delay = { ms: 0, left: 0 };
   readonly #history: History;
   readonly #resources: Resources;
   readonly #admission: Admission;
@@ -221,10 +223,7 @@ export class FakeKubelet {
    * @throws AdmissionError with the plugin's message when it rejected the call.
    */
   admit(pod: PodRequest): Promise<AdmittedPod> {
-    const turn = this.#admitting.then(async () => {
-      await this.#faults.dawdle("admission", this.#life.signal);
-      return await this.#admission.admit(pod);
-    });
+    const turn = this.#admitting.then(() => this.#admission.admit(pod));
     // The next pod follows regardless of the outcome, which the caller gets.
     this.#admitting = turn.catch(() => undefined);
     return this.#track(turn);
@@ -261,22 +260,12 @@ export class FakeKubelet {
 
   /** Rejects the next `times` registrations (default: all), by call or by watcher, with this message. */
   refuse(reason: string, { times = Infinity }: { readonly times?: number } = {}): void {
-    this.#faults.setRegisterFault({ kind: "refuse", reason }, times);
+    this.#refusal = { reason, left: times };
   }
 
-  /** Delays Register calls, admissions or both (default) by `ms` milliseconds. */
-  slow(ms: number, { where = "both", times = Infinity }: { where?: SlowWhere; times?: number } = {}): void {
-    this.#faults.setSlow(ms, where, times);
-  }
-
-  /** Stops in the middle of the next Register call, which is never answered, until `start()`. */
-  dieInRegister({ socket = "stays" }: { readonly socket?: "stays" | "goes" } = {}): void {
-    this.#faults.setRegisterFault({ kind: "die", socket }, 1);
-  }
-
-  /** Answers the next `times` Register calls (default: all) without ever connecting to the plugin. */
-  neverDial({ times = Infinity }: { readonly times?: number } = {}): void {
-    this.#faults.setRegisterFault({ kind: "never-dial" }, times);
+  /** Delays the next `times` Register calls (default: all) by `ms` milliseconds. */
+  slow(ms: number, { times = Infinity }: { readonly times?: number } = {}): void {
+    this.#delay = { ms, left: times };
   }
 
   /** Cancels the ListAndWatch stream of a resource; its devices become unhealthy and the connection is closed. */
@@ -295,31 +284,20 @@ export class FakeKubelet {
     for (const endpoint of this.#resources.endpoints()) endpoint.resume();
   }
 
-  /** Removes all faults. */
-  calm(): void {
-    this.#faults.calm();
-    this.resumeReading();
+  /** The reason when this registration, which is counted, is one to refuse. */
+  #injectedRefusal(): string | null {
+    return this.#refusal.left-- > 0 ? this.#refusal.reason : null;
   }
 
   async #register(request: Registration): Promise<void> {
     const { version, endpoint, resource_name: resource } = request;
     this.#history.record({ kind: "register", resource, endpoint, version });
     const { signal } = this.#life;
-    const injected = this.#faults.takeRegisterFault();
-    await this.#faults.dawdle("register", signal);
-    if (injected.kind === "die") {
-      await this.stop({ socket: injected.socket });
-      throw new Error("the kubelet died");
-    }
-    const refusal = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ??
-      (injected.kind === "refuse" ? injected.reason : null);
+    const injected = this.#injectedRefusal();
+    if (this.#delay.left-- > 0) await delay(this.#delay.ms, undefined, { signal });
+    const refusal = versionFault([version]) ?? resourceNameFault(resource) ?? endpointFault(endpoint) ?? injected;
     if (refusal !== null) this.#refused(resource, endpoint, "register", refusal);
-    const socket = join(this.#options.dir, endpoint);
-    if (injected.kind === "never-dial") {
-      this.#history.record({ kind: "registered", resource, endpoint: socket, via: "register" });
-      return;
-    }
-    await this.#connect(resource, socket, "register", signal);
+    await this.#connect(resource, join(this.#options.dir, endpoint), "register", signal);
   }
 
   /** Dials the plugin and makes it the endpoint of its resource; opens its stream after the caller was answered. */
@@ -349,9 +327,8 @@ export class FakeKubelet {
     const { signal } = this.#life;
     return new PluginWatcher(dir, this.#options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, signal, {
       register: async ({ resource, endpoint, versions }) => {
-        const injected = this.#faults.takeRegisterFault();
-        const refusal = versionFault(versions) ?? resourceNameFault(resource) ??
-          (injected.kind === "refuse" ? injected.reason : null);
+        const injected = this.#injectedRefusal();
+        const refusal = versionFault(versions) ?? resourceNameFault(resource) ?? injected;
         if (refusal !== null) this.#refused(resource, endpoint, "watcher", refusal);
         await this.#connect(resource, endpoint, "watcher", signal);
       },

@@ -24,6 +24,8 @@ export interface AgentState {
 
 export interface AgentObserver {
   onScan?(scan: Scan, changed: boolean): void;
+  /** All changes of one scan, of which {@link AgentState} keeps the last ones only. Called before {@link onScan}. */
+  onChanges?(changes: readonly Change[]): void;
   /** Seconds from the event to the update of the list on the streams. */
   onEventLatency?(seconds: number, source: string): void;
   onCall?(resource: string, method: string, seconds: number, refused: { code: string; message: string } | null): void;
@@ -48,6 +50,10 @@ export class Observers implements Required<AgentObserver> {
 
   onScan(...args: Parameters<Required<AgentObserver>["onScan"]>): void {
     for (const one of this.#all) one.onScan?.(...args);
+  }
+
+  onChanges(...args: Parameters<Required<AgentObserver>["onChanges"]>): void {
+    for (const one of this.#all) one.onChanges?.(...args);
   }
 
   onEventLatency(...args: Parameters<Required<AgentObserver>["onEventLatency"]>): void {

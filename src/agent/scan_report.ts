@@ -39,6 +39,7 @@ export class ScanReport {
       this.#log[level](`${device}: ${from} → ${to}: ${reason}`, { resource, hca, port, code });
     }
     this.#changes = [...this.#changes, ...changes.map((one) => ({ ...one, time }))].slice(-CHANGES_KEPT);
+    if (changes.length > 0) this.#observers.onChanges(changes);
     this.#observers.onScan(scan, changed);
     const event = scan.triggers[0]!;
     if (changes.length > 0 && !first) {

@@ -18,8 +18,11 @@ export function badInterface(value: string): string | null {
 }
 
 export function badDriverName(value: string): string | null {
-  const good = value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(value);
-  return good ? null : "but takes a DNS name of at most 63 characters, such as rdma.tencent.com";
+  // It is also the vendor of CDI devices, which begins with a letter.
+  const good = value.length <= 63 && /^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(value);
+  return good
+    ? null
+    : "but takes a DNS name of at most 63 characters that begins with a letter, such as rdma.tencent.com";
 }
 
 export function badApi(value: string): string | null {

@@ -99,7 +99,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   Untrusted: "The kubeconfig's certificate-authority must be the one that signed it.",
   Unauthorized: "The kubeconfig's credentials have expired, or are another cluster's.",
   Forbidden: "deploy/fleet/cluster-role.yaml has the rights that fleet needs (docs/fleet.md).",
-  Unreachable: "Is the address the right one (kubectl config view), and is there a way to it from here?",
+  Unreachable: "Is the address the right one (kubectl config view), and is there a way to it from here? " +
+    "A proxy (HTTPS_PROXY) is not used.",
 };
 
 function refuse({ reason, message }: ApiError): number {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { wrap } from "../text/table.ts";
 import { type Command, COMMANDS, type Flag, FLAGS } from "./flags.ts";
 
 /** Description of each command for the help. */
@@ -10,18 +11,26 @@ const COMMAND_HELP: Readonly<Record<Command, string>> = {
   run: "find the HCAs, register with the kubelet, serve pods (the default)",
   list: "print the HCAs with their resources, or why they have none",
   doctor: "check the requirements of a working setup; change nothing",
-  fleet: "print the adapters of all nodes of a cluster, and what is down where, since when, under which pods",
+  fleet: "print the adapters of all nodes of a cluster, and what is down where and since when",
   validate: "check a configuration file: validate FILE",
   version: "print the version",
 };
 
+const WIDTH = 100;
+/** Where the descriptions of flags begin. */
+const INDENT = " ".repeat(29);
+
 /** The help text, at most 100 columns wide. */
 export function helpText(): string {
   const commands = COMMANDS.map((name) => `  ${name.padEnd(10)} ${COMMAND_HELP[name]}`);
-  const flags = Object.entries<Flag>(FLAGS).map(([name, flag]) => {
+  const flags = Object.entries<Flag>(FLAGS).flatMap(([name, flag]) => {
     const left = `  --${name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
-    const right = flag.default === undefined ? flag.help : `${flag.help} (default ${flag.default})`;
-    return `${left.padEnd(28)} ${right}`;
+    const usual = flag.default === undefined ? "" : ` (default ${flag.default})`;
+    const only = flag.commands === undefined ? "" : ` [${flag.commands.join(", ")}]`;
+    const [first = "", ...rest] = wrap(flag.help + usual + only, WIDTH, INDENT);
+    return left.length < INDENT.length - 1
+      ? [left.padEnd(INDENT.length) + first.trimStart(), ...rest]
+      : [left, first, ...rest];
   });
   return [
     "rdma-device-plugin [COMMAND] [FLAGS]: offers a node's RDMA adapters to Kubernetes.",
@@ -29,7 +38,8 @@ export function helpText(): string {
     "Commands:",
     ...commands,
     "",
-    "Flags (one dash or two; each can also be set as RDMA_DEVICE_PLUGIN_<FLAG> in the environment):",
+    "Flags (one dash or two; each can also be set as RDMA_DEVICE_PLUGIN_<FLAG> in the environment), and",
+    "in brackets the commands that have them where not all do:",
     ...flags,
     "",
   ].join("\n");

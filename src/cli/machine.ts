@@ -11,6 +11,7 @@ import { isDirectory, list, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
+import { countVfs } from "../hca/pci.ts";
 import { openVerbs, type Verbs } from "../hca/verbs.ts";
 import { whereNodesAre, whoseTreeItReads } from "../hca/verbs_nodes.ts";
 import type { MistakeCode } from "../config/mistake_codes.ts";
@@ -112,7 +113,7 @@ export function checkMaster(sysfsRoot: string, master: string, offered: boolean)
       : "not a physical function with SR-IOV";
     refuse("no-vfs", `the interface is ${what}, so it has no virtual functions to offer`);
   }
-  if ((parseNumber(readLine(join(dir, "device/sriov_numvfs"))) ?? 0) === 0) {
+  if ((countVfs(join(dir, "device")) ?? 0) === 0) {
     const command = `echo 4 > ${join(dir, "device/sriov_numvfs")}`;
     refuse("no-vfs", "the interface has no virtual functions", `create some first (${command})`);
   }

@@ -6,6 +6,7 @@
  */
 import type { DraFacts } from "./dra_facts.ts";
 import type { Facts } from "./facts.ts";
+import { NO_RESOURCE_API } from "../kubernetes/resource_api.ts";
 import { count, type Finding, ok, problem, warning } from "./finding.ts";
 
 const DOES_NOTHING = "nothing is published, and pods with claims stay pending or in ContainerCreating";
@@ -28,7 +29,8 @@ export function api(facts: Facts): Finding[] {
     ));
   }
   if (dra.server === null) {
-    const fix = "run it in a pod with a service account (the component dra), or give --kube-api";
+    const fix =
+      "run it in a pod with a service account (the component dra) with the permission set image-dra, or give --kube-api";
     return [...findings, problem("dra-api", "no API server is known", DOES_NOTHING, fix)];
   }
   if (dra.reason !== null) {
@@ -36,8 +38,13 @@ export function api(facts: Facts): Finding[] {
       "dra-api",
       dra.reason,
       `${DOES_NOTHING}; what is prepared goes on`,
-      "check NetworkPolicies, and the permission set of the container (image-dra); a public address needs one of its own",
+      "check that the service account's token is mounted (elsewhere --kube-token-file and --kube-ca-file), NetworkPolicies, " +
+        "and the permission set of the container (image-dra); a public address needs one of its own",
     ));
+  }
+  if (dra.tooOld) {
+    const fix = "run Kubernetes 1.34 or newer, or offer the HCAs through the device plugin API (api: device-plugin)";
+    findings.push(problem("dra-api", NO_RESOURCE_API, DOES_NOTHING, fix));
   }
   return findings.length > 0 ? findings : [ok("dra-api", `the API server ${dra.server} answers`)];
 }

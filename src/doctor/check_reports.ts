@@ -12,7 +12,8 @@ export function reportApi({ reports }: Facts): Finding[] {
   if (reports === null || !reports.api) return [];
   const { server, reason, missing, node, nodeThere } = reports;
   if (server === null) {
-    const fix = "run it in a pod with a service account (the component api-access), or give --kube-api";
+    const fix =
+      "run it in a pod with a service account (the component api-access) with the permission set image-api, or give --kube-api";
     return [problem("report-api", "no API server is known", SERVED, fix)];
   }
   if (reason !== null) {

@@ -11,7 +11,7 @@ import { ClaimFiles } from "../dra/claim_files.ts";
 import { nameOf } from "../dra/claim_record.ts";
 import { draDevices } from "../dra/devices.ts";
 import type { DraSettings } from "../dra/open.ts";
-import { GATES } from "../dra/publisher.ts";
+import { GATES } from "../dra/gates.ts";
 import { droppedFields, probeSlice } from "../dra/slices.ts";
 import { ApiClient } from "../kubernetes/client.ts";
 import { missingRights, type Right } from "../kubernetes/rights.ts";
@@ -36,6 +36,8 @@ export interface DraFacts {
   readonly server: string | null;
   /** Why the API server did not answer; null when it did. */
   readonly reason: string | null;
+  /** Whether the API server is too old for DRA. */
+  readonly tooOld: boolean;
   /** Permissions that the service account lacks: "create resourceslices". */
   readonly missing: readonly string[];
   /** Feature gates that are off, so that the API server drops fields the driver needs. */
@@ -82,7 +84,7 @@ export async function readDra(settings: DraSettings, { states, specs }: Inventor
     withoutCdi: records.filter((one) => !existsSync(files.cdiPath(one.uid))).map(nameOf),
     unreadable,
   };
-  const nothing = { missing: [], gatesOff: [], published: null, classes: null, allocatable: [] };
+  const nothing = { tooOld: false, missing: [], gatesOff: [], published: null, classes: null, allocatable: [] };
   if (access === null || !local.wanted) return { ...local, ...nothing, reason: null };
   const client = new ApiClient(access);
   try {
@@ -115,6 +117,7 @@ async function ask(client: ApiClient, driver: string, node: string): Promise<Par
     client.call<ResourceSlice>("POST", SLICES_PATH, { query: { dryRun: "All" }, body: probe, timeoutMs }),
   ]);
   return {
+    tooOld: !slices.ok && slices.error.status === 404,
     missing,
     gatesOff: made.ok ? [...droppedFields(probe.spec, made.value.spec)].map((one) => GATES[one]) : [],
     published: slices.ok ? slices.value.items.flatMap((one) => one.spec.devices ?? []).length : null,

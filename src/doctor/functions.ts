@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { isDirectory, linkName, list, readLine } from "../hca/files.ts";
 import { parseNumber } from "../hca/parse.ts";
+import { countVfs } from "../hca/pci.ts";
 import type { ResourceSpec, Selector } from "../pool/spec.ts";
 
 /** A physical function named in the configuration. */
@@ -13,7 +14,7 @@ export interface WantedFunction {
   readonly resource: string;
   /** The name in the configuration: a net device or a PCI address. */
   readonly name: string;
-  /** `sriov_numvfs`; null when there is no such interface or it does not support virtual functions. */
+  /** VFs that it has now; null when there is no such interface or it does not support virtual functions. */
   readonly vfs: number | null;
   /** `sriov_totalvfs` */
   readonly most: number | null;
@@ -51,5 +52,5 @@ function readFunction(sysfsRoot: string, name: string): Omit<WantedFunction, "re
     return { ...none, instead: what };
   }
   const file = join(dir, "sriov_numvfs");
-  return { vfs: parseNumber(readLine(file)) ?? 0, most, file, instead: null };
+  return { vfs: countVfs(dir) ?? 0, most, file, instead: null };
 }

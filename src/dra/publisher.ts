@@ -8,7 +8,9 @@ import { isDeepStrictEqual } from "node:util";
 import { Backoff, pause } from "../kubernetes/backoff.ts";
 import type { ApiClient, ApiError, WatchEvent } from "../kubernetes/client.ts";
 import {
+  type DeviceTaint,
   type KubernetesNode,
+  NO_RESOURCE_API,
   nodePath,
   type ObjectList,
   type ResourceSlice,
@@ -17,6 +19,7 @@ import {
 import type { Log } from "../text/log.ts";
 import type { Attributes } from "./attributes.ts";
 import { ALL_FEATURES, type Features, publish, type PublishedState } from "./devices.ts";
+import { gatesOff, without } from "./gates.ts";
 import {
   contents,
   droppedFields,
@@ -24,6 +27,7 @@ import {
   type PoolIdentity,
   probeSlice,
   publishedAttributes,
+  publishedTaints,
   type Write,
 } from "./slices.ts";
 
@@ -40,6 +44,8 @@ export interface PublisherOptions {
    */
   readonly successor?: () => Promise<string | null>;
   readonly timing?: Partial<PublisherTiming>;
+  /** For tests. */
+  readonly pause?: typeof pause;
 }
 
 export interface PublisherTiming {
@@ -81,6 +87,7 @@ type Wanted = Omit<PublishedState, "features" | "known">;
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #timing: PublisherTiming;
+  readonly #pause: typeof pause;
   readonly #existing = new Map<string, ResourceSlice>();
   #wanted: Wanted | null = null;
   #identity: PoolIdentity | null = null;
@@ -91,6 +98,8 @@ export class Publisher {
   #version = "";
   /** Last published attributes by device; facts that a scan misses are kept even if the slices were deleted. */
   readonly #known = new Map<string, Attributes>();
+  /** Last published taints by device; they keep their age even if the slices were deleted. */
+  readonly #taints = new Map<string, readonly DeviceTaint[]>();
   #successor: string | null = null;
   #standby: Promise<void> | null = null;
   /** Resolved by each change to wake the writer. */
@@ -100,6 +109,7 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
+    this.#pause = options.pause ?? pause;
     this.#status = {
       published: false,
       devices: 0,
@@ -135,7 +145,8 @@ export class Publisher {
   /** Lists and watches the slices into {@link #existing}. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { driver, node } = this.#options;
-    const backoff = new Backoff(this.#timing.firstRetryMs, this.#timing.longestRetryMs);
+    const { firstRetryMs, longestRetryMs } = this.#timing;
+    const [backoff, watches] = [new Backoff(firstRetryMs, longestRetryMs), new Backoff(firstRetryMs, longestRetryMs)];
     const query = { fieldSelector: `spec.driver=${driver},spec.nodeName=${node}` };
     while (!signal.aborted) {
       const error = await this.#guard(async () =>
@@ -144,16 +155,21 @@ export class Publisher {
       if (error !== null) {
         if (signal.aborted) return;
         this.#report({ published: false, reason: error.message });
-        await pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
+        await this.#pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
         continue;
       }
       backoff.reset();
+      const begun = performance.now();
       const ended = await this.#watch(query, signal);
       if (signal.aborted) return;
       // The API server may have been replaced by one with other feature gates.
-      if (ended.status !== 410) this.#probed = false;
-      this.#options.log.debug(`the watch of ResourceSlices ended: ${ended.message}`);
-      await pause(backoff.next(), signal);
+      if (ended.status === null) this.#probed = false;
+      // What is refused or cut off again and again must not cost a list every second.
+      if (performance.now() - begun > longestRetryMs) watches.reset();
+      const words = `the watch of ResourceSlices ended: ${ended.message}`;
+      if (isRefusal(ended)) this.#options.log.warn(`${words}; what others change in them is seen late`);
+      else this.#options.log.debug(words);
+      await this.#pause(Math.max(watches.next(), ended.retryAfterMs ?? 0), signal);
     }
   }
 
@@ -183,7 +199,7 @@ export class Publisher {
     const body = probeSlice(this.#identity!);
     const query = { dryRun: "All" };
     const made = await this.#options.client.call<ResourceSlice>("POST", SLICES_PATH, { query, body, signal });
-    if (!made.ok) return made.error;
+    if (!made.ok) return made.error.status === 404 ? { ...made.error, message: NO_RESOURCE_API } : made.error;
     this.#setFeatures(without(ALL_FEATURES, droppedFields(body.spec, made.value.spec)));
     this.#probed = true;
     return null;
@@ -192,7 +208,9 @@ export class Publisher {
   async #list(query: Record<string, string>, signal: AbortSignal): Promise<ApiError | null> {
     const listed = await this.#options.client.call<ObjectList<ResourceSlice>>("GET", SLICES_PATH, { query, signal });
     if (!listed.ok) return listed.error;
-    const found = listed.value.items.map((one) => [one.metadata.name!, one] as const);
+    const found = new Map(listed.value.items.map((one) => [one.metadata.name!, one]));
+    // Deleted unseen, perhaps with a Node that was created again since.
+    if ([...this.#existing.keys()].some((name) => !found.has(name))) this.#identity = null;
     this.#existing.clear();
     for (const [name, slice] of found) this.#existing.set(name, slice);
     this.#version = listed.value.metadata.resourceVersion ?? "";
@@ -209,8 +227,8 @@ export class Publisher {
       const name = object.metadata.name!;
       const known = this.#existing.get(name);
       if (type !== "DELETED") this.#existing.set(name, object);
-      // A late DELETED event must not remove a slice that was created since.
-      else if (known === undefined || known.metadata.uid === object.metadata.uid) {
+      // Not one that this process removed itself, and not late, when a slice of this name was created since.
+      else if (known !== undefined && known.metadata.uid === object.metadata.uid) {
         this.#existing.delete(name);
         // The garbage collector does it when the Node was deleted and created again; the owner's UID is another one then.
         this.#identity = null;
@@ -228,7 +246,7 @@ export class Publisher {
       if (signal.aborted) return { status: null, reason: "Stopped", message: "stopped", retryAfterMs: null };
       // Limits the rate of requests to a server that ends each watch at once.
       const lasted = performance.now() - started;
-      if (lasted < this.#timing.firstRetryMs) await pause(this.#timing.firstRetryMs - lasted, signal);
+      if (lasted < this.#timing.firstRetryMs) await this.#pause(this.#timing.firstRetryMs - lasted, signal);
     }
   }
 
@@ -245,12 +263,12 @@ export class Publisher {
       );
       if (error === null) {
         backoff.reset();
-        await pause(this.#timing.roundMs, signal);
+        await this.#pause(this.#timing.roundMs, signal);
       } else {
         if (signal.aborted) return;
         this.#report({ published: false, reason: error.message });
         this.#changed();
-        await pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
+        await this.#pause(Math.max(backoff.next(), error.retryAfterMs ?? 0), signal);
       }
     }
   }
@@ -261,7 +279,8 @@ export class Publisher {
     const known = new Map([...publishedAttributes(existing), ...this.#known]);
     const made = publish({ ...wanted, features: this.#features, known });
     for (const { name, attributes = {} } of made.devices) this.#known.set(name, attributes);
-    const writes = planWrites(existing, contents(made), identity);
+    for (const [name, taints] of publishedTaints(existing)) this.#taints.set(name, taints);
+    const writes = planWrites(existing, contents(made), identity, this.#taints);
     if (writes.length > 0 && await this.#standsBy(signal)) return null;
     for (const write of writes) {
       const error = await this.#apply(write, signal);
@@ -283,7 +302,7 @@ export class Publisher {
         `a newer process of the driver serves on ${this.#successor}: it writes the ResourceSlices`,
       );
     }
-    this.#standby ??= pause(this.#timing.standbyMs, signal).then(() => {
+    this.#standby ??= this.#pause(this.#timing.standbyMs, signal).then(() => {
       this.#standby = null;
       this.#changed();
     });
@@ -304,10 +323,13 @@ export class Publisher {
   async #apply(write: Write, signal: AbortSignal): Promise<ApiError | "stale" | null> {
     const { client, log } = this.#options;
     if (write.kind === "delete") {
-      const deleted = await client.call("DELETE", `${SLICES_PATH}/${write.name}`, { signal });
-      if (!deleted.ok && deleted.error.status !== 404) return deleted.error;
+      const before = this.#existing.get(write.name);
+      // Before the request: its event may come before its answer.
       this.#existing.delete(write.name);
-      return null;
+      const deleted = await client.call("DELETE", `${SLICES_PATH}/${write.name}`, { signal });
+      if (deleted.ok || deleted.error.status === 404) return null;
+      if (before !== undefined) this.#existing.set(write.name, before);
+      return deleted.error;
     }
     const name = write.slice.metadata.name!;
     const [method, path] = write.kind === "create"
@@ -339,7 +361,7 @@ export class Publisher {
     if (isDeepStrictEqual(features, before)) return;
     this.#features = features;
     this.#report({ features });
-    const off = namesOf(features).filter((one) => !features[one]).map((one) => GATES[one]);
+    const off = gatesOff(features);
     const { log } = this.#options;
     if (off.length === 0) log.info("the API server keeps all fields of ResourceSlices now");
     else {
@@ -365,21 +387,7 @@ export class Publisher {
   }
 }
 
-function without(features: Features, dropped: ReadonlySet<keyof Features>): Features {
-  return {
-    taints: features.taints && !dropped.has("taints"),
-    sharing: features.sharing && !dropped.has("sharing"),
-    counters: features.counters && !dropped.has("counters"),
-  };
+/** Whether the server did not let the watch begin. An expired version is no refusal. */
+function isRefusal({ status }: ApiError): boolean {
+  return status !== null && status !== 410;
 }
-
-function namesOf(features: Features): readonly (keyof Features)[] {
-  return Object.keys(features) as (keyof Features)[];
-}
-
-/** The feature gates behind the features. */
-export const GATES: Readonly<Record<keyof Features, string>> = {
-  taints: "DRADeviceTaints",
-  sharing: "DRAConsumableCapacity",
-  counters: "DRAPartitionableDevices",
-};

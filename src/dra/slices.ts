@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import type { OwnerReference, ResourceSlice, SliceDevice, SliceSpec } from "../kubernetes/resource_api.ts";
+import type { DeviceTaint, OwnerReference, ResourceSlice, SliceDevice, SliceSpec } from "../kubernetes/resource_api.ts";
 import { RESOURCE_API } from "../kubernetes/resource_api.ts";
 import type { Attributes } from "./attributes.ts";
 import type { Published } from "./devices.ts";
@@ -45,11 +45,14 @@ export function contents({ devices, counters }: Published): readonly SliceConten
  *
  * While every slice contains the same devices as before, slices are updated in place. Otherwise the pool gets a new
  * generation: consumers then wait for all of its slices, and never see a mixture of two states.
+ *
+ * @param taints for their age, also those of slices that were deleted
  */
 export function planWrites(
   existing: readonly ResourceSlice[],
   wanted: readonly SliceContent[],
   identity: PoolIdentity,
+  taints: KnownTaints = publishedTaints(existing),
 ): readonly Write[] {
   const ours = existing.filter(({ spec }) => spec.pool.name === identity.pool);
   const foreign = existing.filter(({ spec }) => spec.pool.name !== identity.pool);
@@ -68,7 +71,7 @@ export function planWrites(
   };
   const writes = wanted.flatMap((content, i): Write[] => {
     const before = byName.get(names[i]!);
-    const spec: SliceSpec = { driver: identity.driver, nodeName: identity.node, pool, ...withTimes(content, before) };
+    const spec: SliceSpec = { driver: identity.driver, nodeName: identity.node, pool, ...withTimes(content, taints) };
     if (before === undefined) return [{ kind: "create", slice: newSlice(names[i]!, spec, identity) }];
     if (sameSpec(before.spec, spec)) return [];
     return [{ kind: "update", slice: { ...before, apiVersion: RESOURCE_API, kind: "ResourceSlice", spec } }];
@@ -126,14 +129,23 @@ export function publishedAttributes(slices: readonly ResourceSlice[]): ReadonlyM
   return new Map(slices.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.attributes ?? {}]));
 }
 
+/** Taints by device name, as the API server has or had them. */
+export type KnownTaints = ReadonlyMap<string, readonly DeviceTaint[]>;
+
+export function publishedTaints(slices: readonly ResourceSlice[]): KnownTaints {
+  return new Map(slices.flatMap(({ spec }) => spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));
+}
+
 function newSlice(name: string, spec: SliceSpec, { owner }: PoolIdentity): ResourceSlice {
   return { apiVersion: RESOURCE_API, kind: "ResourceSlice", metadata: { name, ownerReferences: [owner] }, spec };
 }
 
-/** Keeps `timeAdded` of existing taints: an update must not change the age of a taint. */
-function withTimes(content: SliceContent, before: ResourceSlice | undefined): SliceContent {
-  if (content.devices === undefined || before === undefined) return content;
-  const known = new Map((before.spec.devices ?? []).map((one) => [one.name, one.taints ?? []]));
+/**
+ * Keeps `timeAdded` of known taints, whichever slice has their device: a write must not change the age of a taint, from
+ * which `tolerationSeconds` count.
+ */
+function withTimes(content: SliceContent, known: KnownTaints): SliceContent {
+  if (content.devices === undefined) return content;
   const devices = content.devices.map((device): SliceDevice => {
     if (device.taints === undefined) return device;
     const taints = device.taints.map((taint) => {

@@ -171,9 +171,9 @@ export class NetdevReader {
 
   #lower(name: string): readonly string[] {
     const dir = `${this.#net}/${name}`;
+    // A bond's slaves are among them. Reading `bonding/slaves` would take the RTNL lock.
     const lower = (entries(dir) ?? []).flatMap((one) => one.startsWith("lower_") ? [one.slice(6)] : []);
-    const slaves = readLine(`${dir}/bonding/slaves`)?.split(/\s+/) ?? [];
-    return [...lower, ...slaves, ...list(`${dir}/brif`)];
+    return [...lower, ...list(`${dir}/brif`)];
   }
 
   /**

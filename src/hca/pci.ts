@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { exists, linkName, list, readLine, readOptional, resolve } from "./files.ts";
+import { entries, exists, linkName, list, readLine, readOptional, resolve } from "./files.ts";
 import { isPciAddress, parseNumber, parsePciId } from "./parse.ts";
 import type { HcaKind, PciFunction } from "./types.ts";
 
@@ -54,6 +54,7 @@ export function readParentDevice(hcaDir: string, vfIndices: VfIndices): ParentDe
 function readFunction(dir: string, pf: string | null, vfIndices: VfIndices): PciFunction {
   const address = basename(dir);
   const numaNode = parseNumber(readLine(join(dir, "numa_node")));
+  const sriovTotalVfs = parseNumber(readOptional(join(dir, "sriov_totalvfs")));
   const parts = dirname(dir).split("/");
   return {
     address,
@@ -66,10 +67,21 @@ function readFunction(dir: string, pf: string | null, vfIndices: VfIndices): Pci
     physfn: pf === null ? null : basename(pf),
     vfIndex: pf === null ? null : vfIndices.of(pf, address),
     pfNetdevs: [],
-    sriovNumVfs: parseNumber(readOptional(join(dir, "sriov_numvfs"))),
-    sriovTotalVfs: parseNumber(readOptional(join(dir, "sriov_totalvfs"))),
+    sriovNumVfs: sriovTotalVfs === null ? null : countVfs(dir),
+    sriovTotalVfs,
   };
 }
+
+/**
+ * Number of VFs that a function has now, by its links to them; null when the directory cannot be listed. The kernel
+ * answers `sriov_numvfs` under the device's lock (drivers/pci/iov.c, 2019 to 2024), which the making of VFs holds
+ * until the driver has set up the last one: that can take minutes, in which this process would do nothing else.
+ */
+export function countVfs(dir: string): number | null {
+  return entries(dir)?.filter((name) => VIRTFN.test(name)).length ?? null;
+}
+
+const VIRTFN = /^virtfn\d+$/;
 
 /** VF numbers of PFs, from their `virtfnN` links. Valid for one scan. */
 export class VfIndices {
@@ -80,7 +92,7 @@ export class VfIndices {
     let known = this.#byPf.get(pfDir);
     if (known === undefined) {
       known = new Map(
-        list(pfDir).filter((name) => /^virtfn\d+$/.test(name))
+        list(pfDir).filter((name) => VIRTFN.test(name))
           .map((name) => [linkName(join(pfDir, name)) ?? "", Number(name.slice("virtfn".length))]),
       );
       this.#byPf.set(pfDir, known);

@@ -13,14 +13,15 @@ import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts"
 import { startDeadline } from "./deadline.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
 import { HCA_NAME, notAName } from "./hca_name.ts";
+import { inLanes } from "./lanes.ts";
 import { withLastKnown } from "./last_known.ts";
 import { LateAnswers } from "./late_answers.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
 import { netdevPeer } from "./netdev_peer.ts";
 import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
-import { isSoftware, parseGuid, parseNodeType, parseNumber } from "./parse.ts";
-import { type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
+import { isSoftware, parseGuid, parseNodeType } from "./parse.ts";
+import { countVfs, type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
 import { type AskedPort, askPort, emptyPort, hasChanged, portNumbers, withAnswer } from "./port.ts";
 import { markSubdevices } from "./subdevices.ts";
 import { SwitchPorts } from "./switch_ports.ts";
@@ -85,6 +86,9 @@ const AT_ONCE = 8;
 
 /** The same where mostly one file a port is asked, in quick scans and polls: every chunk wakes the process up. */
 const ASKED_AT_ONCE = 24;
+
+/** Ports of one HCA, which can have hundreds: one for each representor. If its firmware hangs, threads must stay free. */
+const PORTS_AT_ONCE = 4;
 
 /** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
@@ -188,7 +192,7 @@ export class SysfsScanner {
       using deadline = startDeadline(this.#deadlineMs);
       const read = await Promise.all(chunk.map(({ hca: { name, ports }, incarnation }) => {
         const dir = `${sysfs}/class/infiniband/${name}/ports`;
-        const answer = Promise.all(ports.map((port) => hasChanged(port, `${dir}/${port.number}`)));
+        const answer = inLanes(ports, PORTS_AT_ONCE, (port) => hasChanged(port, `${dir}/${port.number}`));
         return this.#late.inTime(incarnation, name, answer, deadline.passed);
       }));
       for (const [i, { hca: { name, ports } }] of chunk.entries()) {
@@ -261,7 +265,7 @@ export class SysfsScanner {
     let { pci } = hca;
     if (pci?.sriovTotalVfs) {
       // Uses the function's address: the `device` link of a sub-function ends at an auxiliary device, which has no VFs.
-      const sriovNumVfs = parseNumber(readLine(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}/sriov_numvfs`));
+      const sriovNumVfs = countVfs(`${this.#roots.sysfs}/bus/pci/devices/${pci.address}`);
       if (pci.sriovNumVfs !== sriovNumVfs) pci = { ...pci, sriovNumVfs };
     }
     const classNodes = refreshClassNodes(this.#roots.sysfs, this.#roots.dev, hca, classNames);
@@ -327,7 +331,8 @@ export class SysfsScanner {
     deadline: Promise<null>,
   ): Promise<readonly AskedPort[] | null> {
     if (this.#late.isPending(incarnation)) return null;
-    const answer = Promise.all(ports.map((port) => askPort(`${dir}/ports/${port.number}`, port, hasDetails)));
+    const ask = (port: Port) => askPort(`${dir}/ports/${port.number}`, port, hasDetails);
+    const answer = inLanes(ports, PORTS_AT_ONCE, ask);
     return await this.#late.inTime(incarnation, name, answer, deadline);
   }
 

@@ -92,6 +92,7 @@ export interface PciFunction {
   readonly vfIndex: number | null;
   /** Net devices of the PF when this is a VF, or carries the sub-function. */
   readonly pfNetdevs: readonly string[];
+  /** VFs that it has now; null for a function without SR-IOV. */
   readonly sriovNumVfs: number | null;
   readonly sriovTotalVfs: number | null;
 }

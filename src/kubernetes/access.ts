@@ -42,10 +42,10 @@ export interface CredentialSource {
   /**
    * Asked before each request.
    *
-   * @param refused whether the server has refused the last ones with 401
+   * @param refused those that the server has just refused with 401; null at the first try
    * @throws with a sentence for people when there are none
    */
-  credentials(refused: boolean): Promise<Credentials>;
+  credentials(refused: Credentials | null): Promise<Credentials>;
 }
 
 /**

@@ -60,6 +60,11 @@ const LONGEST_RETRY_AFTER_MS = 60_000;
 /** A watch that lasts this much longer than requested has a half-open connection. */
 const WATCH_SLACK_MS = 30_000;
 
+/** What a request was sent with, for its second try. */
+interface Tried {
+  credentials: Credentials | null;
+}
+
 /** Talks to one API server. */
 export class ApiClient {
   readonly #access: ApiAccess | CredentialSource;
@@ -79,8 +84,9 @@ export class ApiClient {
 
   /** Makes one request. Never rejects; after a 401 it is retried once with the credentials that there are by then. */
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<ApiResult<T>> {
-    const first = await this.#once<T>(method, path, options);
-    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options, true);
+    const tried: Tried = { credentials: null };
+    const first = await this.#once<T>(method, path, options, tried);
+    return first.ok || first.error.status !== 401 ? first : await this.#once<T>(method, path, options, tried);
   }
 
   /**
@@ -90,8 +96,9 @@ export class ApiClient {
    * @returns the list without its items
    */
   async list<T, L>(path: string, options: CallOptions, onItem: (item: T) => void): Promise<ApiResult<L>> {
-    const first = await this.#list<T, L>(path, options, onItem, false);
-    return first.ok || first.error.status !== 401 ? first : await this.#list<T, L>(path, options, onItem, true);
+    const tried: Tried = { credentials: null };
+    const first = await this.#list<T, L>(path, options, onItem, tried);
+    return first.ok || first.error.status !== 401 ? first : await this.#list<T, L>(path, options, onItem, tried);
   }
 
   /**
@@ -160,8 +167,8 @@ export class ApiClient {
     this.#agent?.destroy();
   }
 
-  async #once<T>(method: Method, path: string, options: CallOptions, refused = false): Promise<ApiResult<T>> {
-    const opened = await this.#open(method, path, options, refused);
+  async #once<T>(method: Method, path: string, options: CallOptions, tried: Tried): Promise<ApiResult<T>> {
+    const opened = await this.#open(method, path, options, tried);
     if (!opened.ok) return opened;
     const { response, done } = opened.value;
     try {
@@ -180,9 +187,9 @@ export class ApiClient {
     path: string,
     options: CallOptions,
     onItem: (item: T) => void,
-    refused: boolean,
+    tried: Tried,
   ): Promise<ApiResult<L>> {
-    const opened = await this.#open("GET", path, options, refused);
+    const opened = await this.#open("GET", path, options, tried);
     if (!opened.ok) return opened;
     const { response, done } = opened.value;
     try {
@@ -203,7 +210,7 @@ export class ApiClient {
     method: Method,
     path: string,
     options: CallOptions,
-    refused = false,
+    tried: Tried = { credentials: null },
   ): Promise<ApiResult<{ response: IncomingMessage; done: () => void }>> {
     const { query = {}, body, contentType = "application/json", timeoutMs = TIMEOUT_MS } = options;
     const url = new URL(this.#access.server.replace(/\/+$/, "") + path);
@@ -211,10 +218,15 @@ export class ApiClient {
     let credentials: Credentials;
     let agent: Agent | PlainAgent;
     try {
-      credentials = "credentials" in this.#access ? await this.#access.credentials(refused) : fromFiles(this.#access);
+      credentials = "credentials" in this.#access
+        ? await this.#access.credentials(tried.credentials)
+        : fromFiles(this.#access);
+      tried.credentials = credentials;
       agent = this.#connections(credentials, secure);
     } catch (error) {
-      return { ok: false, error: { ...unreachable(this.server, error), reason: "NoCredentials" } };
+      const words = error instanceof Error ? error.message : String(error);
+      const message = `there are no credentials for the API server ${this.server} (${words})`;
+      return { ok: false, error: { status: null, reason: "NoCredentials", message, retryAfterMs: null } };
     }
     for (const [key, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(key, String(value));

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { type ContextSettings, type ExecSettings, KubeconfigError } from "./kubeconfig.ts";
@@ -61,7 +62,7 @@ function execInfo(exec: ExecSettings, context: ContextSettings, interactive: boo
     server,
     ...serverName === null ? {} : { "tls-server-name": serverName },
     ...insecure ? { "insecure-skip-tls-verify": true } : {},
-    ...caData === null ? {} : { "certificate-authority-data": btoa(caData) },
+    ...caData === null ? {} : { "certificate-authority-data": Buffer.from(caData).toString("base64") },
     ...clusterExtension === null ? {} : { config: clusterExtension },
   };
   return {

@@ -52,6 +52,8 @@ class KubeconfigAccess implements CredentialSource {
   /** One run of the plugin serves all requests that wait for it. */
   #credential: Promise<ExecCredential> | null = null;
   #expires = Infinity;
+  /** Which run of the plugin gave what was sent. */
+  readonly #runs = new WeakMap<Credentials, Promise<ExecCredential>>();
 
   constructor(settings: ContextSettings) {
     this.#settings = settings;
@@ -65,9 +67,12 @@ class KubeconfigAccess implements CredentialSource {
     return this.#settings.compressed;
   }
 
-  async credentials(refused: boolean): Promise<Credentials> {
+  async credentials(refused: Credentials | null): Promise<Credentials> {
     const { caData, caFile, insecure, serverName, certData, certFile, keyData, keyFile } = this.#settings;
-    const given = await this.#plugin(refused);
+    // Of several requests that were refused the first asks for another run, which may be a login.
+    if (refused !== null && this.#runs.get(refused) === this.#credential) this.#credential = null;
+    const given = await this.#plugin();
+    const run = this.#credential;
     const ca = caData ?? fileText(caFile);
     const cert = given?.cert ?? certData ?? fileText(certFile);
     const key = given?.key ?? keyData ?? fileText(keyFile);
@@ -78,13 +83,15 @@ class KubeconfigAccess implements CredentialSource {
       ...serverName === null ? {} : { servername: serverName },
       ...insecure ? { rejectUnauthorized: false } : {},
     };
-    return { tls, headers: { ...authorization(this.#settings, given), ...this.#settings.impersonation } };
+    const credentials = { tls, headers: { ...authorization(this.#settings, given), ...this.#settings.impersonation } };
+    if (run !== null) this.#runs.set(credentials, run);
+    return credentials;
   }
 
-  async #plugin(refused: boolean): Promise<ExecCredential | null> {
+  async #plugin(): Promise<ExecCredential | null> {
     const { exec } = this.#settings;
     if (exec === null) return null;
-    if (refused || Date.now() > this.#expires - MARGIN_MS) this.#credential = null;
+    if (Date.now() > this.#expires - MARGIN_MS) this.#credential = null;
     this.#expires = Infinity;
     const settings = { ...this.#settings, caData: this.#settings.caData ?? fileText(this.#settings.caFile) };
     const asked = this.#credential ??= runCredentialPlugin(exec, settings, process.stdin.isTTY === true);

@@ -5,6 +5,8 @@
  */
 
 export const RESOURCE_API = "resource.k8s.io/v1";
+/** What 404 on one of its collections means. */
+export const NO_RESOURCE_API = `the API server has no ${RESOURCE_API}; it came with Kubernetes 1.34`;
 export const SLICES_PATH = "/apis/resource.k8s.io/v1/resourceslices";
 export const CLASSES_PATH = "/apis/resource.k8s.io/v1/deviceclasses";
 

@@ -58,7 +58,6 @@ export class Metrics {
   readonly #counters: Readonly<Record<string, Counter>>;
   readonly #gauges: Readonly<Record<string, Gauge>>;
   readonly #histograms: Readonly<Record<string, Histogram>>;
-  #lastChange: object | null = null;
   #lastSnapshot: Snapshot | null = null;
   /** Whether each port was ACTIVE in the last scan that had it, by "HCA/port". */
   readonly #active = new Map<string, boolean>();
@@ -81,13 +80,6 @@ export class Metrics {
   /** Counts a request to the HTTP server. `path` is one of the few routes. */
   onRequest(path: string, code: number): void {
     this.#counter("requests").inc({ path, code: String(code) });
-  }
-
-  /** Counts changes of devices that were not counted yet; called after every change of state. */
-  onChanges(changes: AgentState["changes"]): void {
-    const seen = this.#lastChange === null ? -1 : changes.findIndex((one) => one === this.#lastChange);
-    for (const { resource, to } of changes.slice(seen + 1)) this.#counter("changes").inc({ resource, to });
-    this.#lastChange = changes.at(-1) ?? null;
   }
 
   /** The Prometheus text. Concurrent callers get the same text. */
@@ -275,6 +267,9 @@ export class Metrics {
         this.#histogram("scanSeconds").observe({ depth }, seconds);
         this.#gauge("lastScan").set(Date.now() / 1e3);
         for (const { source } of triggers) this.#counter("triggers").inc({ source });
+      },
+      onChanges: (changes) => {
+        for (const { resource, to } of changes) this.#counter("changes").inc({ resource, to });
       },
       onEventLatency: (seconds, source) => this.#histogram("eventSeconds").observe({ source }, seconds),
       onCall: (resource, method, seconds, refused) => {

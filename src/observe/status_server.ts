@@ -100,7 +100,6 @@ export class StatusServer {
   /** Serves the state of this agent from now on. */
   attach(agent: Watched): void {
     this.#agent = agent;
-    this.#metrics.onChanges(agent.state.changes);
     this.#streams.changed();
   }
 
@@ -197,10 +196,7 @@ export class StatusServer {
         this.#scannedAt = performance.now();
         this.#metrics.observer.onScan?.(scan, changed);
       },
-      onState: () => {
-        if (this.#agent !== null) this.#metrics.onChanges(this.#agent.state.changes);
-        this.#streams.changed();
-      },
+      onState: () => this.#streams.changed(),
     };
   }
 }

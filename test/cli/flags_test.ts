@@ -33,8 +33,9 @@ Deno.test("parseCommandLine() reads the environment, and the command line wins",
   equal(valuesWith(env, "-log-level=debug")["log-level"], "debug");
 });
 
-Deno.test("helpText() has every flag", () => {
+Deno.test("helpText() has every flag, in lines that fit", () => {
   for (const name of Object.keys(FLAGS)) ok(helpText().includes(`--${name}`), name);
+  deepEqual(helpText().split("\n").filter((line) => line.length > 100), []);
 });
 
 Deno.test("VERSION is deno.json's", () => equal(VERSION, config.version));

@@ -36,6 +36,8 @@ const REFUSED: readonly (readonly [words: string, said: string])[] = [
   ["--http nowhere", "--http invalid-format"],
   ["--kube-api http://a", "--kube-api invalid-format"],
   ["--dra-driver-name A", "--dra-driver-name invalid-format"],
+  // A DNS name, but no vendor of CDI.
+  ["--dra-driver-name 3com.example", "--dra-driver-name invalid-format"],
 ];
 
 function refusal(words: string, env: Record<string, string> = {}): Problem {

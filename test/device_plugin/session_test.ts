@@ -82,17 +82,6 @@ withKubelet(
   },
 );
 
-withKubelet("Session lives with a slow kubelet, and one that dies inside Register", async (kubelet, dir) => {
-  kubelet.slow(300, { times: 1 });
-  await using plugin = rig(dir);
-  await kubelet.waitFor(offered(2), { what: "two devices from a slow kubelet" });
-  kubelet.dieInRegister();
-  plugin.session.reregister();
-  await kubelet.waitFor((state) => !state.running, { what: "the kubelet died" });
-  await kubelet.start();
-  await kubelet.waitFor(offered(2), { what: "two devices after a death inside Register" });
-});
-
 withKubelet("Session registers again when the kubelet drops its stream", async (kubelet, dir) => {
   await using plugin = rig(dir);
   await plugin.status(registered, "registered");

@@ -40,6 +40,7 @@ function dra(over: Partial<DraFacts>): Pick<Facts, "dra"> {
       server: "https://10.0.0.1",
       reason: null,
       missing: [],
+      tooOld: false,
       gatesOff: [],
       published: 1,
       expected: 1,
@@ -353,6 +354,13 @@ export const BROKEN: readonly Broken[] = [
     says: /no API server is known.*--kube-api/s,
     specs: [DRA_SPEC],
     over: dra({ server: null, registryThere: false }),
+  },
+  {
+    what: "an API server without resource.k8s.io/v1",
+    finds: ["problem dra-api"],
+    says: /1\.34/,
+    specs: [DRA_SPEC],
+    over: dra({ tooOld: true }),
   },
   {
     what: "missing rights at the API server",

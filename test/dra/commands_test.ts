@@ -16,7 +16,7 @@ Deno.test("list and doctor know the claims, and doctor asks the API server witho
   await rig.run(claim);
   rig.api.store.create(CLASSES, { metadata: { name: "a" }, spec: { extendedResourceName: "x/nic" } });
   const writes = rig.api.writes().length;
-  const facts = await readDra({
+  const settings = {
     driver: DRIVER,
     node: "node-1",
     pluginsDir: join(rig.dir, "plugins"),
@@ -26,12 +26,18 @@ Deno.test("list and doctor know the claims, and doctor asks the API server witho
     podResourcesSocket: "",
     sysfsRoot: rig.host.sysfsRoot,
     access: () => rig.api.access,
-  }, inspect(rig.agent.state.inventory!.snapshot, rig.agent.state.inventory!.specs, NO_RECORD));
-  deepEqual([facts.reason, facts.missing, facts.gatesOff], [null, [], []]);
+  };
+  const { snapshot, specs } = rig.agent.state.inventory!;
+  const facts = await readDra(settings, inspect(snapshot, specs, NO_RECORD));
+  deepEqual([facts.reason, facts.tooOld, facts.missing, facts.gatesOff], [null, false, [], []]);
   deepEqual([facts.published, facts.expected], [2, 2]);
   deepEqual([facts.claims, facts.withoutCdi], [["default/training"], []]);
   deepEqual(facts.classes, [{ name: "a", extendedResourceName: "x/nic" }]);
   deepEqual(rig.api.writes().slice(writes).filter((one) => !one.path.includes("selfsubjectaccessreviews")), []);
+  rig.api.fault = { kind: "absent", group: "resource.k8s.io/v1" };
+  const old = await readDra(settings, inspect(snapshot, specs, NO_RECORD));
+  deepEqual([old.reason, old.tooOld, old.published], [null, true, null]);
+  rig.api.fault = null;
 
   const roots = [
     "--sysfs-root",

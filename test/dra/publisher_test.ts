@@ -2,6 +2,7 @@ import { deepEqual, equal } from "@std/assert";
 import { draDevices } from "../../src/dra/devices.ts";
 import { Publisher, type PublisherOptions } from "../../src/dra/publisher.ts";
 import type { Hca } from "../../src/hca/types.ts";
+import { pause as realPause } from "../../src/kubernetes/backoff.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { type FakeApiServer, NODES, SLICES } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
@@ -24,7 +25,7 @@ const SHARED = draSpec({ mode: { kind: "shared", shares: 2, of: "one" } });
 /** A publisher at a server of its own. */
 function withPublisher(
   run: (api: FakeApiServer, publisher: Publisher, status: (holds: () => boolean) => Promise<void>) => Promise<void>,
-  over: Pick<Partial<PublisherOptions>, "successor" | "timing"> = {},
+  over: Pick<Partial<PublisherOptions>, "successor" | "timing" | "pause"> = {},
 ): Promise<void> {
   return withApiServer(async (api, client) => {
     api.store.create(NODES, { metadata: { name: "n1" } });
@@ -149,6 +150,41 @@ Deno.test("Publisher owns its slices by the Node of now: a Node that was made ag
     equal(api.slices[0]!.metadata.ownerReferences?.[0]?.uid, metadata.uid);
   }));
 
+Deno.test("Publisher reads its Node again when slices are gone that it has not seen go", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0)]);
+    await api.waitFor(() => api.slices.length === 1 && api.watches > 0, "the slice and the watch");
+    await api.down();
+    api.store.delete(NODES, "n1");
+    const { metadata } = api.store.create(NODES, { metadata: { name: "n1" } });
+    api.store.delete(SLICES, api.slices[0]!.metadata.name!);
+    api.store.compact();
+    await api.up();
+    await api.waitFor(() => api.slices.length === 1, "the slice again");
+    equal(api.slices[0]!.metadata.ownerReferences?.[0]?.uid, metadata.uid);
+  }));
+
+Deno.test("Publisher keeps the age of a taint although a kubelet deleted the slice", () =>
+  withPublisher(async (api, publisher) => {
+    want(publisher, [hca(0, { ports: [port(1, { state: "DOWN" })] })]);
+    const taints = () => api.slices[0]?.spec.devices?.[0]?.taints ?? [];
+    await api.waitFor(() => taints().length > 0 && api.watches > 0, "the taint");
+    const slice = api.slices[0]!;
+    const timeAdded = "2026-01-01T00:00:00Z";
+    const devices = slice.spec.devices!.map((one) => ({
+      ...one,
+      taints: one.taints!.map((taint) => ({ ...taint, timeAdded })),
+    }));
+    const old = { ...slice, spec: { ...slice.spec, devices } };
+    api.store.update(SLICES, slice.metadata.name!, old as unknown as KubeObject);
+    // The publisher has seen it when it has written what comes after.
+    want(publisher, [hca(0, { ports: [port(1, { state: "DOWN" })] }), hca(1)]);
+    await api.waitFor(() => names(api).length === 2, "the second device");
+    api.store.delete(SLICES, slice.metadata.name!);
+    await api.waitFor(() => api.slices.length === 1, "the slice again");
+    equal(taints()[0]!.timeAdded, timeAdded);
+  }));
+
 Deno.test("Publisher lives through answers that are none of an API server's", () =>
   withPublisher(async (api, publisher, status) => {
     for (const body of [{}, [], "ok", 7, { metadata: {}, items: [{}] }, { metadata: { uid: "u" }, spec: 3 }]) {
@@ -171,6 +207,53 @@ Deno.test("Publisher notices by itself that a watch is half-open", () =>
     api.store.delete(SLICES, api.slices[0]!.metadata.name!);
     await api.waitFor(() => names(api).length === 1, "the slice again");
   }, { timing: { silentMs: 200 } }));
+
+Deno.test("Publisher asks more and more seldom where a watch is refused, when the server says so, and probes it once", async () => {
+  const pauses: number[] = [];
+  const enough = Promise.withResolvers<void>();
+  const pause: PublisherOptions["pause"] = (ms, signal) => {
+    if (ms !== TIMING.roundMs) pauses.push(Math.round(ms));
+    if (pauses.length === 8) enough.resolve();
+    // As long as anything lasts here, and not longer.
+    return pauses.length < 8 ? Promise.resolve() : realPause(60_000, signal);
+  };
+  await withPublisher(async (api, publisher) => {
+    api.fault = { kind: "no-watch", status: 429, retryAfterSeconds: 2 };
+    want(publisher, [hca(0)]);
+    await within(enough.promise, "eight pauses");
+    const doubled = Array.from({ length: 8 }, (_, i) => 1_000 * 2 ** i);
+    deepEqual(
+      pauses.map((one, i) => one >= Math.max(2_000, doubled[i]! * 0.75) && one <= Math.max(2_000, doubled[i]!)),
+      pauses.map(() => true),
+      pauses.join(),
+    );
+    equal(api.requests.filter((one) => one.dryRun).length, 1);
+    equal(publisher.status.published, true);
+  }, { pause, timing: { firstRetryMs: 1_000, longestRetryMs: 3_600_000 } });
+});
+
+Deno.test("Publisher says what an API server lacks that is too old", () =>
+  withPublisher(async (api, publisher, status) => {
+    api.fault = { kind: "absent", group: "resource.k8s.io/v1" };
+    want(publisher, [hca(0)]);
+    await status(() => publisher.status.reason?.includes("1.34") === true);
+    api.fault = null;
+    await api.waitFor(() => names(api).length === 1, "the slice");
+  }));
+
+Deno.test("Publisher reads its Node once: slices that it removes itself are no sign of a new one", () =>
+  withPublisher(async (api, publisher) => {
+    const many = (count: number) => Array.from({ length: count }, (_, i) => hca(i));
+    want(publisher, many(70));
+    await api.waitFor(() => api.slices.length === 2 && api.watches > 0, "two slices");
+    want(publisher, many(3));
+    await api.waitFor(() => api.slices.length === 1, "one slice");
+    for (const n of [4, 5]) {
+      want(publisher, many(n));
+      await api.waitFor(() => names(api).length === n, `${n} devices`);
+    }
+    equal(api.requests.filter((one) => one.path.includes("/nodes/")).length, 1);
+  }));
 
 Deno.test("Publisher takes up what one gate of several that were off allows, and says so in its status", () =>
   withPublisher(async (api, publisher, status) => {

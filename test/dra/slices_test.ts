@@ -199,6 +199,21 @@ Deno.test("planWrites() replaces one slice in place for a taint, and starts anot
   deepEqual(shrunk.map((one) => [one.spec.pool.generation, one.spec.pool.resourceSliceCount]), [[2, 1]]);
 });
 
+Deno.test("planWrites() keeps the age of a taint when its device moves to another slice", () => {
+  const taints = [{ key: "x.example/down", effect: "NoSchedule" as const }];
+  const devices = Array.from({ length: 70 }, (_, i) => ({ name: `d${i}`, ...i === 64 ? { taints } : {} }));
+  const toContents = (some: typeof devices) => contents({ devices: some, counters: [], notes: [] });
+  const before = applied([], planWrites([], toContents(devices), IDENTITY));
+  const times = (slices: readonly ResourceSlice[]) =>
+    slices.flatMap(({ metadata, spec }) =>
+      (spec.devices ?? []).flatMap((one) => (one.taints ?? []).map(({ timeAdded }) => [metadata.name, timeAdded]))
+    );
+  deepEqual(times(before), [["node-1-rdma.tencent.com-01", "2026-01-01T00:00:00Z"]]);
+  const writes = planWrites(before, toContents(devices.slice(1)), IDENTITY);
+  const written = writes.flatMap((one) => one.kind === "delete" ? [] : [one.slice]);
+  deepEqual(times(written), [["node-1-rdma.tencent.com-00", "2026-01-01T00:00:00Z"]]);
+});
+
 Deno.test("planWrites() leads from any slices to the wanted ones in one round, and then rests", () => {
   const device = fc.record({ n: fc.integer({ min: 0, max: 150 }), tainted: fc.boolean() });
   const pool = fc.uniqueArray(device, { selector: (one) => one.n, maxLength: 150 });

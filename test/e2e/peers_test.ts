@@ -2,7 +2,6 @@ import { deepEqual, equal, match } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { loadConfig } from "../../src/config/mod.ts";
 import { FakeKubelet, type HcaDescription, type HostDescription } from "../../sim/mod.ts";
-import { startPlugin } from "../../sim/mod.ts";
 import { world } from "../support/world.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/config/", import.meta.url));
@@ -89,11 +88,3 @@ Deno.test("The SR-IOV plugin's file gives its resource names, the VFs its select
   const numa = one.kubelet.state().resources["intel.com/ib-vfs"]!.devices.map((device) => device.numa);
   deepEqual(numa, [[]], "excludeTopology leaves the NUMA node out");
 });
-
-for (const file of ["shared-device-plugin.json", "sriov-network-device-plugin.json"]) {
-  Deno.test(`validate takes the peer's file ${file}, by its path and with its own flag`, async () => {
-    const valid = startPlugin(["validate", EXAMPLES + file]);
-    equal((await valid.ended).code, 0, valid.log.join("\n"));
-    match(valid.log.join("\n"), /is valid/);
-  });
-}

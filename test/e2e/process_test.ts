@@ -5,18 +5,17 @@ import { count, fakeKubelet, offered, RESOURCE } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
 import { within } from "../support/temp.ts";
 
-for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test(`${signal} removes the socket and ends the plugin with status 0`, async () => {
-    await using place = onHost("connectx-ib-dual");
-    await using kubelet = await fakeKubelet(place.kubeletDir);
-    const plugin = place.start();
-    await offered(kubelet, 1);
-    plugin.kill(signal);
-    const ended = await within(plugin.ended, "the plugin's end");
-    equal(ended.code, 0, plugin.log.join("\n"));
-    ok(!readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")));
-  });
-}
+// SIGTERM ends nearly every row of test/faults.
+Deno.test("SIGINT removes the socket and ends the plugin with status 0", async () => {
+  await using place = onHost("connectx-ib-dual");
+  await using kubelet = await fakeKubelet(place.kubeletDir);
+  const plugin = place.start();
+  await offered(kubelet, 1);
+  plugin.kill("SIGINT");
+  const ended = await within(plugin.ended, "the plugin's end");
+  equal(ended.code, 0, plugin.log.join("\n"));
+  ok(!readdirSync(place.kubeletDir).some((name) => name.startsWith("rdma-")));
+});
 
 Deno.test("SIGTERM finishes a call in flight, and one during start-up is obeyed too", async () => {
   await using place = onHost("connectx-ib-dual");
@@ -68,13 +67,12 @@ Deno.test("A plugin without HCAs stays up, offers none, and notices the first by
   await offered(kubelet, 1);
 });
 
+// What else may be wrong with them is in test/cli/mistake_codes_test.ts.
 Deno.test("Wrong flags end with status 2 and one sentence, and nothing is started", async (t) => {
   await using place = onHost("connectx-roce-vfs");
   const cases: [string, string[], string][] = [
     ["an unknown flag", ["--colour"], "unknown-flag"],
-    ["a master that does not exist", ["-master", "eth9"], "no-such-interface"],
     ["a master that is a VF", ["-master", "ens1f0v0"], "no-vfs"],
-    ["a reserved resource name", ["-resource-name=kubernetes.io/rdma"], "invalid-name"],
     ["a configuration that does not exist", ["--config", "/nowhere.yaml"], "unreadable-file"],
   ];
   for (const [what, flags, code] of cases) {
@@ -86,21 +84,6 @@ Deno.test("Wrong flags end with status 2 and one sentence, and nothing is starte
       equal(readdirSync(place.kubeletDir).length, 0);
     });
   }
-  await t.step("a master without VFs", async () => {
-    await place.host.removeVfs("mlx5_0");
-    const plugin = place.start("-master", "ens1f0np0");
-    equal((await plugin.ended).code, 2);
-    match(plugin.log[0]!, /sriov_numvfs\) \[no-vfs\]$/);
-  });
-});
-
-Deno.test("-master offers only the VFs of that PF, under -resource-name", async () => {
-  await using place = onHost("connectx-roce-vfs");
-  await using kubelet = await fakeKubelet(place.kubeletDir);
-  place.start("-master", "ens2f0np0", "-resource-name", "example.com/vf", "-log-level", "debug");
-  await offered(kubelet, 4, "example.com/vf");
-  const ids = kubelet.state().resources["example.com/vf"]!.devices.map((device) => device.id).sort();
-  equal(ids.join(), "mlx5_6,mlx5_7,mlx5_8,mlx5_9");
 });
 
 Deno.test("--log-format json writes one object a line, and --version and --help say what they should", async () => {

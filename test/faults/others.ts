@@ -100,6 +100,43 @@ export const OTHERS: readonly Part[] = [
     ],
   },
   {
+    title: "sysfs that does not answer",
+    proofs: [
+      {
+        injected: "The state of a port is not answered",
+        promise:
+          "The HCA is Unhealthy after two seconds, is not asked again until it answers, and the others are read.",
+        test: "Discovery waits no longer than its deadline for an HCA whose firmware hangs, and hears when it answers",
+        file: "test/hca/discover_test.ts",
+      },
+      {
+        injected: "The state is answered, and its rate, LIDs or partition key are not",
+        promise: "The same.",
+        test: "a scan ends although ${file} of a port hangs, and the HCA is as one whose state does",
+        file: "test/hca/hang_test.ts",
+      },
+      {
+        injected: "The kernel's RTNL lock is held for as long as a driver hangs; ports go down meanwhile",
+        promise: "They are reported; of the net devices what was known stays.",
+        test:
+          "a port that goes down is seen while the kernel does not tell of net devices: their facts stay as they were",
+        file: "test/hca/hang_test.ts",
+      },
+      {
+        injected: "Firmware hangs below an HCA with forty ports, as switchdev mode makes them",
+        promise: "Threads are left for the other HCAs.",
+        test: "an HCA with a port for each representor does not take the others along when its firmware hangs",
+        file: "test/hca/hang_test.ts",
+      },
+      {
+        injected: "VFs are being made, which locks their PF for minutes",
+        promise: "Nothing is read that waits for the lock.",
+        test: "Discovery counts the links to VFs: reading sriov_numvfs waits until the last of new VFs has its driver",
+        file: "test/hca/discover_test.ts",
+      },
+    ],
+  },
+  {
     title: "libibverbs and the kernel's structures",
     proofs: [
       library(

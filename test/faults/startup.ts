@@ -109,7 +109,7 @@ export const STARTUP: readonly Fault[] = [
     async run() {
       await using place = onHost(HOST);
       await using kubelet = await fakeKubelet(place.kubeletDir, { dialTimeoutMs: 300 });
-      kubelet.slow(300, { where: "register", times: 1 });
+      kubelet.slow(300, { times: 1 });
       const first = place.start();
       await kubelet.waitFor((_, history) => history.some((event) => event.kind === "register"), {
         what: "the Register call",

@@ -27,17 +27,23 @@ export type Spoilt =
   | { readonly kind: "huge"; readonly piece: string; readonly kib: number }
   | { readonly kind: "gone" }
   | { readonly kind: "directory"; readonly entries: readonly string[] }
-  /** "self" is a link to itself, "up" to the directory that it lies in. */
+  /** "self" is a link to itself, "up" to the directory that it lies in, "top" to what stands for the file system's root. */
   | { readonly kind: "link"; readonly to: string };
 
 /** Spoils files and directories, newest undone first. */
 export class TornTree {
   readonly #aside: string;
   readonly #undo: (() => void)[] = [];
+  /** Where links lead that have a name of their own. */
+  readonly #links: Readonly<Record<string, string>>;
 
-  /** @param root on the same file system as everything that is to be spoilt */
-  constructor(root: string) {
+  /**
+   * @param root on the same file system as everything that is to be spoilt
+   * @param top what stands for the file system's root
+   */
+  constructor(root: string, top: string) {
     this.#aside = mkdtempSync(join(root, ".aside-"));
+    this.#links = { up: ".", top };
   }
 
   /**
@@ -62,7 +68,7 @@ export class TornTree {
     if (by.kind === "bytes") writeFileSync(path, by.bytes);
     if (by.kind === "text") writeFileSync(path, by.text);
     if (by.kind === "huge") writeFileSync(path, by.piece.repeat(Math.ceil(by.kib * 1024 / by.piece.length)));
-    if (by.kind === "link") symlinkSync(by.to === "self" ? basename(path) : by.to === "up" ? "." : by.to, path);
+    if (by.kind === "link") symlinkSync(by.to === "self" ? basename(path) : this.#links[by.to] ?? by.to, path);
     if (by.kind === "directory") {
       mkdirSync(path);
       for (const name of by.entries) writeFileSync(join(path, name), name);

@@ -199,6 +199,15 @@ Deno.test("Discovery sees VFs come and go", async () => {
   equal((await looked.hca(pf)).pci!.sriovNumVfs, 2);
 });
 
+Deno.test("Discovery counts the links to VFs: reading sriov_numvfs waits until the last of new VFs has its driver", async () => {
+  using looked = on("connectx-roce-vfs");
+  const file = join(looked.host.hcaPath("mlx5_0"), "device/sriov_numvfs");
+  rmSync(file);
+  writeFileSync(file, "7\n");
+  equal((await looked.discovery.scan("full")).hcas[0]!.pci!.sriovNumVfs, 4);
+  equal((await looked.hca("mlx5_0")).pci!.sriovNumVfs, 4);
+});
+
 Deno.test("Discovery reads GID tables again in full scans, and net devices with them", async () => {
   using looked = on("connectx-roce-vfs");
   const before = await looked.hca("mlx5_0");

@@ -7,6 +7,7 @@
 import { deepEqual, equal, match, notEqual } from "@std/assert";
 import {
   closeSync,
+  cpSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -138,4 +139,16 @@ Deno.test("an HCA stays the same one when the kernel has freed sysfs' inodes, an
   rmSync(entry);
   symlinkSync(target, entry);
   notEqual((await discovery.scan("quick")).hcas[0], before.hcas[0]);
+});
+
+Deno.test("an HCA with a port for each representor does not take the others along when its firmware hangs", async () => {
+  using machine = new Machine();
+  const ports = join(machine.host.hcaPath("mlx5_0"), "ports");
+  for (let n = 2; n <= 40; n++) cpSync(join(ports, "1"), join(ports, `${n}`), { recursive: true });
+  await machine.discovery.scan("full");
+  for (let n = 1; n <= 40; n++) machine.hang(join(ports, `${n}`, "state"));
+  for (const depth of ["quick", "full"] as const) {
+    const [hung, other] = (await within(machine.start().scan(depth), "the scan")).hcas;
+    deepEqual([hung!.ports.length, hung!.ports[39]!.state, other!.ports[0]!.state], [40, "unknown", "ACTIVE"], depth);
+  }
 });

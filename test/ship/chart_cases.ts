@@ -44,10 +44,14 @@ export const CASES: Readonly<Record<string, Readonly<Record<string, unknown>>>> 
 };
 
 /** What helm makes of the chart with these values on a cluster of that version. @throws with helm's own words */
-export function render(values: Readonly<Record<string, unknown>>, kubernetes = "1.34.0"): string {
+export function render(
+  values: Readonly<Record<string, unknown>>,
+  kubernetes = "1.34.0",
+  release = "rdma-device-plugin",
+): string {
   const run = spawnSync(
     "helm",
-    ["template", "rdma-device-plugin", CHART, "--namespace=kube-system", `--kube-version=${kubernetes}`, "--values=-"],
+    ["template", release, CHART, "--namespace=kube-system", `--kube-version=${kubernetes}`, "--values=-"],
     { cwd: ROOT, encoding: "utf8", input: JSON.stringify(values) },
   );
   if (run.error !== undefined) throw run.error;

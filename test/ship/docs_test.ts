@@ -7,6 +7,7 @@ import { deepEqual, equal, ok } from "@std/assert";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
+import config from "../../deno.json" with { type: "json" };
 import { codesOf } from "../support/codes.ts";
 import { kustomize, manifestMistakes, podOf } from "../support/manifests/files.ts";
 import { ROOT } from "../support/root.ts";
@@ -76,4 +77,35 @@ Deno.test("every file of this repository that a document links to or names is th
       .map((path) => `${file}: ${path}`);
   });
   deepEqual(missing, []);
+});
+
+/** The anchors that GitHub gives a document's headings. */
+function anchors(file: string): ReadonlySet<string> {
+  const text = readFileSync(join(ROOT, file), "utf8").replace(/```[^]*?```/g, "");
+  return new Set(
+    [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      heading.trim().toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-")
+    ),
+  );
+}
+
+Deno.test("every anchor that a document links to is a heading there, and every task that it names exists", () => {
+  const tasks = Object.keys(config.tasks);
+  const wrong = FILES.flatMap((file) => {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*\.md)?#([^)\s]+)\)/g)].filter(([, target, anchor = ""]) =>
+      !anchors(target === undefined ? file : join(file, "..", target)).has(anchor)
+    );
+    const named = [...text.matchAll(/deno(?:@[\d.]+)? task ([a-z][\w:]*)/g)].filter(([, task = ""]) =>
+      !tasks.includes(task)
+    );
+    return [...links, ...named].map(([words]) => `${file}: ${words}`);
+  });
+  deepEqual(wrong, []);
+});
+
+Deno.test("docs/install.md names every overlay", () => {
+  const text = readFileSync(join(ROOT, "docs/install.md"), "utf8");
+  const overlays = readdirSync(join(ROOT, "deploy/kustomize/overlays"));
+  deepEqual(overlays.filter((name) => !text.includes(`\`${name}\``)), []);
 });

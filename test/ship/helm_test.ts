@@ -73,6 +73,23 @@ Deno.test({
 });
 
 Deno.test({
+  name: "two releases, for two pools of nodes, have no object in common where the second leaves the DeviceClass out",
+  ...needs("helm"),
+  fn() {
+    const namesIn = (release: string, deviceClass: boolean) => {
+      const values = { dra: { enabled: true, deviceClass }, kubernetesEvents: true, nodeLabels: true };
+      return documents(render(values, "1.34.0", release), release).map(({ kind, metadata }) =>
+        `${kind} ${(metadata as { name?: string } | undefined)?.name}`
+      );
+    };
+    const [first, second] = [namesIn("gpu", true), namesIn("storage", false)];
+    ok(first.includes("DeviceClass rdma.tencent.com"), first.join());
+    deepEqual(second.filter((one) => first.includes(one)), []);
+    deepEqual(namesIn("storage", true).filter((one) => first.includes(one)), ["DeviceClass rdma.tencent.com"]);
+  },
+});
+
+Deno.test({
   name: "helm refuses CDI where the kubelet would not pass it on, and leaving it out elsewhere is enough",
   ...needs("helm"),
   fn() {

@@ -66,13 +66,6 @@ Deno.test("admit() follows GetPreferredAllocation, ignores strays and fills up w
   ]);
 });
 
-Deno.test("admit() asks for a preference even when every available device is needed, as the kubelet does", async () => {
-  await using at = await bench();
-  const stub = await at.plugin({ prefer: () => [] });
-  await at.kubelet.admit({ name: "p", resource: RESOURCE, count: 2 });
-  match(stub.calls.join(), /GetPreferredAllocation,Allocate/);
-});
-
 Deno.test("admit() takes mustInclude first and tells the plugin about it", async () => {
   await using at = await bench();
   await at.plugin({ devices: healthy("a", "b", "c", "d"), prefer: (_available, must) => [...must, "b"] });

@@ -18,18 +18,6 @@ Deno.test("start() removes every file but the checkpoint, sockets too, and leave
   deepEqual(readdirSync(at.dir).sort(), ["kept", "kubelet.sock", CHECKPOINT]);
 });
 
-Deno.test("Register dials back with authority localhost inside the call, asks the options, then watches", async () => {
-  await using at = await bench();
-  const stub = await at.stub();
-  await stub.register();
-  equal(stub.authority, "localhost");
-  equal(stub.calls[0], "GetDevicePluginOptions");
-  await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 2);
-  deepEqual(stub.calls, ["GetDevicePluginOptions", "ListAndWatch"]);
-  const kinds = at.kubelet.history.map((event) => event.kind);
-  deepEqual(kinds, ["listening", "register", "registered", "list"]);
-});
-
 Deno.test("Register asks no options when askOptions is false", async () => {
   await using at = await bench({ askOptions: false });
   const stub = await at.plugin();
@@ -69,19 +57,6 @@ Deno.test("Register fails when nobody listens on the endpoint within the dial ti
   await using at = await bench({ dialTimeoutMs: 50 });
   const stub = await at.stub();
   await rejects(stub.register({ endpoint: "nobody.sock" }), /nobody\.sock did not answer within 50 ms/);
-});
-
-Deno.test("a second Register takes the resource over; the end of the first one's stream then disconnects the second", async () => {
-  await using at = await bench();
-  const first = await at.plugin();
-  const second = await at.plugin({ endpoint: "second.sock", devices: healthy("c") });
-  const resource = at.kubelet.state().resources[RESOURCE];
-  equal(resource?.endpoint, join(at.dir, "second.sock"));
-  deepEqual(resource?.devices.map((device) => device.id), ["c"]);
-  equal(first.streams.size, 1, "the first one's stream goes on");
-  first.endStreams();
-  await second.streamsGone();
-  await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 0);
 });
 
 Deno.test("by path: the end of an earlier plugin's stream leaves the second one, and the end of the second the first", async () => {

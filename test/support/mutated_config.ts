@@ -21,113 +21,23 @@ export interface Candidate {
 
 /** Bytes that mean something to YAML, JSON or us. */
 const PIECES = [
-  "\t",
-  "\n",
-  "\r\n",
-  " ",
-  "  ",
-  "- ",
-  "? ",
-  ": ",
-  "#",
-  "&a ",
-  "*a",
-  "!x ",
-  "|\n",
-  ">\n",
-  "---\n",
-  "...\n",
-]
-  .concat([
-    "%YAML 1.1\n",
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    '"',
-    "'",
-    "\\",
-    "\u0000",
-    "\uFEFF",
-    "\u2028",
-    "\u202e",
-    "\u009b2J",
-    "é",
-    "💥",
-    "\uD800",
-    "<<: ",
-    "~",
-  ])
-  .concat([
-    "null",
-    "yes",
-    "-1",
-    "1e999",
-    ".inf",
-    ".nan",
-    "0x15b3",
-    "15e3",
-    "99999999999999999999",
-    "__proto__: ",
-    "constructor: ",
-  ])
-  .concat([
-    "isRdma",
-    "configList: ",
-    "resourceList: ",
-    "shares: 5",
-    "eth1#0-7",
-    "eth1#65535-0",
-    "0000:3b:00.0",
-    "rdma/a",
-  ]);
+  ..."\t_\n_\r\n_ _  _- _? _: _#_&a _*a_!x _|\n_>\n_---\n_...\n_%YAML 1.1\n_{_}_[_]_,_\"_'_\\".split("_"),
+  ..."\u0000_\uFEFF_\u2028_\u202e_\u009b2J_é_💥_\uD800_<<: _~_null_yes_-1_1e999_.inf_.nan_0x15b3_15e3".split("_"),
+  ...["99999999999999999999", "__proto__: ", "constructor: ", "isRdma", "configList: ", "resourceList: ", "shares: 5"],
+  ...["eth1#0-7", "eth1#65535-0", "0000:3b:00.0", "rdma/a"],
+];
 
-const KEYS = ["name", "mode", "shares", "share", "ids", "select", "exclude", "health", "expose", "env", "cdi", "prefer"]
-  .concat([
-    "hcas",
-    "vendors",
-    "pfs",
-    "ports",
-    "require",
-    "extra",
-    "devices",
-    "mounts",
-    "resourceName",
-    "RDMAHCAMAX",
-    "isRdma",
-  ])
-  .concat([
-    "selectors",
-    "configList",
-    "resourceList",
-    "resources",
-    "__proto__",
-    "constructor",
-    "toString",
-    "",
-    "hasOwnProperty",
-    "\u202edom",
-  ]);
+const KEYS = [
+  ..."name mode shares share ids select exclude health expose env cdi prefer hcas vendors pfs ports require".split(" "),
+  ..."extra devices mounts resourceName RDMAHCAMAX isRdma selectors configList resourceList resources".split(" "),
+  ...["__proto__", "constructor", "toString", "", "hasOwnProperty", "\u202edom"],
+];
 
 const VALUES: readonly unknown[] = [
-  null,
-  true,
-  0,
-  -1,
-  1.5,
-  1e308,
-  2 ** 53,
-  "",
-  "x",
-  "*",
-  "15b3",
-  "0x8001",
-  "rdma/a",
-  "eth1#0-3",
-]
-  .concat(["shared", "one", "30s", "any", "/dev/x", "\u0000", "a".repeat(300)] as never[])
-  .concat([[], {}, [[]], [{}], { a: 1 }, [null], { "*": { a: "b" } }, ["eth1#0-65535"], [1, 2]] as never[]);
+  ...[null, true, 0, -1, 1.5, 1e308, 2 ** 53, "", "x", "*", "15b3", "0x8001", "rdma/a", "eth1#0-3", "shared", "one"],
+  ...["30s", "any", "/dev/x", "\u0000", "a".repeat(300)],
+  ...[[], {}, [[]], [{}], { a: 1 }, [null], { "*": { a: "b" } }, ["eth1#0-65535"], [1, 2]],
+];
 
 type Edit = (text: string) => string;
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { deepEqual, equal } from "@std/assert";
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as fc from "fast-check";
 import { Discovery } from "../../../src/hca/discover.ts";
@@ -17,7 +17,7 @@ import { type PoolStates, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
 import { DEFAULT_SPEC } from "../../../src/pool/spec.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
-import { within } from "../../support/temp.ts";
+import { memoryDir, within } from "../../support/temp.ts";
 import { LONGEST_CASE, type Prepared, type Target } from "../target.ts";
 import { type Spoilt, TornTree } from "../torn_tree.ts";
 import { clean, must, sentence } from "../words.ts";
@@ -86,7 +86,7 @@ const spoilt: fc.Arbitrary<Spoilt> = fc.oneof(
   fc.record({ kind: fc.constant("directory" as const), entries: fc.uniqueArray(fileName, { maxLength: 4 }) }),
   fc.record({
     kind: fc.constant("link" as const),
-    to: fc.constantFrom("self", "up", "nowhere", "..", "../..", "/", "../\u001b[2J/x\n", "../../../../.."),
+    to: fc.constantFrom("self", "up", "nowhere", "..", "../..", "top", "../\u001b[2J/x\n", "../../../../.."),
   }),
 );
 
@@ -133,16 +133,28 @@ function names(dir: string): string[] {
 
 /** The machine, and what its parts are called on disk. */
 class Rig {
+  /** What stands for the root of the file system: links may lead there, and the machine's own changes all the time. */
+  readonly #top = memoryDir();
   readonly host: FakeHost;
   readonly tree: TornTree;
   readonly hcas: ReturnType<FakeHost["describe"]>;
   readonly tally: Record<"healthy" | "unhealthy" | "unreadable" | "vanished", number>;
 
   constructor(machine: string, tally: Rig["tally"] = { healthy: 0, unhealthy: 0, unreadable: 0, vanished: 0 }) {
-    this.host = FakeHost.create(FakeHost.temporaryRoot(), preset(machine));
-    this.tree = new TornTree(this.host.root);
+    const top = this.#top.path;
+    for (const name of ["bin", "etc/infiniband", "proc/1/fd"]) mkdirSync(join(top, name), { recursive: true });
+    // So deep that no link of a fault leads out of it.
+    const root = join(top, "run/kubelet/a/machine");
+    mkdirSync(root, { recursive: true });
+    this.host = FakeHost.create(root, preset(machine));
+    this.tree = new TornTree(root, top);
     this.hcas = this.host.describe();
     this.tally = tally;
+  }
+
+  close(): void {
+    this.host.close();
+    this.#top[Symbol.dispose]();
   }
 
   /** Spoils the machine; gives the names of HCAs that are not promised to be as before, null for all of them. */
@@ -348,7 +360,7 @@ export const sysfs: Target = {
         (faults) => check(rig, baseline, faults),
       ),
       tally: rig.tally,
-      [Symbol.asyncDispose]: () => Promise.resolve(rig.host.close()),
+      [Symbol.asyncDispose]: () => Promise.resolve(rig.close()),
     };
   },
 };
@@ -373,7 +385,7 @@ export const machines: Target = {
         (which, faults) => check(ready[which]!.rig, ready[which]!.baseline, faults),
       ),
       tally,
-      [Symbol.asyncDispose]: () => Promise.resolve(ready.forEach(({ rig }) => rig.host.close())),
+      [Symbol.asyncDispose]: () => Promise.resolve(ready.forEach(({ rig }) => rig.close())),
     };
   },
 };
