@@ -1,6 +1,6 @@
 /**
- * `deno task test:cluster [--all] [--only PATTERN] [--record] [flags of deno test]`: the tests in test/cluster, which a
- * plain `deno task test` leaves out.
+ * `deno task test:cluster [--all] [--only PATTERN] [--record] [--runs N] [flags of deno test]`: the tests in test/cluster,
+ * which a plain `deno task test` leaves out. `--runs` is how many pods of each kind are timed where that is printed.
  *
  * @module
  */
@@ -15,6 +15,7 @@ const words = process.argv.slice(2);
 for (let word = words.shift(); word !== undefined; word = words.shift()) {
   if (word === "--all") env.CLUSTER = "all";
   else if (word === "--record") env.CLUSTER_RECORD = "1";
+  else if (word === "--runs") env.CLUSTER_RUNS = words.shift() ?? "";
   else if (word === "--only") env.CLUSTER_ONLY = words.shift() ?? "";
   else if (word === "--kubernetes") env.CLUSTER = words.shift() ?? DEFAULT_KUBERNETES;
   else rest.push(word);

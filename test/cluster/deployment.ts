@@ -7,6 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { stringify } from "yaml";
 import { ROOT } from "../support/root.ts";
+import { RESOURCE } from "./host.ts";
 
 export interface Deployment {
   /** Names below deploy/kustomize/components. */
@@ -48,6 +49,17 @@ export const POOLS: Deployment = {
         overlap: true,
       },
       { name: "rdma/cdi", select: { hcas: ["mlx5_3"] }, cdi: true },
+    ],
+  },
+};
+
+/** Through both APIs at once: three HCAs as devices, one as a claim's. */
+export const BOTH_APIS: Deployment = {
+  components: ["dra"],
+  config: {
+    resources: [
+      { name: RESOURCE, select: { hcas: ["mlx5_0", "mlx5_1", "mlx5_2"] } },
+      { name: "rdma/claims", api: "dra", select: { hcas: ["mlx5_3"] } },
     ],
   },
 };

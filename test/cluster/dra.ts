@@ -33,7 +33,10 @@ import type { Situation } from "./situation.ts";
 import type { Stage } from "./stage.ts";
 import { median } from "../support/statistics.ts";
 
-const TIMED = 20;
+/** Pods of each kind whose start is timed: `--runs` of the task. */
+const TIMED = Number(process.env.CLUSTER_RUNS ?? 5);
+/** The node is switched between the two kinds after so many. */
+const TIMED_AT_ONCE = 10;
 
 const SITUATIONS: readonly Situation[] = [
   {
@@ -266,13 +269,14 @@ const SITUATIONS: readonly Situation[] = [
       const name = await template(stage, claimSpec([{}]));
       const claims: number[] = [], plugin: number[] = [];
       // Both at once on one node are two resources; in turns, so that a slow machine is slow for both.
-      for (let round = 0; round < 2; round++) {
+      for (let left = TIMED; left > 0; left -= TIMED_AT_ONCE) {
+        const runs = Math.min(left, TIMED_AT_ONCE);
         await useDra(stage);
-        for (let i = 0; i < TIMED / 2; i++) claims.push(await timed(stage, () => createPod(stage, name)));
+        for (let i = 0; i < runs; i++) claims.push(await timed(stage, () => createPod(stage, name)));
         await nothingLeft(stage);
         await useDra(stage, "plugin");
         await stage.allocatable(RESOURCE, 4);
-        for (let i = 0; i < TIMED / 2; i++) {
+        for (let i = 0; i < runs; i++) {
           plugin.push(await timed(stage, () => stage.create({ limits: { [RESOURCE]: 1 } })));
         }
       }

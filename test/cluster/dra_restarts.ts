@@ -1,5 +1,5 @@
 /**
- * The DRA driver through restarts, crashes, updates and its end.
+ * The DRA driver through restarts, crashes and its end. Its updates are among those of the device plugin.
  *
  * @module
  */
@@ -9,9 +9,6 @@ import { eventually } from "../support/eventually.ts";
 import type { PodObject } from "../support/cluster/objects.ts";
 import { claimFiles, nothingLeft, runClaim, slices, useDra } from "./dra_stage.ts";
 import type { Situation } from "./situation.ts";
-import { DAEMONSET } from "./stage.ts";
-
-const ROLLOUTS = 10;
 
 export const DRA_RESTARTS: readonly Situation[] = [
   {
@@ -63,25 +60,6 @@ export const DRA_RESTARTS: readonly Situation[] = [
       await eventually(() => claimFiles(stage).length > 0, "the claim's file again", { timeoutMs: 30_000 });
       deepEqual(claimFiles(stage), before);
       await stage.delete(pod);
-    },
-  },
-  {
-    name: `DRA: ${ROLLOUTS} rollouts one after the other: no slice is written, deleted or made`,
-    since: 34,
-    async play(stage) {
-      await useDra(stage);
-      const pod = await runClaim(stage);
-      const before = (await slices(stage)).map(({ metadata }) => [metadata.uid, metadata.resourceVersion]);
-      for (let i = 1; i <= ROLLOUTS; i++) {
-        await stage.cluster.api.patch(DAEMONSET, {
-          spec: { template: { metadata: { annotations: { rollout: `dra-${i}` } } } },
-        });
-        await stage.deployed();
-        await stage.onePluginPod();
-      }
-      deepEqual((await slices(stage)).map(({ metadata }) => [metadata.uid, metadata.resourceVersion]), before);
-      await stage.delete(pod);
-      await nothingLeft(stage);
     },
   },
   {

@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { parse, stringify } from "yaml";
+import { EVENTS_API } from "../../src/kubernetes/core_api.ts";
 import { NODE_NAME } from "../support/cluster/config_files.ts";
 import { ROOT } from "../support/root.ts";
 import { EXCLUSIVE } from "./deployment.ts";
@@ -91,6 +92,8 @@ async function forgetResources(stage: Stage): Promise<void> {
   await api.patch(`/api/v1/nodes/${NODE_NAME}/status`, { status: { capacity: gone, allocatable: gone } });
   await node.startKubelet();
   await stage.cluster.nodeReady();
+  // Plugins of earlier situations have reported, too, and some ended before they could say that all is well again.
+  await api.delete(`/apis/${EVENTS_API}/namespaces/default/events`);
 }
 
 export const FLEET: readonly Situation[] = [

@@ -5,10 +5,11 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
 import type { Cluster } from "../support/cluster/cluster.ts";
 import { NODE_NAME, SANDBOX_IMAGE } from "../support/cluster/config_files.ts";
 import { eventually } from "../support/eventually.ts";
-import type { DaemonSetObject, NodeObject, PodObject } from "../support/cluster/objects.ts";
+import type { DaemonSetObject, Manifest, NodeObject, PodObject } from "../support/cluster/objects.ts";
 import { type Deployment, writeKustomization } from "./deployment.ts";
 import { HCAS, RESOURCE } from "./host.ts";
 
@@ -38,7 +39,10 @@ export class Stage {
   async use(deployment: Deployment): Promise<void> {
     if (this.#deployed !== deployment) {
       await this.undeploy();
-      this.cluster.kubectl(["apply", "-k", writeKustomization(join(this.cluster.dir, "deployment"), deployment)]);
+      const dir = writeKustomization(join(this.cluster.dir, "deployment"), deployment);
+      for (const object of parseAllDocuments(this.cluster.kubectl(["kustomize", dir]))) {
+        await this.cluster.api.apply(object.toJS() as Manifest);
+      }
       this.#deployed = deployment;
     }
     await this.deployed();
@@ -161,12 +165,16 @@ export class Stage {
   }
 
   /** Starts the kubelet again with these settings over the usual ones, and waits until it has the plugin's list. */
-  async withKubelet(settings: Readonly<Record<string, unknown>>, play: () => Promise<void>): Promise<void> {
+  async withKubelet(
+    settings: Readonly<Record<string, unknown>>,
+    play: () => Promise<void>,
+    devices?: number,
+  ): Promise<void> {
     const restart = async (now: Readonly<Record<string, unknown>>) => {
       await this.cluster.node.stopKubelet();
       await this.cluster.node.startKubelet(now);
       await this.cluster.nodeReady();
-      await this.servedAgain();
+      await this.servedAgain(devices);
     };
     await restart(settings);
     try {
@@ -215,7 +223,7 @@ export class Stage {
    * Waits until a kubelet that was started again has the plugin's list. The node object may still say what it was before,
    * and the kubelet counts a registration before it has a list, so its log is what tells.
    */
-  async servedAgain(): Promise<void> {
+  async servedAgain(devices = 4): Promise<void> {
     let absent: readonly string[] = [];
     await eventually(() => {
       const log = readFileSync(join(this.cluster.dir, "logs/kubelet.log"), "utf8");
@@ -225,7 +233,7 @@ export class Stage {
       absent = needed.filter((one) => !now.includes(one));
       return absent.length === 0;
     }, () => `a kubelet's log with ${absent.join(" and ")}`);
-    await this.allocatable(RESOURCE, 4, 30_000);
+    await this.allocatable(RESOURCE, devices, 30_000);
   }
 
   /** The container's shell runs this; gives what it printed, errors too. */

@@ -4,23 +4,29 @@
  * @module
  */
 import { deepEqual, equal, ok } from "@std/assert";
-import { EXCLUSIVE, POOLS } from "./deployment.ts";
+import { BOTH_APIS, EXCLUSIVE, POOLS } from "./deployment.ts";
+import { devices, nothingLeft, runClaim, slices } from "./dra_stage.ts";
 import { RESOURCE } from "./host.ts";
 import type { Situation } from "./situation.ts";
 import { DAEMONSET, type Stage } from "./stage.ts";
 
 const ROLLOUTS = 10;
+/** What the node offers meanwhile, and at last. */
+const DEVICES = 3;
+const LAST = `${DEVICES - 1} of ${DEVICES}`;
 
 export const UPDATES: readonly Situation[] = [
   {
-    name: `${ROLLOUTS} rollouts one after the other: the node goes on to offer its devices`,
+    name: `${ROLLOUTS} rollouts one after the other: the node goes on to offer its devices, and no slice is written`,
     core: true,
+    since: 34,
     async play(stage) {
-      await stage.use(EXCLUSIVE);
-      await stage.allocatable(RESOURCE, 4);
+      await stage.use(BOTH_APIS);
+      await stage.allocatable(RESOURCE, DEVICES);
+      await devices(stage, (all) => all.length === 1, "a device in a ResourceSlice");
       // The kubelet reports to the API server as often as it does by default. Within, it has a gap of some 15 ms, more on a
       // busy machine, for it disconnects the new plugin when the old one's stream ends, and the new one registers again.
-      await stage.withKubelet({ nodeStatusUpdateFrequency: "10s" }, () => tenRollouts(stage));
+      await stage.withKubelet({ nodeStatusUpdateFrequency: "10s" }, () => tenRollouts(stage), DEVICES);
     },
   },
   {
@@ -58,23 +64,33 @@ export const UPDATES: readonly Situation[] = [
 
 async function tenRollouts(stage: Stage): Promise<void> {
   const stop = new AbortController();
-  const watched = followNumbers(stage, stop.signal, "3 of 4");
+  const watched = followNumbers(stage, stop.signal, LAST);
+  const claimant = await runClaim(stage);
+  const published = await versionsOfSlices(stage);
   const before = await namesOf(stage);
   for (let i = 1; i <= ROLLOUTS; i++) await rollOut(stage, String(i));
+  deepEqual(await versionsOfSlices(stage), published, "a slice was written, deleted or made");
+  equal((await stage.pod(claimant)).status.phase, "Running");
   ok(!before.includes((await namesOf(stage))[0]!), "the plugin's pod is still the one of before");
   // A change that must be seen: it shows that the watch sees such, and comes after all that the rollouts did.
   await stage.cluster.host.portDown("mlx5_0", 1);
   try {
-    await stage.allocatable(RESOURCE, 3, 40_000);
+    await stage.allocatable(RESOURCE, DEVICES - 1, 40_000);
   } catch (error) {
     stop.abort();
     throw error;
   }
   const { changes, numbers } = await watched;
-  equal(numbers.pop(), "3 of 4");
-  const blinks = numbers.filter((one) => one !== "4 of 4");
+  equal(numbers.pop(), LAST);
+  const blinks = numbers.filter((one) => one !== `${DEVICES} of ${DEVICES}`);
+  await stage.delete(claimant);
+  await nothingLeft(stage);
   // One report in ten rollouts may fall into the kubelet's gap.
   ok(blinks.length <= 1, `of ${changes} changes of the node, these had other numbers: ${blinks.join()}`);
+}
+
+async function versionsOfSlices(stage: Stage): Promise<readonly (readonly string[])[]> {
+  return (await slices(stage)).map(({ metadata }) => [metadata.uid, metadata.resourceVersion]);
 }
 
 /** A change of the pod template that changes nothing. */

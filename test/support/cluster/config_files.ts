@@ -81,7 +81,10 @@ export function writeKubeletConfig(
     // A pod whose claim could not be prepared is tried again at the next sync, a minute by default: so it is when the API
     // server's node authorizer hears of the pod later than the kubelet, which happens on a busy machine.
     syncFrequency: "5s",
-    featureGates,
+    // What has ended twice is started again in ten seconds by default, the third time in twenty.
+    crashLoopBackOff: { maxContainerRestartPeriod: "1s" },
+    // For the line above; on by default since 1.35.
+    featureGates: { KubeletCrashLoopBackOffMax: true, ...featureGates },
     ...settings,
   };
   writeFileSync(configPaths(dir).kubelet, stringify(configuration));

@@ -8,6 +8,13 @@ export interface KubeObject {
   readonly status?: unknown;
 }
 
+/** An object as a manifest has it. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
 export interface KubeList<T> {
   readonly metadata: { readonly resourceVersion: string };
   readonly items: readonly T[];
