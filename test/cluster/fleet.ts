@@ -137,6 +137,8 @@ export const FLEET: readonly Situation[] = [
       await forgetResources(stage);
       grant(stage);
       const pod = await runClaim(stage, { cel: "rdma.rdmaDevice == 'mlx5_2'" });
+      // A kubelet that was started again counts the plugin's pod as not Ready until it has probed it.
+      await stage.deployed();
       const before = fleet(stage);
       equal(before.status, 0, JSON.stringify(before.found));
       const used = before.found.nodes[0]!.resources.find((one) => one.api === "dra")!;
