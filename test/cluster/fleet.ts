@@ -92,6 +92,7 @@ async function forgetResources(stage: Stage): Promise<void> {
   await api.patch(`/api/v1/nodes/${NODE_NAME}/status`, { status: { capacity: gone, allocatable: gone } });
   await node.startKubelet();
   await stage.cluster.nodeReady();
+  await stage.probedAgain();
   // Plugins of earlier situations have reported, too, and some ended before they could say that all is well again.
   await api.delete(`/apis/${EVENTS_API}/namespaces/default/events`);
 }
@@ -137,8 +138,6 @@ export const FLEET: readonly Situation[] = [
       await forgetResources(stage);
       grant(stage);
       const pod = await runClaim(stage, { cel: "rdma.rdmaDevice == 'mlx5_2'" });
-      // A kubelet that was started again counts the plugin's pod as not Ready until it has probed it.
-      await stage.deployed();
       const before = fleet(stage);
       equal(before.status, 0, JSON.stringify(before.found));
       const used = before.found.nodes[0]!.resources.find((one) => one.api === "dra")!;
