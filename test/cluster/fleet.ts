@@ -82,8 +82,10 @@ function grant(stage: Stage): void {
 /**
  * The kubelet counts the devices of a plugin that is gone as unhealthy for five minutes, and `fleet` says so. One that was
  * started without the file in which it keeps them knows of none, and what the node object had of them is removed by hand.
+ * The plugin is away meanwhile: one that had just started would count as not Ready for a second after the kubelet did.
  */
 async function forgetResources(stage: Stage): Promise<void> {
+  await stage.undeploy();
   const { node, space, api } = stage.cluster;
   await node.stopKubelet();
   space.run(["rm", "-f", "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"]);
@@ -92,7 +94,6 @@ async function forgetResources(stage: Stage): Promise<void> {
   await api.patch(`/api/v1/nodes/${NODE_NAME}/status`, { status: { capacity: gone, allocatable: gone } });
   await node.startKubelet();
   await stage.cluster.nodeReady();
-  await stage.probedAgain();
   // Plugins of earlier situations have reported, too, and some ended before they could say that all is well again.
   await api.delete(`/apis/${EVENTS_API}/namespaces/default/events`);
 }
@@ -102,9 +103,9 @@ export const FLEET: readonly Situation[] = [
     name: "fleet: a port goes down under a pod: a row with its reason and status 1; back, status 0",
     since: 36,
     async play(stage) {
-      await stage.use(EXCLUSIVE);
       await forgetResources(stage);
-      await stage.servedAgain();
+      await stage.use(EXCLUSIVE);
+      await stage.allocatable(RESOURCE, 4);
       grant(stage);
       const pod = await stage.run({ limits: { [RESOURCE]: 1 } });
       const hca = stage.exec(pod, "echo $RDMA_HCAS");
@@ -134,8 +135,8 @@ export const FLEET: readonly Situation[] = [
     name: "fleet: a port goes down under a claim: which device, since when, and whose pod",
     since: 36,
     async play(stage) {
-      await useDra(stage);
       await forgetResources(stage);
+      await useDra(stage);
       grant(stage);
       const pod = await runClaim(stage, { cel: "rdma.rdmaDevice == 'mlx5_2'" });
       const before = fleet(stage);
@@ -161,9 +162,9 @@ export const FLEET: readonly Situation[] = [
   {
     name: "fleet: without a right it shows the rest and says which right; as kubectl rdma it is the same program",
     async play(stage) {
-      await stage.use(EXCLUSIVE);
       await forgetResources(stage);
-      await stage.servedAgain();
+      await stage.use(EXCLUSIVE);
+      await stage.allocatable(RESOURCE, 4);
       grant(stage);
       const path = [join(ROOT, "deploy"), join(process.execPath, ".."), process.env.PATH].join(delimiter);
       const kubectl = run(stage, OPERATOR, [stage.cluster.programs.kubectl, "rdma", "--nodes", NODE_NAME], path);

@@ -229,19 +229,6 @@ export class Stage {
     await this.allocatable(RESOURCE, devices, 30_000);
   }
 
-  /**
-   * Waits until a kubelet that was started again has found the plugin Ready. A plugin that ran for less than ten seconds
-   * before counts as not Ready until then, and what the API server says of it may be from before.
-   */
-  async probedAgain(): Promise<void> {
-    const [pod] = await this.pluginPods();
-    const name = `kube-system/${pod!.metadata.name}`;
-    await this.#kubeletLogged(`"SyncLoop (probe)" probe="readiness" status="ready" pod="${name}"`);
-    await this.untilAnyPluginPod((one) =>
-      one.status.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false
-    );
-  }
-
   /** Waits until the kubelet has logged all of these since its last start. */
   async #kubeletLogged(...needed: readonly string[]): Promise<void> {
     let absent = needed;
