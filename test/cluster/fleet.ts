@@ -92,6 +92,7 @@ async function forgetResources(stage: Stage): Promise<void> {
   await api.patch(`/api/v1/nodes/${NODE_NAME}/status`, { status: { capacity: gone, allocatable: gone } });
   await node.startKubelet();
   await stage.cluster.nodeReady();
+  await stage.probedAgain();
   // Plugins of earlier situations have reported, too, and some ended before they could say that all is well again.
   await api.delete(`/apis/${EVENTS_API}/namespaces/default/events`);
 }

@@ -224,16 +224,33 @@ export class Stage {
    * and the kubelet counts a registration before it has a list, so its log is what tells.
    */
   async servedAgain(devices = 4): Promise<void> {
-    let absent: readonly string[] = [];
+    // Before it knows the node's pods, devices of pods that are gone count as taken.
+    await this.#kubeletLogged(`"State pushed for device plugin" resource="${RESOURCE}"`, '"SyncLoop ADD" source="api"');
+    await this.allocatable(RESOURCE, devices, 30_000);
+  }
+
+  /**
+   * Waits until a kubelet that was started again has found the plugin Ready. A plugin that ran for less than ten seconds
+   * before counts as not Ready until then, and what the API server says of it may be from before.
+   */
+  async probedAgain(): Promise<void> {
+    const [pod] = await this.pluginPods();
+    const name = `kube-system/${pod!.metadata.name}`;
+    await this.#kubeletLogged(`"SyncLoop (probe)" probe="readiness" status="ready" pod="${name}"`);
+    await this.untilAnyPluginPod((one) =>
+      one.status.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false
+    );
+  }
+
+  /** Waits until the kubelet has logged all of these since its last start. */
+  async #kubeletLogged(...needed: readonly string[]): Promise<void> {
+    let absent = needed;
     await eventually(() => {
       const log = readFileSync(join(this.cluster.dir, "logs/kubelet.log"), "utf8");
       const now = log.slice(log.lastIndexOf("Creating Container Manager object"));
-      // Before it knows the node's pods, devices of pods that are gone count as taken.
-      const needed = [`"State pushed for device plugin" resource="${RESOURCE}"`, '"SyncLoop ADD" source="api"'];
       absent = needed.filter((one) => !now.includes(one));
       return absent.length === 0;
     }, () => `a kubelet's log with ${absent.join(" and ")}`);
-    await this.allocatable(RESOURCE, devices, 30_000);
   }
 
   /** The container's shell runs this; gives what it printed, errors too. */
