@@ -177,8 +177,11 @@ Deno.test("start() passes over a checkpoint whose checksum is wrong and says so"
 
 /** The error code of a connection that is refused. */
 function refusalOf(path: string): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    const connection = connect(path, () => reject(new Error(`${path} accepts connections`)));
+  return new Promise((resolve) => {
+    const connection = connect(path, () => {
+      connection.destroy();
+      resolve("none");
+    });
     connection.on("error", (error: Error & { code?: string }) => resolve(error.code));
   });
 }
@@ -191,7 +194,9 @@ for (const socket of ["stays", "goes"] as const) {
     equal(existsSync(join(at.dir, "kubelet.sock")), socket === "stays");
     await stub.streamsGone();
     // Dialled without gRPC, whose client would go on trying to reconnect for a while after the test.
-    equal(await refusalOf(join(at.dir, "kubelet.sock")), socket === "stays" ? "ECONNREFUSED" : "ENOENT");
+    // Deno says that a listener is closed a little before the kernel knows.
+    const refusal = socket === "stays" ? "ECONNREFUSED" : "ENOENT";
+    await eventually(async () => await refusalOf(join(at.dir, "kubelet.sock")) === refusal, refusal);
     equal(at.kubelet.state().running, false);
   });
 }
