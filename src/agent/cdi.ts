@@ -157,7 +157,7 @@ export class CdiSpecs {
   #held(resource: string): readonly string[] {
     const since = this.#now() - UNRECORDED_MS;
     const answered = [...this.#answered.get(resource) ?? []].filter(([, at]) => at >= since).map(([id]) => id);
-    return [...heldDevices(this.#kubeletDir).get(resource) ?? [], ...answered];
+    return [...heldDevices(this.#kubeletDir)?.get(resource) ?? [], ...answered];
   }
 
   /** Whether a container may hold the HCA. Where IDs are not HCA names, any held ID may refer to it. */

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { NetdevFile, type NetdevMemory } from "../hca/netdev_memory.ts";
-import { heldDevices, isReadable, registeredDevices } from "../kubelet/checkpoint.ts";
+import { heldDevices, registeredDevices } from "../kubelet/checkpoint.ts";
 import { SHARE_MARK } from "../pool/devices.ts";
 import type { MemberIds } from "../pool/select.ts";
 import type { ResourceSpec } from "../pool/spec.ts";
@@ -31,8 +31,8 @@ const NETDEV_FILE = "rdma-netdevs.json";
 export function kubeletRecord(kubeletDir: string): KubeletRecord {
   let former: DeviceIds | null = null;
   return {
-    held: () => isReadable(kubeletDir) ? heldDevices(kubeletDir) : null,
-    former: () => former ??= merge(heldDevices(kubeletDir), registeredDevices(kubeletDir)),
+    held: () => heldDevices(kubeletDir),
+    former: () => former ??= merge(heldDevices(kubeletDir) ?? new Map(), registeredDevices(kubeletDir)),
   };
 }
 

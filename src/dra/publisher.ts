@@ -167,7 +167,7 @@ export class Publisher {
       // What is refused or cut off again and again must not cost a list every second.
       if (performance.now() - begun > longestRetryMs) watches.reset();
       const words = `the watch of ResourceSlices ended: ${ended.message}`;
-      if (isRefusal(ended)) this.#options.log.warn(`${words}; what others change in them is seen late`);
+      if (neverBegan(ended)) this.#options.log.warn(`${words}; what others change in them is seen late`);
       else this.#options.log.debug(words);
       await this.#pause(Math.max(watches.next(), ended.retryAfterMs ?? 0), signal);
     }
@@ -388,6 +388,6 @@ export class Publisher {
 }
 
 /** Whether the server did not let the watch begin. An expired version is no refusal. */
-function isRefusal({ status }: ApiError): boolean {
+function neverBegan({ status }: ApiError): boolean {
   return status !== null && status !== 410;
 }

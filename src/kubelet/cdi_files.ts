@@ -6,8 +6,7 @@
  */
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { shortName } from "../text/short_name.ts";
-import { namesIn } from "./files.ts";
+import { fileNameOf, namesIn } from "./files.ts";
 
 /** The part of a CDI spec that is used here: annotations that identify the owner of the file. */
 export interface AnnotatedSpec {
@@ -131,8 +130,7 @@ export class CdiFiles {
   }
 
   #path(resource: string): string {
-    const name = shortName(resource.replaceAll("_", "__").replaceAll("/", "_"), LONGEST_RESOURCE);
-    return join(this.#dir, `${PREFIX}${name}.json`);
+    return join(this.#dir, `${PREFIX}${fileNameOf(resource, LONGEST_RESOURCE)}.json`);
   }
 }
 

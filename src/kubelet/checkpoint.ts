@@ -34,11 +34,6 @@ function readData(kubeletDir: string): unknown {
   }
 }
 
-/** Whether there is a checkpoint that can be read; without one the devices of pods are unknown. */
-export function isReadable(kubeletDir: string): boolean {
-  return readData(kubeletDir) !== undefined;
-}
-
 /** Whether the checkpoint exists but cannot be read, so that the devices of pods are unknown. */
 export function isUnreadable(kubeletDir: string): boolean {
   return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
@@ -52,10 +47,12 @@ export interface HeldDevices {
   readonly ids: readonly string[];
 }
 
-/** Device IDs that pods hold, by resource. Empty when there is no checkpoint or its format is unknown. */
-export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> {
+/** Device IDs that pods hold, by resource. Null when there is no checkpoint or its format is unknown. */
+export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet<string>> | null {
+  const data = readData(kubeletDir);
+  if (data === undefined) return null;
   const held = new Map<string, Set<string>>();
-  for (const { resource, ids } of heldByContainers(kubeletDir)) {
+  for (const { resource, ids } of containersIn(data)) {
     const known = held.get(resource) ?? new Set();
     held.set(resource, known);
     for (const id of ids) known.add(id);
@@ -63,9 +60,13 @@ export function heldDevices(kubeletDir: string): ReadonlyMap<string, ReadonlySet
   return held;
 }
 
-/** The same, container by container. */
+/** The same, container by container. Empty when there is no checkpoint or its format is unknown. */
 export function heldByContainers(kubeletDir: string): readonly HeldDevices[] {
-  const entries = at(readData(kubeletDir), "PodDeviceEntries");
+  return containersIn(readData(kubeletDir));
+}
+
+function containersIn(data: unknown): readonly HeldDevices[] {
+  const entries = at(data, "PodDeviceEntries");
   return (Array.isArray(entries) ? entries : []).flatMap((entry): HeldDevices[] => {
     const resource = at(entry, "ResourceName");
     if (typeof resource !== "string") return [];

@@ -7,8 +7,7 @@ import { createHash } from "node:crypto";
 import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { probeSocket } from "./socket_probe.ts";
-import { shortName } from "../text/short_name.ts";
-import { namesIn } from "./files.ts";
+import { fileNameOf, namesIn } from "./files.ts";
 
 /** Bytes of `sun_path` in `struct sockaddr_un` (linux/un.h), less the NUL. */
 const LONGEST_PATH = 107;
@@ -38,7 +37,7 @@ const LONGEST_RESOURCE = 63;
  * "tencent.com/rdma" gives "rdma-tencent.com_rdma.sock"; a long name is cut and gets a hash.
  */
 export function socketName(resource: string): string {
-  return `rdma-${shortName(resource.replaceAll("_", "__").replaceAll("/", "_"), LONGEST_RESOURCE)}.sock`;
+  return `rdma-${fileNameOf(resource, LONGEST_RESOURCE)}.sock`;
 }
 
 /** Throws for a path that is too long for a socket, before anything is bound. */

@@ -83,7 +83,7 @@ export const checkpoint: Target = {
     const file = join(dir.path, CHECKPOINT);
     const tally = { good: 0, edited: 0, any: 0, taken: 0 };
     const read = () => ({
-      held: [...heldDevices(dir.path)].map(([name, ids]): [string, string[]] => [name, [...ids].sort()]),
+      held: [...heldDevices(dir.path) ?? []].map(([name, ids]): [string, string[]] => [name, [...ids].sort()]),
       registered: [...registeredResources(dir.path)].sort(),
     });
     const strangers = (text: string) => {
