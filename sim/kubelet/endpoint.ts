@@ -10,6 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   Client,
   type ClientReadableStream,
+  connectivityState,
   type MethodDefinition,
   type ServiceDefinition,
   type ServiceError,
@@ -38,8 +39,8 @@ export const DIAL_TIMEOUT_MS = 10_000;
 const REDIAL_MS = 50;
 /** Milliseconds of one wait for a connection; after each it is seen whether it is still wanted. */
 const READY_TURN_MS = 100;
-/** Milliseconds; longer than REDIAL_MS with jitter. */
-const REDIAL_OVER_MS = 75;
+/** Milliseconds; longer than REDIAL_MS with jitter, twice: a timer of the library that ends may start one more. */
+export const REDIAL_OVER_MS = 150;
 /** Milliseconds. Deadline of PreStartContainer. */
 export const PRE_START_TIMEOUT_MS = 30_000;
 /** Milliseconds. The kubelet sets no deadline on the other calls; this one ends tests that hang. */
@@ -227,11 +228,18 @@ export class PluginEndpoint {
     this.#stream?.cancel();
   }
 
-  /** Ends the stream, pending calls and the connection without further callbacks. */
-  close(): void {
+  /**
+   * Ends the stream, pending calls and the connection without further callbacks.
+   *
+   * @returns whether the library was dialling again, for a call that the plugin had not taken when it ended: its timer
+   *   runs on for up to {@link REDIAL_OVER_MS}
+   */
+  close(): boolean {
+    const state = this.#client.getChannel().getConnectivityState(false);
     this.#life.abort();
     this.#stream?.cancel();
     this.#client.close();
+    return state === connectivityState.CONNECTING || state === connectivityState.TRANSIENT_FAILURE;
   }
 
   #call<Req, Res>(name: string, request: Req, timeoutMs?: number): Promise<Res> {

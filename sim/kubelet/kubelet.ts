@@ -161,10 +161,11 @@ export class FakeKubelet {
     if (process === null) return;
     this.#process = null;
     this.#life.abort();
-    this.#resources.clear();
+    const cleared = this.#resources.clear();
     this.dra?.stop();
     process.podResources?.close();
     await process.socket.close(socket);
+    await cleared;
     await process.watcher?.stop();
     this.#history.record({ kind: "stopped", socket });
   }

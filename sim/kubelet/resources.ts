@@ -4,8 +4,9 @@
  *
  * @module
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { HEALTHY, UNHEALTHY } from "../../src/kubelet/api.ts";
-import type { DevicePluginOptions, PluginEndpoint } from "./endpoint.ts";
+import { type DevicePluginOptions, type PluginEndpoint, REDIAL_OVER_MS } from "./endpoint.ts";
 import type { History, Via } from "./history.ts";
 import { type DeviceState, fromList } from "./allocations.ts";
 
@@ -58,6 +59,8 @@ export interface ResourcesOptions {
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
+  /** When the library's timers of connections that were closed while it dialled are over. */
+  #dialled: Promise<void> = Promise.resolve();
 
   constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -110,7 +113,7 @@ export class Resources {
     const resource = this.#table.get(name);
     if (resource === undefined || resource.untracked.has(endpoint)) return;
     const wasEarlier = resource.earlier.delete(endpoint);
-    if (wasEarlier) endpoint.close();
+    if (wasEarlier) this.#close(endpoint);
     if (wasEarlier && this.#options.endpointKeys === "path") return;
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
@@ -119,7 +122,7 @@ export class Resources {
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
-    endpoint.close();
+    this.#close(endpoint);
     const [remaining] = this.#options.endpointKeys === "path" ? resource.earlier : [];
     if (remaining !== undefined) {
       resource.earlier.delete(remaining);
@@ -174,14 +177,18 @@ export class Resources {
     );
   }
 
-  /** Closes every connection and clears the state, as at the end of the process. */
-  clear(): void {
+  /** Closes every connection and clears the state, as at the end of the process; resolves when no timer is left. */
+  async clear(): Promise<void> {
     for (const { endpoint, earlier, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);
-      endpoint?.close();
-      for (const one of earlier) one.close();
+      for (const one of endpoint === null ? earlier : [endpoint, ...earlier]) this.#close(one);
     }
     this.#table.clear();
+    await this.#dialled;
+  }
+
+  #close(endpoint: PluginEndpoint): void {
+    if (endpoint.close()) this.#dialled = delay(REDIAL_OVER_MS);
   }
 
   #get(name: string): Resource {
