@@ -5,12 +5,11 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { protoCodec } from "../device_plugin/codec.ts";
 import type { RegistrationMode, Timing } from "../device_plugin/session.ts";
 import { Discovery, type DiscoverySources } from "../hca/discover.ts";
 import { hasFfi } from "../hca/ffi.ts";
-import { hostHas } from "../hca/files.ts";
+import { exists, hostHas } from "../hca/files.ts";
 import { type EventSource, trigger } from "../hca/events/trigger.ts";
 import { watchDirectory } from "../kubelet/directory_watch.ts";
 import type { HostFacts } from "../pool/allocate.ts";
@@ -135,7 +134,7 @@ export class Agent {
     await agent.#cdi.adopt(names(agent.#specs.filter((one) => one.cdi)), names(agent.#specs));
     agent.#watch(options.kubeletDir);
     const watcher = options.registration !== "socket" || agent.#dra.isOpen;
-    if (watcher && existsSync(options.registryDir)) agent.#watch(options.registryDir);
+    if (watcher && exists(options.registryDir)) agent.#watch(options.registryDir);
     return agent;
   }
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
+import { exists } from "../hca/files.ts";
 import { type FileIdentity, identityOf } from "../kubelet/socket_file.ts";
 import { SessionExecutor } from "./session_executor.ts";
 import { kubeletPath, observe, type Plan, socketPath } from "./session_facts.ts";
@@ -36,7 +36,7 @@ export class Session {
     this.#options = options;
     this.#plan = { resource: source.resource, kubeletDir, registryDir, fallback: mode === "auto", timing };
     this.#executor = new SessionExecutor(source, options, this.#plan, (news) => this.#happened(news));
-    this.#state = initialState(mode === "auto" ? existsSync(registryDir) ? "watcher" : "socket" : mode);
+    this.#state = initialState(mode === "auto" ? exists(registryDir) ? "watcher" : "socket" : mode);
     this.#status = this.#describe();
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
+import { exists } from "../hca/files.ts";
 import { dirname, join } from "node:path";
 import { KUBELET_SOCKET } from "../kubelet/api.ts";
 import { type FileIdentity, identityOf, socketName } from "../kubelet/socket_file.ts";
@@ -66,9 +66,9 @@ export function observe(
   return {
     server,
     socket: identityOf(path),
-    socketDir: existsSync(dirname(path)),
+    socketDir: exists(dirname(path)),
     kubelet: identityOf(kubeletPath(plan)),
-    kubeletDir: existsSync(plan.kubeletDir),
+    kubeletDir: exists(plan.kubeletDir),
     served,
   };
 }

@@ -95,24 +95,33 @@ export function lines(path: string): readonly string[] {
 }
 
 /** As {@link readLine}, but asynchronous: for attributes that may wait for firmware. */
-export function readSlow(path: string): Promise<string | null> {
-  return new Promise((resolve, reject) =>
-    readFile(path, "utf8", (error, text) => {
-      try {
-        resolve(error === null ? tidy(text) : unreadable(path, error));
-      } catch (exhausted) {
-        reject(exhausted);
-      }
-    })
-  );
+export async function readSlow(path: string): Promise<string | null> {
+  try {
+    return tidy(await readWhole(path));
+  } catch (error) {
+    return unreadable(path, error);
+  }
+}
+
+/** Reads a whole file asynchronously; `null` when it cannot be read. */
+export async function readText(path: string): Promise<string | null> {
+  try {
+    return await readWhole(path);
+  } catch {
+    return null;
+  }
 }
 
 /**
- * Reads a whole file asynchronously; `null` when it cannot be read. Uses the callback form, which takes a third of the
- * time of the promise form under Deno: 12 µs per file instead of 35, eight at a time.
+ * Deno's own function where there is one: one question to a thread for the whole file, where `readFile` of node:fs asks
+ * several times, which is twice the time for a process that mostly sleeps, and polls as often as their cost allows.
  */
-export function readText(path: string): Promise<string | null> {
-  return new Promise((resolve) => readFile(path, "utf8", (error, text) => resolve(error === null ? text : null)));
+function readWhole(path: string): Promise<string> {
+  const own = globalThis.Deno?.readTextFile;
+  if (own !== undefined) return own(path);
+  return new Promise((resolve, reject) =>
+    readFile(path, "utf8", (error, text) => error === null ? resolve(text) : reject(error))
+  );
 }
 
 /** Names in a directory in kernel order; `null` when it does not exist or cannot be listed. */

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Ports of one HCA, which can have hundreds: one for each representor. If its firmware hangs, threads must stay free. */
+export const PORTS_AT_ONCE = 4;
+
 /** The results in the order of the items. Rejects with the first error; what has begun then goes on, nothing more does. */
 export async function inLanes<T, R>(
   items: readonly T[],

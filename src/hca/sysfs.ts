@@ -13,7 +13,7 @@ import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts"
 import { startDeadline } from "./deadline.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
 import { HCA_NAME, notAName } from "./hca_name.ts";
-import { inLanes } from "./lanes.ts";
+import { inLanes, PORTS_AT_ONCE } from "./lanes.ts";
 import { withLastKnown } from "./last_known.ts";
 import { aboutPorts, type Asked, LateAnswers } from "./late_answers.ts";
 import { NetdevMemory } from "./netdev_memory.ts";
@@ -22,7 +22,8 @@ import { netdevMark, NetdevReader, type OwnNetdevs } from "./netdevs.ts";
 import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./nodes.ts";
 import { isSoftware, parseGuid, parseNodeType } from "./parse.ts";
 import { countVfs, type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
-import { type AskedPort, askPort, emptyPort, hasChanged, portNumbers, withAnswer } from "./port.ts";
+import { type AskedPort, askPort, emptyPort, portNumbers, withAnswer } from "./port.ts";
+import { changedPort } from "./changed_port.ts";
 import { markSubdevices } from "./subdevices.ts";
 import { SwitchPorts } from "./switch_ports.ts";
 import { Turn } from "./turn.ts";
@@ -87,8 +88,8 @@ const AT_ONCE = 8;
 /** The same where mostly one file a port is asked, in quick scans and polls: every chunk wakes the process up. */
 const ASKED_AT_ONCE = 24;
 
-/** Ports of one HCA, which can have hundreds: one for each representor. If its firmware hangs, threads must stay free. */
-const PORTS_AT_ONCE = 4;
+/** Polls from one that lists the HCAs to the next: to list them is a quarter of a poll's cost. */
+const NAMES_EVERY = 4;
 
 /** Maximum number of HCAs with a uverbs node: RDMA_MAX_PORTS of kernel drivers/infiniband/core/core_priv.h. */
 const MOST_HCAS = 8_192;
@@ -108,6 +109,7 @@ export class SysfsScanner {
   #madNames = "";
   #nodes: readonly string[] = [];
   #names: { raw: readonly string[]; sorted: readonly string[] } = { raw: [], sorted: [] };
+  #polls = 0;
   /** Pending slow reads by incarnation; an HCA with a pending read is not asked again. */
   readonly #late: LateAnswers;
   readonly #switchPorts: SwitchPorts;
@@ -180,30 +182,20 @@ export class SysfsScanner {
   /** The few questions of {@link Discovery.poll}: names, and the states of ports. @throws {OutOfFiles} */
   async poll(): Promise<string | null> {
     const { sysfs, dev } = this.#roots;
-    if (!sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) return "HCAs were added or removed";
     const all = [...this.#known.values()];
+    // An HCA that is gone does not answer below. One that is new takes seconds to come up, and mostly an event tells.
+    const listed = all.length === 0 || this.#polls++ % NAMES_EVERY === 0;
+    if (listed && !sameNames(entries(`${sysfs}/class/infiniband`) ?? [], this.#names.raw)) {
+      return "HCAs were added or removed";
+    }
     // A node follows its HCA some milliseconds later. One that is removed while its HCA stays is for the next scan to
     // find: to list the nodes in each poll would be a fifth of its cost, and polls are as frequent as they are cheap.
     const awaited = all.length === 0 || all.some(({ hca }) => hca.uverbs?.present !== true);
     if (awaited && !sameNames([...readDevNodes(dev)], this.#nodes)) return "device nodes were added or removed";
     for (let from = 0; from < all.length; from += ASKED_AT_ONCE) {
-      // One that has not answered yet is known to hang, and is scanned when it does.
-      const chunk = all.slice(from, from + ASKED_AT_ONCE).filter((one) =>
-        !this.#late.isPending(aboutPorts(one.hca, one.incarnation))
-      );
-      using deadline = startDeadline(this.#deadlineMs);
-      const read = await Promise.all(chunk.map((one) => {
-        const { name, ports } = one.hca;
-        const dir = `${sysfs}/class/infiniband/${name}/ports`;
-        const answer = inLanes(ports, PORTS_AT_ONCE, (port) => hasChanged(port, `${dir}/${port.number}`));
-        return this.#late.inTime(aboutPorts(one.hca, one.incarnation), answer, deadline.passed);
-      }));
-      for (const [i, { hca: { name, ports } }] of chunk.entries()) {
-        const changed = read[i] ?? null;
-        if (changed === null) return `${name} does not answer`;
-        const at = changed.indexOf(true);
-        if (at >= 0) return `${name} port ${ports[at]!.number} changed its state`;
-      }
+      const chunk = all.slice(from, from + ASKED_AT_ONCE);
+      const change = await changedPort(chunk, `${sysfs}/class/infiniband`, this.#late, this.#deadlineMs);
+      if (change !== null) return change;
     }
     return null;
   }

@@ -1,4 +1,4 @@
-import { equal } from "@std/assert";
+import { deepEqual, equal } from "@std/assert";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Discovery, type DiscoverySources } from "../../src/hca/discover.ts";
@@ -57,14 +57,27 @@ Deno.test("Discovery.poll() finds the device node of an HCA that had none", asyn
   equal(await discovery.poll(), null);
 });
 
-Deno.test("Discovery.poll() finds HCAs that come and go", async () => {
+Deno.test("Discovery.poll() finds an HCA that goes at once, and one that comes with the next poll that lists them", async () => {
+  using dir = memoryDir();
+  const { host, discovery } = await scanned(dir.path, "connectx-roce-vfs");
+  equal(await discovery.poll(), null); // lists the HCAs
+  await host.removeHca("mlx5_2");
+  equal(await discovery.poll(), "mlx5_2 port 1 changed its state");
+  await discovery.scan("quick");
+  await host.restoreHca("mlx5_2");
+  const found = [];
+  for (let polls = 0; polls < 4; polls++) found.push(await discovery.poll());
+  deepEqual(found.filter((one) => one !== null), ["HCAs were added or removed"]);
+});
+
+Deno.test("Discovery.poll() finds the first HCA of a machine that has none at once", async () => {
   using dir = memoryDir();
   const { host, discovery } = await scanned(dir.path, "connectx-ib-dual");
-  await host.removeHca("mlx5_0");
-  equal(await discovery.poll(), "HCAs were added or removed");
+  const names = host.describe().map(({ name }) => name);
+  for (const name of names) await host.removeHca(name);
   await discovery.scan("quick");
   equal(await discovery.poll(), null);
-  await host.restoreHca("mlx5_0");
+  await host.restoreHca(names[0]!);
   equal(await discovery.poll(), "HCAs were added or removed");
 });
 
