@@ -92,8 +92,9 @@ async function keep(stage: Stage, interrupted: Promise<void>): Promise<void> {
   await stage.plugin?.stop();
   stage.plugin = null;
   if (!stage.kubelet.state().running) await stage.kubelet.start();
+  const level = stage.flags.includes("--log-level") ? [] : ["--log-level", "debug"];
   say(
-    `The fake host and kubelet stay up. In another terminal:\n\n  ${commandLine(stage.flags)} --log-level debug\n\n` +
+    `The fake host and kubelet stay up. In another terminal:\n\n  ${commandLine([...stage.flags, ...level])}\n\n` +
       `The host's tree is ${stage.host.root}; press Ctrl-C to stop.\n`,
     0,
   );

@@ -150,7 +150,7 @@ export function taintsOf({ spec, state, heldBy, flapping }: DraDevice): readonly
   const found: DeviceTaint[] = [];
   if (!state.present) found.push({ key: `${TAINT_DOMAIN}/gone`, effect });
   else if (!state.healthy) {
-    const noNode = state.member.hcas.some((hca) => !hca.uverbs?.present);
+    const noNode = state.code === "node-missing" || state.member.hcas.some((hca) => !hca.uverbs?.present);
     const key = noNode ? "no-device-node" : state.counter !== null ? "counter-errors" : "link-down";
     found.push({ key: `${TAINT_DOMAIN}/${key}`, effect });
   } else if (flapping) {

@@ -61,6 +61,11 @@ Deno.test("docs/troubleshooting.md names every key of list --json", async () => 
     docs.includes(`\`devices\` (${Object.keys(device).map((key) => `\`${key}\``).join(", ")})`),
     Object.keys(device).join(),
   );
+  const { resources: [offer], ...hca } = json.hcas[0]!;
+  const read = Object.keys((await inspected("connectx-ib-dual")).snapshot.hcas[0]!);
+  for (const key of [...Object.keys(offer!), ...Object.keys(hca).filter((one) => !read.includes(one))]) {
+    ok(docs.includes(`\`${key}\``), key);
+  }
 });
 
 Deno.test("list says which claim has an HCA, in words and in JSON", async () => {

@@ -114,6 +114,14 @@ Deno.test("publish() taints what is down, without its node, gone, or held throug
   ]);
 });
 
+Deno.test("publish() taints a device without a node of expose.devices as one without its node, not as a link", () => {
+  const spec = draSpec();
+  const { states } = track(new Map(), select([spec], snapshot([hca(0)])), new Map(), 0, () => "/dev/hfi1_0 is missing");
+  const { devices } = draDevices(states, new Map());
+  const [device] = publish({ devices, netnsMode: "shared", features: ALL_FEATURES, known: new Map() }).devices;
+  deepEqual(device!.taints?.map((taint) => taint.key), ["rdma.tencent.com/no-device-node"]);
+});
+
 Deno.test("publish() leaves out what it cannot taint, and a PF whose VFs are offered where counters are dropped", () => {
   const pf = hca(0, { pci: pci("0000:00:00.0", { sriovNumVfs: 1, sriovTotalVfs: 8 }) });
   const vf = hca(1, { kind: "vf", pci: pci("0000:00:00.1", { physfn: "0000:00:00.0", vfIndex: 0 }) });
