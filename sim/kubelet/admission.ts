@@ -197,8 +197,8 @@ function containerOf(pod: PodRequest): string {
 }
 
 function endpointOf(resources: Resources, name: string): PluginEndpoint {
-  const [endpoint] = resources.endpoints(name);
-  if (endpoint === undefined) throw new Error(`the device plugin of ${name} is not connected`);
+  const endpoint = resources.endpoint(name);
+  if (endpoint === null) throw new Error(`the device plugin of ${name} is not connected`);
   return endpoint;
 }
 

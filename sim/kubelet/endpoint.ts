@@ -193,8 +193,8 @@ export class PluginEndpoint {
     await this.#call<PreStartContainerRequest, unknown>("PreStartContainer", request, timeoutMs);
   }
 
-  /** Opens the ListAndWatch stream. With `paused` nothing is read from it until `resume()`. */
-  watch(listener: StreamListener, paused: boolean): void {
+  /** Opens the ListAndWatch stream. */
+  watch(listener: StreamListener): void {
     const { path, requestSerialize, responseDeserialize } = method<object, ListAndWatchResponse>(
       this.#service,
       "ListAndWatch",
@@ -208,19 +208,9 @@ export class PluginEndpoint {
     };
     stream.on("error", (error: ServiceError) => end(`${error.details || error.message} (code ${error.code})`));
     stream.on("end", () => end("the plugin ended the stream"));
-    if (paused) stream.pause();
     stream.on("data", (list: ListAndWatchResponse) => {
       if (!this.#life.signal.aborted) listener.onList(list.devices ?? []);
     });
-  }
-
-  /** Stops reading the stream: the plugin's writes then accumulate under HTTP/2 flow control. */
-  pause(): void {
-    this.#stream?.pause();
-  }
-
-  resume(): void {
-    this.#stream?.resume();
   }
 
   /** Cancels ListAndWatch only; the listener is notified. */

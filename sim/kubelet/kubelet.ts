@@ -95,7 +95,6 @@ export class FakeKubelet {
   readonly dra: DraManager | null;
   #process: Process | null = null;
   #life = new AbortController();
-  #reading = true;
   #admitting: Promise<unknown> = Promise.resolve();
 
   constructor(options: FakeKubeletOptions) {
@@ -105,7 +104,6 @@ export class FakeKubelet {
       history: this.#history,
       endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
       endpointKeys: options.endpointKeys ?? "resource",
-      paused: () => !this.#reading,
       changed: () => this.#persist(),
     });
     this.dra = options.dra === undefined ? null : new DraManager({
@@ -274,17 +272,6 @@ export class FakeKubelet {
     this.#endpoint(resource).cancelWatch();
   }
 
-  /** Reads no more lists of any resource until `resumeReading()`: the streams stay open. */
-  stopReading(): void {
-    this.#reading = false;
-    for (const endpoint of this.#resources.endpoints()) endpoint.pause();
-  }
-
-  resumeReading(): void {
-    this.#reading = true;
-    for (const endpoint of this.#resources.endpoints()) endpoint.resume();
-  }
-
   /** The reason when this registration, which is counted, is one to refuse. */
   #injectedRefusal(): string | null {
     return this.#refusal.left-- > 0 ? this.#refusal.reason : null;
@@ -336,8 +323,9 @@ export class FakeKubelet {
       ...this.dra === null ? {} : { registerDra: (found) => this.dra!.register(found) },
       deregister: (resource, socket) => {
         this.dra?.deregister(resource, socket);
-        const endpoint = this.#resources.endpoints(resource).find((each) => each.socket === socket);
-        if (endpoint !== undefined) this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
+        const endpoint = this.#resources.endpoint(resource);
+        if (endpoint?.socket !== socket) return;
+        this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
       },
       log: (line) => this.#options.log?.(line),
     });
@@ -363,8 +351,8 @@ export class FakeKubelet {
   }
 
   #endpoint(resource: string): PluginEndpoint {
-    const [endpoint] = this.#resources.endpoints(resource);
-    if (endpoint !== undefined) return endpoint;
+    const endpoint = this.#resources.endpoint(resource);
+    if (endpoint !== null) return endpoint;
     throw new Error(`Cannot call the plugin of ${resource}: none is connected. ${describe(this.state(), [])}`);
   }
 

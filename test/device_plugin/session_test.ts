@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { lstatSync, mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
@@ -25,48 +25,6 @@ function watcherDirs() {
   for (const path of [registry, plugins]) mkdirSync(path);
   return { registry, plugins, [Symbol.dispose]: () => dir[Symbol.dispose]() };
 }
-
-withKubelet(
-  "Session registers, and the kubelet that dials back inside Register gets its answer",
-  async (kubelet, dir) => {
-    await using plugin = rig(dir);
-    await kubelet.waitFor(offered(2), { what: "two devices" });
-    await plugin.status(registered, "registered");
-    deepEqual(await kubelet.options(RESOURCE), { pre_start_required: false, get_preferred_allocation_available: true });
-    equal(lstatSync(join(dir, socketName(RESOURCE))).mode & 0o777, 0o600);
-    plugin.devices.set("a", "b", "c");
-    await kubelet.waitFor(offered(3), { what: "three devices" });
-    equal(kubelet.state().resources[RESOURCE]!.lists, 2);
-  },
-);
-
-Deno.test("Session waits for a kubelet that is not there, says so once, and registers when it comes", async () => {
-  using dir = temporaryDir();
-  const kubeletDir = join(dir.path, "device-plugins");
-  await using plugin = rig(kubeletDir);
-  await plugin.status((status) => status.code === "no-kubelet-dir", "waits for the directory");
-  mkdirSync(kubeletDir);
-  await plugin.status((status) => status.code === "no-kubelet-socket", "waits for kubelet.sock");
-  await using kubelet = kubeletIn(kubeletDir);
-  await kubelet.start();
-  await kubelet.waitFor(offered(2), { what: "two devices" });
-  equal(plugin.notes.filter(({ level, code }) => level === "info" && code === "no-kubelet-socket").length, 1);
-});
-
-withKubelet(
-  "Session serves and registers again when the kubelet restarts and wipes the directory",
-  async (kubelet, dir) => {
-    await using plugin = rig(dir);
-    for (let restart = 1; restart <= 3; restart++) {
-      await kubelet.waitFor(offered(2), { what: "two devices" });
-      await plugin.status(registered, "registered");
-      const before = identityOf(join(dir, socketName(RESOURCE)));
-      await kubelet.restart({ socket: restart === 2 ? "stays" : "goes" });
-      await kubelet.waitFor(offered(2), { what: `two devices after restart ${restart}` });
-      ok(identityOf(join(dir, socketName(RESOURCE))) !== before, "the wiped socket must be another one now");
-    }
-  },
-);
 
 withKubelet(
   "Session retries a refused registration with the kubelet's own words in the log, once",
@@ -98,7 +56,7 @@ Deno.test("Session registers again when the kubelet drops its stream and another
   await using plugin = rig(dir.path);
   await plugin.status(registered, "registered");
   const other = await PluginEndpoint.connect(join(dir.path, socketName(RESOURCE)), 5_000, new AbortController().signal);
-  other.watch({ onList: () => {}, onEnd: () => {} }, false);
+  other.watch({ onList: () => {}, onEnd: () => {} });
   await plugin.status(({ streams }) => streams === 2, "two streams");
   kubelet.dropStream(RESOURCE);
   await kubelet.waitFor((state) => offered(2)(state) && count(kubelet, "registered") === 2, {
@@ -132,34 +90,6 @@ for (const endpointKeys of ["resource", "path"] as const) {
     ok(endpointKeys === "path" ? gaps === 0 : gaps > 0, `${gaps} times without devices`);
   });
 }
-
-withKubelet("Session removes its socket when it is closed, and ends its streams", async (kubelet, dir) => {
-  const plugin = rig(dir, { kubeletStays: true });
-  await kubelet.waitFor(offered(2), { what: "two devices" });
-  await plugin.status(registered, "registered");
-  await plugin[Symbol.asyncDispose]();
-  equal(identityOf(join(dir, socketName(RESOURCE))), null);
-  await kubelet.waitFor((state) => state.resources[RESOURCE]!.endpoint === null, { what: "the stream has ended" });
-  equal(plugin.session.status.phase, "stopped");
-});
-
-withKubelet("Session sends a kubelet that does not read the latest list only", async (kubelet, dir) => {
-  await using plugin = rig(dir);
-  await plugin.status(registered, "registered");
-  await kubelet.waitFor(offered(2), { what: "two devices" });
-  kubelet.stopReading();
-  const many = Array.from({ length: 5_000 }, (_, i) => `device-with-a-long-name-${i}`);
-  for (let i = 0; i < 50; i++) plugin.devices.set(...many, `last-${i}`);
-  kubelet.resumeReading();
-  await kubelet.waitFor(
-    (state) => state.resources[RESOURCE]!.devices.some((device) => device.id === "last-49"),
-    { what: "the last of fifty lists" },
-  );
-  ok(
-    kubelet.state().resources[RESOURCE]!.lists < 20,
-    `${kubelet.state().resources[RESOURCE]!.lists} lists were queued`,
-  );
-});
 
 Deno.test("Session is found by the plugin watcher, and shows a new socket after a refusal", async () => {
   using dir = watcherDirs();
