@@ -1,22 +1,11 @@
 import { deepEqual, equal, match, ok } from "@std/assert";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { SessionStatus } from "../../src/device_plugin/session.ts";
 import { identityOf, socketName } from "../../src/kubelet/socket_file.ts";
 import { PluginEndpoint } from "../../sim/kubelet/endpoint.ts";
 import { temporaryDir } from "../support/temp.ts";
-import type { FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { count, kubeletIn, offered, registered, RESOURCE, rig } from "./session_rig.ts";
-
-/** A test with a kubelet that runs on a directory of its own. */
-function withKubelet(name: string, fn: (kubelet: FakeKubelet, dir: string) => Promise<void>): void {
-  Deno.test(name, async () => {
-    using dir = temporaryDir();
-    await using kubelet = kubeletIn(dir.path);
-    await kubelet.start();
-    await fn(kubelet, dir.path);
-  });
-}
 
 /** The directories of a kubelet with a plugin watcher. */
 function watcherDirs() {
@@ -26,27 +15,18 @@ function watcherDirs() {
   return { registry, plugins, [Symbol.dispose]: () => dir[Symbol.dispose]() };
 }
 
-withKubelet(
-  "Session retries a refused registration with the kubelet's own words in the log, once",
-  async (kubelet, dir) => {
-    kubelet.refuse("the moon is full", { times: 3 });
-    await using plugin = rig(dir);
-    await kubelet.waitFor(offered(2), { what: "two devices" });
-    await plugin.status(registered, "registered");
-    const warnings = plugin.notes.filter((note) => note.level === "warn");
-    deepEqual(warnings.map(({ code }) => code), ["registration-rejected"]);
-    match(warnings[0]!.message, /: the moon is full/);
-    match(plugin.notes.find(({ code }) => code === "registered")!.message, / 3 failed attempts/);
-  },
-);
-
-withKubelet("Session registers again when the kubelet drops its stream", async (kubelet, dir) => {
-  await using plugin = rig(dir);
+Deno.test("Session retries a refused registration with the kubelet's own words in the log, once", async () => {
+  using dir = temporaryDir();
+  await using kubelet = kubeletIn(dir.path);
+  await kubelet.start();
+  kubelet.refuse("the moon is full", { times: 3 });
+  await using plugin = rig(dir.path);
+  await kubelet.waitFor(offered(2), { what: "two devices" });
   await plugin.status(registered, "registered");
-  kubelet.dropStream(RESOURCE);
-  await kubelet.waitFor((state) => offered(2)(state) && count(kubelet, "registered") === 2, {
-    what: "registered twice",
-  });
+  const warnings = plugin.notes.filter((note) => note.level === "warn");
+  deepEqual(warnings.map(({ code }) => code), ["registration-rejected"]);
+  match(warnings[0]!.message, /: the moon is full/);
+  match(plugin.notes.find(({ code }) => code === "registered")!.message, / 3 failed attempts/);
 });
 
 Deno.test("Session registers again when the kubelet drops its stream and another program's is still open", async () => {
@@ -64,32 +44,6 @@ Deno.test("Session registers again when the kubelet drops its stream and another
   });
   other.close();
 });
-
-for (const endpointKeys of ["resource", "path"] as const) {
-  Deno.test(`Session registers on a live stream and takes over from another, plugins identified by ${endpointKeys}`, async () => {
-    using dir = temporaryDir();
-    await using kubelet = kubeletIn(dir.path, { endpointKeys });
-    await kubelet.start();
-    await using first = rig(dir.path);
-    await first.status(registered, "registered");
-    first.session.reregister();
-    await first.status((status) => registered(status) && status.registrations === 2, "registered twice");
-    await using second = rig(dir.path, { kubeletStays: true });
-    await second.status(registered, "the newer one registered");
-    await first.status((status) => status.phase === "standby", "the older one on standby");
-    const endpoints = kubelet.history.flatMap((event) => event.kind === "register" ? [event.endpoint] : []);
-    equal(new Set(endpoints).size, 3, `each call has a name of its own: ${endpoints}`);
-    deepEqual(readdirSync(dir.path).sort(), ["kubelet.sock", "kubelet_internal_checkpoint", socketName(RESOURCE)]);
-    const since = kubelet.history.length;
-    await first.session.close();
-    second.devices.set("a", "b", "c");
-    await kubelet.waitFor(offered(3), { what: "three devices, of the newer one" });
-    await second.status(registered, "still, or again");
-    equal(count(kubelet, "refused"), 0);
-    const gaps = kubelet.history.slice(since).filter(({ kind }) => kind === "stream-ended").length;
-    ok(endpointKeys === "path" ? gaps === 0 : gaps > 0, `${gaps} times without devices`);
-  });
-}
 
 Deno.test("Session is found by the plugin watcher, and shows a new socket after a refusal", async () => {
   using dir = watcherDirs();
