@@ -60,7 +60,6 @@ export interface AdmissionContext {
   readonly resources: Resources;
   readonly history: History;
   readonly cdiDirs: readonly string[] | null;
-  readonly preStartTimeoutMs: number;
   readonly persist: () => void;
 }
 
@@ -171,7 +170,7 @@ export class Admission {
     if (!resource?.options?.pre_start_required) return;
     const ids = idsOf(allocation);
     const endpoint = endpointOf(this.#context.resources, pod.resource);
-    await inWords("PreStartContainer", endpoint.preStart(ids, this.#context.preStartTimeoutMs));
+    await inWords("PreStartContainer", endpoint.preStart(ids));
     this.#context.history.record({ kind: "pre-started", resource: pod.resource, pod: pod.name, ids });
   }
 

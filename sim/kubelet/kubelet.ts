@@ -20,13 +20,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
 import { Admission, type AdmittedPod, type PodRequest } from "./admission.ts";
 import { CHECKPOINT, type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
-import {
-  type DevicePluginOptions,
-  DIAL_TIMEOUT_MS,
-  PluginEndpoint,
-  PRE_START_TIMEOUT_MS,
-  type PreferenceQuestion,
-} from "./endpoint.ts";
+import { type DevicePluginOptions, DIAL_TIMEOUT_MS, PluginEndpoint, type PreferenceQuestion } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
 import { idsOf } from "./allocations.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
@@ -56,12 +50,8 @@ export interface FakeKubeletOptions {
   readonly pluginsRegistry?: string;
   /** Directories of CDI specs; without them CDI names are not resolved. */
   readonly cdiDirs?: readonly string[];
-  /** Whether GetDevicePluginOptions is called inside Register (as current kubelets do); default true. */
-  readonly askOptions?: boolean;
   /** Milliseconds for dialling a plugin; default 10,000 as in the kubelet. */
   readonly dialTimeoutMs?: number;
-  /** Milliseconds for PreStartContainer; default 30,000 as in the kubelet. */
-  readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
   /** How plugins of one resource are distinguished: not at all (up to 1.36, the default), or by "path" (since 1.37). */
@@ -116,7 +106,6 @@ export class FakeKubelet {
       resources: this.#resources,
       history: this.#history,
       cdiDirs: options.cdiDirs ?? null,
-      preStartTimeoutMs: options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS,
       persist: () => this.#persist(),
     });
   }
@@ -248,8 +237,7 @@ export class FakeKubelet {
 
   /** A single PreStartContainer call. */
   preStart(resource: string, ids: readonly string[]): Promise<void> {
-    const timeout = this.#options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS;
-    return this.#track(this.#endpoint(resource).preStart(ids, timeout));
+    return this.#track(this.#endpoint(resource).preStart(ids));
   }
 
   /** A single GetDevicePluginOptions call. */
@@ -290,11 +278,11 @@ export class FakeKubelet {
 
   /** Dials the plugin and makes it the endpoint of its resource; opens its stream after the caller was answered. */
   async #connect(resource: string, socket: string, via: Via, signal: AbortSignal): Promise<void> {
-    const { dialTimeoutMs = DIAL_TIMEOUT_MS, askOptions = true } = this.#options;
+    const { dialTimeoutMs = DIAL_TIMEOUT_MS } = this.#options;
     let endpoint: PluginEndpoint | null = null;
     try {
       endpoint = await PluginEndpoint.connect(socket, dialTimeoutMs, signal);
-      const options = askOptions ? await endpoint.options(via === "register" ? dialTimeoutMs : undefined) : null;
+      const options = await endpoint.options(via === "register" ? dialTimeoutMs : undefined);
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {

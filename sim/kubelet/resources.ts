@@ -75,7 +75,7 @@ export class Resources {
    *
    * @throws Error as kubelet 1.37 does, when the path is connected; as there, the connected endpoint is lost track of
    */
-  adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
+  adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions, via: Via): void {
     const resource = this.#get(name);
     const before = resource.endpoint;
     if (this.#options.endpointKeys === "path") {
