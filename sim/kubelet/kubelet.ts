@@ -42,7 +42,6 @@ export type { KubeletState } from "./format.ts";
 /** Milliseconds. A resource without a plugin is removed from the node after this time. */
 const ENDPOINT_TTL_MS = 5 * 60_000;
 
-/** Options of a fake kubelet. */
 export interface FakeKubeletOptions {
   /** The device-plugins directory; created if necessary, emptied at every start. */
   readonly dir: string;

@@ -48,7 +48,6 @@ const METHODS = ["Allocate", "GetPreferredAllocation", "PreStartContainer", "Get
 /** Every status that a request may be refused with; INTERNAL would be an exception that nobody thought of. */
 const REFUSALS: readonly number[] = [status.INVALID_ARGUMENT, status.FAILED_PRECONDITION, status.RESOURCE_EXHAUSTED];
 
-/** One resource as it is served. */
 interface Served {
   readonly spec: ResourceSpec;
   readonly poolState: PoolState;
