@@ -13,12 +13,11 @@ import process, { cpuUsage } from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { pollInterval } from "../src/agent/poll_interval.ts";
-import { Discovery } from "../src/hca/discover.ts";
-import { noVerbs } from "../src/hca/verbs.ts";
 import { FakeHost, manyHcas } from "../sim/mod.ts";
 import { offered } from "../test/support/kubelet.ts";
 import { inOwnNetns, rig } from "./rig.ts";
 import { median } from "../test/support/statistics.ts";
+import { discoveryOn } from "../test/support/discovery.ts";
 
 /** Polls that are measured, after as many that warm up. */
 const POLLS = 200;
@@ -28,11 +27,7 @@ async function costOf(hcas: number) {
   const dir = mkdtempSync(join(tmpdir(), "rdma-bench-"));
   try {
     const host = FakeHost.create(join(dir, "host"), manyHcas(hcas));
-    const discovery = new Discovery({
-      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-      verbs: noVerbs({ kind: "not-asked", detail: "bench" }),
-      netnsMode: () => "shared",
-    });
+    const discovery = discoveryOn(host);
     await discovery.scan("full");
     const [cpu, elapsed]: [number[], number[]] = [[], []];
     for (let n = -POLLS; n < POLLS; n++) {

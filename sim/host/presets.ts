@@ -248,7 +248,6 @@ const presets = {
 /** Names of the presets. */
 export type PresetName = keyof typeof presets;
 
-/** Descriptions by name. */
 export const PRESETS: Readonly<Record<PresetName, HostDescription>> = presets;
 
 /**

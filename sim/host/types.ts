@@ -4,7 +4,6 @@
  * @module
  */
 
-/** Initial port states. */
 export type PortStateName = "DOWN" | "INIT" | "ARMED" | "ACTIVE";
 
 /** One occupied slot of a GID table. */
@@ -92,7 +91,6 @@ export interface SubFunction {
   readonly pciModalias?: boolean;
 }
 
-/** One HCA. */
 export interface HcaDescription {
   readonly name: string;
   /** Four hex digits, no 0x. */
@@ -192,7 +190,6 @@ export interface HcaNow {
   readonly ports: readonly PortNow[];
 }
 
-/** Options of a mutation. */
 export interface MutationOptions {
   /** Changes the disk without an event, as when a netlink message is lost. */
   readonly quiet?: boolean;

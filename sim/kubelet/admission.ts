@@ -60,7 +60,6 @@ export interface AdmissionContext {
   readonly resources: Resources;
   readonly history: History;
   readonly cdiDirs: readonly string[] | null;
-  readonly preStartTimeoutMs: number;
   readonly persist: () => void;
 }
 
@@ -171,7 +170,7 @@ export class Admission {
     if (!resource?.options?.pre_start_required) return;
     const ids = idsOf(allocation);
     const endpoint = endpointOf(this.#context.resources, pod.resource);
-    await inWords("PreStartContainer", endpoint.preStart(ids, this.#context.preStartTimeoutMs));
+    await inWords("PreStartContainer", endpoint.preStart(ids));
     this.#context.history.record({ kind: "pre-started", resource: pod.resource, pod: pod.name, ids });
   }
 
@@ -197,8 +196,8 @@ function containerOf(pod: PodRequest): string {
 }
 
 function endpointOf(resources: Resources, name: string): PluginEndpoint {
-  const [endpoint] = resources.endpoints(name);
-  if (endpoint === undefined) throw new Error(`the device plugin of ${name} is not connected`);
+  const endpoint = resources.endpoint(name);
+  if (endpoint === null) throw new Error(`the device plugin of ${name} is not connected`);
   return endpoint;
 }
 

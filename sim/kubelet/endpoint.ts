@@ -42,7 +42,7 @@ const READY_TURN_MS = 100;
 /** Milliseconds; longer than REDIAL_MS with jitter, twice: a timer of the library that ends may start one more. */
 export const REDIAL_OVER_MS = 150;
 /** Milliseconds. Deadline of PreStartContainer. */
-export const PRE_START_TIMEOUT_MS = 30_000;
+const PRE_START_TIMEOUT_MS = 30_000;
 /** Milliseconds. The kubelet sets no deadline on the other calls; this one ends tests that hang. */
 const CALL_TIMEOUT_MS = 60_000;
 
@@ -188,13 +188,13 @@ export class PluginEndpoint {
     return (response.container_responses ?? []).map((answer) => answer.deviceIDs ?? []);
   }
 
-  async preStart(ids: readonly string[], timeoutMs: number): Promise<void> {
+  async preStart(ids: readonly string[]): Promise<void> {
     const request: PreStartContainerRequest = { devices_ids: [...ids] };
-    await this.#call<PreStartContainerRequest, unknown>("PreStartContainer", request, timeoutMs);
+    await this.#call<PreStartContainerRequest, unknown>("PreStartContainer", request, PRE_START_TIMEOUT_MS);
   }
 
-  /** Opens the ListAndWatch stream. With `paused` nothing is read from it until `resume()`. */
-  watch(listener: StreamListener, paused: boolean): void {
+  /** Opens the ListAndWatch stream. */
+  watch(listener: StreamListener): void {
     const { path, requestSerialize, responseDeserialize } = method<object, ListAndWatchResponse>(
       this.#service,
       "ListAndWatch",
@@ -208,19 +208,9 @@ export class PluginEndpoint {
     };
     stream.on("error", (error: ServiceError) => end(`${error.details || error.message} (code ${error.code})`));
     stream.on("end", () => end("the plugin ended the stream"));
-    if (paused) stream.pause();
     stream.on("data", (list: ListAndWatchResponse) => {
       if (!this.#life.signal.aborted) listener.onList(list.devices ?? []);
     });
-  }
-
-  /** Stops reading the stream: the plugin's writes then accumulate under HTTP/2 flow control. */
-  pause(): void {
-    this.#stream?.pause();
-  }
-
-  resume(): void {
-    this.#stream?.resume();
   }
 
   /** Cancels ListAndWatch only; the listener is notified. */

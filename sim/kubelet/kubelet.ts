@@ -20,13 +20,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ContainerAllocateResponse } from "../../src/kubelet/api.ts";
 import { Admission, type AdmittedPod, type PodRequest } from "./admission.ts";
 import { CHECKPOINT, type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
-import {
-  type DevicePluginOptions,
-  DIAL_TIMEOUT_MS,
-  PluginEndpoint,
-  PRE_START_TIMEOUT_MS,
-  type PreferenceQuestion,
-} from "./endpoint.ts";
+import { type DevicePluginOptions, DIAL_TIMEOUT_MS, PluginEndpoint, type PreferenceQuestion } from "./endpoint.ts";
 import { History, type KubeletEvent, type Via, type WaitOptions } from "./history.ts";
 import { idsOf } from "./allocations.ts";
 import { endpointFault, resourceNameFault, versionFault } from "./names.ts";
@@ -48,7 +42,6 @@ export type { KubeletState } from "./format.ts";
 /** Milliseconds. A resource without a plugin is removed from the node after this time. */
 const ENDPOINT_TTL_MS = 5 * 60_000;
 
-/** Options of a fake kubelet. */
 export interface FakeKubeletOptions {
   /** The device-plugins directory; created if necessary, emptied at every start. */
   readonly dir: string;
@@ -56,12 +49,8 @@ export interface FakeKubeletOptions {
   readonly pluginsRegistry?: string;
   /** Directories of CDI specs; without them CDI names are not resolved. */
   readonly cdiDirs?: readonly string[];
-  /** Whether GetDevicePluginOptions is called inside Register (as current kubelets do); default true. */
-  readonly askOptions?: boolean;
   /** Milliseconds for dialling a plugin; default 10,000 as in the kubelet. */
   readonly dialTimeoutMs?: number;
-  /** Milliseconds for PreStartContainer; default 30,000 as in the kubelet. */
-  readonly preStartTimeoutMs?: number;
   /** Milliseconds that a resource without plugin is kept; default 5 minutes as in the kubelet. */
   readonly endpointTtlMs?: number;
   /** How plugins of one resource are distinguished: not at all (up to 1.36, the default), or by "path" (since 1.37). */
@@ -95,7 +84,6 @@ export class FakeKubelet {
   readonly dra: DraManager | null;
   #process: Process | null = null;
   #life = new AbortController();
-  #reading = true;
   #admitting: Promise<unknown> = Promise.resolve();
 
   constructor(options: FakeKubeletOptions) {
@@ -105,7 +93,6 @@ export class FakeKubelet {
       history: this.#history,
       endpointTtlMs: options.endpointTtlMs ?? ENDPOINT_TTL_MS,
       endpointKeys: options.endpointKeys ?? "resource",
-      paused: () => !this.#reading,
       changed: () => this.#persist(),
     });
     this.dra = options.dra === undefined ? null : new DraManager({
@@ -118,7 +105,6 @@ export class FakeKubelet {
       resources: this.#resources,
       history: this.#history,
       cdiDirs: options.cdiDirs ?? null,
-      preStartTimeoutMs: options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS,
       persist: () => this.#persist(),
     });
   }
@@ -250,8 +236,7 @@ export class FakeKubelet {
 
   /** A single PreStartContainer call. */
   preStart(resource: string, ids: readonly string[]): Promise<void> {
-    const timeout = this.#options.preStartTimeoutMs ?? PRE_START_TIMEOUT_MS;
-    return this.#track(this.#endpoint(resource).preStart(ids, timeout));
+    return this.#track(this.#endpoint(resource).preStart(ids));
   }
 
   /** A single GetDevicePluginOptions call. */
@@ -274,17 +259,6 @@ export class FakeKubelet {
     this.#endpoint(resource).cancelWatch();
   }
 
-  /** Reads no more lists of any resource until `resumeReading()`: the streams stay open. */
-  stopReading(): void {
-    this.#reading = false;
-    for (const endpoint of this.#resources.endpoints()) endpoint.pause();
-  }
-
-  resumeReading(): void {
-    this.#reading = true;
-    for (const endpoint of this.#resources.endpoints()) endpoint.resume();
-  }
-
   /** The reason when this registration, which is counted, is one to refuse. */
   #injectedRefusal(): string | null {
     return this.#refusal.left-- > 0 ? this.#refusal.reason : null;
@@ -303,11 +277,11 @@ export class FakeKubelet {
 
   /** Dials the plugin and makes it the endpoint of its resource; opens its stream after the caller was answered. */
   async #connect(resource: string, socket: string, via: Via, signal: AbortSignal): Promise<void> {
-    const { dialTimeoutMs = DIAL_TIMEOUT_MS, askOptions = true } = this.#options;
+    const { dialTimeoutMs = DIAL_TIMEOUT_MS } = this.#options;
     let endpoint: PluginEndpoint | null = null;
     try {
       endpoint = await PluginEndpoint.connect(socket, dialTimeoutMs, signal);
-      const options = askOptions ? await endpoint.options(via === "register" ? dialTimeoutMs : undefined) : null;
+      const options = await endpoint.options(via === "register" ? dialTimeoutMs : undefined);
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {
@@ -336,8 +310,9 @@ export class FakeKubelet {
       ...this.dra === null ? {} : { registerDra: (found) => this.dra!.register(found) },
       deregister: (resource, socket) => {
         this.dra?.deregister(resource, socket);
-        const endpoint = this.#resources.endpoints(resource).find((each) => each.socket === socket);
-        if (endpoint !== undefined) this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
+        const endpoint = this.#resources.endpoint(resource);
+        if (endpoint?.socket !== socket) return;
+        this.#resources.disconnect(resource, endpoint, "the registration socket is gone");
       },
       log: (line) => this.#options.log?.(line),
     });
@@ -363,8 +338,8 @@ export class FakeKubelet {
   }
 
   #endpoint(resource: string): PluginEndpoint {
-    const [endpoint] = this.#resources.endpoints(resource);
-    if (endpoint !== undefined) return endpoint;
+    const endpoint = this.#resources.endpoint(resource);
+    if (endpoint !== null) return endpoint;
     throw new Error(`Cannot call the plugin of ${resource}: none is connected. ${describe(this.state(), [])}`);
   }
 

@@ -49,8 +49,6 @@ export interface ResourcesOptions {
   /** Milliseconds that a resource without endpoint stays on the node. */
   readonly endpointTtlMs: number;
   readonly endpointKeys: EndpointKeys;
-  /** Whether a new stream starts paused. */
-  readonly paused: () => boolean;
   /** Called after the devices of a resource changed, before the event is recorded. */
   readonly changed: () => void;
 }
@@ -77,7 +75,7 @@ export class Resources {
    *
    * @throws Error as kubelet 1.37 does, when the path is connected; as there, the connected endpoint is lost track of
    */
-  adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions | null, via: Via): void {
+  adopt(name: string, endpoint: PluginEndpoint, options: DevicePluginOptions, via: Via): void {
     const resource = this.#get(name);
     const before = resource.endpoint;
     if (this.#options.endpointKeys === "path") {
@@ -105,7 +103,7 @@ export class Resources {
         this.#options.history.record({ kind: "list", resource: name, devices: resource.devices });
       },
       onEnd: (reason) => this.#ended(name, endpoint, reason),
-    }, this.#options.paused());
+    });
   }
 
   /** A stream has ended: up to 1.36 disconnects the current endpoint, even if it was the stream of an earlier one. */
@@ -138,10 +136,9 @@ export class Resources {
     this.#options.history.record({ kind: "stream-ended", resource: name, reason });
   }
 
-  /** Current endpoints, of all resources or of one. */
-  endpoints(name?: string): readonly PluginEndpoint[] {
-    const resources = name === undefined ? [...this.#table.values()] : [this.#table.get(name)];
-    return resources.flatMap((resource) => resource?.endpoint ? [resource.endpoint] : []);
+  /** The current endpoint of a resource; null when no plugin is connected. */
+  endpoint(name: string): PluginEndpoint | null {
+    return this.#table.get(name)?.endpoint ?? null;
   }
 
   get(name: string): ResourceState | null {

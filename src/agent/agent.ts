@@ -30,7 +30,6 @@ import { ScanReport, warnOfNetns } from "./scan_report.ts";
 
 export type { AgentObserver, AgentState } from "./observer.ts";
 
-/** Options of the agent. */
 export interface AgentOptions {
   readonly specs: readonly ResourceSpec[];
   readonly kubeletDir: string;

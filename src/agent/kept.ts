@@ -36,9 +36,6 @@ export function kubeletRecord(kubeletDir: string): KubeletRecord {
   };
 }
 
-/** A kubelet without a checkpoint. */
-export const NO_RECORD: KubeletRecord = { held: () => null, former: () => new Map() };
-
 /** Members of device IDs. The ID of a device of a whole pool contains no member. */
 export function membersOf(specs: readonly ResourceSpec[], devices: DeviceIds): MemberIds {
   return new Map(specs.map(({ name, mode }) => {

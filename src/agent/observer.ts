@@ -11,7 +11,6 @@ import type { ErrorWatch } from "./error_watch.ts";
 import type { Inventory } from "./inventory.ts";
 import type { Scan } from "./rescan_loop.ts";
 
-/** The state of the agent. */
 export interface AgentState {
   /** Null before the first scan has ended. */
   readonly inventory: Inventory | null;

@@ -11,7 +11,6 @@ import type { ErrorRule } from "../pool/spec.ts";
 import { readValues, rulesByHca } from "./error_watch.ts";
 import type { Inventory } from "./inventory.ts";
 
-/** A counter of an HCA with its rule. */
 export interface RuleCounter {
   readonly hca: string;
   /** null for the whole HCA. */

@@ -22,7 +22,6 @@ export interface HcaKey {
   readonly sf: number | null;
 }
 
-/** A device of a claim. */
 export interface HeldDevice extends Exposure {
   /** Request of the claim, without the name of an alternative ("nic/big" → "nic"). */
   readonly request: string;

@@ -9,7 +9,6 @@ import { entries, readLine, resolve } from "./files.ts";
 
 /** The facts by which drivers find the net device. */
 interface Function {
-  /** PCI driver. */
   readonly driver: string | null;
   /** Directory of the PCI function. */
   readonly dir: string | null;

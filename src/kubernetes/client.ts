@@ -42,7 +42,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One event of a watch. */
 export interface WatchEvent<T> {
   readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
   readonly object: T;

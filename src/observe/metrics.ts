@@ -23,7 +23,6 @@ import { type Family, PLUGIN_FAMILIES } from "./metrics_table.ts";
 import type { PortCounters } from "../hca/port_counters.ts";
 import { unready } from "./readiness.ts";
 
-/** Sources of the metrics. */
 export interface MetricsSources {
   readonly version: string;
   readonly counters: PortCounters;

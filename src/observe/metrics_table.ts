@@ -9,7 +9,6 @@
 
 type MetricType = "counter" | "gauge" | "histogram";
 
-/** One metric family. */
 export interface Family<Type extends MetricType = MetricType> {
   readonly name: string;
   readonly type: Type;

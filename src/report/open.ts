@@ -65,7 +65,6 @@ const PODS_MS = 200;
 /** Less than the plugin has to end. */
 const PODS_TIMEOUT_MS = 1_000;
 
-/** Reports of one agent. */
 export interface Reports {
   attach(agent: Pick<Agent, "state" | "observe">): void;
   /** What became of the writes to the API server, one for each kind that is asked for. */

@@ -8,7 +8,6 @@ import type { SessionStatus } from "../device_plugin/session.ts";
 export const LATE_MS = 60_000;
 
 export interface Late {
-  /** Reasons by resource. */
   readonly reasons: ReadonlyMap<string, string>;
   /** When the next resource is late (clock of `now`, ms); null when none waits. */
   readonly wakeAt: number | null;

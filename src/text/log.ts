@@ -8,7 +8,7 @@
  */
 import { writeSync } from "node:fs";
 import { stderr } from "node:process";
-import { configureSync, getLogger, type Logger, type LogRecord, resetSync } from "@std/log";
+import { configureSync, getLogger, type Logger, type LogRecord } from "@std/log";
 import { escapeUnprintable } from "./printable.ts";
 
 /** Values of `--log-level`, from the quietest to the most verbose. */
@@ -42,11 +42,6 @@ export function openLog(level: Level, format: Format, write: (line: string) => v
     ],
   });
   return wrap(getLogger(CATEGORY));
-}
-
-/** Resets what {@link openLog} configured; for tests that open one after another. */
-export function closeLog(): void {
-  resetSync();
 }
 
 /** A log that writes nothing. */

@@ -59,13 +59,9 @@ export interface Rig extends AsyncDisposable {
 /** A session on a directory, poked as the agent does it. */
 export function rig(
   dir: string,
-  { mode = "socket", registryDir = join(dir, "../registry"), kubeletStays = false, watched = true, timing = {} }: {
+  { mode = "socket", registryDir = join(dir, "../registry"), timing = {} }: {
     readonly mode?: RegistrationMode;
     readonly registryDir?: string;
-    /** Whether the kubelet outlives the session; the test then waits for "registered" before it ends the session. */
-    readonly kubeletStays?: boolean;
-    /** Whether the session hears of changes in its directory, and every ten seconds. */
-    readonly watched?: boolean;
     readonly timing?: Partial<Timing>;
   } = {},
 ): Rig {
@@ -82,8 +78,7 @@ export function rig(
     timing: { ...TIMING, ...timing },
   });
   const stop = new AbortController();
-  if (watched) watchDirectory(dir, () => session.kubeletDirChanged(), stop.signal, () => {});
-  else session.reconcile();
+  watchDirectory(dir, () => session.kubeletDirChanged(), stop.signal, () => {});
   return {
     session,
     notes,
@@ -94,7 +89,7 @@ export function rig(
       await waits.until(() => holds(session.status), message);
     },
     async [Symbol.asyncDispose]() {
-      for (const kubelet of kubeletStays ? [] : kubelets) if (kubelet.dir === dir) await kubelet.stop();
+      for (const kubelet of kubelets) if (kubelet.dir === dir) await kubelet.stop();
       stop.abort();
       await session.close();
     },

@@ -53,5 +53,4 @@ export function state(stage: Stage, mode: Mode = "socket", history: Partial<Stat
   };
 }
 
-/** The action of waiting until then. */
 export const wait = (until: number): Action => ({ do: "wait", until });

@@ -2,7 +2,6 @@ import { deepEqual, match, ok } from "@std/assert";
 import { join } from "node:path";
 import { readDra } from "../../src/doctor/dra_facts.ts";
 import { inspect } from "../../src/agent/inventory.ts";
-import { NO_RECORD } from "../../src/agent/kept.ts";
 import { CLASSES } from "../../sim/api_server/server.ts";
 import { startPlugin } from "../../sim/mod.ts";
 import { DRIVER } from "../support/dra.ts";
@@ -28,14 +27,15 @@ Deno.test("list and doctor know the claims, and doctor asks the API server witho
     access: () => rig.api.access,
   };
   const { snapshot, specs } = rig.agent.state.inventory!;
-  const facts = await readDra(settings, inspect(snapshot, specs, NO_RECORD));
+  const record = { held: () => null, former: () => new Map() }; // a kubelet without a checkpoint
+  const facts = await readDra(settings, inspect(snapshot, specs, record));
   deepEqual([facts.reason, facts.tooOld, facts.missing, facts.gatesOff], [null, false, [], []]);
   deepEqual([facts.published, facts.expected], [2, 2]);
   deepEqual([facts.claims, facts.withoutCdi], [["default/training"], []]);
   deepEqual(facts.classes, [{ name: "a", extendedResourceName: "x/nic" }]);
   deepEqual(rig.api.writes().slice(writes).filter((one) => !one.path.includes("selfsubjectaccessreviews")), []);
   rig.api.fault = { kind: "absent", group: "resource.k8s.io/v1" };
-  const old = await readDra(settings, inspect(snapshot, specs, NO_RECORD));
+  const old = await readDra(settings, inspect(snapshot, specs, record));
   deepEqual([old.reason, old.tooOld, old.published], [null, true, null]);
   rig.api.fault = null;
 

@@ -1,7 +1,7 @@
-import { deepEqual, equal, match, ok, rejects } from "@std/assert";
+import { deepEqual, equal, ok, rejects } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { CLAIMS, SLICES } from "../../sim/api_server/server.ts";
+import { CLAIMS } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { manyHcas } from "../../sim/host/presets.ts";
 import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
@@ -38,37 +38,6 @@ Deno.test("DRA: HCAs are published, a claim gets exactly its nodes, and the heal
   await rig.remove("one");
   deepEqual(readdirSync(join(rig.dir, "cdi")), []);
   deepEqual(answers, [["NodePrepareResources", false], ["NodeUnprepareResources", false]]);
-});
-
-Deno.test("DRA: a port that goes down taints its device until it is back, and the pod's status says why", async () => {
-  await using rig = await DraRig.start({ host: "broadcom-bnxt" });
-  await rig.ready(2);
-  const held = allocated(rig.claim("held", { where: { rdmaDevice: "bnxt_re0" } }));
-  await rig.run(held);
-  await rig.host.portDown("bnxt_re0", 1);
-  await rig.api.waitFor(() => rig.taints(A).includes("link-down"), "the taint");
-  await rig.dra.waitFor(() => rig.dra.health("node-1", A)?.health === "UNHEALTHY", "the health");
-  match(rig.dra.health("node-1", A)!.message, /bnxt_re0: port 1 is DOWN/);
-  await rig.remove("held");
-  equal(rig.claim("pending", { where: { rdmaDevice: "bnxt_re0" } }), null);
-  await rig.host.portUp("bnxt_re0", 1);
-  await rig.api.waitFor(() => rig.taints(A).length === 0, "no taint");
-  await rig.run(allocated(rig.claim("pending", { where: { rdmaDevice: "bnxt_re0" } })));
-});
-
-Deno.test("DRA: slices that a starting kubelet deletes are published again, and the driver registers again", async () => {
-  await using rig = await DraRig.start({ host: "broadcom-bnxt" });
-  await rig.ready(2);
-  const pod = allocated(rig.claim("one"));
-  await rig.run(pod);
-  const before = rig.dra.registrations;
-  await rig.kubelet.restart();
-  await rig.api.waitFor(() => rig.devices.length === 2, "the slices again");
-  await rig.dra.waitFor(() => rig.dra.registrations > before, "the registration");
-  // A kubelet that restarted prepares again when a sandbox has to be made again.
-  equal((await rig.run(pod)).devices.length, 1);
-  rig.api.store.delete(SLICES, rig.api.slices[0]!.metadata.name!);
-  await rig.api.waitFor(() => rig.devices.length === 2, "the slices after somebody deleted them");
 });
 
 Deno.test("DRA: while the API server is away pods go on, health too, and a new claim gets the reason", async () => {

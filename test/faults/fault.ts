@@ -6,7 +6,6 @@
  */
 import { type Need, needs } from "../support/need.ts";
 
-/** One fault. */
 export interface Fault {
   /** A sentence; the test's name. */
   readonly name: string;

@@ -2,22 +2,13 @@ import { deepEqual, equal, match, ok } from "@std/assert";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { Discovery } from "../../src/hca/discover.ts";
-import { noVerbs } from "../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
+import { discoveryOn } from "../support/discovery.ts";
 
 const CROWD = 100_000;
 
 /** MiB that a scan may leave behind; what it holds of each entry must not grow with what the entry is. */
 const MOST = 150;
-
-function discovery(host: FakeHost): Discovery {
-  return new Discovery({
-    roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-    verbs: noVerbs({ kind: "not-asked", detail: "test" }),
-    netnsMode: () => "shared",
-  });
-}
 
 /** Of this test file alone: others run beside it in one process. */
 function memory(): number {
@@ -26,12 +17,12 @@ function memory(): number {
 
 Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, lists some of them and counts the rest`, async () => {
   using host = FakeHost.create(FakeHost.temporaryRoot(), preset("soft-roce"));
-  const before = await discovery(host).scan("full");
+  const before = await discoveryOn(host).scan("full");
   const dir = join(host.sysfsRoot, "class/infiniband");
   // Dangling links cost no inode's data and are what a broken mount is full of; every other name could be an HCA's.
   for (let i = 0; i < CROWD; i++) symlinkSync("nowhere", join(dir, i % 2 === 0 ? `not an HCA ${i}` : `zz9_${i}`));
   const start = memory();
-  const crowded = discovery(host);
+  const crowded = discoveryOn(host);
   const snapshot = await crowded.scan("full");
   equal(snapshot.unreadable.length, 100);
   for (const { reason } of snapshot.unreadable) match(reason, /not a valid name|disappeared|more than 8192/);
@@ -44,14 +35,14 @@ Deno.test(`discover() finds the HCAs among ${CROWD} entries that are none, lists
 
 Deno.test(`discover() reads an HCA that has ${CROWD} files too many in every directory as it was before`, async () => {
   using host = FakeHost.create(FakeHost.temporaryRoot(), preset("connectx-roce-vfs"));
-  const before = await discovery(host).scan("full");
+  const before = await discoveryOn(host).scan("full");
   const hca = host.hcaPath("mlx5_0");
   for (const dir of ["", "device/", "ports/1/", "ports/1/gids/", "ports/"]) {
     for (let i = 0; i < CROWD / 5; i++) writeFileSync(join(hca, `${dir}junk ${i}`), "");
   }
   mkdirSync(join(host.sysfsRoot, "class/infiniband_verbs/uverbs"));
   const start = memory();
-  const crowded = discovery(host);
+  const crowded = discoveryOn(host);
   const snapshot = await crowded.scan("full");
   deepEqual(snapshot, before);
   equal(await crowded.scan("quick"), snapshot);

@@ -8,6 +8,8 @@ import type { Hca, NetnsMode, Snapshot, VerbsAnswer } from "../../src/hca/types.
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { memoryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
+import { noVerbs } from "../../src/hca/verbs.ts";
+import { discoveryOn } from "../support/discovery.ts";
 
 interface Looked extends Disposable {
   readonly host: FakeHost;
@@ -25,12 +27,10 @@ function on(
   const dir = memoryDir();
   const description = { ...preset(name), ...options.netns === undefined ? {} : { netnsMode: options.netns } };
   const host = FakeHost.create(join(dir.path, "host"), description);
-  const answer = options.verbs ?? { kind: "not-asked", detail: "test" } as const;
   const late = Promise.withResolvers<string>();
   const another = () =>
-    new Discovery({
-      roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-      verbs: { list: () => Promise.resolve(answer), [Symbol.dispose]: () => {} },
+    discoveryOn(host, {
+      ...options.verbs === undefined ? {} : { verbs: noVerbs(options.verbs) },
       netnsMode: () => options.netns ?? "shared",
       onLateAnswer: late.resolve,
       ...options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs },

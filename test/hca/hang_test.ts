@@ -26,6 +26,7 @@ import { FakeHost, preset } from "../../sim/mod.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
 import { buildHost } from "../hosts/build.ts";
+import { discoveryOn } from "../support/discovery.ts";
 
 /** A machine with a dead attribute or two. */
 class Machine implements Disposable {
@@ -37,13 +38,7 @@ class Machine implements Disposable {
 
   start(): Discovery {
     this.#late = Promise.withResolvers();
-    return new Discovery({
-      roots: { sysfs: this.host.sysfsRoot, dev: this.host.devRoot },
-      verbs: { list: () => Promise.resolve({ kind: "not-asked", detail: "test" }), [Symbol.dispose]: () => {} },
-      netnsMode: () => "shared",
-      deadlineMs: 300,
-      onLateAnswer: (hca) => this.#late.resolve(hca),
-    });
+    return discoveryOn(this.host, { deadlineMs: 300, onLateAnswer: (hca) => this.#late.resolve(hca) });
   }
 
   /** The first answer that comes after its deadline, since the last start. */
@@ -172,10 +167,7 @@ Deno.test("an adapter with many VFs does not take the others along when its firm
   const { promise: allAnswered, resolve } = Promise.withResolvers<void>();
   const late = new Set<string>();
   const { sysfs, dev } = buildHost({ hcas: [{ name: "mlx5_0", ...pf }, ...vfs, other] }, join(dir.path, "host"));
-  const discovery = new Discovery({
-    roots: { sysfs, dev },
-    verbs: { list: () => Promise.resolve({ kind: "not-asked", detail: "test" }), [Symbol.dispose]: () => {} },
-    netnsMode: () => "shared",
+  const discovery = discoveryOn({ sysfsRoot: sysfs, devRoot: dev }, {
     deadlineMs: 300,
     onLateAnswer: (hca) => late.add(hca).size === 8 && resolve(),
   });

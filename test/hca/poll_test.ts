@@ -1,21 +1,16 @@
 import { deepEqual, equal } from "@std/assert";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Discovery, type DiscoverySources } from "../../src/hca/discover.ts";
-import { noVerbs } from "../../src/hca/verbs.ts";
+import { type DiscoverySources } from "../../src/hca/discover.ts";
 import { FakeHost, preset } from "../../sim/mod.ts";
 import { memoryDir, within } from "../support/temp.ts";
 import { run } from "../support/run.ts";
+import { discoveryOn } from "../support/discovery.ts";
 
 /** A host of that preset, scanned once. */
 async function scanned(dir: string, name: string, options: Partial<DiscoverySources> = {}) {
   const host = FakeHost.create(mkdtempSync(join(dir, "host-")), preset(name));
-  const discovery = new Discovery({
-    roots: { sysfs: host.sysfsRoot, dev: host.devRoot },
-    verbs: noVerbs({ kind: "not-asked", detail: "test" }),
-    netnsMode: () => "shared",
-    ...options,
-  });
+  const discovery = discoveryOn(host, options);
   await discovery.scan("full");
   return { host, discovery };
 }

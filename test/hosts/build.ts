@@ -49,7 +49,6 @@ export interface PortPlan {
   readonly issm?: boolean;
 }
 
-/** A PCI function. */
 export interface FunctionPlan {
   readonly pci?: string;
   readonly path?: readonly string[];

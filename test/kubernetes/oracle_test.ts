@@ -96,7 +96,7 @@ oracle("our client and the reference client list the same, and watch the same fr
   await within(both.promise, "the last event at both");
   request.abort();
   stop.abort();
-  await watching;
+  equal(await watching, null);
   deepEqual(ourEvents, theirEvents);
   deepEqual(ourEvents!.map(([type, name]) => `${type} ${name}`), [
     "BOOKMARK ",

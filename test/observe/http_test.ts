@@ -6,6 +6,7 @@ import { HttpServer, plain } from "../../src/observe/http.ts";
 import { dead, unready } from "../../src/observe/readiness.ts";
 import { within } from "../support/temp.ts";
 import { get, registered, rig } from "../support/rig.ts";
+import { sessionStatus } from "../support/session_status.ts";
 
 const HOST = PRESETS["connectx-roce-vfs"];
 
@@ -26,16 +27,7 @@ Deno.test("dead() speaks only when there is a timer and it is three rescans late
 });
 
 Deno.test("unready() has a line per resource that is not registered, and for standby", () => {
-  const one = {
-    resource: "a/b",
-    phase: "standby" as const,
-    via: "socket" as const,
-    socket: "",
-    streams: 1,
-    registrations: 1,
-    code: "standby" as const,
-    reason: "x",
-  };
+  const one = sessionStatus({ resource: "a/b", phase: "standby", code: "standby", reason: "x" });
   deepEqual(unready([one, { ...one, resource: "a/c", phase: "registered", streams: 0, reason: null }]), [
     "a/b is standby: x",
     "a/c is registered: the kubelet has no open ListAndWatch stream",

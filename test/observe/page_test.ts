@@ -16,6 +16,7 @@ import { needs } from "../support/need.ts";
 import { within } from "../support/temp.ts";
 import { RESOURCE } from "../support/kubelet.ts";
 import { pod, type Rig, rig } from "../support/rig.ts";
+import { sessionStatus } from "../support/session_status.ts";
 
 const VFS = PRESETS["connectx-roce-vfs"];
 const SHOTS = fileURLToPath(new URL("../../test-output/", import.meta.url));
@@ -85,16 +86,7 @@ Deno.test("the page escapes everything from outside", async () => {
     reason: HOSTILE,
     time: 0,
   };
-  const session = {
-    resource: HOSTILE,
-    phase: "waiting" as const,
-    via: "socket" as const,
-    socket: HOSTILE,
-    streams: 0,
-    registrations: 0,
-    code: "starting" as const,
-    reason: HOSTILE,
-  };
+  const session = sessionStatus({ resource: HOSTILE, phase: "waiting", socket: HOSTILE, reason: HOSTILE });
   const state = {
     inventory: {
       snapshot: snapshot([evil], { notes: [HOSTILE], unreadable: [{ name: HOSTILE, reason: HOSTILE }] }),

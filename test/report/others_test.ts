@@ -13,6 +13,7 @@ import { DRIVER } from "../support/dra.ts";
 import { DraRig } from "../support/dra_rig.ts";
 import { inspected } from "../support/inspected.ts";
 import { NODE, ReportRig } from "../support/report_rig.ts";
+import { sessionStatus } from "../support/session_status.ts";
 
 Deno.test("a pod that has an HCA through DRA gets the events of it, with the UID that its claim knows", async () => {
   await using rig = await DraRig.start({ host: "broadcom-bnxt" });
@@ -47,18 +48,6 @@ Deno.test("a pod that has an HCA through DRA gets the events of it, with the UID
 
 Deno.test("a plugin that is standby beside another one reports nothing, and does when it serves", async () => {
   const inventory = await inspected("connectx-roce-vfs");
-  const session = (phase: SessionStatus["phase"]): SessionStatus => (
-    {
-      resource: "tencent.com/rdma",
-      phase,
-      code: "registered",
-      via: "socket",
-      socket: "",
-      streams: 1,
-      registrations: 1,
-      reason: null,
-    }
-  );
   const conditions: unknown[] = [];
   const events: Occurrence[] = [];
   const sinks = {
@@ -68,7 +57,7 @@ Deno.test("a plugin that is standby beside another one reports nothing, and does
     nodeMayBeNew: () => {},
   };
   const reporter = new Reporter({ node: NODE, sinks, pods: null });
-  let state: AgentState = { inventory, sessions: [session("standby")], changes: [] };
+  let state: AgentState = { inventory, sessions: [sessionStatus({ phase: "standby" })], changes: [] };
   let changed = () => {};
   reporter.attach({
     get state() {
@@ -80,7 +69,7 @@ Deno.test("a plugin that is standby beside another one reports nothing, and does
     },
   });
   equal(conditions.length, 0);
-  state = { ...state, sessions: [session("registered")] };
+  state = { ...state, sessions: [sessionStatus()] };
   changed();
   equal(conditions.length, 1);
   deepEqual(events, []);
@@ -89,18 +78,8 @@ Deno.test("a plugin that is standby beside another one reports nothing, and does
 
 Deno.test("a first registration that takes long is no new kubelet, and one after a kubelet that was down is", async () => {
   const inventory = await inspected("connectx-roce-vfs");
-  const session = (code: SessionStatus["code"], registrations: number): SessionStatus => (
-    {
-      resource: "tencent.com/rdma",
-      phase: registrations > 0 ? "registered" : "waiting",
-      code,
-      via: "socket",
-      socket: "",
-      streams: 0,
-      registrations,
-      reason: null,
-    }
-  );
+  const session = (code: SessionStatus["code"], registrations: number) =>
+    sessionStatus({ code, registrations, phase: registrations > 0 ? "registered" : "waiting" });
   const forgottenAfter = async (...seen: readonly SessionStatus[]) => {
     let forgotten = 0;
     const sinks = { condition: null, event: null, labels: null, nodeMayBeNew: () => void forgotten++ };

@@ -18,6 +18,7 @@ import { keyOf, type NodeView, type ReportedDevice, viewOf } from "../../src/rep
 import { admitEvent } from "../../sim/api_server/patches.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { inspected } from "../support/inspected.ts";
+import { sessionStatus } from "../support/session_status.ts";
 
 const RESOURCE = DEFAULT_SPEC.name;
 
@@ -139,18 +140,7 @@ Deno.test("a device that settles keeps the reason why it was Unhealthy", async (
 
 Deno.test("a resource is late after a minute without the kubelet, and standby is not", () => {
   const registrations = new Registrations(60_000);
-  const session = (phase: SessionStatus["phase"]): SessionStatus => (
-    {
-      resource: RESOURCE,
-      phase,
-      code: "kubelet-not-answering",
-      via: "socket",
-      socket: "",
-      streams: 0,
-      registrations: 0,
-      reason: "no kubelet",
-    }
-  );
+  const session = (phase: SessionStatus["phase"]) => sessionStatus({ phase, reason: "no kubelet" });
   equal(registrations.update([session("waiting")], 0).wakeAt, 60_000);
   equal(registrations.update([session("registering")], 59_999).reasons.size, 0);
   deepEqual([...registrations.update([session("waiting")], 60_000).reasons], [[RESOURCE, "no kubelet"]]);

@@ -18,7 +18,6 @@ const LAUNCHER = "deploy/systemd/rdma-device-plugin";
 
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 
-/** Values of a key of the unit, in order. */
 const valuesOf = (key: string) =>
   read(UNIT).split("\n").filter((line) => line.startsWith(`${key}=`)).map((line) => line.slice(key.length + 1));
 

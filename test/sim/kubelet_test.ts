@@ -21,13 +21,6 @@ Deno.test("start() removes every file but the checkpoint, sockets too, and leave
   deepEqual(readdirSync(at.dir).sort(), ["kept", "kubelet.sock", CHECKPOINT]);
 });
 
-Deno.test("Register asks no options when askOptions is false", async () => {
-  await using at = await bench({ askOptions: false });
-  const stub = await at.plugin();
-  deepEqual(stub.calls, ["ListAndWatch"]);
-  equal(at.kubelet.state().resources[RESOURCE]?.options, null);
-});
-
 const REFUSALS: readonly [string, Parameters<PluginStub["register"]>[0], RegExp][] = [
   ["another API version", { version: "v1alpha1" }, /"v1alpha1".*v1beta1/],
   ["a name without domain", { resource_name: "rdma" }, /"rdma" is not an extended resource name: it has no domain/],
@@ -56,12 +49,6 @@ for (const [what, request, sentence] of REFUSALS) {
   });
 }
 
-Deno.test("Register fails when nobody listens on the endpoint within the dial timeout", async () => {
-  await using at = await bench({ dialTimeoutMs: 50 });
-  const stub = await at.stub();
-  await rejects(stub.register({ endpoint: "nobody.sock" }), /nobody\.sock did not answer within 50 ms/);
-});
-
 Deno.test("by path: the end of an earlier plugin's stream leaves the second one, and the end of the second the first", async () => {
   for (const leaves of ["first", "second"] as const) {
     await using at = await bench({ endpointKeys: "path" });
@@ -88,21 +75,6 @@ Deno.test("by path: a path that is connected is refused, and the kubelet does no
   const other = await at.plugin({ endpoint: "other.sock", devices: healthy("c") });
   equal(at.kubelet.state().resources[RESOURCE]?.endpoint, other.socket);
   await rejects(stub.register(), /already connected/, "for good");
-});
-
-Deno.test("capacity counts all devices, allocatable the healthy ones, NUMA nodes are kept", async () => {
-  await using at = await bench();
-  const stub = await at.plugin();
-  stub.list([
-    { ID: "a", health: "Healthy", topology: { nodes: [{ ID: 1 }, { ID: 0 }] } },
-    { ID: "b", health: "Unhealthy" },
-  ]);
-  await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.lists === 2);
-  const resource = at.kubelet.state().resources[RESOURCE];
-  equal(resource?.capacity, 2);
-  equal(resource?.allocatable, 1);
-  deepEqual(resource?.devices[0]?.numa, [1, 0]);
-  deepEqual(resource?.devices[1]?.numa, []);
 });
 
 for (

@@ -21,16 +21,6 @@ Deno.test("the plugin watcher registers a new socket, tells it so, and deregiste
   await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 0);
 });
 
-Deno.test("the plugin watcher finds sockets that were there before it, and again after a restart", async () => {
-  await using at = await watching();
-  await at.kubelet.stop();
-  await at.stub({}, at.registry);
-  await at.kubelet.start();
-  await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 2);
-  await at.kubelet.restart();
-  await at.kubelet.waitFor((state) => state.resources[RESOURCE]?.allocatable === 2);
-});
-
 Deno.test("the plugin watcher dials the endpoint that GetInfo names, and ignores hidden sockets", async () => {
   await using at = await watching();
   const service = await at.stub({ endpoint: "elsewhere.sock" });

@@ -156,7 +156,6 @@ export class DraRig implements AsyncDisposable {
     await this.dra.waitFor(() => this.dra.drivers.length > 0 && this.dra.reports > 0, "the registration");
   }
 
-  /** All devices of all slices. */
   get devices(): readonly SliceDevice[] {
     return this.api.slices.flatMap((one) => one.spec.devices ?? []);
   }

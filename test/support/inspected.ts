@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Discovery } from "../../src/hca/discover.ts";
 import { readNetnsMode } from "../../src/hca/netns_mode.ts";
 import type { VerbsAnswer } from "../../src/hca/types.ts";
 import { noVerbs } from "../../src/hca/verbs.ts";
@@ -16,6 +15,7 @@ import { type MissingNode, track } from "../../src/pool/states.ts";
 import { select } from "../../src/pool/select.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { FakeHost, type HostDescription, preset } from "../../sim/mod.ts";
+import { discoveryOn } from "./discovery.ts";
 
 /**
  * Surveys a fake host after `change` has been done to it.
@@ -33,8 +33,7 @@ export async function inspected(
     const devices = fake.describe().filter((one) => one.uverbsNode !== null)
       .map((one) => ({ name: one.name, uverbs: one.uverbs!, guid: one.nodeGuid, nodeType: 1 }));
     const verbs: VerbsAnswer = says ?? (devices.length > 0 ? { kind: "list", devices } : { kind: "empty" });
-    const discovery = new Discovery({
-      roots: { sysfs: fake.sysfsRoot, dev: fake.devRoot },
+    const discovery = discoveryOn(fake, {
       verbs: noVerbs(verbs),
       netnsMode: () => readNetnsMode(fake.sysfsRoot, { fake: true }),
     });

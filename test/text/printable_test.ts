@@ -1,6 +1,7 @@
 import { equal, match, ok } from "@std/assert";
 import { escapeUnprintable, printable, withoutUnprintable } from "../../src/text/printable.ts";
-import { closeLog, type Format, openLog } from "../../src/text/log.ts";
+import { resetSync } from "@std/log";
+import { type Format, openLog } from "../../src/text/log.ts";
 
 /** Clears the screen, in C0 and in C1; begins a line; turns the reading direction around; hides; is no text. */
 const HOSTILE = [
@@ -35,7 +36,7 @@ function logged(format: Format, message: string, fields: Record<string, string>)
   try {
     log.info(message, fields);
   } finally {
-    closeLog();
+    resetSync();
   }
   return lines;
 }

@@ -10,7 +10,6 @@ import { execPath } from "node:process";
 import { ROOT } from "../../test/support/root.ts";
 import { run } from "../../test/support/run.ts";
 
-/** One package as it is in the bundle. */
 export interface BundledPackage {
   readonly name: string;
   readonly version: string;

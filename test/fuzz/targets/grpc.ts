@@ -14,9 +14,7 @@ import { protoCodec } from "../../../src/device_plugin/codec.ts";
 import type { PreferredAllocationRequest__Output as Preferred } from "../../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../../../src/gen/v1beta1/PreferredAllocationResponse.ts";
 import { PluginServer } from "../../../src/device_plugin/server.ts";
-import { Discovery } from "../../../src/hca/discover.ts";
 import type { Hca } from "../../../src/hca/types.ts";
-import { noVerbs } from "../../../src/hca/verbs.ts";
 import { DevicePluginResource } from "../../../src/agent/device_plugin_resource.ts";
 import { devices, membersOf } from "../../../src/pool/devices.ts";
 import { type PoolState, track } from "../../../src/pool/states.ts";
@@ -27,6 +25,7 @@ import { BareClient } from "../../support/bare_client.ts";
 import { temporaryDir } from "../../support/temp.ts";
 import { LONGEST_CASE, type Prepared, type Target } from "../target.ts";
 import { must, sentence } from "../words.ts";
+import { discoveryOn } from "../../support/discovery.ts";
 
 const SPECS: readonly ResourceSpec[] = [
   { ...DEFAULT_SPEC, name: "rdma/own", select: [{ hcas: ["mlx5_0", "rocep*"] }] },
@@ -49,7 +48,6 @@ const METHODS = ["Allocate", "GetPreferredAllocation", "PreStartContainer", "Get
 /** Every status that a request may be refused with; INTERNAL would be an exception that nobody thought of. */
 const REFUSALS: readonly number[] = [status.INVALID_ARGUMENT, status.FAILED_PRECONDITION, status.RESOURCE_EXHAUSTED];
 
-/** One resource as it is served. */
 interface Served {
   readonly spec: ResourceSpec;
   readonly poolState: PoolState;
@@ -217,9 +215,7 @@ export const grpc: Target = {
     await using cleanup = new AsyncDisposableStack();
     const host = cleanup.adopt(FakeHost.create(FakeHost.temporaryRoot(), preset("mixed")), (one) => one.close());
     const dir = cleanup.use(temporaryDir());
-    const roots = { sysfs: host.sysfsRoot, dev: host.devRoot };
-    const verbs = noVerbs({ kind: "not-asked", detail: "fuzz" });
-    const snapshot = await new Discovery({ roots, verbs, netnsMode: () => "shared" }).scan("full");
+    const snapshot = await discoveryOn(host).scan("full");
     const { states } = track(new Map(), select(SPECS, snapshot), new Map(), 0);
     const served: Served[] = [];
     for (const spec of SPECS) {

@@ -11,7 +11,6 @@ import { Discovery } from "../../../src/hca/discover.ts";
 import { natural } from "../../../src/text/natural.ts";
 import { readNetnsMode } from "../../../src/hca/netns_mode.ts";
 import type { Hca, Snapshot } from "../../../src/hca/types.ts";
-import { noVerbs } from "../../../src/hca/verbs.ts";
 import { withoutUnprintable } from "../../../src/text/printable.ts";
 import { type PoolStates, track } from "../../../src/pool/states.ts";
 import { select } from "../../../src/pool/select.ts";
@@ -21,6 +20,7 @@ import { memoryDir, within } from "../../support/temp.ts";
 import { LONGEST_CASE, type Prepared, type Target } from "../target.ts";
 import { type Spoilt, TornTree } from "../torn_tree.ts";
 import { clean, must, sentence } from "../words.ts";
+import { discoveryOn } from "../../support/discovery.ts";
 
 /** What of an HCA's directory is read; numbers as in the presets. */
 const OWN = ["", "node_type", "node_guid", "sys_image_guid", "fw_ver", "board_id", "hca_type", "parent", "device"]
@@ -226,9 +226,7 @@ class Rig {
   }
 
   discovery(): Discovery {
-    return new Discovery({
-      roots: { sysfs: this.host.sysfsRoot, dev: this.host.devRoot },
-      verbs: noVerbs({ kind: "not-asked", detail: "fuzz" }),
+    return discoveryOn(this.host, {
       netnsMode: () => readNetnsMode(this.host.sysfsRoot, { fake: true }),
       // Nothing here hangs, and a machine that is busy with other work must not look as if something did.
       deadlineMs: LONGEST_CASE,

@@ -3,25 +3,22 @@ import { join } from "node:path";
 import { networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
 import { C } from "../../../src/hca/abi.ts";
-import { Discovery } from "../../../src/hca/discover.ts";
 import { coveredBy, isAnnounced, linkHere, watchedPorts } from "../../../src/hca/events/coverage.ts";
 import type { EventSource, WatchedPort } from "../../../src/hca/events/trigger.ts";
 import { openLibc } from "../../../src/hca/libc.ts";
-import { noVerbs } from "../../../src/hca/verbs.ts";
 import { FakeHost, preset } from "../../../sim/mod.ts";
 import { needs } from "../../support/need.ts";
 import type { ChildLine } from "../../support/netlink_child.ts";
 import { inside, netns } from "../../support/netns.ts";
 import { memoryDir } from "../../support/temp.ts";
+import { discoveryOn } from "../../support/discovery.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../support/netlink_child.ts", import.meta.url));
 
 /** Ports of a host of that preset, as its sysfs has them. */
 async function portsOf(dir: string, name: string) {
   const host = FakeHost.create(join(dir, name), preset(name));
-  const verbs = noVerbs({ kind: "not-asked", detail: "test" });
-  const roots = { sysfs: host.sysfsRoot, dev: host.devRoot };
-  const { hcas } = await new Discovery({ roots, verbs, netnsMode: () => "shared" }).scan("full");
+  const { hcas } = await discoveryOn(host).scan("full");
   return { hcas, sysfs: host.sysfsRoot, ports: watchedPorts(hcas, host.sysfsRoot) };
 }
 
