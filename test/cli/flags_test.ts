@@ -47,7 +47,11 @@ Deno.test("every command can be run in a pod that has the pod's UID in its envir
 });
 
 Deno.test("what the environment says to the plugin keeps no other command of the pod from running", () => {
-  const env = { RDMA_DEVICE_PLUGIN_HTTP: ":9178", RDMA_DEVICE_PLUGIN_CDI: "true", RDMA_DEVICE_PLUGIN_LOG_LEVEL: "warn" };
+  const env = {
+    RDMA_DEVICE_PLUGIN_HTTP: ":9178",
+    RDMA_DEVICE_PLUGIN_CDI: "true",
+    RDMA_DEVICE_PLUGIN_LOG_LEVEL: "warn",
+  };
   for (const command of ["list", "doctor", "fleet", "validate"]) {
     const parsed = parseCommandLine([command], env);
     deepEqual(parsed.ok && [parsed.values["log-level"], parsed.values.http], ["warn", undefined], command);
