@@ -283,6 +283,7 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
   const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
   const values: Record<string, string | boolean> = {};
   const positionals: string[] = [];
+  const ofEnvironment = new Set<string>();
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {
     const value = env[variableOf(name)];
     if (value === undefined || value === "") continue;
@@ -290,10 +291,12 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
       return no("wrong-type", name, `${variableOf(name)} is ${JSON.stringify(value)}, but takes true or false`);
     }
     values[name] = flag.type === "boolean" ? value === "true" : value;
+    ofEnvironment.add(name);
   }
   for (const token of tokens ?? []) {
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
+    ofEnvironment.delete(token.name);
     const flag = Object.hasOwn(FLAGS, token.name) ? (FLAGS as Readonly<Record<string, Flag>>)[token.name] : undefined;
     if (flag === undefined) {
       const near = nearest(token.name, Object.keys(FLAGS));
@@ -312,10 +315,14 @@ export function parseCommandLine(argv: readonly string[], env: Readonly<Record<s
       return no("missing", token.name, `--${token.name} needs a value: --${token.name} ${flag.value}`);
     } else values[token.name] = token.value;
   }
-  return finish(values, positionals);
+  return finish(values, positionals, ofEnvironment);
 }
 
-function finish(values: Record<string, string | boolean>, positionals: string[]): Parsed {
+function finish(
+  values: Record<string, string | boolean>,
+  positionals: string[],
+  ofEnvironment: ReadonlySet<string>,
+): Parsed {
   const command = (values.version ? "version" : positionals[0] ?? "run") as Command;
   if (!COMMANDS.includes(command)) {
     return no(
@@ -329,6 +336,11 @@ function finish(values: Record<string, string | boolean>, positionals: string[])
   const most = command === "validate" ? 1 : 0;
   if (rest.length > most && !values.help) {
     return no("unexpected-argument", null, `${command} takes no argument ${JSON.stringify(rest[most])}`);
+  }
+  // The environment of a pod is that of every command that is run there, and says what only some of them have.
+  for (const name of ofEnvironment) {
+    const { commands }: Flag = FLAGS[name as FlagName];
+    if (commands?.includes(command) === false) delete values[name];
   }
   const given = new Set(Object.keys(values) as FlagName[]);
   for (const [name, flag] of Object.entries<Flag>(FLAGS)) {

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { env } from "node:process";
 import type { DiscoverySources } from "../hca/discover.ts";
-import { isDirectory, list, readLine } from "../hca/files.ts";
+import { exists, isDirectory, list, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
 import { readNetnsMode } from "../hca/netns_mode.ts";
 import { parseNumber } from "../hca/parse.ts";
@@ -102,7 +101,7 @@ export function checkMaster(sysfsRoot: string, master: string, offered: boolean)
   const refuse = (code: MistakeCode, message: string, hint: string | null = null): never => {
     throw new UsageError([{ code, path: "--master", message: `-master ${master}: ${message}`, hint }]);
   };
-  if (!existsSync(dir)) {
+  if (!exists(dir)) {
     if (offered) return;
     const there = list(join(sysfsRoot, "class/net")).join(", ") || "none";
     refuse("no-such-interface", "this network interface does not exist", `there are ${there}`);

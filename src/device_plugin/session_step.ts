@@ -9,9 +9,12 @@
 import { dirname } from "node:path";
 import { awaitPluginWatcher } from "./await_plugin_watcher.ts";
 import { registerWithKubelet } from "./register_with_kubelet.ts";
-import { type Facts, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
+import { type Facts, kubeletPath, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
 import { reporting, then, waiting } from "./session_report.ts";
 import { type Action, type State, type Step, withoutServer } from "./session_state.ts";
+
+/** Failures in a row to make the plugin watcher's socket: a registry that is read-only stays so, a full disk may not. */
+const MAX_SOCKET_FAILURES = 3;
 
 /** Returns the next action. `now` and all times are milliseconds of the monotonic clock. */
 export function next(state: State, facts: Facts, now: number, plan: Plan): Step {
@@ -77,6 +80,15 @@ function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
   const { failures, retryAt } = state.history;
   if (now < retryAt) return then(state, { do: "wait", until: retryAt });
   const path = socketPath(plan, state.mode);
+  const isHopeless = state.code === "socket-failed" && failures >= MAX_SOCKET_FAILURES;
+  if (isHopeless && state.mode === "watcher" && plan.fallback && facts.kubelet !== null) {
+    const message = `no socket can be made at ${path}; registering on ${kubeletPath(plan)} instead`;
+    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, {
+      level: "warn",
+      code: "socket-failed",
+      message,
+    });
+  }
   if (!facts.socketDir) {
     if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });
     const missing = `${dirname(path)} does not exist`;

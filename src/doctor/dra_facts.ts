@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Inventory } from "../agent/inventory.ts";
 import { ClaimFiles } from "../dra/claim_files.ts";
@@ -12,6 +11,7 @@ import { nameOf } from "../dra/claim_record.ts";
 import { draDevices } from "../dra/devices.ts";
 import type { DraSettings } from "../dra/open.ts";
 import { GATES } from "../dra/gates.ts";
+import { exists } from "../hca/files.ts";
 import { droppedFields, probeSlice } from "../dra/slices.ts";
 import { ApiClient } from "../kubernetes/client.ts";
 import { missingRights, type Right } from "../kubernetes/rights.ts";
@@ -77,11 +77,11 @@ export async function readDra(settings: DraSettings, { states, specs }: Inventor
     node,
     wanted: specs.some((spec) => spec.api === "dra"),
     registryDir,
-    registryThere: existsSync(registryDir),
+    registryThere: exists(registryDir),
     server: access?.server ?? null,
     expected: draDevices(states, new Map()).devices.length,
     claims: records.map(nameOf),
-    withoutCdi: records.filter((one) => !existsSync(files.cdiPath(one.uid))).map(nameOf),
+    withoutCdi: records.filter((one) => !exists(files.cdiPath(one.uid))).map(nameOf),
     unreadable,
   };
   const nothing = { tooOld: false, missing: [], gatesOff: [], published: null, classes: null, allocatable: [] };

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { existsSync, lstatSync, rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
@@ -26,6 +26,7 @@ import { healthList, HealthStreams } from "./health.ts";
 import { heldHcas } from "./holders.ts";
 import { Publisher, type PublisherStatus, type PublisherTiming } from "./publisher.ts";
 import { listenDra, listenRegistration, type SocketServer } from "./server.ts";
+import { exists } from "../hca/files.ts";
 import { namesIn } from "../kubelet/files.ts";
 
 /** An answer for one claim: the kubelet's method, how long it took, and the reason when it was refused. */
@@ -310,7 +311,7 @@ export class DraDoor {
         this.#registration = null;
         await registration?.close(0);
       }
-      if (!existsSync(registryDir)) {
+      if (!exists(registryDir)) {
         throw new Error(`${registryDir} does not exist; it is the kubelet's plugins_registry`);
       }
       if (this.#registration?.inPlace !== true) {

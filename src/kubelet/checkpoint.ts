@@ -5,8 +5,9 @@
  *
  * @module
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { exists } from "../hca/files.ts";
 
 /** File name in the kubelet's device-plugins directory (kubelet `checkpointmanager`, `devicemanager`). */
 const FILE = "kubelet_internal_checkpoint";
@@ -36,7 +37,7 @@ function readData(kubeletDir: string): unknown {
 
 /** Whether the checkpoint exists but cannot be read, so that the devices of pods are unknown. */
 export function isUnreadable(kubeletDir: string): boolean {
-  return existsSync(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
+  return exists(join(kubeletDir, FILE)) && readData(kubeletDir) === undefined;
 }
 
 /** Devices of one resource that a container holds. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
+import { exists } from "../hca/files.ts";
 import { Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
 import { CLIENT_OPTIONS, method, podResourcesServices, withoutAnswer } from "./api.ts";
@@ -76,7 +76,7 @@ export class PodLister {
   /** Lists the holders. Never rejects. */
   list(): Promise<PodsAnswer> {
     const socket = this.#socket;
-    if (!existsSync(socket)) {
+    if (!exists(socket)) {
       const reason = `${socket} does not exist; mount the directory into the container, or start the kubelet`;
       return Promise.resolve({ ok: false, reason });
     }

@@ -45,3 +45,16 @@ Deno.test("every command can be run in a pod that has the pod's UID in its envir
     equal(parseCommandLine([command], { RDMA_DEVICE_PLUGIN_POD_UID: "u-1" }).ok, true, command);
   }
 });
+
+Deno.test("what the environment says to the plugin keeps no other command of the pod from running", () => {
+  const env = {
+    RDMA_DEVICE_PLUGIN_HTTP: ":9178",
+    RDMA_DEVICE_PLUGIN_CDI: "true",
+    RDMA_DEVICE_PLUGIN_LOG_LEVEL: "warn",
+  };
+  for (const command of ["list", "doctor", "fleet", "validate"]) {
+    const parsed = parseCommandLine([command], env);
+    deepEqual(parsed.ok && [parsed.values["log-level"], parsed.values.http], ["warn", undefined], command);
+  }
+  equal(parseCommandLine(["doctor", "--http", ":1"], env).ok, false);
+});

@@ -103,3 +103,15 @@ Deno.test("Session says when a path is too long for a socket", async () => {
   await using plugin = rig(deep);
   await plugin.status((status) => status.code === "socket-failed", "refuses the path");
 });
+
+Deno.test("Session in auto mode falls back to Register when it can make no socket for the watcher", async () => {
+  using dir = watcherDirs();
+  const { registry, plugins } = dir;
+  // As on a registry that is mounted read-only: every attempt fails, whoever makes it.
+  mkdirSync(join(registry, socketName(RESOURCE)));
+  await using kubelet = kubeletIn(plugins);
+  await kubelet.start();
+  await using plugin = rig(plugins, { mode: "auto", registryDir: registry });
+  await kubelet.waitFor(offered(2), { what: "two devices by Register" });
+  equal(plugin.session.status.via, "socket");
+});

@@ -75,3 +75,12 @@ Deno.test("PodResources asks once for many, keeps the answer for a while, and co
   equal((await fresh.get()).ok, false);
   equal((await fresh.get()).ok, true);
 });
+
+Deno.test({
+  name: "podsByDevice() answers that it knows nothing where the sandbox hides the socket",
+  permissions: { read: [] },
+  fn: async () => {
+    const answer = await podsByDevice("/nowhere/kubelet.sock");
+    match(answer.ok ? "it answered" : answer.reason, /^\/nowhere\/kubelet\.sock does not exist/);
+  },
+});
