@@ -36,7 +36,7 @@ export async function validate(path: string | undefined, values: Values): Promis
   if (!result.ok) throw new UsageError(result.mistakes);
   for (const warning of warnings) writeSync(2, `${formatMistakes([warning])}\n`);
   const lines = resources.map(({ name, mode }) => `  ${name} (${modeText(mode)})\n`);
-  writeSync(1, `${path} is valid (${format} format) and defines ${resources.length} resources:\n${lines.join("")}`);
+  print(`${path} is valid (${format} format) and defines ${resources.length} resources:\n${lines.join("")}`);
   return 0;
 }
 
