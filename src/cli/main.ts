@@ -5,6 +5,7 @@
  */
 import { writeSync } from "node:fs";
 import process from "node:process";
+import { print } from "../text/print.ts";
 import { formatMistakes, type Problem, sentenceOf } from "../config/mistakes.ts";
 import { parseCommandLine } from "./flags.ts";
 import { helpText } from "./help.ts";
@@ -19,11 +20,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseCommandLine(argv, process.env);
   if (!parsed.ok) return refuse([parsed]);
   const { command, values, positionals } = parsed;
-  if (values.help) return print(helpText());
+  if (values.help) return show(helpText());
   try {
     switch (command) {
       case "version":
-        return print(`rdma-device-plugin ${VERSION}\n`);
+        return show(`rdma-device-plugin ${VERSION}\n`);
       case "run":
         return await (await import("./run.ts")).run(values);
       case "validate":
@@ -42,8 +43,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function print(text: string): number {
-  writeSync(1, text);
+function show(text: string): number {
+  print(text);
   return 0;
 }
 

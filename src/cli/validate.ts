@@ -37,7 +37,8 @@ export async function validate(path: string | undefined, values: Values): Promis
   for (const warning of warnings) writeSync(2, `${formatMistakes([warning])}\n`);
   const many = resources.length === 1 ? "1 resource" : `${resources.length} resources`;
   const lines = resources.map(({ name, mode }) => `  ${name} (${modeText(mode)})\n`);
-  writeSync(1, `${path} is valid (${format} format) and defines ${many}:\n${lines.join("")}`);
+  print(`${path} is valid (${format} format) and defines ${many}:
+${lines.join("")}`);
   return 0;
 }
 

@@ -4,20 +4,26 @@
  * @module
  */
 import type { Facts } from "./facts.ts";
+import type { ResourceSpec } from "../pool/spec.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** Bytes; with less, real programs fail. Usual defaults are 64 KiB and 8 MiB. */
 const ENOUGH_MEMLOCK = 2 ** 30;
 const ENOUGH_INOTIFY = 128;
 
+/** Whether a resource has CDI files; with `api: dra`, each claim has one. */
+export function usesCdi({ cdi, api }: ResourceSpec): boolean {
+  return cdi || api === "dra";
+}
+
 export function cdi({ inventory, cdi, refused }: Facts): Finding[] {
-  if (!inventory.specs.some((spec) => spec.cdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
+  if (!inventory.specs.some(usesCdi) || refused.includes(cdi.dir) || cdi.state === "unknown") return [];
   if (cdi.state === "writable") return [ok("cdi-dir", `${cdi.dir} is writable for CDI specs`)];
   const how = cdi.state === "no directory" ? "is not a directory" : "cannot be written";
   return [problem(
     "cdi-dir",
     `${cdi.dir} ${how}${cdi.state === "read-only" ? " (the mount is read-only)" : ""}`,
-    "resources with cdi: true cannot be allocated, because the runtime would not find the devices",
+    "resources with cdi: true or api: dra cannot be allocated, because the runtime would not find the devices",
     "mount /var/run/cdi writable, or set another directory with --cdi-dir",
   )];
 }

@@ -12,9 +12,9 @@ import { remedyFor } from "./remedies.ts";
 
 export function health({ inventory, links }: Facts): Finding[] {
   const bad = unhealthy(inventory);
-  // Missing nodes are separate findings.
+  // Missing nodes are separate findings, and a claim is no fault of its device.
   const ports = bad.filter(({ one }) =>
-    one.code !== "node-missing" && one.member.hcas.every((hca) => hca.uverbs?.present)
+    one.code !== "node-missing" && one.code !== "claimed" && one.member.hcas.every((hca) => hca.uverbs?.present)
   );
   const findings = ports.map(({ spec, one }) => {
     const fixes = [...new Set(one.member.hcas.map((hca) => remedyFor(spec, hca, links)))];

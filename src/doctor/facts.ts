@@ -10,6 +10,7 @@ import { readRuleCounters, type RuleCounters } from "../agent/rule_counters.ts";
 import type { Mistake } from "../config/mistakes.ts";
 import { isDirectory, readLine } from "../hca/files.ts";
 import { isKernelsOwn } from "../hca/sysfs.ts";
+import { usesCdi } from "./check_limits.ts";
 import type { DraFacts } from "./dra_facts.ts";
 import { readWantedFunctions, type WantedFunction } from "./functions.ts";
 import { type KubeletFacts, readKubelet } from "./kubelet_facts.ts";
@@ -92,7 +93,7 @@ export async function gatherFacts(
     refused: [
       ...[sysfsRoot, devRoot].filter(isHidden),
       ...kubelet.state === "sandboxed" ? [kubeletDir] : [],
-      ...cdiState === "sandboxed" && inventory.specs.some((spec) => spec.cdi) ? [cdiDir] : [],
+      ...cdiState === "sandboxed" && inventory.specs.some(usesCdi) ? [cdiDir] : [],
     ],
     hidden,
     modules: MODULES.filter((name) => isDirectory(join(sysfsRoot, "module", name))),

@@ -38,6 +38,13 @@ function dra(over: Partial<DraFacts>): Pick<Facts, "dra"> {
 
 export const BROKEN_DRA: readonly Broken[] = [
   {
+    what: "claims whose CDI files cannot be written",
+    finds: ["problem cdi-dir"],
+    says: /mount is read-only.*api: dra/s,
+    specs: [DRA_SPEC],
+    over: { ...dra({}), cdi: { dir: "/var/run/cdi", state: "read-only" } },
+  },
+  {
     what: "an API server that cannot be reached",
     finds: ["problem dra-api"],
     says: /cannot be reached \(ECONNREFUSED\).*image-dra/s,

@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { report } from "../../src/cli/doctor.ts";
 import { examine } from "../../src/doctor/checks.ts";
 import { type Finding, FINDING_IDS } from "../../src/doctor/finding.ts";
+import { select } from "../../src/pool/select.ts";
+import { track } from "../../src/pool/states.ts";
 import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
 import { after, hca, snapshot, spec } from "../support/hcas.ts";
@@ -125,4 +127,13 @@ Deno.test("an SMI sub-device is named, and raises no alarm", () => {
   const findings = examine(facts(inventory));
   deepEqual(troubles(findings), []);
   match(findings.find((one) => one.id === "hcas")!.what, /^1 HCA: mlx5_0; SMI sub-devices.*smi1 of mlx5_0/);
+});
+
+Deno.test("a device that a ResourceClaim has is Unhealthy, and raises no alarm", () => {
+  const claimed = new Map([["mlx5_0", "claim team/job"]]);
+  const pools = select([spec()], snapshot([hca(0)]), new Map(), claimed);
+  const { states } = track(new Map(), pools, null, 0);
+  deepEqual(states.get(spec().name)?.deviceStates.get("mlx5_0")?.code, "claimed");
+  const inventory = { snapshot: snapshot([hca(0)]), specs: [spec()], leftOut: [], ownersOf: () => [], states };
+  deepEqual(troubles(examine(facts(inventory))), []);
 });

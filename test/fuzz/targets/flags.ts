@@ -120,9 +120,12 @@ function spell({ command, flags }: Meant): { argv: string[]; env: Environment } 
 }
 
 /** What a meant command line must come to; null when it contradicts itself. */
-function expected({ command, flags }: Meant): Record<string, string | boolean> | null {
+function expected({ command, flags: spelt }: Meant): Record<string, string | boolean> | null {
+  const takes = (name: FlagName) => told(name).commands?.includes(command ?? "run") ?? true;
+  // A variable is there for every command of a pod, so that of a flag which this one does not have says nothing.
+  const flags = spelt.filter(({ name, how }) => how !== "variable" || takes(name));
   const given = new Set(flags.map((one) => one.name));
-  const known = flags.every(({ name }) => told(name).commands?.includes(command ?? "run") ?? true);
+  const known = flags.every(({ name }) => takes(name));
   const besidesConfig = ["master", "resource-name", "api"] as const;
   if (!known || (given.has("config") && besidesConfig.some((name) => given.has(name)))) return null;
   const values: Record<string, string | boolean> = {};
