@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Agent } from "../agent/agent.ts";
 import { sentenceOf } from "../config/mistakes.ts";
@@ -55,10 +55,13 @@ export function followConfig({ values, agent, log, hangups, signal, known: first
   check(false);
 }
 
-/** The content, or the error code; only used for comparison. ConfigMaps swap a link, editors rename. */
+/**
+ * The content, or the error code; only used for comparison. ConfigMaps swap a link, editors rename. What is no file is not
+ * opened: a FIFO without a writer would block the process, which no signal could end then.
+ */
 export function contentOf(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return statSync(path).isFile() ? readFileSync(path, "utf8") : "\0no file";
   } catch (error) {
     return `\0${(error as { code?: string }).code}`;
   }

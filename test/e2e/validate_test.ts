@@ -1,5 +1,6 @@
 /** What the program prints and logs about a configuration that is refused. */
 import { deepEqual, equal, match } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startPlugin } from "../../sim/mod.ts";
@@ -72,4 +73,13 @@ Deno.test("a new configuration with mistakes is logged with their codes, and a g
   put("resources: [{name: rdma/a, health: {policy: present, ports: [1]}}]");
   match(await plugin.logged(/code=no-effect/), /WARN .*resources\[0\]\.health\.ports: /);
   equal((await plugin.stop()).code, 0);
+});
+
+Deno.test("run refuses a configuration that is a FIFO, and does not wait for a writer", async () => {
+  using dir = temporaryDir();
+  const fifo = join(dir.path, "c.yaml");
+  equal(spawnSync("mkfifo", [fifo]).status, 0);
+  const plugin = startPlugin(["run", "--config", fifo, "--log-format", "json"]);
+  equal((await plugin.ended).code, 2);
+  deepEqual(plugin.log.map((line) => JSON.parse(line).code), ["unreadable-file"]);
 });
