@@ -37,8 +37,7 @@ export async function validate(path: string | undefined, values: Values): Promis
   for (const warning of warnings) writeSync(2, `${formatMistakes([warning])}\n`);
   const many = resources.length === 1 ? "1 resource" : `${resources.length} resources`;
   const lines = resources.map(({ name, mode }) => `  ${name} (${modeText(mode)})\n`);
-  print(`${path} is valid (${format} format) and defines ${many}:
-${lines.join("")}`);
+  print(`${path} is valid (${format} format) and defines ${many}:\n${lines.join("")}`);
   return 0;
 }
 
