@@ -112,6 +112,15 @@ Deno.test("parseConfig() reads devices and mounts, short and long", () => {
   ]);
 });
 
+Deno.test("parseConfig() reads each switch of env and expose by itself", () => {
+  for (const key of ["nccl", "ucx", "pcidevice"] as const) {
+    deepEqual(spec(`env: {${key}: true}`).env, { ...DEFAULT_SPEC.env, [key]: true });
+  }
+  for (const key of ["issm", "knem"] as const) {
+    deepEqual(spec(`expose: {${key}: false}`).expose, { ...DEFAULT_SPEC.expose, [key]: false });
+  }
+});
+
 Deno.test("parseConfig() reads rescan, also as never and as a number", () => {
   const rescan = (text: string) => config(`rescan: ${text}\nresources: [{name: rdma/a}]`).rescanSeconds;
   deepEqual(["30s", "1.5m", "90", "0"].map(rescan), [30, 90, 90, 0]);
@@ -210,9 +219,11 @@ Deno.test("parseConfig() reads a rootDevice as a PF, and needVhostNet as device 
   deepEqual(resources[0]?.expose.devices.map((one) => one.hostPath), ["/dev/vhost-net", "/dev/net/tun"]);
 });
 
-Deno.test("parseConfig() leaves selectors without isRdma out of a list, with a warning", () => {
+Deno.test("parseConfig() leaves out resources, and selectors of a list, without isRdma, with a warning", () => {
   const text =
     '{"resourceList": [{"resourceName": "a", "selectors": [{"vendors": ["8086"]}, {"vendors": ["15b3"], "isRdma": true}]}]}';
   deepEqual(config(text).resources[0]?.select, [{ vendors: ["15b3"] }]);
   deepEqual(placed(text), ["1:55 resourceList[0].selectors[0] no-effect"]);
+  const plain = `{"resourceList": [\n{"resourceName": "a", "selectors": {"isRdma": true}},\n{"resourceName": "b"}]}`;
+  deepEqual(placed(plain), ["3:1 resourceList[1] no-effect"]);
 });

@@ -48,9 +48,11 @@ Deno.test("ApiClient creates, reads, updates and deletes, and gives the server's
 
 Deno.test("ApiClient says that a watch ended because its connection was cut", () =>
   withApiServer(async (api, client) => {
-    const watching = client.watch(SLICES_PATH, {}, 300, () => {}, new AbortController().signal);
+    const begun = Promise.withResolvers<void>();
+    const watching = client.watch(SLICES_PATH, {}, 300, () => begun.resolve(), new AbortController().signal);
     await api.waitFor(() => api.watches > 0, "the watch");
     api.store.create(SLICES, slice("x"));
+    await within(begun.promise, "an event: before it, the request fails and not the watch");
     api.cutWatches();
     equal((await within(watching, "the end of the watch"))?.reason, "Unreachable");
   }));
