@@ -6,7 +6,8 @@
 import process from "node:process";
 import { examine } from "../doctor/checks.ts";
 import { gatherFacts } from "../doctor/facts.ts";
-import { count, type Finding, type Severity } from "../doctor/finding.ts";
+import { type Finding, type Severity } from "../doctor/finding.ts";
+import { counted } from "../text/counted.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, wrap } from "../text/table.ts";
 import type { Values } from "./flags.ts";
@@ -50,6 +51,8 @@ export function report(findings: readonly Finding[], paint: Painter): string {
   });
   const total = (severity: Severity) => findings.filter((one) => one.severity === severity).length;
   const left = total("unchecked") === 0 ? "" : `, ${total("unchecked")} not checked`;
-  const sum = `${count(total("problem"), "problem")}, ${count(total("warning"), "warning")}, ${total("ok")} ok${left}`;
+  const sum = `${counted(total("problem"), "problem")}, ${counted(total("warning"), "warning")}, ${
+    total("ok")
+  } ok${left}`;
   return `${[...lines, "", sum].join("\n")}\n`;
 }

@@ -13,6 +13,7 @@ import { type PodsAnswer, podsByDevice } from "../kubelet/pod_resources.ts";
 import { trigger } from "../hca/events/trigger.ts";
 import { pollOf } from "../agent/port_poll.ts";
 import { RescanLoop } from "../agent/rescan_loop.ts";
+import { counted } from "../text/counted.ts";
 import { print } from "../text/print.ts";
 import { type Painter, painter, table, wrap } from "../text/table.ts";
 import { devices, membersOf } from "../pool/devices.ts";
@@ -149,7 +150,7 @@ export function asText(
   for (const poolState of inventory.states.values()) {
     const list = devices(poolState);
     const healthy = list.filter((one) => one.healthy).length;
-    out.push("", `${poolState.spec.name}: ${list.length} device${list.length === 1 ? "" : "s"}, ${healthy} healthy`);
+    out.push("", `${poolState.spec.name}: ${counted(list.length, "device")}, ${healthy} healthy`);
   }
   const notes = [
     ...snapshot.notes,

@@ -6,6 +6,7 @@
 import { writeSync } from "node:fs";
 import { formatMistakes, loadConfig } from "../config/mod.ts";
 import type { Mode } from "../pool/spec.ts";
+import { counted } from "../text/counted.ts";
 import { print } from "../text/print.ts";
 import type { Values } from "./flags.ts";
 import { UsageError } from "./machine.ts";
@@ -35,9 +36,8 @@ export async function validate(path: string | undefined, values: Values): Promis
   }
   if (!result.ok) throw new UsageError(result.mistakes);
   for (const warning of warnings) writeSync(2, `${formatMistakes([warning])}\n`);
-  const many = resources.length === 1 ? "1 resource" : `${resources.length} resources`;
   const lines = resources.map(({ name, mode }) => `  ${name} (${modeText(mode)})\n`);
-  print(`${path} is valid (${format} format) and defines ${many}:\n${lines.join("")}`);
+  print(`${path} is valid (${format} format) and defines ${counted(resources.length, "resource")}:\n${lines.join("")}`);
   return 0;
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { SessionCode } from "./session_codes.ts";
 import { type Facts, kubeletPath, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
 import { afterBriefStreams, failed, reporting, stillRegistering, then, waiting } from "./session_report.ts";
 import type { State, Step } from "./session_state.ts";
@@ -45,15 +46,16 @@ export function awaitPluginWatcher(state: State, facts: Facts, server: ServerFac
   return notFound({ ...state, stage: { kind: "unregistered" } }, facts, now, plan);
 }
 
+/** From now on on kubelet.sock, for this reason. */
+export function registerInstead(state: State, code: SessionCode, reason: string, plan: Plan): Step {
+  const message = `${reason}; registering on ${kubeletPath(plan)} instead`;
+  return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, { level: "warn", code, message });
+}
+
 function notFound(state: State, facts: Facts, now: number, plan: Plan): Step {
   const path = socketPath(plan, state.mode);
   if (plan.fallback && facts.kubelet !== null) {
-    const message = `no plugin watcher connected to ${path}; registering on ${kubeletPath(plan)} instead`;
-    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, {
-      level: "warn",
-      code: "no-plugin-watcher",
-      message,
-    });
+    return registerInstead(state, "no-plugin-watcher", `no plugin watcher connected to ${path}`, plan);
   }
   const failure = failed(
     state,

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { exists } from "../hca/files.ts";
 import { dirname, join } from "node:path";
+import { exists } from "../hca/files.ts";
 import { KUBELET_SOCKET } from "../kubelet/api.ts";
 import { type FileIdentity, identityOf, socketName } from "../kubelet/socket_file.ts";
 import type { Timing } from "./session_options.ts";

@@ -7,9 +7,9 @@
  * @module
  */
 import { dirname } from "node:path";
-import { awaitPluginWatcher } from "./await_plugin_watcher.ts";
+import { awaitPluginWatcher, registerInstead } from "./await_plugin_watcher.ts";
 import { registerWithKubelet } from "./register_with_kubelet.ts";
-import { type Facts, kubeletPath, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
+import { type Facts, type Plan, type ServerFacts, socketPath } from "./session_facts.ts";
 import { reporting, then, waiting } from "./session_report.ts";
 import { type Action, type State, type Step, withoutServer } from "./session_state.ts";
 
@@ -82,12 +82,7 @@ function toServe(before: State, facts: Facts, now: number, plan: Plan): Step {
   const path = socketPath(plan, state.mode);
   const isHopeless = state.code === "socket-failed" && failures >= MAX_SOCKET_FAILURES;
   if (isHopeless && state.mode === "watcher" && plan.fallback && facts.kubelet !== null) {
-    const message = `no socket can be made at ${path}; registering on ${kubeletPath(plan)} instead`;
-    return then({ ...state, mode: "socket" }, { do: "release", lingerMs: 0 }, {
-      level: "warn",
-      code: "socket-failed",
-      message,
-    });
+    return registerInstead(state, "socket-failed", `no socket can be made at ${path}`, plan);
   }
   if (!facts.socketDir) {
     if (facts.server !== null) return then(withoutServer(state), { do: "release", lingerMs: 0 });

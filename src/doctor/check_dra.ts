@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import type { DraFacts } from "./dra_facts.ts";
 import type { Facts } from "./facts.ts";
 import { NO_RESOURCE_API } from "../kubernetes/resource_api.ts";
-import { count, type Finding, ok, problem, warning } from "./finding.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
 
 const DOES_NOTHING = "nothing is published, and pods with claims stay pending or in ContainerCreating";
 
@@ -77,11 +78,11 @@ export function slices(facts: Facts): Finding[] {
   const dra = wanted(facts);
   if (dra === null || dra.published === null) return [];
   if (dra.published === dra.expected) {
-    return [ok("dra-slices", `${count(dra.published, "device")} in the ResourceSlices of ${dra.node}`)];
+    return [ok("dra-slices", `${counted(dra.published, "device")} in the ResourceSlices of ${dra.node}`)];
   }
   return [warning(
     "dra-slices",
-    `${count(dra.published, "device")} in the ResourceSlices of ${dra.node}, and there should be ${dra.expected}`,
+    `${counted(dra.published, "device")} in the ResourceSlices of ${dra.node}, and there should be ${dra.expected}`,
     "the scheduler gives pods what the slices say",
     "is the plugin running, and is --node-name the Node's name? its log says what it could not publish",
   )];

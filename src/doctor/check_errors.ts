@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import { ruleText } from "../pool/errors.ts";
 import type { Facts } from "./facts.ts";
-import { count, type Finding, ok, warning } from "./finding.ts";
+import { type Finding, ok, warning } from "./finding.ts";
 
 export function errorCounters({ inventory, ruleCounters: { found, missing, skipped } }: Facts): Finding[] {
   const findings: Finding[] = [];
@@ -39,5 +40,5 @@ export function errorCounters({ inventory, ruleCounters: { found, missing, skipp
     ));
   }
   if (findings.length > 0) return findings;
-  return [ok("error-counters", `${count(found.length, "counter")} of health.errors can be read`)];
+  return [ok("error-counters", `${counted(found.length, "counter")} of health.errors can be read`)];
 }

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import type { Facts } from "./facts.ts";
-import { count, type Finding, ok, problem, warning } from "./finding.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
 
 export function modules({ modules, inventory, sysfsRoot, refused }: Facts): Finding[] {
   if (refused.includes(sysfsRoot)) return [];
@@ -34,7 +35,7 @@ export function hcas({ inventory, modules }: Facts): Finding[] {
   const sub = hcas.filter((hca) => hca.subdeviceOf !== null).map((hca) => `${hca.name} of ${hca.subdeviceOf}`);
   if (all.length > 0) {
     const besides = sub.length === 0 ? "" : `; SMI sub-devices, which are not adapters: ${sub.join(", ")}`;
-    return [ok("hcas", `${count(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}${besides}`), ...bad];
+    return [ok("hcas", `${counted(all.length, "HCA")}: ${all.map((hca) => hca.name).join(", ")}${besides}`), ...bad];
   }
   if (!modules.includes("ib_core")) return bad; // already reported
   return [

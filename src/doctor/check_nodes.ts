@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import type { Hca } from "../hca/types.ts";
 import type { Facts } from "./facts.ts";
-import { count, type Finding, ok, problem, warning } from "./finding.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /**
  * Checks uverbs nodes: listed in sysfs, present in /dev, with the device number of sysfs, and accessible without root.
@@ -14,7 +15,7 @@ export function nodes(facts: Facts): Finding[] {
   const hcas = facts.inventory.snapshot.hcas.filter((hca) => hca.subdeviceOf === null);
   if (hcas.length === 0) return [];
   const findings = [...withoutEntry(facts), ...withoutNode(facts), ...wrongNode(facts), ...closedNode(facts)];
-  return findings.length > 0 ? findings : [ok("uverbs-node", `${count(hcas.length, "uverbs node")}, all in place`)];
+  return findings.length > 0 ? findings : [ok("uverbs-node", `${counted(hcas.length, "uverbs node")}, all in place`)];
 }
 
 function withoutEntry({ inventory, modules }: Facts): Finding[] {

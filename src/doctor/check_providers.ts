@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import type { Facts } from "./facts.ts";
-import { count, type Finding, ok, problem, unchecked, warning } from "./finding.ts";
+import { type Finding, ok, problem, unchecked, warning } from "./finding.ts";
 import { hasProvider, isConfigured } from "./providers.ts";
 import { driverOf, type Provider } from "../hca/drivers.ts";
 import type { Hca } from "../hca/types.ts";
@@ -47,7 +48,7 @@ export function providers({ inventory, providers }: Facts): Finding[] {
     ? "every HCA has its"
     : checked === 1
     ? "1 HCA has its"
-    : `${count(checked, "HCA")} have their`;
+    : `${counted(checked, "HCA")} have their`;
   return [ok("provider", `${whose} provider library, with a fitting ABI`), ...rest];
 }
 

@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import { lackingClass } from "../hca/class_nodes.ts";
 import { netnsNotes } from "../pool/netns.ts";
 import type { Facts } from "./facts.ts";
-import { count, type Finding, ok, problem, warning } from "./finding.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
 import { remedyFor } from "./remedies.ts";
 
 export function health({ inventory, links }: Facts): Finding[] {
@@ -74,7 +75,7 @@ export function resources(facts: Facts): Finding[] {
   const { inventory } = facts;
   if (inventory.snapshot.hcas.length === 0) return [];
   return [...inventory.states.values()].flatMap(({ spec, deviceStates }) => {
-    if (deviceStates.size > 0) return [ok("selects-nothing", `${spec.name} has ${count(deviceStates.size, "HCA")}`)];
+    if (deviceStates.size > 0) return [ok("selects-nothing", `${spec.name} has ${counted(deviceStates.size, "HCA")}`)];
     const missing = withoutFunctions(facts, spec.name);
     if (missing.length > 0) return missing;
     const reasons = inventory.leftOut.filter((one) => one.resource === spec.name).map((one) =>

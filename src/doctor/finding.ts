@@ -81,8 +81,3 @@ export function problem(id: FindingId, what: string, reason: string, fix: string
 export function warning(id: FindingId, what: string, reason: string, fix: string): Finding {
   return { id, severity: "warning", what, reason, fix };
 }
-
-/** "1 HCA", "2 HCAs". */
-export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}

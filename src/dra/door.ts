@@ -9,6 +9,7 @@
  */
 import { lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { exists } from "../hca/files.ts";
 import type { Hca, Snapshot } from "../hca/types.ts";
 import { isServed } from "../kubelet/socket_probe.ts";
 import type { PodLister, PodsAnswer } from "../kubelet/pod_resources.ts";
@@ -26,7 +27,6 @@ import { healthList, HealthStreams } from "./health.ts";
 import { heldHcas } from "./holders.ts";
 import { Publisher, type PublisherStatus, type PublisherTiming } from "./publisher.ts";
 import { listenDra, listenRegistration, type SocketServer } from "./server.ts";
-import { exists } from "../hca/files.ts";
 import { namesIn } from "../kubelet/files.ts";
 
 /** An answer for one claim: the kubelet's method, how long it took, and the reason when it was refused. */

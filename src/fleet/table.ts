@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { counted } from "../text/counted.ts";
 import { printable } from "../text/printable.ts";
 import { type Painter, table } from "../text/table.ts";
 import type { Problem } from "./problems.ts";
@@ -154,8 +155,4 @@ function versionLines(
     return versions.length === 1 ? words(one) : `${words(one)} (${named})`;
   });
   return [printable(`${what}: ${parts.join("; ")}`)];
-}
-
-function counted(n: number, one: string): string {
-  return `${n} ${one}${n === 1 ? "" : "s"}`;
 }

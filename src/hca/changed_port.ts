@@ -29,12 +29,13 @@ export async function changedPort(
   deadlineMs: number,
 ): Promise<string | null> {
   // One that has not answered yet is known to hang, and is scanned when it does.
-  const asked = scanned.filter((one) => !late.isPending(aboutPorts(one.hca, one.incarnation)));
+  const asked = scanned.map(({ hca, incarnation }) => ({ hca, about: aboutPorts(hca, incarnation) }))
+    .filter(({ about }) => !late.isPending(about));
   using deadline = startDeadline(deadlineMs);
-  const answers = await Promise.all(asked.map(({ hca, incarnation }) => {
+  const answers = await Promise.all(asked.map(({ hca, about }) => {
     const dir = `${classDir}/${hca.name}/ports`;
     const answer = inLanes(hca.ports, PORTS_AT_ONCE, (port) => hasChanged(port, `${dir}/${port.number}`));
-    return late.inTime(aboutPorts(hca, incarnation), answer, deadline.passed);
+    return late.inTime(about, answer, deadline.passed);
   }));
   for (const [i, { hca: { name, ports } }] of asked.entries()) {
     const changed = answers[i] ?? null;

@@ -9,6 +9,7 @@
  */
 import { basename, join } from "node:path";
 import { natural } from "../text/natural.ts";
+import { changedPort } from "./changed_port.ts";
 import { ClassNames, readClassNodes, refreshClassNodes } from "./class_nodes.ts";
 import { startDeadline } from "./deadline.ts";
 import { entries, incarnation, isDirectory, readLine, readOptional } from "./files.ts";
@@ -23,7 +24,6 @@ import { type MadNodes, portKey, readDevNodes, readMads, readUverbs } from "./no
 import { isSoftware, parseGuid, parseNodeType } from "./parse.ts";
 import { countVfs, type ParentDevice, readParentDevice, VfIndices } from "./pci.ts";
 import { type AskedPort, askPort, emptyPort, portNumbers, withAnswer } from "./port.ts";
-import { changedPort } from "./changed_port.ts";
 import { markSubdevices } from "./subdevices.ts";
 import { SwitchPorts } from "./switch_ports.ts";
 import { Turn } from "./turn.ts";
