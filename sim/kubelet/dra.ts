@@ -13,7 +13,7 @@ import type { NodeWatchResourcesResponse__Output } from "../../src/gen/v1alpha1/
 import { draServices, healthServices, method } from "../../src/kubelet/api.ts";
 import { Waits } from "../waits.ts";
 import { type ContainerView, injectCdi } from "./cdi.ts";
-import { dial, unary } from "./endpoint.ts";
+import { dial, hangUp, unary } from "./dial.ts";
 
 /** Milliseconds after which the slices of a driver that went away are deleted. */
 const WIPE_MS = 30_000;
@@ -73,6 +73,8 @@ export class DraManager {
   readonly #wipes = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #waits = new Waits();
   #life = new AbortController();
+  /** When the last connections are closed. */
+  #hungUp: Promise<unknown> = Promise.resolve();
   /** Health reports that came, and registrations. */
   reports = 0;
   registrations = 0;
@@ -87,12 +89,13 @@ export class DraManager {
     this.#options.wipe(null);
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     this.#life.abort();
     for (const timer of this.#wipes.values()) clearTimeout(timer);
     this.#wipes.clear();
     for (const plugin of this.#plugins.splice(0)) this.#hangUp(plugin);
     this.#health.clear();
+    await this.#hungUp;
   }
 
   async register({ driver, endpoint, versions }: { driver: string; endpoint: string; versions: readonly string[] }) {
@@ -282,6 +285,6 @@ export class DraManager {
     const { stream } = plugin;
     plugin.stream = null;
     stream?.cancel();
-    plugin.client.close();
+    this.#hungUp = Promise.all([this.#hungUp, hangUp(plugin.client)]);
   }
 }

@@ -147,8 +147,7 @@ export class FakeKubelet {
     if (process === null) return;
     this.#process = null;
     this.#life.abort();
-    const cleared = this.#resources.clear();
-    this.dra?.stop();
+    const cleared = Promise.all([this.#resources.clear(), this.dra?.stop()]);
     process.podResources?.close();
     await process.socket.close(socket);
     await cleared;
@@ -285,7 +284,7 @@ export class FakeKubelet {
       signal.throwIfAborted();
       this.#resources.adopt(resource, endpoint, options, via);
     } catch (error) {
-      endpoint?.close();
+      if (endpoint !== null) this.#resources.close(endpoint);
       this.#refused(resource, socket, via, error instanceof Error ? error.message : String(error));
     }
     const connected = endpoint;

@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { HEALTHY, UNHEALTHY } from "../../src/kubelet/api.ts";
-import { type DevicePluginOptions, type PluginEndpoint, REDIAL_OVER_MS } from "./endpoint.ts";
+import type { DevicePluginOptions, PluginEndpoint } from "./endpoint.ts";
 import type { History, Via } from "./history.ts";
 import { type DeviceState, fromList } from "./allocations.ts";
 
@@ -57,8 +56,8 @@ export interface ResourcesOptions {
 export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
-  /** When the library's timers of connections that were closed while it dialled are over. */
-  #dialled: Promise<void> = Promise.resolve();
+  /** When the last connections are closed. */
+  #closed: Promise<unknown> = Promise.resolve();
 
   constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -111,7 +110,7 @@ export class Resources {
     const resource = this.#table.get(name);
     if (resource === undefined || resource.untracked.has(endpoint)) return;
     const wasEarlier = resource.earlier.delete(endpoint);
-    if (wasEarlier) this.#close(endpoint);
+    if (wasEarlier) this.close(endpoint);
     if (wasEarlier && this.#options.endpointKeys === "path") return;
     if (resource.endpoint !== null) this.disconnect(name, resource.endpoint, reason);
   }
@@ -120,7 +119,7 @@ export class Resources {
   disconnect(name: string, endpoint: PluginEndpoint, reason: string): void {
     const resource = this.#table.get(name);
     if (resource?.endpoint !== endpoint) return;
-    this.#close(endpoint);
+    this.close(endpoint);
     const [remaining] = this.#options.endpointKeys === "path" ? resource.earlier : [];
     if (remaining !== undefined) {
       resource.earlier.delete(remaining);
@@ -178,14 +177,15 @@ export class Resources {
   async clear(): Promise<void> {
     for (const { endpoint, earlier, expiry } of this.#table.values()) {
       clearTimeout(expiry ?? undefined);
-      for (const one of endpoint === null ? earlier : [endpoint, ...earlier]) this.#close(one);
+      for (const one of endpoint === null ? earlier : [endpoint, ...earlier]) this.close(one);
     }
     this.#table.clear();
-    await this.#dialled;
+    await this.#closed;
   }
 
-  #close(endpoint: PluginEndpoint): void {
-    if (endpoint.close()) this.#dialled = delay(REDIAL_OVER_MS);
+  /** Closes a connection; {@link clear} waits for its end. */
+  close(endpoint: PluginEndpoint): void {
+    this.#closed = Promise.all([this.#closed, endpoint.close()]);
   }
 
   #get(name: string): Resource {

@@ -215,7 +215,7 @@ export class DraDoor {
     this.#claims.close();
     await Promise.all([this.#registration, this.#dra].map((one) => one?.close(this.#timing.drainMs)));
     this.#options.client.close();
-    this.#options.pods.close();
+    await this.#options.pods.close();
     await Promise.all(this.#background);
   }
 

@@ -52,7 +52,7 @@ export async function podsByDevice(socket: string = POD_RESOURCES_SOCKET, timeou
   try {
     return await lister.list();
   } finally {
-    lister.close();
+    await lister.close();
   }
 }
 
@@ -64,6 +64,7 @@ export class PodLister {
   #client: Client | null = null;
   readonly #keepMs: number;
   #closed = false;
+  readonly #pending = new Set<Promise<PodsAnswer>>();
   #idle: ReturnType<typeof setTimeout> | undefined;
 
   /** @param keepMs how long the connection is kept for the next request, in milliseconds */
@@ -92,7 +93,7 @@ export class PodLister {
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,
     });
-    return new Promise((resolve) => {
+    const answered = new Promise<PodsAnswer>((resolve) => {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
         clearTimeout(this.#idle);
@@ -101,12 +102,18 @@ export class PodLister {
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
-    });
+    }).finally(() => this.#pending.delete(answered));
+    this.#pending.add(answered);
+    return answered;
   }
 
-  /** Closes the connection, and keeps none from now on. */
-  close(): void {
+  /**
+   * Closes the connection once the pending requests are answered, which takes the deadline of one at most, and keeps none
+   * from now on. grpc-js leaves timers behind in a client that is closed while it connects.
+   */
+  async close(): Promise<void> {
     this.#closed = true;
+    await Promise.all(this.#pending);
     this.#hangUp();
   }
 
@@ -187,15 +194,9 @@ export class PodResources {
     return this.#underway ??= this.#renew();
   }
 
-  /**
-   * Resolves when no request is pending. grpc-js leaves a timer behind in a client that is closed while it connects.
-   */
-  async settled(): Promise<void> {
-    await this.#underway;
-  }
-
-  close(): void {
-    this.#lister.close();
+  /** Resolves when no request is pending and the connection is closed. */
+  async close(): Promise<void> {
+    await this.#lister.close();
   }
 
   async #renew(): Promise<PodsAnswer> {

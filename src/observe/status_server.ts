@@ -109,7 +109,7 @@ export class StatusServer {
     await this.#listening;
     await this.#streams.close();
     await this.#server?.close();
-    this.#pods?.close();
+    await this.#pods?.close();
   }
 
   /** Returns null on success, otherwise the reason. */

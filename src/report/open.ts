@@ -176,8 +176,7 @@ function openApi(settings: ReportSettings, log: Log) {
     close: async () => {
       stop.abort();
       client.close();
-      await resources.settled();
-      resources.close();
+      await resources.close();
       await Promise.all(running);
     },
   };

@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "@std/assert";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { CLAIMS } from "../../sim/api_server/server.ts";
 import type { KubeObject } from "../../sim/api_server/store.ts";
 import { manyHcas } from "../../sim/host/presets.ts";
@@ -38,6 +39,15 @@ Deno.test("DRA: HCAs are published, a claim gets exactly its nodes, and the heal
   await rig.remove("one");
   deepEqual(readdirSync(join(rig.dir, "cdi")), []);
   deepEqual(answers, [["NodePrepareResources", false], ["NodeUnprepareResources", false]]);
+});
+
+Deno.test("DRA: a driver may be closed at any moment of its start: no timer and no connection is left", async (t) => {
+  for (let turns = 0; turns < 32; turns += 2) {
+    await t.step(`after ${turns} turns of the event loop`, async () => {
+      await using _ = await DraRig.start({ host: "broadcom-bnxt" });
+      for (let n = 0; n < turns; n++) await turn();
+    });
+  }
 });
 
 Deno.test("DRA: while the API server is away pods go on, health too, and a new claim gets the reason", async () => {

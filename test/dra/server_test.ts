@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { PrepareAnswer } from "../../src/dra/claims.ts";
 import { listenDra } from "../../src/dra/server.ts";
 import { draServices, method } from "../../src/kubelet/api.ts";
-import { dial } from "../../sim/kubelet/endpoint.ts";
+import { dial } from "../../sim/kubelet/dial.ts";
 import { temporaryDir, within } from "../support/temp.ts";
 
 Deno.test("a kubelet that does not wait any more is noticed: the prepare under way is told", async () => {
