@@ -13,7 +13,8 @@ import type { NodeWatchResourcesResponse__Output } from "../../src/gen/v1alpha1/
 import { draServices, healthServices, method } from "../../src/kubelet/api.ts";
 import { Waits } from "../waits.ts";
 import { type ContainerView, injectCdi } from "./cdi.ts";
-import { dial, hangUp, unary } from "./dial.ts";
+import { closeClient } from "../../src/kubelet/local_client.ts";
+import { dial, unary } from "./dial.ts";
 
 /** Milliseconds after which the slices of a driver that went away are deleted. */
 const WIPE_MS = 30_000;
@@ -74,7 +75,7 @@ export class DraManager {
   readonly #waits = new Waits();
   #life = new AbortController();
   /** When the last connections are closed. */
-  #hungUp: Promise<unknown> = Promise.resolve();
+  #hungUp: Promise<void> = Promise.resolve();
   /** Health reports that came, and registrations. */
   reports = 0;
   registrations = 0;
@@ -285,6 +286,7 @@ export class DraManager {
     const { stream } = plugin;
     plugin.stream = null;
     stream?.cancel();
-    this.#hungUp = Promise.all([this.#hungUp, hangUp(plugin.client)]);
+    const earlier = this.#hungUp;
+    this.#hungUp = closeClient(plugin.client).then(() => earlier);
   }
 }

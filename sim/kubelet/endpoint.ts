@@ -19,7 +19,8 @@ import type { DevicePluginOptions__Output as DevicePluginOptions } from "../../s
 import type { PreferredAllocationRequest } from "../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PreferredAllocationResponse } from "../../src/gen/v1beta1/PreferredAllocationResponse.ts";
 import type { PreStartContainerRequest } from "../../src/gen/v1beta1/PreStartContainerRequest.ts";
-import { dial, hangUp, unary } from "./dial.ts";
+import { closeClient } from "../../src/kubelet/local_client.ts";
+import { dial, unary } from "./dial.ts";
 
 export type { DevicePluginOptions };
 
@@ -116,11 +117,11 @@ export class PluginEndpoint {
     this.#stream?.cancel();
   }
 
-  /** Ends the stream, pending calls and the connection without further callbacks; resolves as {@link hangUp} does. */
+  /** Ends the stream, pending calls and the connection without further callbacks; resolves as {@link closeClient} does. */
   close(): Promise<void> {
     this.#life.abort();
     this.#stream?.cancel();
-    return hangUp(this.#client);
+    return closeClient(this.#client);
   }
 
   #call<Req, Res>(name: string, request: Req, timeoutMs?: number): Promise<Res> {

@@ -57,7 +57,7 @@ export class Resources {
   readonly #options: ResourcesOptions;
   readonly #table = new Map<string, Resource>();
   /** When the last connections are closed. */
-  #closed: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> = Promise.resolve();
 
   constructor(options: ResourcesOptions) {
     this.#options = options;
@@ -185,7 +185,8 @@ export class Resources {
 
   /** Closes a connection; {@link clear} waits for its end. */
   close(endpoint: PluginEndpoint): void {
-    this.#closed = Promise.all([this.#closed, endpoint.close()]);
+    const earlier = this.#closed;
+    this.#closed = endpoint.close().then(() => earlier);
   }
 
   #get(name: string): Resource {

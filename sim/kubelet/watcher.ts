@@ -11,7 +11,8 @@ import { basename, join } from "node:path";
 import { API_VERSION, method, watcherServices } from "../../src/kubelet/api.ts";
 import { identityOf } from "../../src/kubelet/socket_file.ts";
 import type { PluginInfo__Output as PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
-import { dial, hangUp, unary } from "./dial.ts";
+import { closeClient } from "../../src/kubelet/local_client.ts";
+import { dial, unary } from "./dial.ts";
 
 /** The plugin type handled by the kubelet's device manager. */
 const DEVICE_PLUGIN = "DevicePlugin";
@@ -144,7 +145,7 @@ export class PluginWatcher {
       await notify(fault ?? "");
       if (fault !== null) throw new Error(fault);
     } finally {
-      await hangUp(client);
+      await closeClient(client);
     }
   }
 

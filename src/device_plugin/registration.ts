@@ -3,25 +3,12 @@
  *
  * @module
  */
-import { Client, type ServiceError } from "@grpc/grpc-js";
-import {
-  API_VERSION,
-  CLIENT_OPTIONS,
-  devicePluginServices,
-  method,
-  type RegisterRequest,
-  withoutAnswer,
-} from "../kubelet/api.ts";
-import { localCredentials } from "../kubelet/client_credentials.ts";
+import type { ServiceError } from "@grpc/grpc-js";
+import { API_VERSION, devicePluginServices, method, type RegisterRequest, withoutAnswer } from "../kubelet/api.ts";
+import { closeClient, localClient } from "../kubelet/local_client.ts";
 
 /** The kubelet dials back for up to 10 s inside Register; a shorter deadline would give up on a slow kubelet. */
 const REGISTER_TIMEOUT_MS = 15_000;
-
-/**
- * One client makes one call, which fails with the first connection that is refused. The library then waits to connect
- * again, closed or not: its timer is as short as it gets.
- */
-const NO_RECONNECT = { "grpc.initial_reconnect_backoff_ms": 1, "grpc.max_reconnect_backoff_ms": 1 };
 
 /** The kubelet rejected the registration, or did not answer. */
 export class RegistrationError extends Error {
@@ -41,12 +28,13 @@ export class RegistrationError extends Error {
  * @param endpoint file name of the plugin's socket in the kubelet's directory
  * @throws {RegistrationError} with the kubelet's error message
  */
-export function register(
+export async function register(
   kubeletSocket: string,
   resource: string,
   endpoint: string,
   signal: AbortSignal,
 ): Promise<void> {
+  if (signal.aborted) throw stopping(signal);
   const { path, requestSerialize, responseDeserialize } = method<RegisterRequest, object>(
     devicePluginServices()["v1beta1.Registration"],
     "Register",
@@ -57,25 +45,28 @@ export function register(
     resource_name: resource,
     options: { get_preferred_allocation_available: true },
   };
-  const client = new Client(`unix:${kubeletSocket}`, localCredentials(), {
-    ...CLIENT_OPTIONS,
-    ...NO_RECONNECT,
-  });
-  return new Promise<void>((resolve, reject) => {
-    const done = (error: ServiceError | null) => {
-      signal.removeEventListener("abort", cancel);
-      client.close();
-      if (error === null) return resolve();
-      reject(new RegistrationError(error.details || error.message, withoutAnswer(error), { cause: error }));
-    };
-    const deadline = Date.now() + REGISTER_TIMEOUT_MS;
-    const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
-    const cancel = () => {
-      call.cancel();
-      // Rejected here, because grpc-js may never report a call that is cancelled while its channel connects.
-      reject(new RegistrationError("the plugin is stopping", true, { cause: signal.reason }));
-    };
-    signal.addEventListener("abort", cancel, { once: true });
-    if (signal.aborted) cancel();
-  });
+  const client = localClient(kubeletSocket);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const done = (error: ServiceError | null) => {
+        signal.removeEventListener("abort", cancel);
+        if (error === null) return resolve();
+        reject(new RegistrationError(error.details || error.message, withoutAnswer(error), { cause: error }));
+      };
+      const deadline = Date.now() + REGISTER_TIMEOUT_MS;
+      const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done);
+      const cancel = () => {
+        call.cancel();
+        // Rejected here, because grpc-js may never report a call that is cancelled while its channel connects.
+        reject(stopping(signal));
+      };
+      signal.addEventListener("abort", cancel, { once: true });
+    });
+  } finally {
+    await closeClient(client);
+  }
+}
+
+function stopping({ reason }: AbortSignal): RegistrationError {
+  return new RegistrationError("the plugin is stopping", true, { cause: reason });
 }

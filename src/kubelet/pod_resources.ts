@@ -5,10 +5,10 @@
  * @module
  */
 import { exists } from "../hca/files.ts";
-import { Client, type ServiceError, status } from "@grpc/grpc-js";
+import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { ListPodResourcesResponse__Output } from "../gen/v1/ListPodResourcesResponse.ts";
-import { CLIENT_OPTIONS, method, podResourcesServices, withoutAnswer } from "./api.ts";
-import { localCredentials } from "./client_credentials.ts";
+import { method, podResourcesServices, withoutAnswer } from "./api.ts";
+import { closeClient, localClient } from "./local_client.ts";
 
 /** Socket path; kubelet `pkg/kubelet/apis/podresources/constants.go`. */
 export const POD_RESOURCES_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock";
@@ -64,7 +64,8 @@ export class PodLister {
   #client: Client | null = null;
   readonly #keepMs: number;
   #closed = false;
-  readonly #pending = new Set<Promise<PodsAnswer>>();
+  /** When the connections that were given up are closed. */
+  #hungUp: Promise<void> = Promise.resolve();
   #idle: ReturnType<typeof setTimeout> | undefined;
 
   /** @param keepMs how long the connection is kept for the next request, in milliseconds */
@@ -86,14 +87,8 @@ export class PodLister {
       "List",
     );
     clearTimeout(this.#idle);
-    const client = this.#client ??= new Client(`unix:${socket}`, localCredentials(), {
-      ...CLIENT_OPTIONS,
-      "grpc.max_receive_message_length": LONGEST_ANSWER,
-      // A restarted kubelet is on this machine, so a short backoff does no harm.
-      "grpc.initial_reconnect_backoff_ms": 100,
-      "grpc.max_reconnect_backoff_ms": 1_000,
-    });
-    const answered = new Promise<PodsAnswer>((resolve) => {
+    const client = this.#client ??= localClient(socket, { "grpc.max_receive_message_length": LONGEST_ANSWER });
+    return new Promise((resolve) => {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
         clearTimeout(this.#idle);
@@ -102,25 +97,22 @@ export class PodLister {
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
-    }).finally(() => this.#pending.delete(answered));
-    this.#pending.add(answered);
-    return answered;
+    });
   }
 
-  /**
-   * Closes the connection once the pending requests are answered, which takes the deadline of one at most, and keeps none
-   * from now on. grpc-js leaves timers behind in a client that is closed while it connects.
-   */
+  /** Closes the connection, answers pending requests with that, and keeps no connection from now on. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#pending);
     this.#hangUp();
+    await this.#hungUp;
   }
 
   #hangUp(): void {
     clearTimeout(this.#idle);
-    this.#client?.close();
+    const client = this.#client;
     this.#client = null;
+    const earlier = this.#hungUp;
+    if (client !== null) this.#hungUp = closeClient(client).then(() => earlier);
   }
 }
 

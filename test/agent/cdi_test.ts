@@ -7,7 +7,7 @@ import type { CdiSpec } from "../../src/pool/cdi.ts";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { SILENT } from "../../src/text/log.ts";
 import { temporaryDir } from "../support/temp.ts";
-import { ABANDONS, agentOptions, QUICK_HEALTH, type World, world } from "../support/world.ts";
+import { agentOptions, QUICK_HEALTH, type World, world } from "../support/world.ts";
 
 const NAME = DEFAULT_SPEC.name;
 const FILE = "rdma-device-plugin_tencent.com_rdma.json";
@@ -38,7 +38,6 @@ async function successor(one: World, specs: readonly ResourceSpec[], log: string
 
 Deno.test(
   "a CDI spec outlives the plugin while a container holds a device of it, and goes with the next start after",
-  ABANDONS,
   async () => {
     await using one = await withCdi();
     await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
@@ -58,7 +57,7 @@ Deno.test(
   },
 );
 
-Deno.test("a CDI spec stays while the kubelet may not have recorded the answer that names it", ABANDONS, async () => {
+Deno.test("a CDI spec stays while the kubelet may not have recorded the answer that names it", async () => {
   await using one = await withCdi();
   const [name] = deviceNames(one);
   // Without an admission: the kubelet writes its checkpoint when the whole container has its devices.
@@ -86,7 +85,7 @@ Deno.test("an answer counts as held for as long as the kubelet may need to recor
   equal(ends(31_000), true);
 });
 
-Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", ABANDONS, async () => {
+Deno.test("a CDI spec that somebody deletes or overwrites is written again by the next scan", async () => {
   await using one = await withCdi();
   const before = specOf(one);
   rmSync(join(one.dir, "cdi"), { recursive: true });
@@ -100,7 +99,7 @@ Deno.test("a CDI spec that somebody deletes or overwrites is written again by th
   deepEqual(specOf(one), before);
 });
 
-Deno.test("Allocate names nothing before the spec is on disk again", ABANDONS, async () => {
+Deno.test("Allocate names nothing before the spec is on disk again", async () => {
   await using one = await withCdi();
   await one.kubelet.allocate(NAME, [["mlx5_0"]]);
   rmSync(join(one.dir, "cdi", FILE));
@@ -111,7 +110,7 @@ Deno.test("Allocate names nothing before the spec is on disk again", ABANDONS, a
   await rejects(one.kubelet.allocate(NAME, [["mlx5_0"]]), /Cannot write the CDI spec/);
 });
 
-Deno.test("an optional device is in the spec from the moment when the host has it", ABANDONS, async () => {
+Deno.test("an optional device is in the spec from the moment when the host has it", async () => {
   const late = { hostPath: "/dev/late", containerPath: "/dev/late", permissions: "rw", optional: true };
   await using one = await withCdi({ ...CDI, expose: { ...CDI.expose, devices: [late] } });
   const common = () => specOf(one).containerEdits.deviceNodes?.map((node) => node.path);
@@ -124,7 +123,6 @@ Deno.test("an optional device is in the spec from the moment when the host has i
 
 Deno.test(
   "what a container holds stays in the spec although the resource does not select it any more",
-  ABANDONS,
   async () => {
     await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_1"] }] });
     await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
@@ -144,7 +142,7 @@ Deno.test(
   },
 );
 
-Deno.test("an entry whose node has become another HCA's does not stay, held or not", ABANDONS, async () => {
+Deno.test("an entry whose node has become another HCA's does not stay, held or not", async () => {
   await using one = await withCdi({ ...CDI, select: [{ hcas: ["mlx5_9"] }] });
   await one.kubelet.admit({ name: "a", resource: NAME, count: 1 });
   const held = specOf(one).devices.find((device) => device.name === "mlx5_9")!;
@@ -157,7 +155,7 @@ Deno.test("an entry whose node has become another HCA's does not stay, held or n
   deepEqual(deviceNames(one), ["mlx5_0"]);
 });
 
-Deno.test("a plugin that ends leaves the spec that its successor has written", ABANDONS, async () => {
+Deno.test("a plugin that ends leaves the spec that its successor has written", async () => {
   await using one = await withCdi();
   const second = await successor(one, [CDI]);
   await one.agent.close();
@@ -166,7 +164,7 @@ Deno.test("a plugin that ends leaves the spec that its successor has written", A
   deepEqual(files(one), []);
 });
 
-Deno.test("a checkpoint that cannot be read counts as if containers held devices", ABANDONS, async () => {
+Deno.test("a checkpoint that cannot be read counts as if containers held devices", async () => {
   await using one = await withCdi();
   const checkpoint = join(one.dir, "kubelet/device-plugins/kubelet_internal_checkpoint");
   await one.kubelet.stop();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DEFAULT_SPEC, type ResourceSpec } from "../../src/pool/spec.ts";
 import { count, fakeKubelet, offered } from "../support/kubelet.ts";
 import { onHost } from "../support/plugin.ts";
-import { ABANDONS, QUICK_HEALTH, seen, world } from "../support/world.ts";
+import { QUICK_HEALTH, seen, world } from "../support/world.ts";
 
 const resource = (name: string, over: Partial<ResourceSpec>): ResourceSpec => ({
   ...DEFAULT_SPEC,
@@ -13,7 +13,7 @@ const resource = (name: string, over: Partial<ResourceSpec>): ResourceSpec => ({
   ...over,
 });
 
-Deno.test("A reload under 1,000 Allocates in flight fails none of a resource that stays", ABANDONS, async () => {
+Deno.test("A reload under 1,000 Allocates in flight fails none of a resource that stays", async () => {
   const rail = resource("rdma/rail", { select: [{ numaNodes: [0], linkLayers: ["InfiniBand"] }] });
   const other = resource("rdma/other", { select: [{ numaNodes: [1] }] });
   const third = resource("rdma/third", {
@@ -39,7 +39,7 @@ Deno.test("A reload under 1,000 Allocates in flight fails none of a resource tha
   equal(count(one.kubelet, "registered", "rdma/rail"), 1);
 });
 
-Deno.test("A reload starts, changes and stops only what differs", ABANDONS, async () => {
+Deno.test("A reload starts, changes and stops only what differs", async () => {
   const a = resource("rdma/a", { select: [{ hcas: ["mlx5_0"] }] });
   const b = resource("rdma/b", { select: [{ hcas: ["mlx5_1"] }] });
   await using one = await world({ host: "gpu-rails", specs: [a, b] });
@@ -83,7 +83,6 @@ Deno.test("A ConfigMap update swaps a link and is followed; one with mistakes ch
 
 Deno.test(
   "A reload obeys a changed rescan, unless the flag is given, and says which one is in force",
-  ABANDONS,
   async () => {
     await using place = onHost("connectx-ib-dual");
     await using _kubelet = await fakeKubelet(place.kubeletDir);

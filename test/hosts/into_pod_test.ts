@@ -9,7 +9,6 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { join } from "node:path";
 import type { HostPlan } from "./build.ts";
 import { leavesForPod, upInPod } from "./into_pod.ts";
-import { ABANDONS } from "../support/world.ts";
 import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
 
 const FILE = "rdma-netdevs.json";
@@ -31,7 +30,6 @@ for (
 ) {
   Deno.test(
     `net devices of PFs in pods take nothing out of a pool: ${config ?? "no configuration"}`,
-    ABANDONS,
     async () => {
       await using one = await node({ host: "30/host.json", config });
       const settled = async (what: string) => {
@@ -67,7 +65,7 @@ for (
   );
 }
 
-Deno.test("the last net device of a machine may be in a pod, too", ABANDONS, async () => {
+Deno.test("the last net device of a machine may be in a pod, too", async () => {
   const hcas: HostPlan["hcas"] = [{
     name: "mlx5_0",
     pci: "0000:1a:00.0",
@@ -83,7 +81,7 @@ Deno.test("the last net device of a machine may be in a pod, too", ABANDONS, asy
   deepEqual(listCounts(await one.list()), { "tencent.com/rdma": "1/1" });
 });
 
-Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", ABANDONS, async () => {
+Deno.test("the kubelet's checkpoint alone keeps members whose net devices have no name here", async () => {
   await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
   const has = (n: number) => () => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === `${n}/${n}`;
   await one.kubelet.waitFor(has(4), { what: "four PFs" });
@@ -98,7 +96,6 @@ Deno.test("the kubelet's checkpoint alone keeps members whose net devices have n
 
 Deno.test(
   "what is remembered of net devices is written while one is away, and again when a kubelet has emptied its directory",
-  ABANDONS,
   async () => {
     await using one = await node({ host: "30/host.json", config: "30/shared.json" });
     const path = join(one.kubeletDir, FILE);
@@ -119,7 +116,6 @@ Deno.test(
 
 Deno.test(
   "a member leaves when a fact says otherwise: the net device came back under another name",
-  ABANDONS,
   async () => {
     await using one = await node({ host: "30/host.json", config: "30/sriov.json" });
     await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["nvidia.com/hostdev"] === "4/4", { what: "four PFs" });
@@ -136,7 +132,7 @@ Deno.test(
   },
 );
 
-Deno.test("a name that another function has now is no longer the name of what is away", ABANDONS, async () => {
+Deno.test("a name that another function has now is no longer the name of what is away", async () => {
   await using one = await node({ host: "30/host.json", config: "30/shared.json" });
   await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
   leavesForPod(one.host.sysfs, "mlx5_0");
@@ -155,7 +151,6 @@ Deno.test("a name that another function has now is no longer the name of what is
 
 Deno.test(
   "a restart does not lose what another process wrote, and takes no nonsense from the file",
-  ABANDONS,
   async () => {
     await using one = await node({ host: "30/host.json", config: "30/shared.json" });
     await one.kubelet.waitFor(() => kubeletCounts(one.kubelet)["rdma/a"] === "4/4", { what: "the pool" });
@@ -185,7 +180,6 @@ Deno.test(
 
 Deno.test(
   "a bond, a VLAN and a bridge go on to count while the GID table is empty, and leave with their links",
-  ABANDONS,
   async () => {
     const names = ["ens1f0", "bond0", "bond0.7"];
     const netdevs = [{ name: "ens1f0", master: "bond0" }];

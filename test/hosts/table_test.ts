@@ -5,7 +5,6 @@
  * @module
  */
 import { deepEqual, ok } from "@std/assert";
-import { ABANDONS } from "../support/world.ts";
 import { kubeletCounts, listCounts, type Node, node } from "./node.ts";
 import { EDGES } from "./edges.ts";
 import { NEIGHBOURS } from "./neighbours.ts";
@@ -13,7 +12,7 @@ import { RELATIVES } from "./relatives.ts";
 import { type Given, type Row, ROWS } from "./rows.ts";
 
 for (const row of [...ROWS, ...EDGES, ...NEIGHBOURS, ...RELATIVES]) {
-  Deno.test(`host ${row.what}`, ABANDONS, async () => {
+  Deno.test(`host ${row.what}`, async () => {
     await using one = await node(row);
     const json = await one.list();
     deepEqual(listCounts(json), sorted(row.devices), "list --json");

@@ -2,7 +2,6 @@ import { deepEqual, equal, match } from "@std/assert";
 import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { PodResources, type PodsAnswer, podsByDevice } from "../../src/kubelet/pod_resources.ts";
 import { temporaryDir } from "../support/temp.ts";
 import { RESOURCE } from "../support/kubelet.ts";
@@ -55,14 +54,12 @@ Deno.test("podsByDevice() says in a sentence why it knows nothing, and never rej
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
-  // grpc-js leaves its back-off timer behind, closed or not; it runs out by itself.
-  await delay(300);
 });
 
 Deno.test("PodResources asks once for many, keeps the answer for a while, and counts failures", async () => {
   const answers: PodsAnswer[] = [{ ok: false, reason: "x" }, { ok: true, holders: new Map(), claimed: [] }];
   let asked = 0;
-  const lister = { list: () => Promise.resolve(answers[asked++]!), close: () => {} };
+  const lister = { list: () => Promise.resolve(answers[asked++]!), close: () => Promise.resolve() };
   const kept = new PodResources(lister, 60_000);
   const [one, two] = await Promise.all([kept.get(), kept.get()]);
   equal(one, two);

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { type FakeKubelet } from "../../sim/kubelet/kubelet.ts";
 import { healthy, type PluginStub, RESOURCE } from "../support/plugin_stub.ts";
 import { eventually } from "../support/eventually.ts";
-import { ABANDONS } from "../support/world.ts";
 import { within } from "../support/temp.ts";
 import { Bench, bench } from "./bench.ts";
 
@@ -173,7 +172,7 @@ for (const socket of ["stays", "goes"] as const) {
   });
 }
 
-Deno.test("close() gives up a plugin that takes the connection and says nothing", ABANDONS, async () => {
+Deno.test("close() gives up a plugin that takes the connection and says nothing", async () => {
   await using at = await bench({ dialTimeoutMs: 60_000 });
   const connections: Socket[] = [];
   const mute = createServer((connection) => connections.push(connection)).listen(join(at.dir, "mute.sock"));

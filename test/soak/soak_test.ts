@@ -1,11 +1,10 @@
 import { deepEqual, equal, ok } from "@std/assert";
-import { ABANDONS } from "../support/world.ts";
 import { soak } from "./soak.ts";
 
 /** Milliseconds of churn; `deno task soak` plays for minutes. */
 const SHORT = 15_000;
 
-Deno.test("an hour of a busy node's life loses no event and leaves nothing open", ABANDONS, async () => {
+Deno.test("an hour of a busy node's life loses no event and leaves nothing open", async () => {
   const { rounds, counts, figures } = await soak({ forMs: SHORT, registration: "watcher", room: 48 });
   // The round that warms up is counted too.
   const played = rounds + 1;

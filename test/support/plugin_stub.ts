@@ -6,19 +6,16 @@
  */
 import { rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import {
-  Client,
   Server,
   type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceError,
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
-import { localCredentials } from "../../src/kubelet/client_credentials.ts";
+import { closeClient, localClient } from "../../src/kubelet/local_client.ts";
 import {
   type AllocateRequest,
-  CLIENT_OPTIONS,
   type ContainerAllocateResponse,
   type Device,
   devicePluginServices,
@@ -34,9 +31,6 @@ import { Waits } from "../../sim/waits.ts";
 import type { PreferredAllocationRequest__Output } from "../../src/gen/v1beta1/PreferredAllocationRequest.ts";
 import type { PluginInfo } from "../../src/gen/pluginregistration/PluginInfo.ts";
 import type { RegistrationStatus__Output } from "../../src/gen/pluginregistration/RegistrationStatus.ts";
-
-/** Milliseconds between attempts to reach the kubelet. */
-const REDIAL_MS = 20;
 
 export const RESOURCE = "example.com/rdma";
 
@@ -101,12 +95,7 @@ export class PluginStub {
 
   /** Registers at `dir`'s kubelet; rejects with grpc-js' ServiceError. */
   async register(request: Partial<RegisterRequest> = {}, timeoutMs = 60_000): Promise<void> {
-    const client = new Client(`unix:${join(this.dir, KUBELET_SOCKET)}`, localCredentials(), {
-      ...CLIENT_OPTIONS,
-      "grpc.default_authority": "localhost",
-      "grpc.initial_reconnect_backoff_ms": REDIAL_MS,
-      "grpc.max_reconnect_backoff_ms": REDIAL_MS,
-    });
+    const client = localClient(join(this.dir, KUBELET_SOCKET), { "grpc.default_authority": "localhost" });
     const { path, requestSerialize, responseDeserialize } = method<RegisterRequest, object>(
       devicePluginServices()["v1beta1.Registration"],
       "Register",
@@ -120,13 +109,8 @@ export class PluginStub {
           else reject(error);
         });
       });
-    } catch (error) {
-      // After a failed connection grpc-js leaves a timer for the next one behind, closed or not: let it run out.
-      client.close();
-      await delay(2 * REDIAL_MS);
-      throw error;
     } finally {
-      client.close();
+      await closeClient(client);
     }
   }
 

@@ -23,9 +23,6 @@ export interface World extends AsyncDisposable {
   readonly log: readonly string[];
 }
 
-/** For tests in which a connection is given up or lost: grpc-js' client keeps a timer of 250 ms, which none can wait for. */
-export const ABANDONS = { sanitizeOps: false, sanitizeResources: false };
-
 /** Short times, so that settling and grace are over soon. */
 export const QUICK_HEALTH = { ...DEFAULT_SPEC.health, settleMs: 5, graceMs: 30 };
 
