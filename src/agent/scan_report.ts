@@ -56,5 +56,7 @@ export class ScanReport {
 
 /** Logs notes about the network namespace mode that affect pods. */
 export function warnOfNetns(log: Log, { specs, snapshot }: Inventory): void {
-  for (const { what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) log.warn(`${what}: ${reason}; ${fix}`);
+  for (const { verdict, what, reason, fix } of netnsNotes(specs, snapshot.netnsMode)) {
+    log[verdict === "hint" ? "info" : "warn"](`${what}: ${reason}; ${fix}`);
+  }
 }

@@ -116,5 +116,9 @@ export function netns({ inventory }: Facts): Finding[] {
   const notes = netnsNotes(inventory.specs, netnsMode);
   const mode = netnsMode === "unknown" ? "unknown, shared by default" : netnsMode;
   if (notes.length === 0) return [ok("netns-mode", `RDMA net namespace mode: ${mode}`)];
-  return notes.map(({ broken, what, reason, fix }) => (broken ? problem : warning)("netns-mode", what, reason, fix));
+  return notes.map(({ verdict, what, reason, fix }) =>
+    verdict === "hint"
+      ? ok("netns-mode", `${what}: ${reason}; ${fix}`)
+      : (verdict === "broken" ? problem : warning)("netns-mode", what, reason, fix)
+  );
 }

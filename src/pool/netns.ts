@@ -8,8 +8,8 @@ import type { ResourceSpec } from "./spec.ts";
 
 /** A note about the mode and a resource that does not fit it. */
 export interface NetnsNote {
-  /** True when pods will not work; false for a setup that works but is probably not intended. */
-  readonly broken: boolean;
+  /** `broken` when pods will not work, `doubtful` when they work under a condition, `hint` when they work. */
+  readonly verdict: "broken" | "doubtful" | "hint";
   readonly what: string;
   readonly reason: string;
   readonly fix: string;
@@ -25,7 +25,7 @@ export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): rea
   );
   if (mode === "exclusive" && shared.length > 0) {
     return [{
-      broken: true,
+      verdict: "broken",
       what: `the node's RDMA net namespace mode is exclusive, and ${shared.join(", ")} shares HCAs`,
       reason: "in exclusive mode an HCA can be used in one network namespace only: pods get nodes that have no device",
       fix: "rdma system set netns shared (before any pod runs; permanently: options ib_core netns_mode=1 in " +
@@ -34,7 +34,7 @@ export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): rea
   }
   if (mode === "exclusive") {
     return [{
-      broken: false,
+      verdict: "doubtful",
       what: "the node's RDMA net namespace mode is exclusive",
       reason: "an HCA works in a pod only when it is moved into the pod's network namespace",
       fix: "use a CNI that does so (rdma-cni with Multus), or rdma system set netns shared",
@@ -42,7 +42,7 @@ export function netnsNotes(specs: readonly ResourceSpec[], mode: NetnsMode): rea
   }
   if (mode === "shared" && forPods.length > 0) {
     return [{
-      broken: false,
+      verdict: "hint",
       what: `the node's RDMA net namespace mode is shared, and ${forPods.join(", ")} gives functions to single pods`,
       reason: "a pod sees the other HCAs in sysfs; only the device nodes that it was given keep them apart",
       fix: "to isolate pods by namespaces: rdma system set netns exclusive, and rdma-cni with Multus",

@@ -33,6 +33,8 @@ export type ClaimedHcas = ReadonlyMap<string, string>;
 export interface Pool {
   readonly spec: ResourceSpec;
   readonly members: readonly Member[];
+  /** The IDs that HCAs of this machine would have here, if the resource did not leave them out. */
+  readonly leftOut: ReadonlySet<string>;
 }
 
 /** The reason why an HCA is not in a resource. */
@@ -75,17 +77,30 @@ export function select(
   const leftOut: LeftOut[] = [];
   const pools = new Map<ResourceSpec, Pool>();
   for (const spec of specs.toSorted((a, b) => Number(a.api === "dra") - Number(b.api === "dra"))) {
+    const out = new Set<string>();
     const chosen = all.filter((hca) => {
-      const stays = kept.get(spec.name)?.has(memberId(spec, hca)) ?? false;
+      const id = memberId(spec, hca);
+      const stays = kept.get(spec.name)?.has(id) ?? false;
       const found = representorReason(hca, all) ?? softwareReason(spec, hca, all) ?? whyNot(spec, hca, stays) ??
         conflict(spec, owners.get(hca) ?? []);
-      if (found !== null) leftOut.push({ hca: hca.name, resource: spec.name, ...found });
-      return found === null;
+      if (found === null) return true;
+      leftOut.push({ hca: hca.name, resource: spec.name, ...found });
+      out.add(id);
+      return false;
     });
     for (const hca of chosen) owners.set(hca, [...owners.get(hca) ?? [], spec]);
-    pools.set(spec, { spec, members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed) });
+    pools.set(spec, {
+      spec,
+      members: members(spec, chosen, inPodNetns, spec.api === "dra" ? new Map() : claimed),
+      leftOut: out,
+    });
   }
   return { pools: specs.map((spec) => pools.get(spec)!), leftOut };
+}
+
+/** Whether the resource would select a member that was seen before, under the same ID, if its HCAs were here alone. */
+export function stillMeans(spec: ResourceSpec, { id, hcas }: Member): boolean {
+  return select([spec], { hcas, inPodNetns: [] }).pools[0]!.members.some((one) => one.id === id);
 }
 
 type LeftOutReason = Pick<LeftOut, "code" | "reason">;

@@ -13,7 +13,7 @@ import { natural } from "../text/natural.ts";
 import { type ExceededRules, NONE_EXCEEDED } from "./errors.ts";
 import { type UnhealthyReason, unhealthyReason } from "./health.ts";
 import type { ChangeCode, UnhealthyCode } from "./reasons.ts";
-import type { LeftOut, Member, Pool, Selection } from "./select.ts";
+import { type LeftOut, type Member, type Pool, type Selection, stillMeans } from "./select.ts";
 import type { ResourceSpec } from "./spec.ts";
 
 /** State of one member of a pool. */
@@ -133,13 +133,15 @@ function step(
   const selected = new Map(pool.members.map((member) => [member.id, member]));
   const ids = [...new Set([...before?.deviceStates.keys() ?? [], ...selected.keys(), ...held ?? []])];
   // After a config change, members that are no longer selected are removed at once, without the grace time.
-  const graceMs = before === undefined || before.spec === pool.spec ? pool.spec.health.graceMs : 0;
+  const meant = ({ member }: DeviceState) =>
+    before?.spec === pool.spec || (!pool.leftOut.has(member.id) && stillMeans(pool.spec, member));
   return ids.sort(natural).map((id) => {
     const was = before?.deviceStates.get(id);
     const member = selected.get(id);
     if (member !== undefined) return [id, here(was, member, pool.spec, held, facts)] as const;
-    if (held?.has(id) && !leftOut.some((one) => one.hca === id)) return [id, away(was, id)] as const;
+    if (held?.has(id) && !pool.leftOut.has(id)) return [id, away(was, id)] as const;
     if (was === undefined) return [id, null] as const;
+    const graceMs = meant(was) ? pool.spec.health.graceMs : 0;
     return [id, gone(was, leftOut, pool.spec.name, graceMs, facts.now)] as const;
   });
 }

@@ -9,6 +9,7 @@ import { PRESETS } from "../../sim/mod.ts";
 import { golden } from "../support/golden.ts";
 import { after, hca, snapshot, spec } from "../support/hcas.ts";
 import { facts, HEALTHY_KUBELET as kubelet, inspected } from "../support/inspected.ts";
+import { DEFAULT_SPEC } from "../../src/pool/spec.ts";
 import { BROKEN_COUNTERS } from "./broken_counters.ts";
 import { BROKEN_DRA } from "./broken_dra.ts";
 import { BROKEN, type Broken, node } from "./broken_hosts.ts";
@@ -48,7 +49,7 @@ for (
 }
 
 /** What raises no alarm, because nothing is wrong. */
-const FINE: readonly (Pick<Broken, "what" | "over" | "host" | "verbs" | "change">)[] = [
+const FINE: readonly (Pick<Broken, "what" | "over" | "host" | "specs" | "verbs">)[] = [
   { what: "EFA without a connection manager", host: "aws-efa" },
   { what: "Node.js where there is no Deno", over: { runtime: "Node.js 20.19.0" } },
   { what: "a Deno that the tests do not run on", over: { runtime: "Deno 99.0.0" } },
@@ -71,11 +72,16 @@ const FINE: readonly (Pick<Broken, "what" | "over" | "host" | "verbs" | "change"
   },
   { what: "reports that can be written", over: reports({ features: { dir: "/nfd", state: "writable" } }) },
   { what: "SELinux that refuses nothing", over: { selinux: "system_u:system_r:container_runtime_t:s0" } },
+  {
+    what: "functions for single pods in shared net namespace mode",
+    host: "connectx-roce-vfs",
+    specs: [{ ...DEFAULT_SPEC, ids: "pci" }],
+  },
   { what: "the sim's empty files for nodes", over: { ...node({ kind: "other" }), realMachine: false } },
 ];
-for (const { what, over, host, verbs } of FINE) {
+for (const { what, over, host, specs, verbs } of FINE) {
   Deno.test(`doctor finds nothing wrong with ${what}`, async () => {
-    const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", undefined, undefined, verbs), over));
+    const findings = examine(facts(await inspected(host ?? "connectx-ib-dual", specs, undefined, verbs), over));
     deepEqual(troubles(findings), []);
   });
 }

@@ -131,6 +131,30 @@ Deno.test("track() offers no HCA that is in another network namespace and that n
   deepEqual(healthOf(after(back.states, [SPEC], [hca(0)], 300_000).states), ["mlx5_0:true"]);
 });
 
+Deno.test("track() does not take an HCA that the config leaves out for one in a pod's network namespace, by whichever ID", () => {
+  for (const ids of ["name", "pci"] as const) {
+    const meant = spec({ ids });
+    const up = after(new Map(), [meant], [hca(0)], 0);
+    const id = [...up.states.get(meant.name)!.deviceStates.keys()][0]!;
+    const other = spec({ ids, select: [{ hcas: ["mlx5_9"] }] });
+    const held = new Map([[meant.name, new Set([id])]]);
+    const tracked = track(up.states, select([other], snapshot([hca(0)], { netnsMode: "exclusive" })), held, 1);
+    deepEqual(healthOf(tracked.states), [], ids);
+  }
+});
+
+Deno.test("track() keeps the grace time of an HCA that is gone when the config of its resource changes", () => {
+  const up = after(new Map(), [SPEC], [hca(0), hca(1)], 0);
+  const gone = after(up.states, [SPEC], [hca(1)], 1);
+  const changed = { ...SPEC, env: { ...SPEC.env, prefix: "OTHER" } };
+  deepEqual(healthOf(after(gone.states, [changed], [hca(1)], 2).states), ["mlx5_0:false", "mlx5_1:true"]);
+  const reloaded = after(up.states, [changed], [hca(1)], 2);
+  deepEqual(healthOf(reloaded.states), ["mlx5_0:false", "mlx5_1:true"], "gone and changed at once");
+  const other = { ...SPEC, select: [{ hcas: ["mlx5_1"] }] };
+  deepEqual(healthOf(after(gone.states, [other], [hca(1)], 2).states), ["mlx5_1:true"], "it is not meant any more");
+  deepEqual(healthOf(after(gone.states, [spec({ ids: "pci" })], [hca(1)], 2).states).length, 1, "its ID is another");
+});
+
 Deno.test("devices() offers shares with the NUMA nodes of what they hand over", () => {
   const far = hca(1, { pci: { ...hca(1).pci!, numaNode: 1 } });
   const none = hca(2, { pci: { ...hca(2).pci!, numaNode: null } });
