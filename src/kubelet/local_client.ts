@@ -4,9 +4,13 @@
  * @module
  */
 import { type ChannelCredentials, Client, type ClientOptions, connectivityState, credentials } from "@grpc/grpc-js";
+import { setTimeout as delay } from "node:timers/promises";
 import { CLIENT_OPTIONS } from "./api.ts";
 
-/** The library's time before it tries a second address, in milliseconds; it is not stopped by closing the client. */
+/** The library's time before it connects again, and one that is longer with its jitter of a fifth, in milliseconds. */
+const RECONNECT_MS = 1;
+const RECONNECT_OVER_MS = 3;
+/** Its time before it tries a second address, in milliseconds; it is not stopped by closing the client. */
 const SECOND_ADDRESS_MS = 250;
 
 /** A client of the server on a Unix socket of this machine. Close it by {@link closeClient}. */
@@ -15,24 +19,28 @@ export function localClient(socket: string, options: ClientOptions = {}): Client
     ...CLIENT_OPTIONS,
     // A call fails with the first connection that is refused. The library then waits to connect again, closed or not: its
     // timer is as short as it gets.
-    "grpc.initial_reconnect_backoff_ms": 1,
-    "grpc.max_reconnect_backoff_ms": 1,
+    "grpc.initial_reconnect_backoff_ms": RECONNECT_MS,
+    "grpc.max_reconnect_backoff_ms": RECONNECT_MS,
     ...options,
   });
 }
 
 /**
- * Closes a client and completes its calls. Resolves when that is done: at once, or while it connects, when it has connected
- * or after {@link SECOND_ADDRESS_MS}, because a client that is closed earlier keeps its timers.
+ * Closes a client and completes its calls. Resolves when the library has no timer left of it, which closing does not stop:
+ * at once for one that is connected, a few milliseconds after a connection that failed, and otherwise when it has connected
+ * or failed, or after {@link SECOND_ADDRESS_MS}.
  */
 export async function closeClient(client: Client): Promise<void> {
   const channel = client.getChannel();
-  const { CONNECTING } = connectivityState;
+  const { CONNECTING, TRANSIENT_FAILURE } = connectivityState;
   if (channel.getConnectivityState(false) === CONNECTING) {
     const deadline = Date.now() + SECOND_ADDRESS_MS;
     await new Promise<void>((resolve) => channel.watchConnectivityState(CONNECTING, deadline, () => resolve()));
   }
+  const failed = channel.getConnectivityState(false) === TRANSIENT_FAILURE;
   client.close();
+  // The timer of the failure may start one more when it ends: each of these ends later than that one, and starts later.
+  for (let n = 0; failed && n < 2; n++) await delay(RECONNECT_OVER_MS);
 }
 
 /**
