@@ -41,14 +41,13 @@ Deno.test("DRA: HCAs are published, a claim gets exactly its nodes, and the heal
   deepEqual(answers, [["NodePrepareResources", false], ["NodeUnprepareResources", false]]);
 });
 
-Deno.test("DRA: a driver may be closed at any moment of its start: no timer and no connection is left", async (t) => {
-  for (let turns = 0; turns < 32; turns += 2) {
-    await t.step(`after ${turns} turns of the event loop`, async () => {
-      await using _ = await DraRig.start({ host: "broadcom-bnxt" });
-      for (let n = 0; n < turns; n++) await turn();
-    });
-  }
-});
+// The test runner counts the timers and sockets of each test: what a closed driver leaves behind fails it.
+for (const turns of [0, 1, 2, 4, 6, 8, 10, 12, 16, 24]) {
+  Deno.test(`DRA: a driver that is closed ${turns} turns of the event loop after its start leaves nothing open`, async () => {
+    await using _ = await DraRig.start({ host: "broadcom-bnxt" });
+    for (let n = 0; n < turns; n++) await turn();
+  });
+}
 
 Deno.test("DRA: while the API server is away pods go on, health too, and a new claim gets the reason", async () => {
   await using rig = await DraRig.start({ host: "broadcom-bnxt" });
