@@ -28,6 +28,7 @@ export type { DevicePluginOptions };
 export const DIAL_TIMEOUT_MS = 10_000;
 /** Milliseconds. Deadline of PreStartContainer. */
 const PRE_START_TIMEOUT_MS = 30_000;
+
 /** One request of GetPreferredAllocation. */
 export interface PreferenceQuestion {
   readonly available: readonly string[];

@@ -165,6 +165,8 @@ export class FakeKubelet {
   async close(): Promise<void> {
     await this.stop();
     await Promise.allSettled(this.#underway);
+    // Connections that were refused meanwhile.
+    await this.#resources.clear();
     this.#history.close();
   }
 

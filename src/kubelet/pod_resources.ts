@@ -91,9 +91,7 @@ export class PodLister {
     return new Promise((resolve) => {
       const options = { deadline: Date.now() + this.#timeoutMs };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, options, (error, answer) => {
-        clearTimeout(this.#idle);
-        if (this.#keepMs === 0 || this.#closed || error !== null) this.#hangUp();
-        else this.#idle = setTimeout(() => this.#hangUp(), this.#keepMs);
+        this.#rest(client, error === null ? this.#keepMs : 0);
         if (error !== null) resolve({ ok: false, reason: sentence(socket, error, this.#timeoutMs) });
         else resolve({ ok: true, holders: byDevice(answer!), claimed: claimedDevices(answer!) });
       });
@@ -107,12 +105,21 @@ export class PodLister {
     await this.#hungUp;
   }
 
+  /** Keeps the connection of a request that has ended for a while. By then there may be a newer one. */
+  #rest(client: Client, keepMs: number): void {
+    if (client !== this.#client) return;
+    clearTimeout(this.#idle);
+    if (keepMs === 0 || this.#closed) this.#hangUp();
+    else this.#idle = setTimeout(() => this.#hangUp(), keepMs);
+  }
+
   #hangUp(): void {
     clearTimeout(this.#idle);
     const client = this.#client;
+    if (client === null) return;
     this.#client = null;
     const earlier = this.#hungUp;
-    if (client !== null) this.#hungUp = closeClient(client).then(() => earlier);
+    this.#hungUp = closeClient(client).then(() => earlier);
   }
 }
 
