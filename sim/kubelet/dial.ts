@@ -61,7 +61,10 @@ export async function dial(
   throw late(failure?.message);
 }
 
-/** Makes one unary call; rejects with grpc-js' ServiceError, with code CANCELLED when `signal` aborts. */
+/**
+ * Makes one unary call; rejects with grpc-js' ServiceError, with code CANCELLED when `signal` aborts, and with the signal's
+ * reason when it has aborted before.
+ */
 export function unary<Req, Res>(
   client: Client,
   { path, requestSerialize, responseDeserialize }: MethodDefinition<Req, Res>,
